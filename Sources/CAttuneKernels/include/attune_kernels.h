@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attune's kernels: the whole C API on one page.
+//
+// Sizes: T tokens (rows), D width, F mlp width, V vocabulary, H query heads, G key/value heads,
+// C head width, M × N × K of a product. All matrices are row-major float32 unless a name says
+// bf16 (uint16_t holding the upper half of a float). Arguments go outputs, inputs, saved, sizes.
+// An output marked `=` is overwritten, `+=` is accumulated into. Nothing here allocates per call,
+// apart from scratch that each pool thread keeps and grows. Every kernel splits its rows over the
+// pool; results do not depend on timing, only on the number of threads.
+#ifndef ATTUNE_KERNELS_H
+#define ATTUNE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- pool and BLAS (parallel.c, blas.c) -------------------------------------------------------
+
+// Loads OpenBLAS (with the core type that this processor has: Debian's 0.3.21 takes recent Xeons
+// for a Prescott, at a fifth of the speed) and starts the pool. May be called again to change the
+// number of threads. 0 on success; 1: no BLAS was found (atk_blas_error says what was tried).
+int atk_start(int threads);
+int atk_threads(void);
+const char *atk_blas_error(void);
+const char *atk_blas_core(void);    // e.g. "SkylakeX", never NULL
+const char *atk_blas_config(void);  // OpenBLAS's own version line, never NULL
+
+// Runs body(context, begin, end) on contiguous parts of 0..<count, one part a thread, the caller
+// among them; returns when all are done. Calls from inside a body run serially on that thread.
+void atk_parallel_for(size_t count, void (*body)(void *context, size_t begin, size_t end),
+                      void *context);
+// The same with parts taken one index at a time from a counter (uneven work); index order is free,
+// so bodies must not accumulate into shared memory.
+void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), void *context);
+
+// ---- linear (linear.c): y[M,N] = x[M,K] · w[N,K]ᵀ, through BLAS, rows split over the pool ------
+// ldx, ldy are row strides in floats (K and N if dense). accumulate: 0 `=`, 1 `+=`.
+void atk_linear_forward(float *y, const float *x, const float *w, const float *bias_or_null,
+                        size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate);
+void atk_linear_forward_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
+                             size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate);
+// dx[M,K] = dy[M,N] · w[N,K]
+void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_t M, size_t N,
+                               size_t K, size_t lddx, size_t lddy, int accumulate);
+void atk_linear_backward_input_bf16(float *dx, const float *dy, const uint16_t *w, size_t M,
+                                    size_t N, size_t K, size_t lddx, size_t lddy, int accumulate);
+// dw[N,K] += scale · dy[M,N]ᵀ · x[M,K];  dbias[N] += column sums of dy (skipped if NULL)
+void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy, const float *x,
+                                float scale, size_t M, size_t N, size_t K, size_t lddy, size_t ldx);
+
+// ---- small-batch linear (decode.c): own kernels that stream each weight once -------------------
+// The same product for few rows. Each output is summed in one fixed order that does not depend on
+// M, on the other rows or on the number of threads, so a sequence decodes to the same numbers in
+// any batch.
+void atk_linear_decode(float *y, const float *x, const float *w, const float *bias_or_null,
+                       size_t M, size_t N, size_t K, int accumulate);
+void atk_linear_decode_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
+                            size_t M, size_t N, size_t K, int accumulate);
+// One query token a row against its cached keys and values: row m attends to prefix_count[m]
+// positions at prefix_k/v[m] (shared by the samples of a prompt; may be 0) and then to
+// own_count[m] positions at own_k/v[m]; caches are [positions, G·C] with row stride G·C.
+// out[M,H·C] `=`; q has row stride ldq. Fixed summation order, as above.
+void atk_attention_decode(float *out, const float *q, const float *const *prefix_k,
+                          const float *const *prefix_v, const float *const *own_k,
+                          const float *const *own_v, const int32_t *prefix_count,
+                          const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
+                          size_t ldq);
+
+// ---- embedding (embedding.c) ------------------------------------------------------------------
+void atk_embedding_forward(float *y, const float *table, const int32_t *ids, size_t T, size_t D,
+                           int accumulate);
+void atk_embedding_forward_bf16(float *y, const uint16_t *table, const int32_t *ids, size_t T,
+                                size_t D, int accumulate);
+void atk_embedding_backward(float *dtable /* += */, const float *dy, const int32_t *ids, size_t T,
+                            size_t D);
+
+// ---- norms (rmsnorm.c, layernorm.c) -----------------------------------------------------------
+// `heads` vectors of `width` in each row, starting at x + t·ldx + h·width (a hidden state is
+// heads = 1, q/k norm heads = H or G). rstd, mean: [T·heads], saved for the backward.
+// y may be x (in place) in the forward: the backward takes the input x of the forward.
+void atk_rmsnorm_forward(float *y /* = */, float *rstd /* =, may be NULL */, const float *x,
+                         const float *weight, float epsilon, size_t T, size_t heads, size_t width,
+                         size_t ldy, size_t ldx);
+// accumulate: how dx is written. dweight `+=` (skipped if NULL).
+void atk_rmsnorm_backward(float *dx, float *dweight_or_null, const float *dy, const float *x,
+                          const float *weight, const float *rstd, size_t T, size_t heads,
+                          size_t width, size_t lddx, size_t lddy, size_t ldx, int accumulate);
+void atk_layernorm_forward(float *y /* = */, float *mean /* =, may be NULL */,
+                           float *rstd /* =, may be NULL */, const float *x, const float *weight,
+                           const float *bias, float epsilon, size_t T, size_t D);
+void atk_layernorm_backward(float *dx, float *dweight_or_null, float *dbias_or_null,
+                            const float *dy, const float *x, const float *weight,
+                            const float *mean, const float *rstd, size_t T, size_t D,
+                            int accumulate);
+
+// ---- rotary positions (rope.c) ----------------------------------------------------------------
+// In place on `heads` vectors of C at x + t·ldx + h·C: the pair (i, i + C/2) turns by the angle of
+// position[t]; cosine and sine are tables [positions, C/2]. The backward turns back.
+void atk_rope_forward(float *x, const int32_t *position, const float *cosine, const float *sine,
+                      size_t T, size_t heads, size_t C, size_t ldx);
+void atk_rope_backward(float *dx, const int32_t *position, const float *cosine, const float *sine,
+                       size_t T, size_t heads, size_t C, size_t ldx);
+
+// ---- attention (attention.c) ------------------------------------------------------------------
+// Causal attention of a batch of segments that lie one after another in the rows. Segment s owns
+// rows segment_row[s] ..< segment_row[s] + segment_count[s]; parent[s] < s is the segment that it
+// continues, or -1: its tokens see the whole of every ancestor, and themselves causally. Scores
+// are scaled by C^-½. Work is split by tree and key/value head, so that gradients of shared
+// prefixes are summed in a fixed order.
+typedef struct {
+  const int32_t *segment_row;
+  const int32_t *segment_count;
+  const int32_t *parent;
+  size_t segments;
+} atk_segments;
+
+// q, k, v have row strides ldq, ldk, ldv (they may lie in one fused buffer).
+// out[T,H·C] `=`; lse[T,H] `=` is the log of each row's softmax denominator (of scaled scores).
+void atk_attention_forward(float *out, float *lse, const float *q, const float *k, const float *v,
+                           atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
+                           size_t ldk, size_t ldv);
+// dq, dk, dv `=` (written whole, rows that nobody sees become 0), strides as of q, k, v.
+void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
+                            const float *k, const float *v, const float *out, const float *lse,
+                            atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
+                            size_t ldk, size_t ldv);
+
+// ---- activations (swiglu.c, gelu.c) -----------------------------------------------------------
+// gate_up[T,2F]: gate in columns 0..<F, up in F..<2F. y[T,F] = silu(gate)·up
+void atk_swiglu_forward(float *y /* = */, const float *gate_up, size_t T, size_t F);
+// y_or_null: the forward's output again (a backward that did not keep it needs it for dw).
+void atk_swiglu_backward(float *dgate_up /* = */, float *y_or_null /* = */, const float *dy,
+                         const float *gate_up, size_t T, size_t F);
+// GPT-2's tanh form.
+void atk_gelu_forward(float *y /* = */, const float *x, size_t count);
+void atk_gelu_backward(float *dx /* = */, float *y_or_null /* = */, const float *dy, const float *x,
+                       size_t count);
+
+// ---- language-model head (lm_head.c): linear → log-softmax → gather, by chunks of rows ---------
+// The [n × V] logits never exist as a whole. hidden[n,D] is dense. Logits are divided by
+// `temperature`. Outputs `=`; entropy and candidate outputs are skipped if NULL.
+// log_probability[n], log_sum_exp[n] (of logits/temperature), entropy[n] in nats,
+// candidate_log_probability[n,m] for the m ids in candidates.
+void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
+                      float *candidate_or_null, const float *hidden, const float *w,
+                      const int32_t *target, const int32_t *candidates, float temperature,
+                      size_t n, size_t m, size_t D, size_t V);
+// dhidden[n,D] `=`, dw[V,D] `+=` (skipped if NULL), from the gradients on log_probability[n],
+// entropy[n] and candidate_log_probability[n,m] (NULL: zero). Logits are computed again.
+void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_probability,
+                       const float *dentropy_or_null, const float *dcandidate_or_null,
+                       const float *hidden, const float *w, const int32_t *target,
+                       const int32_t *candidates, const float *log_sum_exp,
+                       const float *entropy_or_null, float temperature, size_t n, size_t m,
+                       size_t D, size_t V);
+// Both in one pass, where the gradient on each log-probability is known before (supervised loss):
+// no logits are computed twice. log_probability `=`, dhidden `=`, dw `+=` (skipped if NULL).
+void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
+                               const float *dlog_probability, const float *hidden, const float *w,
+                               const int32_t *target, float temperature, size_t n, size_t D,
+                               size_t V);
+// Exact KL(p ‖ q) a row, in nats, between two heads over the same vocabulary.
+void atk_head_kl(float *kl /* = */, const float *hidden_p, const float *w_p, const float *hidden_q,
+                 const float *w_q, float temperature, size_t n, size_t D, size_t V);
+
+// ---- optimiser and vectors (adamw.c, vector.c) -------------------------------------------------
+// AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW:
+// p -= lr·wd·p; m, v updated from g·gradient_scale; p -= lr·(m/bias1)/(sqrt(v/bias2) + epsilon),
+// bias1 = 1 − β1^step, bias2 = 1 − β2^step.
+void atk_adamw_step(float *p, float *m, float *v, const float *g, float gradient_scale,
+                    float learning_rate, float beta1, float beta2, float epsilon,
+                    float weight_decay, float bias1, float bias2, size_t count);
+double atk_sum_of_squares(const float *x, size_t count);  // NaN or infinity shows in the result
+void atk_add(float *y /* += */, const float *x, float scale, size_t count);
+void atk_scale(float *x, float scale, size_t count);
+// rows of x[.,D] picked by index: y[n,D] = x[index[n],:]; and the transpose, += , in index order.
+void atk_gather_rows(float *y /* = */, const float *x, const int32_t *index, size_t n, size_t D);
+void atk_scatter_add_rows(float *x /* += */, const float *y, const int32_t *index, size_t n,
+                          size_t D);
+void atk_bf16_from_float(uint16_t *y, const float *x, size_t count);  // round to nearest even
+void atk_float_from_bf16(float *y, const uint16_t *x, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
