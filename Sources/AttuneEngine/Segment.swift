@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A run of tokens to be scored, which may continue another one.
+///
+/// Answers to one prompt share its pass: the prompt is a segment, each answer a segment whose
+/// parent it is. A conversation of many turns is one segment with several scored ranges.
+public struct Segment: Sendable, Equatable {
+  /// Token ids.
+  public var ids: [Int32]
+  /// The earlier segment of the list whose tokens (with those of its own parents) this one continues.
+  public var parent: Int?
+  /// Tokens whose log-probability, given all tokens before them, is wanted: indices into `ids`.
+  /// Index 0 needs a parent.
+  public var scored: [Range<Int>]
+  /// Tokens after which the scalar head is read: indices into `ids`, −1 for the parent's last token.
+  /// The reward of an answer is read after its last token, the value of the state in which token t
+  /// is chosen after token t − 1.
+  public var scalarsAfter: [Int]
+
+  /// Makes a segment.
+  ///
+  /// - Parameters:
+  ///   - ids: Token ids.
+  ///   - parent: The earlier segment that this one continues.
+  ///   - scored: Ranges of tokens whose log-probability is wanted.
+  ///   - scalarsAfter: Tokens after which the scalar head is read.
+  public init(
+    _ ids: [Int32], parent: Int? = nil, scored: [Range<Int>] = [], scalarsAfter: [Int] = []
+  ) {
+    self.ids = ids
+    self.parent = parent
+    self.scored = scored
+    self.scalarsAfter = scalarsAfter
+  }
+}
+
+/// What the head is asked for beside the log-probabilities.
+public struct HeadRequest: Sendable, Equatable {
+  /// The sampling temperature that logits are divided by; above 0.
+  public var temperature: Double
+  /// Whether the entropy of each scored position is wanted, in nats.
+  public var entropy: Bool
+  /// Ids whose log-probabilities are wanted at every scored position (a judge's letters).
+  public var candidates: [Int32]
+
+  /// Makes a request.
+  ///
+  /// - Parameters:
+  ///   - temperature: The sampling temperature.
+  ///   - entropy: Whether entropies are wanted.
+  ///   - candidates: Ids scored at every position.
+  public init(temperature: Double = 1, entropy: Bool = false, candidates: [Int32] = []) {
+    self.temperature = temperature
+    self.entropy = entropy
+    self.candidates = candidates
+  }
+}
+
+/// What objectives see of a model.
+public struct HeadScores: Sendable, Equatable {
+  /// For each segment the log-probabilities of its scored tokens, ranges joined, in nats.
+  public var logProbabilities: [[Double]]
+  /// For each segment the entropies at its scored tokens, in nats; empty arrays unless asked for.
+  public var entropies: [[Double]]
+  /// For each segment the scalar head's values after `scalarsAfter`.
+  public var scalars: [[Double]]
+  /// For each segment and scored token the log-probabilities of the candidate ids.
+  public var candidates: [[[Double]]]
+
+  /// Makes scores.
+  ///
+  /// - Parameters:
+  ///   - logProbabilities: A list a segment.
+  ///   - entropies: A list a segment.
+  ///   - scalars: A list a segment.
+  ///   - candidates: A list a segment of a list a position.
+  public init(
+    logProbabilities: [[Double]], entropies: [[Double]] = [], scalars: [[Double]] = [],
+    candidates: [[[Double]]] = []
+  ) {
+    self.logProbabilities = logProbabilities
+    self.entropies = entropies
+    self.scalars = scalars
+    self.candidates = candidates
+  }
+}
+
+/// What objectives give back: the gradient of the loss on each head score.
+public struct HeadGradients: Sendable, Equatable {
+  /// Shaped as the scores' log-probabilities; empty: all zero.
+  public var logProbabilities: [[Double]]
+  /// Shaped as the scores' entropies; empty: all zero.
+  public var entropies: [[Double]]
+  /// Shaped as the scores' scalars; empty: all zero.
+  public var scalars: [[Double]]
+
+  /// Makes gradients.
+  ///
+  /// - Parameters:
+  ///   - logProbabilities: A list a segment.
+  ///   - entropies: A list a segment.
+  ///   - scalars: A list a segment.
+  public init(
+    logProbabilities: [[Double]] = [], entropies: [[Double]] = [], scalars: [[Double]] = []
+  ) {
+    self.logProbabilities = logProbabilities
+    self.entropies = entropies
+    self.scalars = scalars
+  }
+}
