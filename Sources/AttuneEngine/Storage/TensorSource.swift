@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Weights to be had by canonical name (see `TransformerSpec.tensors`), as float32, whatever the
+/// file's types, names and layouts are.
+public protocol TensorSource: Sendable {
+  /// The canonical names that it has, in a fixed order.
+  var names: [String] { get }
+
+  /// The shape of a weight; nil if it is not there.
+  ///
+  /// - Parameter canonicalName: Its canonical name.
+  func shape(of canonicalName: String) -> [Int]?
+
+  /// Reads a weight, converted to float32. Safe from several threads.
+  ///
+  /// - Parameters:
+  ///   - canonicalName: Its canonical name.
+  ///   - buffer: Room for exactly its elements, row-major.
+  /// - Throws: `EngineError` that names the file and the tensor.
+  func read(_ canonicalName: String, into buffer: UnsafeMutableBufferPointer<Float>) throws
+}
+
+extension TensorSource {
+  /// Reads a weight into an array.
+  ///
+  /// - Parameter canonicalName: Its canonical name.
+  /// - Returns: Its elements, row-major.
+  /// - Throws: `EngineError` that names the file and the tensor.
+  public func read(_ canonicalName: String) throws -> [Float] {
+    guard let shape = shape(of: canonicalName) else {
+      throw EngineError(.badModel, "there is no tensor \(canonicalName)")
+    }
+    let count = shape.reduce(1, *)
+    return try [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+      try read(canonicalName, into: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+      initialized = count
+    }
+  }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+extension TransformerSpec {
+  /// Angle a position, in radians, of each rotated pair of dimensions: `headWidth / 2` numbers,
+  /// scaling applied; empty for learned positions.
+  public var rotaryFrequencies: [Double] {
+    guard case .rotary(let theta, let scaling) = positions else { return [] }
+    let plain = (0..<headWidth / 2).map { pow(theta, -Double(2 * $0) / Double(headWidth)) }
+    switch scaling {
+    case .none:
+      return plain
+    case .linear(let factor):
+      return plain.map { $0 / factor }
+    case .llama3(let factor, let low, let high, let original):
+      return plain.map { frequency in
+        let turns = Double(original) * frequency / (2 * Double.pi)
+        if turns < low { return frequency / factor }
+        if turns > high { return frequency }
+        let smooth = (turns - low) / (high - low)
+        return (1 - smooth) * frequency / factor + smooth * frequency
+      }
+    case .yarn(let factor, _, let betaFast, let betaSlow, let original):
+      // The dimension that turns `turns` times within the original context.
+      func dimension(_ turns: Double) -> Double {
+        Double(headWidth) * log(Double(original) / (turns * 2 * Double.pi)) / (2 * log(theta))
+      }
+      let low = max(dimension(betaFast).rounded(.down), 0)
+      let end = min(dimension(betaSlow).rounded(.up), Double(headWidth - 1))
+      let high = end == low ? end + 0.001 : end
+      return plain.enumerated().map { index, frequency in
+        let ramp = min(max((Double(index) - low) / (high - low), 0), 1)
+        return frequency / factor * ramp + frequency * (1 - ramp)
+      }
+    }
+  }
+
+  /// What cosines and sines are multiplied by: 1 but for YaRN.
+  public var rotaryAmplitude: Double {
+    if case .rotary(_, .yarn(_, let attentionFactor, _, _, _)) = positions {
+      return attentionFactor
+    }
+    return 1
+  }
+}
+
+extension TransformerSpec {
+  /// YaRN's amplitude where a file does not say it.
+  package static func yarnAttentionFactor(_ factor: Double) -> Double {
+    factor <= 1 ? 1 : 0.1 * log(factor) + 1
+  }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a decoder-only transformer is made of: everything that forward and backward interpret.
+///
+/// Shapes are written `[rows, columns]`, row-major; a linear layer's weight is `[output, input]`.
+public struct TransformerSpec: Codable, Sendable, Equatable {
+  /// How hidden states are normalised.
+  public enum Norm: String, Codable, Sendable {
+    /// Root mean square, with a weight (Zhang and Sennrich 2019).
+    case rms
+    /// Mean and variance, with a weight and a bias (Ba et al. 2016).
+    case layer
+  }
+
+  /// The feed-forward layer.
+  public enum MLP: String, Codable, Sendable {
+    /// `down(silu(gate(x)) · up(x))` (Shazeer 2020).
+    case swiglu
+    /// `down(gelu(up(x)))`, gelu in its tanh form (Hendrycks and Gimpel 2016).
+    case gelu
+  }
+
+  /// How rotary frequencies are changed for texts longer than the model was first trained on.
+  public enum RotaryScaling: Codable, Sendable, Equatable {
+    /// As trained.
+    case none
+    /// All frequencies divided by `factor` (Chen et al. 2023).
+    case linear(factor: Double)
+    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, a ramp between them.
+    case llama3(
+      factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double,
+      originalMaximumPositions: Int)
+    /// YaRN (Peng et al. 2023): a ramp over dimensions that turn between `betaSlow` and `betaFast`
+    /// times in the original context, and cosines and sines multiplied by `attentionFactor`.
+    case yarn(
+      factor: Double, attentionFactor: Double, betaFast: Double, betaSlow: Double,
+      originalMaximumPositions: Int)
+  }
+
+  /// How a token's place in the text reaches the model.
+  public enum Positions: Codable, Sendable, Equatable {
+    /// Queries and keys are rotated, dimension i together with dimension i + headWidth / 2.
+    case rotary(theta: Double, scaling: RotaryScaling)
+    /// A learned vector a position is added to the token's.
+    case learned
+  }
+
+  /// The family, which decides the names in files.
+  public var architecture: Architecture
+  /// Number of token ids, V.
+  public var vocabularySize: Int
+  /// Width of the hidden states, D.
+  public var width: Int
+  /// Number of layers.
+  public var layers: Int
+  /// Number of query heads.
+  public var heads: Int
+  /// Number of key and value heads; divides `heads`.
+  public var keyValueHeads: Int
+  /// Width of a head; `heads · headWidth` need not be `width`.
+  public var headWidth: Int
+  /// Width inside the feed-forward layer.
+  public var mlpWidth: Int
+  /// Longest text, in tokens.
+  public var maximumPositions: Int
+  /// How hidden states are normalised.
+  public var norm: Norm
+  /// What is added to the variance before its root.
+  public var normEpsilon: Double
+  /// How positions reach the model.
+  public var positions: Positions
+  /// The feed-forward layer.
+  public var mlp: MLP
+  /// Whether q_proj, k_proj and v_proj have biases.
+  public var queryKeyValueBias: Bool
+  /// Whether o_proj has a bias.
+  public var attentionOutputBias: Bool
+  /// Whether the feed-forward layer's projections have biases.
+  public var mlpBias: Bool
+  /// Whether queries and keys are normalised per head before rotation (Qwen3).
+  public var queryKeyNorm: Bool
+  /// Whether the head's weight is the embedding.
+  public var tiedHead: Bool
+  /// The id that texts begin with, if the model has one.
+  public var beginOfSequence: Int32?
+  /// The ids that end an answer, the first of them the model's own end of sequence.
+  public var endOfSequence: [Int32]
+
+  /// Makes a spec; what is not said is as in Llama.
+  ///
+  /// - Parameters:
+  ///   - architecture: The family.
+  ///   - vocabularySize: Number of token ids.
+  ///   - width: Width of the hidden states.
+  ///   - layers: Number of layers.
+  ///   - heads: Number of query heads.
+  ///   - keyValueHeads: Number of key and value heads, `heads` unless said.
+  ///   - headWidth: Width of a head, `width / heads` unless said.
+  ///   - mlpWidth: Width inside the feed-forward layer.
+  ///   - maximumPositions: Longest text, in tokens.
+  ///   - norm: How hidden states are normalised.
+  ///   - normEpsilon: What is added to the variance.
+  ///   - positions: How positions reach the model.
+  ///   - mlp: The feed-forward layer.
+  ///   - queryKeyValueBias: Whether q_proj, k_proj and v_proj have biases.
+  ///   - attentionOutputBias: Whether o_proj has a bias.
+  ///   - mlpBias: Whether the feed-forward layer has biases.
+  ///   - queryKeyNorm: Whether queries and keys are normalised.
+  ///   - tiedHead: Whether the head's weight is the embedding.
+  ///   - beginOfSequence: The id that texts begin with.
+  ///   - endOfSequence: The ids that end an answer.
+  public init(
+    architecture: Architecture, vocabularySize: Int, width: Int, layers: Int, heads: Int,
+    keyValueHeads: Int? = nil, headWidth: Int? = nil, mlpWidth: Int, maximumPositions: Int,
+    norm: Norm = .rms, normEpsilon: Double = 1e-5,
+    positions: Positions = .rotary(theta: 10_000, scaling: .none), mlp: MLP = .swiglu,
+    queryKeyValueBias: Bool = false, attentionOutputBias: Bool = false, mlpBias: Bool = false,
+    queryKeyNorm: Bool = false, tiedHead: Bool = false, beginOfSequence: Int32? = nil,
+    endOfSequence: [Int32] = []
+  ) {
+    self.architecture = architecture
+    self.vocabularySize = vocabularySize
+    self.width = width
+    self.layers = layers
+    self.heads = heads
+    self.keyValueHeads = keyValueHeads ?? heads
+    self.headWidth = headWidth ?? (heads > 0 ? width / heads : 0)
+    self.mlpWidth = mlpWidth
+    self.maximumPositions = maximumPositions
+    self.norm = norm
+    self.normEpsilon = normEpsilon
+    self.positions = positions
+    self.mlp = mlp
+    self.queryKeyValueBias = queryKeyValueBias
+    self.attentionOutputBias = attentionOutputBias
+    self.mlpBias = mlpBias
+    self.queryKeyNorm = queryKeyNorm
+    self.tiedHead = tiedHead
+    self.beginOfSequence = beginOfSequence
+    self.endOfSequence = endOfSequence
+  }
+}
+
+extension TransformerSpec {
+  /// A weight of the model: its canonical name and its shape.
+  public struct Tensor: Sendable, Equatable {
+    /// The canonical name, Hugging Face Llama's for every architecture.
+    public let name: String
+    /// `[rows, columns]` of a matrix, `[count]` of a vector.
+    public let shape: [Int]
+    /// The layer that it belongs to, nil for embeddings, last norm and head.
+    public let layer: Int?
+
+    /// Number of elements.
+    public var count: Int { shape.reduce(1, *) }
+  }
+
+  /// All weights in a fixed order: embeddings, layer after layer, last norm, untied head. The
+  /// scalar head (`score.weight`, `[1, width]`) is no part of it.
+  public var tensors: [Tensor] {
+    var list = [
+      Tensor(name: "model.embed_tokens.weight", shape: [vocabularySize, width], layer: nil)
+    ]
+    if case .learned = positions {
+      list.append(
+        Tensor(name: "model.embed_positions.weight", shape: [maximumPositions, width], layer: nil))
+    }
+    for layer in 0..<layers { list += tensors(ofLayer: layer) }
+    list += normTensors("model.norm", width: width, layer: nil)
+    if !tiedHead {
+      list.append(Tensor(name: "lm_head.weight", shape: [vocabularySize, width], layer: nil))
+    }
+    return list
+  }
+
+  /// Number of weights, a tied head counted once.
+  public var parameterCount: Int { tensors.reduce(0) { $0 + $1.count } }
+
+  private func normTensors(_ module: String, width: Int, layer: Int?) -> [Tensor] {
+    var list = [Tensor(name: module + ".weight", shape: [width], layer: layer)]
+    if norm == .layer { list.append(Tensor(name: module + ".bias", shape: [width], layer: layer)) }
+    return list
+  }
+
+  /// The weights of one layer, in a fixed order.
+  ///
+  /// - Parameter layer: Its index, from 0.
+  /// - Returns: Names and shapes.
+  public func tensors(ofLayer layer: Int) -> [Tensor] {
+    let prefix = "model.layers.\(layer)."
+    func linear(_ module: String, _ output: Int, _ input: Int, bias: Bool) -> [Tensor] {
+      let weight = Tensor(name: prefix + module + ".weight", shape: [output, input], layer: layer)
+      let biases = Tensor(name: prefix + module + ".bias", shape: [output], layer: layer)
+      return bias ? [weight, biases] : [weight]
+    }
+    let queries = heads * headWidth
+    let keys = keyValueHeads * headWidth
+    var list = normTensors(prefix + "input_layernorm", width: width, layer: layer)
+    list += linear("self_attn.q_proj", queries, width, bias: queryKeyValueBias)
+    list += linear("self_attn.k_proj", keys, width, bias: queryKeyValueBias)
+    list += linear("self_attn.v_proj", keys, width, bias: queryKeyValueBias)
+    if queryKeyNorm {
+      for module in ["self_attn.q_norm", "self_attn.k_norm"] {
+        list.append(Tensor(name: prefix + module + ".weight", shape: [headWidth], layer: layer))
+      }
+    }
+    list += linear("self_attn.o_proj", width, queries, bias: attentionOutputBias)
+    list += normTensors(prefix + "post_attention_layernorm", width: width, layer: layer)
+    if mlp == .swiglu { list += linear("mlp.gate_proj", mlpWidth, width, bias: mlpBias) }
+    list += linear("mlp.up_proj", mlpWidth, width, bias: mlpBias)
+    list += linear("mlp.down_proj", width, mlpWidth, bias: mlpBias)
+    return list
+  }
+
+  /// The spec if its sizes fit one another and can be computed with.
+  ///
+  /// - Parameter place: Where it comes from, for the error.
+  /// - Throws: `EngineError` that names the field.
+  package func validated(_ place: String) throws {
+    func check(_ value: Int, _ name: String, atMost limit: Int) throws {
+      guard (1...limit).contains(value) else {
+        throw EngineError(
+          .badModel, "\(place): \(name) is \(value), it must lie between 1 and \(limit)")
+      }
+    }
+    // The limits keep every product below 2⁶³ and the list of names within memory.
+    try check(vocabularySize, "the vocabulary size", atMost: 1 << 24)
+    try check(width, "the hidden width", atMost: 1 << 20)
+    try check(layers, "the number of layers", atMost: 4096)
+    try check(heads, "the number of heads", atMost: 1 << 14)
+    try check(keyValueHeads, "the number of key-value heads", atMost: 1 << 14)
+    try check(headWidth, "the head width", atMost: 1 << 14)
+    try check(mlpWidth, "the feed-forward width", atMost: 1 << 22)
+    try check(maximumPositions, "the longest text", atMost: 1 << 30)
+    guard heads % keyValueHeads == 0 else {
+      throw EngineError(
+        .badModel,
+        "\(place): \(heads) heads cannot be shared among \(keyValueHeads) key-value heads evenly")
+    }
+    guard normEpsilon.isFinite, normEpsilon >= 0 else {
+      throw EngineError(.badModel, "\(place): the norm's epsilon is \(normEpsilon)")
+    }
+    if case .rotary(let theta, _) = positions {
+      guard headWidth % 2 == 0 else {
+        throw EngineError(
+          .badModel, "\(place): rotary positions need an even head width, not \(headWidth)")
+      }
+      guard theta.isFinite, theta > 0 else {
+        throw EngineError(.badModel, "\(place): the rotary base is \(theta)")
+      }
+      let frequencies = rotaryFrequencies
+      guard frequencies.allSatisfy(\.isFinite), rotaryAmplitude.isFinite else {
+        throw EngineError(.badModel, "\(place): the rotary scaling gives frequencies not finite")
+      }
+    }
+    for id in endOfSequence + (beginOfSequence.map { [$0] } ?? [])
+    where id < 0 || Int(id) >= vocabularySize {
+      throw EngineError(
+        .badModel,
+        "\(place): the special token id \(id) is outside the vocabulary of \(vocabularySize)")
+    }
+  }
+}
