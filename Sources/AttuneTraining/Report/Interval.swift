@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A confidence interval; in JSON the array `[low, high]`.
+public struct Interval: Sendable, Equatable, Codable {
+  /// Its lower end.
+  public var low: Double
+  /// Its upper end.
+  public var high: Double
+
+  /// Makes an interval.
+  ///
+  /// - Parameters:
+  ///   - low: Its lower end.
+  ///   - high: Its upper end.
+  public init(_ low: Double, _ high: Double) {
+    self.low = low
+    self.high = high
+  }
+
+  /// Reads `[low, high]`.
+  public init(from decoder: any Decoder) throws {
+    var values = try decoder.unkeyedContainer()
+    low = try values.decode(Double.self)
+    high = try values.decode(Double.self)
+  }
+
+  /// Writes `[low, high]`.
+  public func encode(to encoder: any Encoder) throws {
+    var values = encoder.unkeyedContainer()
+    try values.encode(low)
+    try values.encode(high)
+  }
+}

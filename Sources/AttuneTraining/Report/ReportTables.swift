@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A chart of the report's training section: which metrics it draws.
+struct ReportCurve {
+  /// A line of it.
+  struct Line {
+    /// What the legend says.
+    var name: String
+    /// The metric, as `metrics.jsonl` names it.
+    var metric: String
+  }
+
+  /// Its title.
+  var title: String
+  /// What its y axis measures.
+  var unit: String
+  /// Its lines.
+  var lines: [Line]
+  /// Values that the y axis takes in.
+  var including: [Double] = []
+
+  /// The charts in their order; those without numbers are left out.
+  static let all: [ReportCurve] = [
+    .init(
+      title: "Learned reward", unit: "reward",
+      lines: [.init(name: "learned reward", metric: "reward")]),
+    .init(
+      title: "Gold reward", unit: "score", lines: [.init(name: "gold reward", metric: "gold")]),
+    .init(
+      title: "KL from the start", unit: "nats a sequence",
+      lines: [.init(name: "KL", metric: "kl")], including: [0]),
+    .init(
+      title: "Length", unit: "tokens", lines: [.init(name: "length", metric: "length")],
+      including: [0]),
+    .init(
+      title: "Distinct word pairs", unit: "share",
+      lines: [.init(name: "distinct-2", metric: "distinct_2")], including: [0, 1]),
+    .init(
+      title: "Answers that end by themselves", unit: "share",
+      lines: [.init(name: "completed", metric: "completed")], including: [0, 1]),
+    .init(
+      title: "Policy loss and value loss", unit: "loss",
+      lines: [
+        .init(name: "policy", metric: "policy_loss"), .init(name: "value", metric: "value_loss"),
+      ]),
+    .init(
+      title: "Share of clipped ratios", unit: "share",
+      lines: [.init(name: "clipped", metric: "clip_fraction")], including: [0]),
+    .init(
+      title: "β of the KL penalty", unit: "β", lines: [.init(name: "β", metric: "beta")],
+      including: [0]),
+    .init(
+      title: "Entropy", unit: "nats a token",
+      lines: [.init(name: "entropy", metric: "entropy")], including: [0]),
+  ]
+}
+
+extension Report {
+  /// A row of the table of before and after.
+  struct ComparisonRow {
+    /// What is measured.
+    var name: String
+    /// How to read it.
+    var explanation: String
+    /// A value and its interval for each model.
+    var cells: [(value: String, interval: String)]
+  }
+
+  /// The rows for models side by side.
+  static func comparisonRows(_ models: [EvaluationReport.Model]) -> [ComparisonRow] {
+    typealias Model = EvaluationReport.Model
+    var rows: [ComparisonRow] = []
+    func add(_ name: String, _ explanation: String, _ cell: (Model) -> (String, String)) {
+      rows.append(
+        ComparisonRow(name: name, explanation: explanation, cells: models.map(cell)))
+    }
+    let names = Set(models.flatMap(\.rewards.keys)).sorted()
+    for name in names {
+      add(name, name.hasPrefix("model:") ? "the learned reward" : "the gold reward") { model in
+        guard let reward = model.rewards[name] else { return ("–", "") }
+        return (readable(reward.mean), bracket(reward.interval) + " SD \(readable(reward.sd))")
+      }
+    }
+    add("KL", "nats an answer, from the start") {
+      (readable($0.kl), $0.klInterval.map { bracket($0) } ?? "")
+    }
+    add("length", "tokens an answer") {
+      (readable($0.length, digits: 1), bracket($0.lengthInterval, digits: 1))
+    }
+    add("ended by themselves", "before the token limit") {
+      (readablePercent($0.completed), bracketPercent($0.completedInterval))
+    }
+    add("distinct word pairs", "of all word pairs in all answers") {
+      (readablePercent($0.distinct2), "")
+    }
+    add("repeated 4-grams", "word 4-grams that the same answer had before") {
+      (readablePercent($0.repetition, digits: 1), "")
+    }
+    add("perplexity under the start", "how odd the answers look to the model they came from") {
+      (readable($0.perplexity), "")
+    }
+    add("prompt's words taken up", "share of the prompt's content words found in the answer") {
+      (readablePercent($0.promptWords), bracketPercent($0.promptWordsInterval))
+    }
+    if models.contains(where: { $0.empty > 0 }) {
+      add("empty answers", "") { (readablePercent($0.empty, digits: 1), "") }
+    }
+    return rows
+  }
+
+  private static func bracket(_ interval: Interval, digits: Int = 2) -> String {
+    "[\(readable(interval.low, digits: digits)), \(readable(interval.high, digits: digits))]"
+  }
+
+  private static func bracketPercent(_ interval: Interval) -> String {
+    "[\(readablePercent(interval.low)), \(readablePercent(interval.high))]"
+  }
+
+  /// The result as a table for a terminal.
+  public var terminalTable: String {
+    let columns = ["start", "policy"].compactMap { role in
+      evaluation.models.first { $0.role == role }
+    }
+    return Self.terminalTable(columns, winRates: evaluation.winRates)
+  }
+
+  /// A table of models side by side for a terminal, 78 columns at most with two models.
+  ///
+  /// - Parameters:
+  ///   - models: The columns.
+  ///   - winRates: Lines below the table.
+  /// - Returns: Lines joined by line ends, without a last one.
+  public static func terminalTable(
+    _ models: [EvaluationReport.Model], winRates: [EvaluationReport.WinRate] = []
+  ) -> String {
+    let titles = models.map { model in
+      switch model.role {
+      case "start": "before"
+      case "policy": models.count > 1 ? "after" : model.model
+      default: model.role
+      }
+    }
+    var table: [[String]] = [[""] + titles]
+    for row in comparisonRows(models) {
+      table.append(
+        [row.name]
+          + row.cells.map { $0.interval.isEmpty ? $0.value : "\($0.value) \($0.interval)" })
+    }
+    let widths = (0...models.count).map { column in table.map { $0[column].count }.max() ?? 0 }
+    var lines = table.map { row in
+      zip(row, widths).enumerated().map { index, cell in
+        let space = String(repeating: " ", count: cell.1 - cell.0.count)
+        return index == 0 ? cell.0 + space : space + cell.0
+      }.joined(separator: "  ")
+    }
+    for win in winRates {
+      lines.append(
+        "win rate by \(win.reward): \(readablePercent(win.value)) "
+          + "\(bracketPercent(win.interval)), ties \(readablePercent(win.ties))")
+    }
+    return lines.joined(separator: "\n")
+  }
+}

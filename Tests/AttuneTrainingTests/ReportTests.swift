@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTraining
+import Foundation
+import Testing
+
+struct ReportTests {
+  private static func model(_ role: String, gold: Double, completed: Double)
+    -> EvaluationReport.Model
+  {
+    EvaluationReport.Model(
+      model: role, role: role,
+      rewards: [
+        "labeller:concise": .init(
+          mean: gold, sd: 1.4, interval: Interval(gold - 0.3, gold + 0.3)),
+        "model:reward": .init(
+          mean: gold / 2, sd: 0.8, interval: Interval(gold / 2 - 0.2, gold / 2 + 0.2)),
+      ],
+      kl: role == "start" ? 0 : 5.25, klInterval: Interval(0, 6), length: 38.5,
+      lengthInterval: Interval(35, 41), completed: completed,
+      completedInterval: Interval(completed - 0.1, completed + 0.1), distinct1: 0.4,
+      distinct2: 0.8, distinct3: 0.9, repetition: 0.02, perplexity: 3.7, promptWords: 0.45,
+      promptWordsInterval: Interval(0.4, 0.5), empty: 0)
+  }
+
+  /// A report with a hostile answer in it and a curve that has a hole.
+  private static func report(rollouts: Int = 16) -> Report {
+    let points = (0..<rollouts).map { step in
+      let t = Double(step)
+      return Report.Point(
+        step: step,
+        values: [
+          "reward": t == 3 ? .nan : t / 10 - 0.5, "gold": 0.7 - exp(-t / 4), "kl": t * 0.4,
+          "length": 44 - t, "completed": min(1, 0.33 + t / 25), "distinct_2": 0.85 - t / 200,
+          "policy_loss": -0.02 + 0.001 * t, "value_loss": 0.4 / (1 + t), "clip_fraction": 0.05,
+          "beta": 0.1, "entropy": 1.2,
+        ])
+    }
+    let hostile = "<script>alert('x')</script> & \"quoted\" </blockquote>"
+    return Report(
+      version: "0.1.0", title: "Attune: a <test>", model: "smollm2", labeller: "concise",
+      labellerSummary: "It wants answers of about twenty words that end by themselves.",
+      date: "2026-11-23 20:00 UTC", seed: 1,
+      machine: .init(threads: 2, productRateAtStart: 171.3, productRateAtEnd: 168.9),
+      stages: [
+        .init(name: "samples", seconds: 56.2, reused: true, summary: "384 answers"),
+        .init(name: "ppo", seconds: 241, reused: false, summary: "16 rollouts of 32 answers"),
+      ],
+      evaluation: EvaluationReport(
+        models: [
+          model("policy", gold: 0.74, completed: 0.78),
+          model("start", gold: -0.65, completed: 0.33),
+        ],
+        winRate: .init(
+          value: 0.81, interval: Interval(0.74, 0.87), ties: 0.01, reward: "labeller:concise"),
+        winRates: [
+          .init(
+            value: 0.81, interval: Interval(0.74, 0.87), ties: 0.01, reward: "labeller:concise"),
+          .init(value: 0.78, interval: Interval(0.7, 0.85), ties: 0, reward: "model:reward"),
+        ],
+        prompts: 32, samplesPerPrompt: 4, confidence: 0.95, reference: "smollm2", seconds: 80),
+      rewardModel: .init(
+        accuracy: 0.71, accuracyInterval: Interval(0.66, 0.76), pairs: 240,
+        calibrationError: 0.043,
+        bins: [
+          .init(confidence: 0.55, accuracy: 0.52, pairs: 90),
+          .init(confidence: 0.66, accuracy: 0.7, pairs: 80),
+          .init(confidence: 0.75, accuracy: 0.8, pairs: 50),
+          .init(confidence: 0.86, accuracy: 0.85, pairs: 20),
+          .init(confidence: 0.9, accuracy: 0, pairs: 0),
+        ],
+        learningCurve: [
+          .init(pairs: 120, accuracy: 0.58), .init(pairs: 240, accuracy: 0.63),
+          .init(pairs: 480, accuracy: 0.69), .init(pairs: 960, accuracy: 0.71),
+        ]),
+      training: points,
+      samples: (0..<10).map { index in
+        .init(
+          prompt: "How do I keep basil alive on a window sill? (\(index))",
+          before: .init(
+            text: "Basil is a plant that many people love.\nIt needs light, water, and also",
+            completed: false, rewards: ["labeller:concise": -1.25, "model:reward": -0.4]),
+          after: .init(
+            text: index == 0 ? hostile : "Give it six hours of sun and water when the soil is dry.",
+            completed: true, rewards: ["labeller:concise": 1.9, "model:reward": 0.8]))
+      },
+      settings: [
+        .init(stage: "ppo", name: "learning_rate", value: "0.001"),
+        .init(stage: "sample", name: "temperature", value: "1"),
+      ])
+  }
+
+  @Test func `text from models stays text`() {
+    let html = Self.report().html
+    #expect(!html.contains("<script"))
+    #expect(
+      html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;quoted&quot;"))
+    #expect(html.contains("<title>Attune: a &lt;test&gt;</title>"))
+  }
+
+  @Test func `the page loads nothing`() {
+    let html = Self.report().html
+    for word in ["http://", "https://", "src=", "<link", "@import", "url("] {
+      #expect(!html.contains(word), "\(word) would reach out")
+    }
+  }
+
+  @Test func `every tag that opens closes, in order`() throws {
+    let html = Self.report().html
+    let void: Set<String> = ["meta", "!DOCTYPE"]
+    var open: [String] = []
+    for match in html.matches(of: /<(\/?)([A-Za-z!][A-Za-z0-9]*)([^>]*)>/) {
+      let name = String(match.output.2)
+      if match.output.1 == "/" {
+        #expect(open.popLast() == name)
+      } else if !match.output.3.hasSuffix("/") && !void.contains(name) {
+        open.append(name)
+      }
+    }
+    #expect(open.isEmpty)
+  }
+
+  @Test func `a page without numbers is still a page`() {
+    var report = Self.report(rollouts: 0)
+    report.rewardModel?.bins = []
+    report.samples = []
+    report.settings = []
+    #expect(report.html.contains("Nothing was recorded."))
+    #expect(!report.html.lowercased().contains("nan"))
+  }
+
+  @Test func `a number that is not finite is a gap, not a coordinate`() {
+    let html = Self.report().html
+    #expect(!html.contains("nan") && !html.contains("inf\""))
+    let learned = html.components(separatedBy: "Learned reward</figcaption>").last ?? ""
+    let drawing = learned.components(separatedBy: "</svg>").first ?? ""
+    #expect(drawing.matches(of: /<circle/).count == 15)
+  }
+
+  @Test func `json holds the same facts and reads back`() throws {
+    let report = Self.report()
+    let data = try report.json()
+    let object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    #expect(object["format_version"] as? Int == 1)
+    let evaluation = try #require(object["evaluation"] as? [String: Any])
+    let win = try #require(evaluation["win_rate"] as? [String: Any])
+    #expect(win["value"] as? Double == 0.81)
+    #expect(win["interval"] as? [Double] == [0.74, 0.87])
+    #expect(try JSONDecoder().decode(Report.self, from: data) == report)
+  }
+
+  @Test func `the terminal's table lines up`() {
+    let lines = Self.report().terminalTable.split(separator: "\n")
+    let table = lines.filter { !$0.hasPrefix("win rate") }
+    #expect(Set(table.map(\.count)).count == 1)
+    #expect(lines.contains { $0.hasPrefix("win rate by labeller:concise: 81 % [74 %, 87 %]") })
+  }
+
+  /// Written only when asked for, to look at the page: `ATTUNE_REPORT_FOLDER=/tmp/x swift test …`.
+  @Test(.enabled(if: ProcessInfo.processInfo.environment["ATTUNE_REPORT_FOLDER"] != nil))
+  func `the page can be looked at`() throws {
+    let path = try #require(ProcessInfo.processInfo.environment["ATTUNE_REPORT_FOLDER"])
+    try Self.report().write(to: URL(filePath: path))
+  }
+}
