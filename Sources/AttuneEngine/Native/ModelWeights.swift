@@ -76,3 +76,37 @@ package struct LayerWeights {
     self.downBias = downBias
   }
 }
+
+/// A whole model as plain matrices, borrowed: valid while the model lends them.
+package struct ModelWeights {
+  package var spec: TransformerSpec
+  /// [V, D].
+  package var embedding: Matrix
+  /// [positions, D], for learned positions.
+  package var positionEmbedding: Matrix?
+  package var layers: [LayerWeights]
+  /// [D].
+  package var finalNorm: UnsafePointer<Float>
+  package var finalNormBias: UnsafePointer<Float>?
+  /// [V, D].
+  package var head: Matrix
+  /// Tables [positions, C/2].
+  package var ropeCosine: UnsafePointer<Float>
+  package var ropeSine: UnsafePointer<Float>
+
+  package init(
+    spec: TransformerSpec, embedding: Matrix, positionEmbedding: Matrix?, layers: [LayerWeights],
+    finalNorm: UnsafePointer<Float>, finalNormBias: UnsafePointer<Float>?, head: Matrix,
+    ropeCosine: UnsafePointer<Float>, ropeSine: UnsafePointer<Float>
+  ) {
+    self.spec = spec
+    self.embedding = embedding
+    self.positionEmbedding = positionEmbedding
+    self.layers = layers
+    self.finalNorm = finalNorm
+    self.finalNormBias = finalNormBias
+    self.head = head
+    self.ropeCosine = ropeCosine
+    self.ropeSine = ropeSine
+  }
+}
