@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLibCrypto
+public import Foundation
+
+/// SHA-256 digests, in hexadecimal: what a run records of its inputs.
+public enum Fingerprint {
+  /// The digest of bytes in memory.
+  public static func of(_ data: Data) -> String {
+    var digest = SHA256Digest()
+    data.withUnsafeBytes { digest.update($0) }
+    return digest.hexadecimal()
+  }
+
+  /// The digest of a value: of its JSON with sorted keys.
+  ///
+  /// - Throws: `TrainingError` if the value has a number that is not finite.
+  public static func of(value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    do {
+      return of(try encoder.encode(value))
+    } catch {
+      throw TrainingError(.badSetting, "a setting is not a finite number: \(error)")
+    }
+  }
+
+  /// The digest of a file, read in pieces.
+  ///
+  /// - Throws: `TrainingError` if the file can't be read.
+  public static func of(file url: URL) throws -> String {
+    var digest = SHA256Digest()
+    let handle: FileHandle
+    do {
+      handle = try FileHandle(forReadingFrom: url)
+    } catch {
+      throw TrainingError(.file, "\(url.path): can't be read: \(reason(error))")
+    }
+    defer { try? handle.close() }
+    while true {
+      let piece: Data?
+      do {
+        piece = try handle.read(upToCount: 1 << 22)
+      } catch {
+        throw TrainingError(.file, "\(url.path): can't be read: \(reason(error))")
+      }
+      guard let piece, !piece.isEmpty else { break }
+      piece.withUnsafeBytes { digest.update($0) }
+    }
+    return digest.hexadecimal()
+  }
+
+  /// The digest of a model: a `.gguf` file, or the files of a folder that make the model up
+  /// (weights, configuration, tokenizer, chat template, adapter), each with its name.
+  ///
+  /// What a training run leaves beside the model (metrics, checkpoints) does not count.
+  ///
+  /// - Throws: `TrainingError` if a file can't be read.
+  public static func of(model url: URL) throws -> String {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isDirectory) else {
+      throw TrainingError(.badModel, "\(url.path): there is no such file or folder")
+    }
+    guard isDirectory.boolValue else { return try of(file: url) }
+    let names: [String]
+    do {
+      names = try FileManager.default.contentsOfDirectory(atPath: url.path)
+    } catch {
+      throw TrainingError(.file, "\(url.path): can't be listed: \(reason(error))")
+    }
+    var digest = SHA256Digest()
+    for name in names.sorted() where isPartOfModel(name) {
+      digest.update(name + "\u{0}" + (try of(file: url.appending(path: name))) + "\n")
+    }
+    return digest.hexadecimal()
+  }
+
+  private static func isPartOfModel(_ name: String) -> Bool {
+    let parts = [
+      "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+      "special_tokens_map.json", "chat_template.jinja", "adapter_config.json", "attune.json",
+      "model.safetensors.index.json",
+    ]
+    return parts.contains(name)
+      || (name.hasSuffix(".safetensors") && !name.hasPrefix("checkpoint"))
+  }
+}
+
+/// A SHA-256 digest in the making.
+struct SHA256Digest: ~Copyable {
+  private let context: OpaquePointer?
+
+  init() {
+    context = EVP_MD_CTX_new()
+    precondition(
+      EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1, "libcrypto has no SHA-256")
+  }
+
+  deinit { EVP_MD_CTX_free(context) }
+
+  mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
+  }
+
+  mutating func update(_ text: String) {
+    var text = text
+    text.withUTF8 { update(UnsafeRawBufferPointer($0)) }
+  }
+
+  consuming func hexadecimal() -> String {
+    var bytes = [UInt8](repeating: 0, count: 32)
+    EVP_DigestFinal_ex(context, &bytes, nil)
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in bytes {
+      text.append(digits[Int(byte >> 4)])
+      text.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: text, as: UTF8.self)
+  }
+}
+
+/// What a Foundation error says, without its envelope.
+package func reason(_ error: any Error) -> String {
+  let error = error as NSError
+  if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))) }
+  if let inner = error.userInfo[NSUnderlyingErrorKey] as? NSError,
+    inner.domain == NSPOSIXErrorDomain
+  {
+    return String(cString: strerror(Int32(inner.code)))
+  }
+  return error.localizedDescription
+}

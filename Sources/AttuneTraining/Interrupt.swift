@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
+
+/// Ctrl-C and `kill`: the trainers look at this between steps, write a checkpoint and end.
+public enum Interrupt {
+  private static let asked = Atomic<Bool>(false)
+
+  /// Takes SIGINT and SIGTERM over. The first one asks for a clean end, a second one ends the
+  /// process at once.
+  public static func install() {
+    for number in [SIGINT, SIGTERM] {
+      signal(number) { number in
+        Interrupt.asked.store(true, ordering: .relaxed)
+        signal(number, SIG_DFL)
+      }
+    }
+  }
+
+  /// Whether a clean end was asked for.
+  public static var isRequested: Bool { asked.load(ordering: .relaxed) }
+}

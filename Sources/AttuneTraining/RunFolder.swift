@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Foundation
+
+/// What decides a run's outcome: its inputs, settings and the program's version. Two runs with
+/// equal records have equal results.
+public struct RunRecord: Codable, Sendable, Equatable {
+  /// The trainer: `sft`, `reward`, `ppo`.
+  public var stage: String
+  /// The program's version.
+  public var version: String
+  /// Every knob by its path: the settings by their names in a recipe, inputs by their digests.
+  public var knobs: [String: String]
+
+  /// Makes a record.
+  ///
+  /// - Parameters:
+  ///   - stage: The trainer.
+  ///   - settings: Its settings.
+  ///   - inputs: Digests of what it reads: `model`, `data`.
+  /// - Throws: `TrainingError` if a setting is not a finite number.
+  public init(stage: String, settings: some Encodable, inputs: [(name: String, digest: String)])
+    throws
+  {
+    self.stage = stage
+    version = attuneVersion
+    knobs = [:]
+    for (path, value) in try ConfigFile.value(of: settings).leaves() { knobs[path] = value.line }
+    for (name, digest) in inputs { knobs["input " + name] = digest }
+  }
+
+  /// The digest of the whole record.
+  public var fingerprint: String { (try? Fingerprint.of(value: self)) ?? "" }
+
+  /// What another record has otherwise: `learning_rate (1e-05 there, 0.0001 now)`.
+  public func differences(from recorded: RunRecord) -> [String] {
+    var list: [String] = []
+    if recorded.stage != stage { list.append("stage (\(recorded.stage) there, \(stage) now)") }
+    if recorded.version != version {
+      list.append("version (\(recorded.version) there, \(version) now)")
+    }
+    for knob in Set(knobs.keys).union(recorded.knobs.keys).sorted() {
+      let there = recorded.knobs[knob]
+      let now = knobs[knob]
+      guard there != now else { continue }
+      if knob.hasPrefix("input ") {
+        list.append("the \(knob.dropFirst(6)) (other contents)")
+      } else {
+        list.append("\(knob) (\(there ?? "not set") there, \(now ?? "not set") now)")
+      }
+    }
+    return list
+  }
+}
+
+/// The program's version, which fingerprints carry.
+public let attuneVersion = "0.1.0"
+
+/// The folder of one run: who it belongs to, whether it is finished, and the lock that keeps a
+/// second process out of it.
+public final class RunFolder {
+  /// What a folder holds.
+  public enum Status: Sendable, Equatable {
+    /// No run.
+    case absent
+    /// An unfinished run of the same record.
+    case unfinished
+    /// A finished run of the same record.
+    case finished
+    /// A run of another record, and how it differs.
+    case different([String])
+  }
+
+  /// The folder.
+  public let url: URL
+  /// Whether an unfinished run is continued.
+  public let isResumed: Bool
+  private let record: RunRecord
+  private var lock: Int32
+
+  private struct RunFile: Codable {
+    var formatVersion = 1
+    var state = "running"
+    var fingerprint: String
+    var record: RunRecord
+    var machine: String
+  }
+
+  /// Opens a run's folder, and makes it if need be.
+  ///
+  /// - Parameters:
+  ///   - url: The folder.
+  ///   - record: What the run is made of.
+  ///   - restart: Whether a run that is there is discarded.
+  /// - Throws: `TrainingError` if the folder holds a finished run, one that differs (the knobs are
+  ///   named), something that is no run, or is in use by another process.
+  public init(_ url: URL, record: RunRecord, restart: Bool = false) throws {
+    self.url = url
+    self.record = record
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
+    let hasRun = names.contains("run.json")
+    if !hasRun, let stranger = names.sorted().first(where: { !Self.isLeftover($0) }) {
+      throw TrainingError(
+        .badOutput,
+        "\(url.path): holds no run but other files (\(stranger)); give a new or empty folder")
+    }
+    try AtomicFile.makeFolder(url)
+    lock = open(url.appending(path: ".lock").path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    guard lock >= 0 else { throw AtomicFile.failure("can't be written", url.path) }
+    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+      close(lock)
+      throw TrainingError(.badOutput, "\(url.path): another process is at work in this folder")
+    }
+    do {
+      let status = restart ? .absent : try Self.status(url, record: record)
+      switch status {
+      case .absent:
+        if hasRun { try Self.discard(url) }
+        isResumed = false
+      case .unfinished:
+        isResumed = true
+        if let old = try? Self.read(url)?.machine, old != Host.processor {
+          Self.warn(
+            "\(url.path): the run began on another machine (\(old)); it goes on, but not bit for bit"
+          )
+        }
+      case .finished:
+        throw TrainingError(
+          .badOutput,
+          "\(url.path): holds this run, finished; give another folder, or --restart to discard it")
+      case .different(let knobs):
+        throw TrainingError(
+          .badOutput,
+          "\(url.path): holds another run; what differs: \(knobs.joined(separator: ", ")); "
+            + "give another folder, or --restart to discard it")
+      }
+      try write(state: "running")
+    } catch {
+      close(lock)
+      throw error
+    }
+  }
+
+  deinit { close(lock) }
+
+  /// Marks the run as finished.
+  ///
+  /// - Throws: `TrainingError` if that can't be written.
+  public func finish() throws {
+    try write(state: "finished")
+    try? FileManager.default.removeItem(at: url.appending(path: "checkpoint.safetensors"))
+  }
+
+  /// What a folder holds, compared with a run that is about to be made.
+  ///
+  /// - Throws: `TrainingError` if its `run.json` is damaged.
+  public static func status(_ url: URL, record: RunRecord) throws -> Status {
+    guard let file = try read(url) else { return .absent }
+    let differences = record.differences(from: file.record)
+    guard differences.isEmpty else { return .different(differences) }
+    return file.state == "finished" ? .finished : .unfinished
+  }
+
+  private static func read(_ url: URL) throws -> RunFile? {
+    let file = url.appending(path: "run.json")
+    guard FileManager.default.fileExists(atPath: file.path) else { return nil }
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    do {
+      return try decoder.decode(RunFile.self, from: Data(contentsOf: file))
+    } catch {
+      throw TrainingError(
+        .badOutput, "\(file.path): is damaged; give another folder, or --restart to discard it")
+    }
+  }
+
+  private func write(state: String) throws {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    let file = RunFile(
+      state: state, fingerprint: record.fingerprint, record: record, machine: Host.processor)
+    guard let data = try? encoder.encode(file) else {
+      throw TrainingError(.badSetting, "\(url.path): the run's record can't be written as JSON")
+    }
+    try AtomicFile.write(data, to: url.appending(path: "run.json"))
+  }
+
+  /// Takes away what a run writes; files of other names stay.
+  private static func discard(_ url: URL) throws {
+    let own = [
+      "run.json", "metrics.jsonl", "samples.jsonl", "report.json", "report.html", "settings.json",
+      "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+      "special_tokens_map.json", "chat_template.jinja", "adapter_config.json", "attune.json",
+    ]
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
+    for name in names where own.contains(name) || name.hasSuffix(".safetensors") || isPart(name) {
+      do {
+        try FileManager.default.removeItem(at: url.appending(path: name))
+      } catch {
+        throw TrainingError(.file, "\(url.path)/\(name): can't be removed: \(reason(error))")
+      }
+    }
+  }
+
+  private static func isPart(_ name: String) -> Bool {
+    name.hasPrefix(".") && name.hasSuffix(".part")
+  }
+
+  private static func isLeftover(_ name: String) -> Bool { name == ".lock" || isPart(name) }
+
+  private static func warn(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data("warning: \(text)\n".utf8))
+  }
+}
+
+/// What a bit-for-bit resume depends on beside the run's own record.
+package enum Host {
+  /// The processor's name.
+  package static var processor: String {
+    guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8),
+      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("model name") }),
+      let name = line.split(separator: ":").last
+    else { return "unknown processor" }
+    return name.trimmingCharacters(in: .whitespaces)
+  }
+}

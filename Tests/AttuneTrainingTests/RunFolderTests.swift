@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTraining
+import Foundation
+import Testing
+
+struct RunFolderTests {
+  struct Knobs: Codable {
+    var learningRate = 1e-4
+    var epochs = 2
+  }
+
+  func record(_ knobs: Knobs = Knobs(), data: String = "aa") throws -> RunRecord {
+    try RunRecord(stage: "sft", settings: knobs, inputs: [("data", data)])
+  }
+
+  @Test func `an unfinished run is resumed and a finished one refused`() throws {
+    let folder = try TemporaryFolder()
+    let out = folder.url.appending(path: "deep/run")
+    var run: RunFolder? = try RunFolder(out, record: record())
+    #expect(run?.isResumed == false)
+    run = nil
+    #expect(try RunFolder.status(out, record: record()) == .unfinished)
+    run = try RunFolder(out, record: record())
+    #expect(run?.isResumed == true)
+    try run?.finish()
+    run = nil
+    #expect(try RunFolder.status(out, record: record()) == .finished)
+    let error = #expect(throws: TrainingError.self) { _ = try RunFolder(out, record: record()) }
+    #expect(error?.message.contains("finished") == true)
+    run = try RunFolder(out, record: record(), restart: true)
+    #expect(run?.isResumed == false)
+  }
+
+  @Test func `another run is refused with the knobs that differ`() throws {
+    let folder = try TemporaryFolder()
+    let out = folder.url.appending(path: "run")
+    _ = try RunFolder(out, record: record())
+    var knobs = Knobs()
+    knobs.learningRate = 2e-4
+    let error = #expect(throws: TrainingError.self) {
+      _ = try RunFolder(out, record: record(knobs, data: "bb"))
+    }
+    let message = error?.message ?? ""
+    #expect(message.contains("learning_rate (0.0001 there, 0.0002 now)"), "\(message)")
+    #expect(message.contains("the data (other contents)") && !message.contains("epochs"))
+  }
+
+  @Test func `a folder with strange files is left alone, restart or not`() throws {
+    let folder = try TemporaryFolder()
+    let note = folder.file("thesis.txt", "years of work")
+    for restart in [false, true] {
+      let error = #expect(throws: TrainingError.self) {
+        _ = try RunFolder(folder.url, record: record(), restart: restart)
+      }
+      #expect(error?.message.contains("thesis.txt") == true)
+    }
+    #expect(FileManager.default.fileExists(atPath: note.path))
+  }
+
+  @Test func `restart keeps files that no run wrote`() throws {
+    let folder = try TemporaryFolder()
+    let out = folder.url
+    var run: RunFolder? = try RunFolder(out, record: record())
+    let note = folder.file("notes.txt", "mine")
+    let metrics = folder.file("metrics.jsonl", "{}\n")
+    run = nil
+    run = try RunFolder(out, record: record(), restart: true)
+    #expect(FileManager.default.fileExists(atPath: note.path))
+    #expect(!FileManager.default.fileExists(atPath: metrics.path))
+    _ = run
+  }
+
+  @Test func `two processes can't share a folder`() throws {
+    let folder = try TemporaryFolder()
+    let first = try RunFolder(folder.url, record: record())
+    let error = #expect(throws: TrainingError.self) {
+      _ = try RunFolder(folder.url, record: record())
+    }
+    #expect(error?.message.contains("another process") == true)
+    _ = first
+  }
+
+  @Test func `a damaged record is named`() throws {
+    let folder = try TemporaryFolder()
+    _ = folder.file("run.json", "{")
+    let error = #expect(throws: TrainingError.self) {
+      _ = try RunFolder(folder.url, record: record())
+    }
+    #expect(error?.message.contains("run.json: is damaged") == true)
+  }
+
+  @Test func `a full disk leaves nothing under the final name`() throws {
+    let error = #expect(throws: TrainingError.self) {
+      try AtomicFile.write("text", to: URL(filePath: "/dev/full"))
+    }
+    #expect(error?.message == "/dev/full: can't be written: No space left on device")
+    let folder = try TemporaryFolder()
+    let target = folder.url.appending(path: "no/such/folder/file")
+    #expect(throws: TrainingError.self) { try AtomicFile.write("text", to: target) }
+    #expect(!FileManager.default.fileExists(atPath: target.path))
+  }
+}
