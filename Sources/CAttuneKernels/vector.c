@@ -1,13 +1,111 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "attune_kernels.h"
+#include "kernels_internal.h"
+#include "vector_math.h"
+
 #include <string.h>
 
-void atk_bf16_from_float(uint16_t *y, const float *x, size_t count) {
+typedef struct {
+  float *y;
+  const float *x;
+  uint16_t *y_bf16;
+  const uint16_t *x_bf16;
+  double *sums;
+  size_t count;
+  float scale;
+} vector_job;
+
+// ---- sum of squares, in blocks that do not depend on the number of threads ---------------------
+
+enum { SUM_BLOCK = 1 << 16 };
+
+ATK_MULTIVERSION static double square_block(const float *x, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) sum += (double)x[i] * (double)x[i];
+  return sum;
+}
+
+static void square_blocks(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  for (size_t block = begin; block < end; block++) {
+    size_t first = block * SUM_BLOCK;
+    job->sums[block] = square_block(job->x + first, atk_min(SUM_BLOCK, job->count - first));
+  }
+}
+
+double atk_sum_of_squares(const float *x, size_t count) {
+  size_t blocks = (count + SUM_BLOCK - 1) / SUM_BLOCK;
+  double *sums = atk_scratch(ATK_SCRATCH_SHARED, blocks * sizeof(double));
+  vector_job job = {.x = x, .sums = sums, .count = count};
+  atk_parallel_for(blocks, square_blocks, &job);
+  double sum = 0;
+  for (size_t block = 0; block < blocks; block++) sum += sums[block];
+  return sum;
+}
+
+// ---- elementwise -------------------------------------------------------------------------------
+
+ATK_MULTIVERSION static void add_range(float *y, const float *x, float scale, size_t count) {
+  ATK_ELEMENTWISE
+  for (size_t i = 0; i < count; i++) y[i] += scale * x[i];
+}
+
+static void add_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  add_range(job->y + begin, job->x + begin, job->scale, end - begin);
+}
+
+void atk_add(float *y, const float *x, float scale, size_t count) {
+  vector_job job = {.y = y, .x = x, .scale = scale};
+  atk_parallel_rows(count, 1, add_part, &job);
+}
+
+ATK_MULTIVERSION static void scale_range(float *x, float scale, size_t count) {
+  for (size_t i = 0; i < count; i++) x[i] *= scale;
+}
+
+static void scale_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  scale_range(job->y + begin, job->scale, end - begin);
+}
+
+void atk_scale(float *x, float scale, size_t count) {
+  vector_job job = {.y = x, .scale = scale};
+  atk_parallel_rows(count, 1, scale_part, &job);
+}
+
+// ---- bfloat16 ----------------------------------------------------------------------------------
+
+ATK_MULTIVERSION static void narrow_range(uint16_t *y, const float *x, size_t count) {
   for (size_t i = 0; i < count; i++) {
     uint32_t bits;
-    memcpy(&bits, x + i, 4);
-    int nan = (bits & 0x7fffffff) > 0x7f800000;
+    memcpy(&bits, x + i, sizeof bits);
+    bool nan = (bits & 0x7fffffff) > 0x7f800000;
+    // A NaN keeps its upper half and is made quiet: rounding could carry it into infinity.
     uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     y[i] = (uint16_t)(nan ? (bits >> 16) | 0x40 : rounded);
   }
+}
+
+static void narrow_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  narrow_range(job->y_bf16 + begin, job->x + begin, end - begin);
+}
+
+void atk_bf16_from_float(uint16_t *y, const float *x, size_t count) {
+  vector_job job = {.y_bf16 = y, .x = x};
+  atk_parallel_rows(count, 1, narrow_part, &job);
+}
+
+ATK_MULTIVERSION static void widen_range(float *y, const uint16_t *x, size_t count) {
+  for (size_t i = 0; i < count; i++) y[i] = atk_float_of_bf16(x[i]);
+}
+
+static void widen_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  widen_range(job->y + begin, job->x_bf16 + begin, end - begin);
+}
+
+void atk_float_from_bf16(float *y, const uint16_t *x, size_t count) {
+  vector_job job = {.y = y, .x_bf16 = x};
+  atk_parallel_rows(count, 1, widen_part, &job);
 }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernels share and nobody else sees.
+#ifndef ATTUNE_KERNELS_INTERNAL_H
+#define ATTUNE_KERNELS_INTERNAL_H
+
+#include "attune_kernels.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Sums may be taken in another order (so that they vectorise), products and sums may be fused;
+// infinities, NaN and signed zeros keep their meaning, which -ffast-math would give up.
+#pragma clang fp reassociate(on) contract(fast)
+// Some loops do not vectorise for the oldest instruction set; they are still right.
+#pragma clang diagnostic ignored "-Wpass-failed"
+
+// One copy of a function for each of three instruction sets; the loader picks. Elsewhere the
+// compiler's baseline serves (on arm64 it has NEON).
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__clang__)
+#define ATK_MULTIVERSION \
+  __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define ATK_MULTIVERSION
+#endif
+
+// For loops whose iterations touch only their own index, even where an output is an input.
+#define ATK_ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
+
+static inline size_t atk_min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t atk_max(size_t a, size_t b) { return a > b ? a : b; }
+static inline size_t atk_round_up(size_t count, size_t unit) {
+  return (count + unit - 1) / unit * unit;
+}
+
+// The begin of part `part` when 0..<count is cut into `parts` pieces that start at multiples of
+// `unit`; the end is the begin of the next part.
+static inline size_t atk_part_begin(size_t count, size_t parts, size_t unit, size_t part) {
+  size_t piece = atk_round_up((count + parts - 1) / parts, unit);
+  return atk_min(part * piece, count);
+}
+
+// Memory of this thread that lives until the thread ends, 64-byte aligned, at least `bytes` long;
+// what an earlier call with the same slot returned is no longer valid. A kernel's slots are its
+// own: kernels do not call one another while they use a slot, apart from atk_gemm (no scratch).
+typedef enum {
+  ATK_SCRATCH_SHARED = 0,  // written by all threads, owned by the one that called the kernel
+  ATK_SCRATCH_SHARED_2,
+  ATK_SCRATCH_SHARED_3,
+  ATK_SCRATCH_OWN,
+  ATK_SCRATCH_OWN_2,
+  ATK_SCRATCH_SLOTS
+} atk_scratch_slot;
+void *atk_scratch(atk_scratch_slot slot, size_t bytes);
+
+// atk_parallel_for, but on the calling thread alone where count · cost (in floats touched or so)
+// is too little to be worth waking others. Only for bodies whose result does not depend on how
+// the range is cut.
+void atk_parallel_rows(size_t count, size_t cost, void (*body)(void *, size_t, size_t),
+                       void *context);
+
+// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, row-major.
+typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
+void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+               const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+               size_t ldc);
+
+#endif

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products with weight matrices: the output is cut into one piece a thread, each piece is one
+// single-threaded sgemm.
+#include "kernels_internal.h"
+#include "vector_math.h"
+
+#include <string.h>
+
+typedef struct {
+  atk_order order_a, order_b;
+  size_t M, N, K, lda, ldb, ldc, parts;
+  const float *a, *b, *bias;
+  float *c;
+  float alpha;
+  int accumulate;
+  bool by_rows;
+} gemm_job;
+
+ATK_MULTIVERSION static void add_bias(float *y, const float *bias, size_t rows, size_t columns,
+                                      size_t ldy, int accumulate) {
+  for (size_t m = 0; m < rows; m++) {
+    if (accumulate) {
+      for (size_t n = 0; n < columns; n++) y[m * ldy + n] += bias[n];
+    } else {
+      memcpy(y + m * ldy, bias, columns * sizeof *bias);
+    }
+  }
+}
+
+static void gemm_piece(const gemm_job *job, size_t row, size_t rows, size_t column,
+                       size_t columns) {
+  if (rows == 0 || columns == 0) return;
+  float *c = job->c + row * job->ldc + column;
+  const float *a = job->a + (job->order_a == ATK_PLAIN ? row * job->lda : row);
+  const float *b = job->b + (job->order_b == ATK_PLAIN ? column : column * job->ldb);
+  int accumulate = job->accumulate;
+  if (job->bias) {
+    add_bias(c, job->bias + column, rows, columns, job->ldc, accumulate);
+    accumulate = 1;
+  }
+  atk_sgemm(job->order_a, job->order_b, rows, columns, job->K, job->alpha, a, job->lda, b,
+            job->ldb, accumulate ? 1 : 0, c, job->ldc);
+}
+
+static void gemm_parts(void *context, size_t begin, size_t end) {
+  const gemm_job *job = context;
+  for (size_t part = begin; part < end; part++) {
+    if (job->by_rows) {
+      size_t row = atk_part_begin(job->M, job->parts, 8, part);
+      size_t stop = atk_part_begin(job->M, job->parts, 8, part + 1);
+      gemm_piece(job, row, stop - row, 0, job->N);
+    } else {
+      size_t column = atk_part_begin(job->N, job->parts, 32, part);
+      size_t stop = atk_part_begin(job->N, job->parts, 32, part + 1);
+      gemm_piece(job, 0, job->M, column, stop - column);
+    }
+  }
+}
+
+static void run_gemm(gemm_job job) {
+  size_t threads = (size_t)atk_threads();
+  // Each thread packs all of the operand that is not cut, so the longer side is cut.
+  job.by_rows = job.M >= job.N || job.M >= 128 * threads;
+  job.parts = job.M * job.N * job.K < 32768 ? 1 : threads;
+  atk_parallel_for(job.parts, gemm_parts, &job);
+}
+
+void atk_linear_forward(float *y, const float *x, const float *w, const float *bias_or_null,
+                        size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate) {
+  run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_TRANSPOSED, .M = M, .N = N, .K = K,
+                      .lda = ldx, .ldb = K, .ldc = ldy, .a = x, .b = w, .c = y,
+                      .bias = bias_or_null, .alpha = 1, .accumulate = accumulate});
+}
+
+void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_t M, size_t N,
+                               size_t K, size_t lddx, size_t lddy, int accumulate) {
+  run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_PLAIN, .M = M, .N = K, .K = N,
+                      .lda = lddy, .ldb = K, .ldc = lddx, .a = dy, .b = w, .c = dx, .alpha = 1,
+                      .accumulate = accumulate});
+}
+
+typedef struct {
+  float *dbias;
+  const float *dy;
+  size_t M, lddy;
+} bias_job;
+
+ATK_MULTIVERSION static void sum_columns(float *dbias, const float *dy, size_t M, size_t lddy,
+                                         size_t begin, size_t end) {
+  for (size_t m = 0; m < M; m++)
+    for (size_t n = begin; n < end; n++) dbias[n] += dy[m * lddy + n];
+}
+
+static void bias_columns(void *context, size_t begin, size_t end) {
+  const bias_job *job = context;
+  sum_columns(job->dbias, job->dy, job->M, job->lddy, begin, end);
+}
+
+void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy, const float *x,
+                                float scale, size_t M, size_t N, size_t K, size_t lddy,
+                                size_t ldx) {
+  run_gemm((gemm_job){.order_a = ATK_TRANSPOSED, .order_b = ATK_PLAIN, .M = N, .N = K, .K = M,
+                      .lda = lddy, .ldb = ldx, .ldc = K, .a = dy, .b = x, .c = dw,
+                      .alpha = scale, .accumulate = 1});
+  if (dbias_or_null) {
+    bias_job job = {dbias_or_null, dy, M, lddy};
+    atk_parallel_rows(N, M, bias_columns, &job);
+  }
+}
+
+// ---- bfloat16 weights: a block at a time becomes float32 in the thread's scratch ---------------
+
+typedef struct {
+  float *y;
+  const float *x, *bias;
+  const uint16_t *w;
+  size_t M, N, K, ldy, ldx, blocks;
+  int accumulate;
+} bf16_job;
+
+ATK_MULTIVERSION static void widen(float *y, const uint16_t *x, size_t rows, size_t columns,
+                                   size_t ldx) {
+  for (size_t row = 0; row < rows; row++)
+    for (size_t i = 0; i < columns; i++)
+      y[row * columns + i] = atk_float_of_bf16(x[row * ldx + i]);
+}
+
+// Blocks of about 2^18 weights (1 MiB as floats), at least one a thread.
+static size_t count_blocks(size_t side, size_t other, size_t narrowest) {
+  size_t width = atk_max((size_t)(1 << 18) / atk_max(other, 1), narrowest);
+  size_t threads = (size_t)atk_threads();
+  size_t blocks = atk_round_up(atk_max((side + width - 1) / width, 1), threads);
+  return atk_max(atk_min(blocks, (side + 15) / 16), 1);
+}
+
+static void forward_bf16_blocks(void *context, size_t begin, size_t end) {
+  const bf16_job *job = context;
+  for (size_t block = begin; block < end; block++) {
+    size_t row = atk_part_begin(job->N, job->blocks, 16, block);
+    size_t rows = atk_part_begin(job->N, job->blocks, 16, block + 1) - row;
+    if (rows == 0) continue;
+    float *w = atk_scratch(ATK_SCRATCH_OWN, rows * job->K * sizeof(float));
+    widen(w, job->w + row * job->K, rows, job->K, job->K);
+    gemm_job piece = {.order_a = ATK_PLAIN, .order_b = ATK_TRANSPOSED, .K = job->K,
+                      .lda = job->ldx, .ldb = job->K, .ldc = job->ldy, .a = job->x, .b = w,
+                      .c = job->y + row, .bias = job->bias ? job->bias + row : NULL, .alpha = 1,
+                      .accumulate = job->accumulate};
+    gemm_piece(&piece, 0, job->M, 0, rows);
+  }
+}
+
+void atk_linear_forward_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
+                             size_t M, size_t N, size_t K, size_t ldy, size_t ldx,
+                             int accumulate) {
+  if (M == 0 || N == 0) return;
+  bf16_job job = {.y = y, .x = x, .bias = bias_or_null, .w = w, .M = M, .N = N, .K = K,
+                  .ldy = ldy, .ldx = ldx, .blocks = count_blocks(N, K, 64),
+                  .accumulate = accumulate};
+  atk_parallel_for(job.blocks, forward_bf16_blocks, &job);
+}
+
+static void backward_bf16_blocks(void *context, size_t begin, size_t end) {
+  const bf16_job *job = context;  // y is dx, x is dy
+  for (size_t block = begin; block < end; block++) {
+    size_t column = atk_part_begin(job->K, job->blocks, 16, block);
+    size_t columns = atk_part_begin(job->K, job->blocks, 16, block + 1) - column;
+    if (columns == 0) continue;
+    float *w = atk_scratch(ATK_SCRATCH_OWN, job->N * columns * sizeof(float));
+    widen(w, job->w + column, job->N, columns, job->K);
+    atk_sgemm(ATK_PLAIN, ATK_PLAIN, job->M, columns, job->N, 1, job->x, job->ldx, w, columns,
+              job->accumulate ? 1 : 0, job->y + column, job->ldy);
+  }
+}
+
+void atk_linear_backward_input_bf16(float *dx, const float *dy, const uint16_t *w, size_t M,
+                                    size_t N, size_t K, size_t lddx, size_t lddy,
+                                    int accumulate) {
+  if (M == 0 || K == 0) return;
+  bf16_job job = {.y = dx, .x = dy, .w = w, .M = M, .N = N, .K = K, .ldy = lddx, .ldx = lddy,
+                  .blocks = count_blocks(K, N, 128), .accumulate = accumulate};
+  atk_parallel_for(job.blocks, backward_bf16_blocks, &job);
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hidden states to log-probabilities without the [n × V] logits: tiles of rows × vocabulary are
+// made by sgemm, read while they are in the cache, and reduced to a maximum and sums a row, which
+// are joined over the tiles in double precision. The threads own ranges of the vocabulary, so dw
+// has one writer an element; dhidden is summed over the threads in their order.
+#include "kernels_internal.h"
+#include "vector_math.h"
+
+#include <math.h>
+#include <string.h>
+
+// Of one row over one tile: the largest logit and, with e = exp(z − most): Σe, Σe·x, where x is
+// z − most (entropy) or z − z′ (divergence to z′).
+typedef struct {
+  float most, sum, weighted;
+} tile_sums;
+
+typedef struct {
+  size_t rows, columns, tiles, parts;  // of a chunk of rows; of the vocabulary; threads' parts
+} tiling;
+
+// Tiles of about 2^19 logits (2 MiB), at least one a thread.
+static tiling make_tiling(size_t n, size_t V, size_t most_rows) {
+  tiling t;
+  size_t threads = (size_t)atk_threads();
+  size_t chunks = (n + most_rows - 1) / most_rows;
+  t.rows = (n + chunks - 1) / chunks;
+  t.columns = atk_round_up(atk_max((size_t)(1 << 19) / t.rows, 256), 64);
+  t.columns = atk_min(t.columns, atk_round_up((V + threads - 1) / threads, 16));
+  t.tiles = (V + t.columns - 1) / t.columns;
+  t.parts = atk_min(threads, t.tiles);
+  return t;
+}
+
+typedef struct {
+  tiling tile;
+  size_t n, m, D, V;  // n: rows of this chunk
+  float inverse_temperature;
+  const float *hidden, *w, *hidden_q, *w_q;
+  const int32_t *target, *candidates;
+  // forward
+  tile_sums *sums, *sums_q;  // [tiles, tile.rows]
+  float *target_logit, *candidate_logit, *kept;
+  bool wants_entropy;
+  // backward
+  const float *dlog_probability, *dentropy, *dcandidate, *log_sum_exp, *entropy;
+  float *dhidden, *partial, *dw;  // partial: [parts − 1, n, D]
+} head_job;
+
+static size_t tile_width(const head_job *job, size_t tile) {
+  return atk_min(job->tile.columns, job->V - tile * job->tile.columns);
+}
+
+static void tile_logits(const head_job *job, float *z, const float *hidden, const float *w,
+                        size_t tile) {
+  size_t width = tile_width(job, tile);
+  atk_sgemm(ATK_PLAIN, ATK_TRANSPOSED, job->n, width, job->D, job->inverse_temperature, hidden,
+            job->D, w + tile * job->tile.columns * job->D, job->D, 0, z, width);
+}
+
+// ---- forward -----------------------------------------------------------------------------------
+
+// keep: z becomes exp(z − most), which the backward of the same pass goes on from.
+ATK_MULTIVERSION static void sum_rows(tile_sums *sums, float *z, size_t rows, size_t width,
+                                      bool wants_entropy, bool keep) {
+  for (size_t i = 0; i < rows; i++) {
+    float *row = z + i * width;
+    float most = -INFINITY, sum = 0, weighted = 0;
+    for (size_t j = 0; j < width; j++) most = row[j] > most ? row[j] : most;
+    if (keep) {
+      for (size_t j = 0; j < width; j++) {
+        float e = atk_expf(row[j] - most);
+        row[j] = e;
+        sum += e;
+      }
+    } else if (wants_entropy) {
+      for (size_t j = 0; j < width; j++) {
+        float x = row[j] - most, e = atk_expf(x);
+        sum += e;
+        weighted += e * x;
+      }
+    } else {
+      for (size_t j = 0; j < width; j++) sum += atk_expf(row[j] - most);
+    }
+    sums[i] = (tile_sums){most, sum, weighted};
+  }
+}
+
+static void forward_tile(void *context, size_t tile) {
+  const head_job *job = context;
+  size_t width = tile_width(job, tile), first = tile * job->tile.columns, n = job->n;
+  float *z = job->kept ? job->kept + first * n
+                       : atk_scratch(ATK_SCRATCH_OWN, n * job->tile.columns * sizeof(float));
+  tile_logits(job, z, job->hidden, job->w, tile);
+  for (size_t i = 0; i < n; i++) {
+    size_t target = (size_t)job->target[i] - first;
+    if (target < width) job->target_logit[i] = z[i * width + target];
+  }
+  for (size_t c = 0; c < job->m; c++) {
+    size_t candidate = (size_t)job->candidates[c] - first;
+    if (candidate >= width) continue;
+    for (size_t i = 0; i < n; i++) job->candidate_logit[i * job->m + c] = z[i * width + candidate];
+  }
+  sum_rows(job->sums + tile * n, z, n, width, job->wants_entropy, job->kept != NULL);
+}
+
+typedef struct {
+  double most, sum, weighted;
+} row_sums;
+
+// Over the tiles in order. `entropy`: the tiles' weighted sums are of z − most, so they shift.
+static row_sums join_tiles(const tile_sums *sums, size_t tiles, size_t n, size_t i, bool entropy) {
+  row_sums all = {-INFINITY, 0, 0};
+  for (size_t tile = 0; tile < tiles; tile++)
+    all.most = fmax(all.most, (double)sums[tile * n + i].most);
+  for (size_t tile = 0; tile < tiles; tile++) {
+    tile_sums part = sums[tile * n + i];
+    double shift = (double)part.most - all.most, factor = exp(shift);
+    all.sum += part.sum * factor;
+    if (factor > 0)
+      all.weighted += factor * (part.weighted + (entropy ? shift * part.sum : 0.0));
+  }
+  return all;
+}
+
+void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
+                      float *candidate_or_null, const float *hidden, const float *w,
+                      const int32_t *target, const int32_t *candidates, float temperature,
+                      size_t n, size_t m, size_t D, size_t V) {
+  if (n == 0) return;
+  if (!candidate_or_null) m = 0;
+  tiling tile = make_tiling(n, V, 1024);
+  tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, tile.tiles * tile.rows * sizeof *sums);
+  for (size_t row = 0; row < n; row += tile.rows) {
+    head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .m = m, .D = D, .V = V,
+                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
+                    .target = target + row, .candidates = candidates, .sums = sums,
+                    .target_logit = log_probability + row,
+                    .candidate_logit = m ? candidate_or_null + row * m : NULL,
+                    .wants_entropy = entropy_or_null != NULL};
+    atk_parallel_each(tile.tiles, forward_tile, &job);
+    for (size_t i = 0; i < job.n; i++) {
+      row_sums all = join_tiles(sums, tile.tiles, job.n, i, true);
+      double log_sum = log(all.sum), lse = all.most + log_sum;
+      log_sum_exp[row + i] = (float)lse;
+      job.target_logit[i] = (float)((double)job.target_logit[i] - lse);
+      if (entropy_or_null) entropy_or_null[row + i] = (float)(log_sum - all.weighted / all.sum);
+      for (size_t c = 0; c < m; c++) {
+        float *logit = job.candidate_logit + i * m + c;
+        *logit = (float)((double)*logit - lse);
+      }
+    }
+  }
+}
+
+// ---- backward ----------------------------------------------------------------------------------
+
+// z becomes the gradient of the logits before the temperature; a row's share of the gradient of
+// log-probabilities is −total·p, and of the entropy H is −dH·p·(log p + H).
+ATK_MULTIVERSION static void gradient_row(float *z, size_t width, float lse, float total,
+                                          float dentropy, float entropy) {
+  if (dentropy != 0) {
+    for (size_t j = 0; j < width; j++) {
+      float x = z[j] - lse;
+      z[j] = -atk_expf(x) * (total + dentropy * (x + entropy));
+    }
+  } else {
+    for (size_t j = 0; j < width; j++) z[j] = -total * atk_expf(z[j] - lse);
+  }
+}
+
+static void tile_gradient(const head_job *job, float *z, size_t tile) {
+  size_t width = tile_width(job, tile), first = tile * job->tile.columns, m = job->m;
+  float inverse = job->inverse_temperature;
+  for (size_t i = 0; i < job->n; i++) {
+    float *row = z + i * width;
+    float direct = job->dlog_probability ? job->dlog_probability[i] : 0, total = direct;
+    const float *dcandidate = m ? job->dcandidate + i * m : NULL;
+    for (size_t c = 0; c < m; c++) total += dcandidate[c];
+    float dentropy = job->dentropy ? job->dentropy[i] : 0;
+    gradient_row(row, width, job->log_sum_exp[i], total * inverse, dentropy * inverse,
+                 job->dentropy ? job->entropy[i] : 0);
+    size_t target = (size_t)job->target[i] - first;
+    if (target < width) row[target] += direct * inverse;
+    for (size_t c = 0; c < m; c++) {
+      size_t candidate = (size_t)job->candidates[c] - first;
+      if (candidate < width) row[candidate] += dcandidate[c] * inverse;
+    }
+  }
+}
+
+ATK_MULTIVERSION static void scale_row(float *z, size_t width, float factor) {
+  for (size_t j = 0; j < width; j++) z[j] *= factor;
+}
+
+// The same from the kept exp(z − most of the tile), for gradients of log-probabilities alone.
+static void kept_gradient(const head_job *job, float *z, size_t tile) {
+  size_t width = tile_width(job, tile), first = tile * job->tile.columns;
+  for (size_t i = 0; i < job->n; i++) {
+    float direct = job->dlog_probability[i] * job->inverse_temperature;
+    double most = job->sums[tile * job->n + i].most;
+    scale_row(z + i * width, width, (float)(-direct * exp(most - (double)job->log_sum_exp[i])));
+    size_t target = (size_t)job->target[i] - first;
+    if (target < width) z[i * width + target] += direct;
+  }
+}
+
+static void backward_part(const head_job *job, size_t part) {
+  size_t n = job->n, D = job->D;
+  size_t begin = job->tile.tiles * part / job->tile.parts;
+  size_t end = job->tile.tiles * (part + 1) / job->tile.parts;
+  float *dhidden = part == 0 ? job->dhidden : job->partial + (part - 1) * n * D;
+  for (size_t tile = begin; tile < end; tile++) {
+    size_t width = tile_width(job, tile), first = tile * job->tile.columns;
+    float *z;
+    if (job->kept) {
+      z = job->kept + first * n;
+      kept_gradient(job, z, tile);
+    } else {
+      z = atk_scratch(ATK_SCRATCH_OWN, n * job->tile.columns * sizeof(float));
+      tile_logits(job, z, job->hidden, job->w, tile);
+      tile_gradient(job, z, tile);
+    }
+    atk_sgemm(ATK_PLAIN, ATK_PLAIN, n, D, width, 1, z, width, job->w + first * D, D,
+              tile == begin ? 0 : 1, dhidden, D);
+    if (job->dw)
+      atk_sgemm(ATK_TRANSPOSED, ATK_PLAIN, width, D, n, 1, z, width, job->hidden, D, 1,
+                job->dw + first * D, D);
+  }
+}
+
+static void backward_parts(void *context, size_t begin, size_t end) {
+  for (size_t part = begin; part < end; part++) backward_part(context, part);
+}
+
+ATK_MULTIVERSION static void add_partials(float *dhidden, const float *partial, size_t partials,
+                                          size_t stride, size_t begin, size_t end) {
+  for (size_t part = 0; part < partials; part++) {
+    ATK_ELEMENTWISE
+    for (size_t i = begin; i < end; i++) dhidden[i] += partial[part * stride + i];
+  }
+}
+
+static void join_partials(void *context, size_t begin, size_t end) {
+  const head_job *job = context;
+  add_partials(job->dhidden, job->partial, job->tile.parts - 1, job->n * job->D, begin, end);
+}
+
+static void run_backward(head_job *job) {
+  job->partial = atk_scratch(ATK_SCRATCH_SHARED_2,
+                             (job->tile.parts - 1) * job->n * job->D * sizeof(float) + 1);
+  atk_parallel_for(job->tile.parts, backward_parts, job);
+  if (job->tile.parts > 1)
+    atk_parallel_rows(job->n * job->D, job->tile.parts, join_partials, job);
+}
+
+void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_probability,
+                       const float *dentropy_or_null, const float *dcandidate_or_null,
+                       const float *hidden, const float *w, const int32_t *target,
+                       const int32_t *candidates, const float *log_sum_exp,
+                       const float *entropy_or_null, float temperature, size_t n, size_t m,
+                       size_t D, size_t V) {
+  if (n == 0) return;
+  if (!dcandidate_or_null) m = 0;
+  tiling tile = make_tiling(n, V, 1024);
+  for (size_t row = 0; row < n; row += tile.rows) {
+    head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .m = m, .D = D, .V = V,
+                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
+                    .target = target + row, .candidates = candidates,
+                    .dlog_probability = dlog_probability ? dlog_probability + row : NULL,
+                    .dentropy = dentropy_or_null ? dentropy_or_null + row : NULL,
+                    .dcandidate = m ? dcandidate_or_null + row * m : NULL,
+                    .log_sum_exp = log_sum_exp + row,
+                    .entropy = entropy_or_null ? entropy_or_null + row : NULL,
+                    .dhidden = dhidden + row * D, .dw = dw_or_null};
+    run_backward(&job);
+  }
+}
+
+void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
+                               const float *dlog_probability, const float *hidden, const float *w,
+                               const int32_t *target, float temperature, size_t n, size_t D,
+                               size_t V) {
+  if (n == 0) return;
+  tiling tile = make_tiling(n, V, 256);
+  tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, tile.tiles * tile.rows * sizeof *sums);
+  float *kept = atk_scratch(ATK_SCRATCH_SHARED_3, tile.rows * (V + 1) * sizeof(float));
+  float *log_sum_exp = kept + tile.rows * V;
+  for (size_t row = 0; row < n; row += tile.rows) {
+    head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
+                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
+                    .target = target + row, .sums = sums, .kept = kept,
+                    .target_logit = log_probability + row,
+                    .dlog_probability = dlog_probability + row, .log_sum_exp = log_sum_exp,
+                    .dhidden = dhidden + row * D, .dw = dw_or_null};
+    atk_parallel_each(tile.tiles, forward_tile, &job);
+    for (size_t i = 0; i < job.n; i++) {
+      row_sums all = join_tiles(sums, tile.tiles, job.n, i, false);
+      double lse = all.most + log(all.sum);
+      log_sum_exp[i] = (float)lse;
+      job.target_logit[i] = (float)((double)job.target_logit[i] - lse);
+    }
+    run_backward(&job);
+  }
+}
+
+// ---- divergence --------------------------------------------------------------------------------
+
+ATK_MULTIVERSION static void sum_divergence(tile_sums *sums_p, tile_sums *sums_q, const float *zp,
+                                            const float *zq, size_t rows, size_t width) {
+  for (size_t i = 0; i < rows; i++) {
+    const float *p = zp + i * width, *q = zq + i * width;
+    float most_p = -INFINITY, most_q = -INFINITY, sum_p = 0, sum_q = 0, weighted = 0;
+    for (size_t j = 0; j < width; j++) {
+      most_p = p[j] > most_p ? p[j] : most_p;
+      most_q = q[j] > most_q ? q[j] : most_q;
+    }
+    for (size_t j = 0; j < width; j++) {
+      float e = atk_expf(p[j] - most_p);
+      sum_p += e;
+      weighted += e * (p[j] - q[j]);
+      sum_q += atk_expf(q[j] - most_q);
+    }
+    sums_p[i] = (tile_sums){most_p, sum_p, weighted};
+    sums_q[i] = (tile_sums){most_q, sum_q, 0};
+  }
+}
+
+static void divergence_tile(void *context, size_t tile) {
+  const head_job *job = context;
+  size_t size = job->n * job->tile.columns * sizeof(float);
+  float *zp = atk_scratch(ATK_SCRATCH_OWN, size), *zq = atk_scratch(ATK_SCRATCH_OWN_2, size);
+  tile_logits(job, zp, job->hidden, job->w, tile);
+  tile_logits(job, zq, job->hidden_q, job->w_q, tile);
+  sum_divergence(job->sums + tile * job->n, job->sums_q + tile * job->n, zp, zq, job->n,
+                 tile_width(job, tile));
+}
+
+void atk_head_kl(float *kl, const float *hidden_p, const float *w_p, const float *hidden_q,
+                 const float *w_q, float temperature, size_t n, size_t D, size_t V) {
+  if (n == 0) return;
+  tiling tile = make_tiling(n, V, 512);
+  size_t count = tile.tiles * tile.rows;
+  tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, 2 * count * sizeof *sums);
+  for (size_t row = 0; row < n; row += tile.rows) {
+    head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
+                    .inverse_temperature = 1.0f / temperature, .hidden = hidden_p + row * D,
+                    .w = w_p, .hidden_q = hidden_q + row * D, .w_q = w_q, .sums = sums,
+                    .sums_q = sums + count};
+    atk_parallel_each(tile.tiles, divergence_tile, &job);
+    // Σ p·(zp − zq) − lse p + lse q: exactly 0 where both heads give the same logits.
+    for (size_t i = 0; i < job.n; i++) {
+      row_sums p = join_tiles(job.sums, tile.tiles, job.n, i, false);
+      row_sums q = join_tiles(job.sums_q, tile.tiles, job.n, i, false);
+      kl[row + i] = (float)(p.weighted / p.sum - ((p.most - q.most) + (log(p.sum) - log(q.sum))));
+    }
+  }
+}

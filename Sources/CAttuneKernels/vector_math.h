@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// exp and friends as inline polynomials, because calls into libm do not vectorise.
+#ifndef ATTUNE_VECTOR_MATH_H
+#define ATTUNE_VECTOR_MATH_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define ATK_INLINE static inline __attribute__((always_inline))
+
+// exp(x), within 2 units in the last place; 0 below -87.3 (no denormals), infinity above 88.72,
+// NaN for NaN. Cephes' expf: x = n·ln 2 + r, a polynomial for exp(r), n added to the exponent.
+ATK_INLINE float atk_expf(float x) {
+// The two steps that take n·ln 2 off must stay two.
+#pragma clang fp reassociate(off) contract(fast)
+  float inside = x > -87.3f ? x : -87.3f;
+  inside = inside < 88.72f ? inside : 88.72f;
+  float quotient = inside * 1.44269504088896341f;
+  int32_t n = (int32_t)(quotient + (quotient >= 0 ? 0.5f : -0.5f));
+  float r = inside - (float)n * 0.693359375f;
+  r = r - (float)n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  uint32_t bits;
+  memcpy(&bits, &p, sizeof bits);
+  bits += (uint32_t)n << 23;
+  float result;
+  memcpy(&result, &bits, sizeof result);
+  result = x < -87.3f ? 0.0f : result;
+  result = x > 88.72f ? __builtin_inff() : result;
+  return x != x ? x : result;
+}
+
+ATK_INLINE float atk_sigmoidf(float x) { return 1.0f / (1.0f + atk_expf(-x)); }
+
+// Good to about 1e-7 absolutely, which is what 1 + tanh needs.
+ATK_INLINE float atk_tanhf(float x) { return 1.0f - 2.0f / (atk_expf(2.0f * x) + 1.0f); }
+
+ATK_INLINE float atk_float_of_bf16(uint16_t x) {
+  uint32_t bits = (uint32_t)x << 16;
+  float y;
+  memcpy(&y, &bits, sizeof y);
+  return y;
+}
+
+#endif
