@@ -77,27 +77,28 @@ package struct LayerWeights {
   }
 }
 
-/// A whole model as plain matrices, borrowed: valid while the model lends them.
+/// A whole model as plain matrices, borrowed: what the decoder reads.
 package struct ModelWeights {
   package var spec: TransformerSpec
   /// [V, D].
   package var embedding: Matrix
-  /// [positions, D], for learned positions.
+  /// [positions, D], learned positions only.
   package var positionEmbedding: Matrix?
   package var layers: [LayerWeights]
-  /// [D].
+  /// [D], and its bias for layer norm.
   package var finalNorm: UnsafePointer<Float>
   package var finalNormBias: UnsafePointer<Float>?
-  /// [V, D].
+  /// [V, D]; the embedding where the two are tied.
   package var head: Matrix
-  /// Tables [positions, C/2].
-  package var ropeCosine: UnsafePointer<Float>
-  package var ropeSine: UnsafePointer<Float>
+  /// Tables [positions, C/2], rotary positions only.
+  package var ropeCosine: UnsafePointer<Float>?
+  package var ropeSine: UnsafePointer<Float>?
 
   package init(
-    spec: TransformerSpec, embedding: Matrix, positionEmbedding: Matrix?, layers: [LayerWeights],
-    finalNorm: UnsafePointer<Float>, finalNormBias: UnsafePointer<Float>?, head: Matrix,
-    ropeCosine: UnsafePointer<Float>, ropeSine: UnsafePointer<Float>
+    spec: TransformerSpec, embedding: Matrix, positionEmbedding: Matrix? = nil,
+    layers: [LayerWeights], finalNorm: UnsafePointer<Float>,
+    finalNormBias: UnsafePointer<Float>? = nil, head: Matrix,
+    ropeCosine: UnsafePointer<Float>? = nil, ropeSine: UnsafePointer<Float>? = nil
   ) {
     self.spec = spec
     self.embedding = embedding
