@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The safetensors files of a folder: model.safetensors, or the shards that its index names.
+struct SafetensorsFolder: Sendable {
+  let path: String
+  private let files: [String: Safetensors.File]
+
+  /// All names, sorted.
+  var names: [String] { files.keys.sorted() }
+
+  init(_ url: URL) throws {
+    path = url.path
+    func exists(_ name: String) -> Bool {
+      FileManager.default.fileExists(atPath: url.appendingPathComponent(name).path)
+    }
+    let single = url.appendingPathComponent("model.safetensors")
+    let index = url.appendingPathComponent("model.safetensors.index.json")
+    var files: [String: Safetensors.File] = [:]
+    if exists("model.safetensors") {
+      let file = try Safetensors.File(single)
+      for name in file.names { files[name] = file }
+    } else if exists("model.safetensors.index.json") {
+      let json = try JSONFile(index)
+      guard let map = try json.object("weight_map") else {
+        throw EngineError(.badModel, "\(index.path): weight_map is missing")
+      }
+      var shards: [String: Safetensors.File] = [:]
+      for name in map.fields.keys.sorted() {
+        let shard = try map.required(name, map.string)
+        guard !shard.contains("/"), shard.hasSuffix(".safetensors") else {
+          throw EngineError(
+            .badModel, "\(index.path): the shard '\(shard)' of \(name) is no file of this folder")
+        }
+        let file = try shards[shard] ?? Safetensors.File(url.appendingPathComponent(shard))
+        shards[shard] = file
+        guard file.shape(of: name) != nil else {
+          throw EngineError(.badModel, "\(file.path): has no tensor \(name), which the index names")
+        }
+        files[name] = file
+      }
+    } else if exists("pytorch_model.bin") || exists("pytorch_model.bin.index.json") {
+      throw EngineError(
+        .badModel,
+        "\(url.path): has only pickled weights (pytorch_model.bin), which are never read; convert "
+          + "them to model.safetensors")
+    } else {
+      throw EngineError(.badModel, "\(url.path): has no model.safetensors")
+    }
+    self.files = files
+  }
+
+  func file(of name: String) -> Safetensors.File? { files[name] }
+}
+
+/// A Hugging Face folder's weights by canonical name.
+struct HuggingFaceTensors: TensorSource {
+  let names: [String]
+  private let files: SafetensorsFolder
+  private let places: [String: StoredTensor]
+  private let shapes: [String: [Int]]
+
+  init(_ files: SafetensorsFolder, _ spec: TransformerSpec) throws {
+    self.files = files
+    let prefix = spec.architecture.trunkPrefix
+    (names, places) = try Checkpoint.places(
+      spec, path: files.path, present: files.names,
+      shape: { name in
+        if let file = files.file(of: name) { return file.shape(of: name).map { (name, $0) } }
+        // Files of a bare trunk, GPT-2's first release among them, have no prefix.
+        guard name.hasPrefix(prefix) else { return nil }
+        let bare = String(name.dropFirst(prefix.count))
+        return files.file(of: bare)?.shape(of: bare).map { (bare, $0) }
+      },
+      stored: { spec.architecture.huggingFace($0, spec) })
+    shapes = spec.shapesByName
+  }
+
+  func shape(of canonicalName: String) -> [Int]? {
+    places[canonicalName] == nil ? nil : shapes[canonicalName]
+  }
+
+  func read(_ canonicalName: String, into buffer: UnsafeMutableBufferPointer<Float>) throws {
+    guard let place = places[canonicalName], let file = files.file(of: place.name) else {
+      throw EngineError(.badModel, "\(files.path): has no tensor \(canonicalName)")
+    }
+    switch place.layout {
+    case .plain:
+      try file.read(place.name, into: buffer)
+    case .rows(let rows):
+      let columns = place.shape.dropFirst().reduce(1, *)
+      precondition(buffer.count == rows.count * columns, "\(canonicalName): a buffer of wrong size")
+      try file.read(place.name, from: rows.lowerBound * columns, into: buffer)
+    case .transposed(let columns):
+      let (inputs, outputs) = (place.shape[0], place.shape[1])
+      precondition(
+        buffer.count == columns.count * inputs, "\(canonicalName): a buffer of wrong size")
+      let whole = try file.read(place.name)
+      for (row, column) in columns.enumerated() {
+        for input in 0..<inputs { buffer[row * inputs + input] = whole[input * outputs + column] }
+      }
+    case .rotaryPairs:
+      preconditionFailure("\(canonicalName): no Hugging Face file has rotary pairs")
+    }
+  }
+}
+
+extension TransformerSpec {
+  /// The shapes of all canonical tensors, the scalar head's among them.
+  var shapesByName: [String: [Int]] {
+    var shapes = ["score.weight": [1, width]]
+    for tensor in tensors { shapes[tensor.name] = tensor.shape }
+    return shapes
+  }
+}
