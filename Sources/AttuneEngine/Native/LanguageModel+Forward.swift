@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CAttuneKernels
+
+/// What a forward pass leaves behind for its backward pass.
+struct KeptPass {
+  let plan: BatchPlan
+  /// First layer that was computed and kept.
+  let firstLayer: Int
+  let recomputes: Bool
+  let request: HeadRequest
+  /// Which pass of the shared workspace it is.
+  let number: Int
+}
+
+/// Sizes that every layer uses.
+struct LayerSizes {
+  let rows: Int
+  let width: Int
+  let heads: Int
+  let keyValueHeads: Int
+  let headWidth: Int
+  /// Columns of queries, and of the fused query, key and value.
+  let queries: Int
+  let keys: Int
+  let fused: Int
+  let mlp: Int
+  /// Columns of gate and up together, or of up alone.
+  let gates: Int
+
+  init(_ spec: TransformerSpec, rows: Int) {
+    self.rows = rows
+    width = spec.width
+    heads = spec.heads
+    keyValueHeads = spec.keyValueHeads
+    headWidth = spec.headWidth
+    queries = spec.heads * spec.headWidth
+    keys = spec.keyValueHeads * spec.headWidth
+    fused = queries + 2 * keys
+    mlp = spec.mlpWidth
+    gates = spec.mlp == .swiglu ? 2 * spec.mlpWidth : spec.mlpWidth
+  }
+}
+
+/// Where a layer's activations go: memory of its own when they are kept, shared memory when not.
+struct LayerActivations {
+  let input: UnsafeMutablePointer<Float>
+  let rstd1: UnsafeMutablePointer<Float>
+  let mean1: UnsafeMutablePointer<Float>
+  let queryKeyValue: UnsafeMutablePointer<Float>
+  /// Queries and keys before their norm (Qwen3); the same memory otherwise.
+  let raw: UnsafeMutablePointer<Float>
+  let rstdQuery: UnsafeMutablePointer<Float>
+  let rstdKey: UnsafeMutablePointer<Float>
+  let attention: UnsafeMutablePointer<Float>
+  let logSumExp: UnsafeMutablePointer<Float>
+  let middle: UnsafeMutablePointer<Float>
+  let rstd2: UnsafeMutablePointer<Float>
+  let mean2: UnsafeMutablePointer<Float>
+  let gateUp: UnsafeMutablePointer<Float>
+  let lowRankInput: UnsafeMutablePointer<Float>
+  let lowRankOutput: UnsafeMutablePointer<Float>
+  let lowRankGate: UnsafeMutablePointer<Float>
+  let lowRankDown: UnsafeMutablePointer<Float>
+}
+
+extension LanguageModel {
+  /// Embeddings of a batch: the stream below layer 0, [rows, D].
+  func embed(_ plan: BatchPlan, into stream: UnsafeMutablePointer<Float>) {
+    let d = spec.width
+    if case .float32(let table)? = embeddingBlock.matrix(.embedding)?.storage {
+      atk_embedding_forward(stream, table, plan.ids, plan.rows, d, 0)
+    }
+    if case .float32(let table)? = embeddingBlock.matrix(.positionEmbedding)?.storage {
+      atk_embedding_forward(stream, table, plan.positions, plan.rows, d, 1)
+    }
+  }
+
+  /// The memory of a layer's activations; layer −1 is the one shared by all that are not kept.
+  func activations(_ layer: Int, _ size: LayerSizes) -> LayerActivations {
+    let rank = adapters?.settings.rank ?? 0
+    func take(_ kept: Workspace.Kept, _ columns: Int) -> UnsafeMutablePointer<Float> {
+      workspace.take(.layer(layer, kept), size.rows * columns)
+    }
+    let queryKeyValue = take(.queryKeyValue, size.fused)
+    let normed = spec.queryKeyNorm
+    return LayerActivations(
+      input: take(.input, size.width), rstd1: take(.rstd1, 1), mean1: take(.mean1, 1),
+      queryKeyValue: queryKeyValue,
+      raw: normed ? take(.raw, size.fused) : queryKeyValue,
+      rstdQuery: take(.rstdQuery, normed ? size.heads : 0),
+      rstdKey: take(.rstdKey, normed ? size.keyValueHeads : 0),
+      attention: take(.attention, size.queries), logSumExp: take(.logSumExp, size.heads),
+      middle: take(.middle, size.width), rstd2: take(.rstd2, 1), mean2: take(.mean2, 1),
+      gateUp: take(.gateUp, size.gates), lowRankInput: take(.lowRankInput, 3 * rank),
+      lowRankOutput: take(.lowRankOutput, rank), lowRankGate: take(.lowRankGate, 2 * rank),
+      lowRankDown: take(.lowRankDown, rank))
+  }
+
+  /// x normalised by a block's norm, with what its backward needs.
+  func norm(
+    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ block: ParameterBlock,
+    _ role: ParameterRole, _ bias: ParameterRole, mean: UnsafeMutablePointer<Float>?,
+    rstd: UnsafeMutablePointer<Float>?, rows: Int
+  ) {
+    let d = spec.width
+    let epsilon = Float(spec.normEpsilon)
+    switch spec.norm {
+    case .rms:
+      atk_rmsnorm_forward(y, rstd, x, block.vector(role), epsilon, rows, 1, d, d, d)
+    case .layer:
+      atk_layernorm_forward(
+        y, mean, rstd, x, block.vector(role), block.vector(bias), epsilon, rows, d)
+    }
+  }
+
+  /// One layer: reads `a.input`, leaves its output in `out` [rows, D].
+  func layerForward(
+    _ layer: Int, _ a: LayerActivations, out: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
+    _ size: LayerSizes
+  ) {
+    let block = layerBlock(layer)
+    let lora = adapters?[layer: layer]
+    let rows = size.rows
+    let normed = workspace.take(.normed, rows * size.width)
+
+    norm(
+      normed, a.input, block, .inputNorm, .inputNormBias, mean: a.mean1, rstd: a.rstd1, rows: rows)
+    if let weights = block.matrix(.query, rows: size.fused) {
+      linearForward(a.raw, normed, weights, bias: block.vector(.queryBias), rows: rows)
+    }
+    if let group = lora?.attentionInput {
+      adaptersForward(
+        a.raw, normed, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
+    }
+    if spec.queryKeyNorm {
+      let epsilon = Float(spec.normEpsilon)
+      let (heads, groups, c) = (size.heads, size.keyValueHeads, size.headWidth)
+      a.queryKeyValue.update(from: a.raw, count: rows * size.fused)
+      atk_rmsnorm_forward(
+        a.queryKeyValue, a.rstdQuery, a.raw, block.vector(.queryNorm), epsilon, rows, heads, c,
+        size.fused, size.fused)
+      atk_rmsnorm_forward(
+        a.queryKeyValue + size.queries, a.rstdKey, a.raw + size.queries, block.vector(.keyNorm),
+        epsilon, rows, groups, c, size.fused, size.fused)
+    }
+    if case .rotary = spec.positions {
+      let (cosine, sine) = rotary.tables(plan.positionCount)
+      atk_rope_forward(
+        a.queryKeyValue, plan.positions, cosine, sine, rows, size.heads + size.keyValueHeads,
+        size.headWidth, size.fused)
+    }
+    plan.withSegments { segments in
+      atk_attention_forward(
+        a.attention, a.logSumExp, a.queryKeyValue, a.queryKeyValue + size.queries,
+        a.queryKeyValue + size.queries + size.keys, segments, size.heads, size.keyValueHeads,
+        size.headWidth, size.fused, size.fused, size.fused)
+    }
+    a.middle.update(from: a.input, count: rows * size.width)
+    if let weights = block.matrix(.output) {
+      linearForward(
+        a.middle, a.attention, weights, bias: block.vector(.outputBias), rows: rows,
+        accumulate: true)
+    }
+    if let group = lora?.attentionOutput {
+      adaptersForward(
+        a.middle, a.attention, group, lowRank: a.lowRankOutput, rows: rows, fused: size.width)
+    }
+
+    norm(
+      normed, a.middle, block, .middleNorm, .middleNormBias, mean: a.mean2, rstd: a.rstd2,
+      rows: rows)
+    if let weights = block.matrix(spec.mlp == .swiglu ? .gate : .up, rows: size.gates) {
+      let bias = block.vector(spec.mlp == .swiglu ? .gateBias : .upBias)
+      linearForward(a.gateUp, normed, weights, bias: bias, rows: rows)
+    }
+    if let group = lora?.mlpInput {
+      adaptersForward(
+        a.gateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
+    }
+    let activated = workspace.take(.activated, rows * size.mlp)
+    switch spec.mlp {
+    case .swiglu: atk_swiglu_forward(activated, a.gateUp, rows, size.mlp)
+    case .gelu: atk_gelu_forward(activated, a.gateUp, rows * size.mlp)
+    }
+    if out != a.middle { out.update(from: a.middle, count: rows * size.width) }
+    if let weights = block.matrix(.down) {
+      linearForward(
+        out, activated, weights, bias: block.vector(.downBias), rows: rows, accumulate: true)
+    }
+    if let group = lora?.mlpOutput {
+      adaptersForward(out, activated, group, lowRank: a.lowRankDown, rows: rows, fused: size.width)
+    }
+  }
+
+  /// Runs layers `first ..< last` from a stream [rows, D] and leaves the result in the stream.
+  ///
+  /// With `keeping` each layer's activations stay until the next pass (its input alone where
+  /// activations are recomputed).
+  func runLayers(
+    _ first: Int, _ last: Int, stream: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
+    keeping: Bool
+  ) {
+    let size = LayerSizes(spec, rows: plan.rows)
+    for layer in first..<last {
+      let shared = !keeping || recomputesActivations
+      let a = activations(shared ? -1 : layer, size)
+      a.input.update(from: stream, count: plan.rows * size.width)
+      if keeping && shared {
+        workspace.take(.layer(layer, .input), plan.rows * size.width)
+          .update(from: stream, count: plan.rows * size.width)
+      }
+      layerForward(layer, a, out: stream, plan, size)
+    }
+  }
+
+  /// Hidden states below a layer for a list of segments, to be used by every model that shares the
+  /// layers below it.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch.
+  ///   - layers: How many layers to run; at most `sharedLayers`.
+  /// - Returns: The hidden states, [tokens, D].
+  /// - Throws: `EngineError` if a segment does not fit the model.
+  public func trunk(_ segments: [Segment], layers: Int) throws -> Trunk {
+    guard (0...sharedLayers).contains(layers) else {
+      throw EngineError(
+        .badRequest, "a trunk of \(layers) layers: only \(sharedLayers) are shared with others")
+    }
+    let plan = try BatchPlan(segments, spec: spec)
+    workspace.beginPass()
+    let states = FloatBuffer(plan.rows * spec.width)
+    embed(plan, into: states.pointer)
+    runLayers(0, layers, stream: states.pointer, plan, keeping: false)
+    return Trunk(
+      segments: segments, layers: layers, rows: plan.segmentRow.map { Int($0) }, states: states,
+      width: spec.width, origin: origin)
+  }
+
+  /// The stream after the last layer, [rows, D], in the workspace.
+  func run(
+    _ segments: [Segment], _ plan: BatchPlan, trunk: Trunk?, keeping: Bool
+  ) throws -> UnsafeMutablePointer<Float> {
+    workspace.beginPass()
+    let stream = workspace.take(.stream, plan.rows * spec.width)
+    var first = 0
+    if let trunk {
+      guard trunk.origin === origin, trunk.layers <= sharedLayers else {
+        throw EngineError(
+          .badRequest,
+          "the trunk of \(trunk.layers) layers is not this model's, which shares \(sharedLayers)")
+      }
+      guard trunk.segments.count == segments.count,
+        zip(trunk.segments, segments).allSatisfy({ $0.ids == $1.ids && $0.parent == $1.parent })
+      else {
+        throw EngineError(.badRequest, "the trunk was computed for other segments")
+      }
+      first = trunk.layers
+      stream.update(from: trunk.states.pointer, count: plan.rows * spec.width)
+    } else {
+      embed(plan, into: stream)
+    }
+    if keeping {
+      // Layers below what is trained need no backward.
+      let start = max(first, min(sharedLayers, spec.layers))
+      runLayers(first, start, stream: stream, plan, keeping: false)
+      runLayers(start, spec.layers, stream: stream, plan, keeping: true)
+    } else {
+      runLayers(first, spec.layers, stream: stream, plan, keeping: false)
+    }
+    return stream
+  }
+}
+
+/// Hidden states below a layer, shared by a policy, its reference, its reward model and every epoch.
+public final class Trunk {
+  /// The segments that were run.
+  public let segments: [Segment]
+  /// How many layers were run.
+  public let layers: Int
+  let rows: [Int]
+  let states: FloatBuffer
+  let width: Int
+  let origin: LanguageModel.Origin
+
+  init(
+    segments: [Segment], layers: Int, rows: [Int], states: FloatBuffer, width: Int,
+    origin: LanguageModel.Origin
+  ) {
+    self.segments = segments
+    self.layers = layers
+    self.rows = rows
+    self.states = states
+    self.width = width
+    self.origin = origin
+  }
+
+  /// The part for some of the segments, in a new order; a segment's parent must be among them and
+  /// come before it.
+  ///
+  /// - Parameter indices: Indices into `segments`.
+  /// - Returns: A trunk of the segments chosen, parents renumbered.
+  public func selecting(_ indices: [Int]) -> Trunk {
+    var place: [Int: Int] = [:]
+    var chosen: [Segment] = []
+    var newRows: [Int] = []
+    var count = 0
+    for (new, old) in indices.enumerated() {
+      place[old] = new
+      var segment = segments[old]
+      if let parent = segment.parent {
+        guard let newParent = place[parent] else {
+          preconditionFailure("segment \(old) is chosen without its parent \(parent)")
+        }
+        segment.parent = newParent
+      }
+      chosen.append(segment)
+      newRows.append(count)
+      count += segment.ids.count
+    }
+    let selected = FloatBuffer(count * width)
+    for (new, old) in indices.enumerated() {
+      (selected.pointer + newRows[new] * width)
+        .update(from: states.pointer + rows[old] * width, count: chosen[new].ids.count * width)
+    }
+    return Trunk(
+      segments: chosen, layers: layers, rows: newRows, states: selected, width: width,
+      origin: origin)
+  }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CAttuneKernels
+
+extension LanguageModel {
+  /// Head scores of a batch.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch: tokens, what each continues, which positions are scored.
+  ///   - request: Temperature, and what is wanted beside log-probabilities.
+  ///   - trunk: Hidden states of the same segments below a layer that this model shares.
+  ///   - keepingActivations: Keeps what `backward` needs, until the next pass.
+  /// - Returns: A list a segment.
+  /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
+  public func score(
+    _ segments: [Segment], _ request: HeadRequest = .init(), trunk: Trunk? = nil,
+    keepingActivations: Bool = false
+  ) throws -> HeadScores {
+    kept = nil
+    guard request.temperature > 0, request.temperature.isFinite else {
+      throw EngineError(.badRequest, "a temperature of \(request.temperature) is not above 0")
+    }
+    for id in request.candidates where id < 0 || Int(id) >= spec.vocabularySize {
+      throw EngineError(.badRequest, "candidate id \(id) is outside the model's vocabulary")
+    }
+    let plan = try BatchPlan(segments, spec: spec)
+    let stream = try run(segments, plan, trunk: trunk, keeping: keepingActivations)
+    let hidden = headStates(plan, stream)
+    let n = plan.scoredRow.count
+    let m = request.candidates.count
+    let logProbability = workspace.take(.headLogProbability, n)
+    let logSumExp = workspace.take(.headLogSumExp, n)
+    let entropy = workspace.take(.headEntropy, request.entropy ? n : 0)
+    let candidates = workspace.take(.headCandidates, n * m)
+    if n > 0 {
+      atk_head_forward(
+        logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
+        hidden, headMatrix, plan.scoredTarget, request.candidates, Float(request.temperature), n,
+        m, spec.width, spec.vocabularySize)
+    }
+    if keepingActivations {
+      kept = KeptPass(
+        plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
+        recomputes: recomputesActivations, request: request, number: workspace.pass)
+    }
+    return try scores(plan, request, hidden: hidden)
+  }
+
+  /// Scores and, in the same pass over the vocabulary, the gradient of −Σ weight·logProbability:
+  /// supervised learning, whose gradient on each score is known beforehand.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch.
+  ///   - weights: A weight for each scored token, a list a segment.
+  ///   - trunk: Hidden states of the same segments below a layer that this model shares.
+  /// - Returns: The log-probabilities; gradients of parameters are accumulated.
+  /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
+  public func supervise(
+    _ segments: [Segment], weights: [[Double]], trunk: Trunk? = nil
+  ) throws -> HeadScores {
+    kept = nil
+    let plan = try BatchPlan(segments, spec: spec)
+    guard
+      let dLogProbability = try BatchPlan.join(
+        weights.map { $0.map { -$0 } }, plan.scoredPerSegment, "log-probabilities")
+    else { throw EngineError(.badRequest, "supervision needs a weight for each scored token") }
+    makeGradients()
+    let stream = try run(segments, plan, trunk: trunk, keeping: true)
+    let hidden = headStates(plan, stream)
+    let n = plan.scoredRow.count
+    let count = n + plan.scalarRow.count
+    let logProbability = workspace.take(.headLogProbability, n)
+    let dHidden = workspace.take(.headNormedGradient, count * spec.width)
+    if n > 0 {
+      atk_head_forward_backward(
+        logProbability, dHidden, headGradient, dLogProbability, hidden, headMatrix,
+        plan.scoredTarget, 1, n, spec.width, spec.vocabularySize)
+    }
+    (dHidden + n * spec.width).update(repeating: 0, count: plan.scalarRow.count * spec.width)
+    let result = try scores(plan, .init(), hidden: hidden)
+    let pass = KeptPass(
+      plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
+      recomputes: recomputesActivations, request: .init(), number: workspace.pass)
+    backward(pass, dHidden: dHidden)
+    return result
+  }
+
+  /// The exact KL divergence KL(this ‖ other) of the next-token distributions, in nats, at each
+  /// scored position.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch.
+  ///   - other: A model over the same vocabulary.
+  ///   - temperature: Of both distributions.
+  ///   - trunk: Hidden states below a layer that both share.
+  /// - Returns: A list a segment.
+  /// - Throws: `EngineError` if a segment does not fit, or the models' vocabularies differ.
+  public func klDivergence(
+    _ segments: [Segment], to other: LanguageModel, temperature: Double = 1, trunk: Trunk? = nil
+  ) throws -> [[Double]] {
+    guard other.spec.vocabularySize == spec.vocabularySize, other.spec.width == spec.width else {
+      throw EngineError(.badRequest, "KL is between models of one vocabulary and width")
+    }
+    kept = nil
+    let plan = try BatchPlan(segments, spec: spec)
+    let n = plan.scoredRow.count
+    let theirs = other.headStates(
+      plan, try other.run(segments, plan, trunk: trunk, keeping: false))
+    let copy = workspace.take(.otherHeadNormed, n * spec.width)
+    copy.update(from: theirs, count: n * spec.width)
+    let ours = headStates(plan, try run(segments, plan, trunk: trunk, keeping: false))
+    var kl = [Float](repeating: 0, count: n)
+    if n > 0 {
+      atk_head_kl(
+        &kl, ours, headMatrix, copy, other.headMatrix, Float(temperature), n, spec.width,
+        spec.vocabularySize)
+    }
+    return BatchPlan.cut(kl.map { Double($0) }, plan.scoredPerSegment)
+  }
+
+  /// Final-norm states of the scored rows, then of the scalars' rows: [n + scalars, D].
+  func headStates(
+    _ plan: BatchPlan, _ stream: UnsafeMutablePointer<Float>
+  ) -> UnsafeMutablePointer<Float> {
+    let rows = plan.scoredRow + plan.scalarRow
+    let count = rows.count
+    let gathered = workspace.take(.headRows, count * spec.width)
+    let normed = workspace.take(.headNormed, count * spec.width)
+    if count > 0 {
+      atk_gather_rows(gathered, stream, rows, count, spec.width)
+      norm(
+        normed, gathered, finalBlock, .finalNorm, .finalNormBias,
+        mean: workspace.take(.headMean, count), rstd: workspace.take(.headRstd, count),
+        rows: count)
+    }
+    return normed
+  }
+
+  /// Reads the workspace's scores out as lists.
+  private func scores(
+    _ plan: BatchPlan, _ request: HeadRequest, hidden: UnsafePointer<Float>
+  ) throws -> HeadScores {
+    let n = plan.scoredRow.count
+    let m = request.candidates.count
+    let d = spec.width
+    let logProbabilities = UnsafeBufferPointer(
+      start: workspace.take(.headLogProbability, n), count: n
+    ).map { Double($0) }
+    if let bad = logProbabilities.firstIndex(where: { !$0.isFinite }) {
+      throw EngineError(
+        .notFinite, "the log-probability of scored token \(bad) of the batch is not finite")
+    }
+    var scalars: [Double] = []
+    if !plan.scalarRow.isEmpty {
+      guard let head = scalarHead else {
+        throw EngineError(.badRequest, "the model has no scalar head: it is no reward model")
+      }
+      scalars = plan.scalarRow.indices.map { i in
+        let row = hidden + (n + i) * d
+        var sum = 0.0
+        for j in 0..<d { sum += Double(row[j]) * Double(head[j]) }
+        return sum
+      }
+      guard scalars.allSatisfy(\.isFinite) else {
+        throw EngineError(.notFinite, "a score of the scalar head is not finite")
+      }
+    }
+    let entropies =
+      request.entropy
+      ? UnsafeBufferPointer(start: workspace.take(.headEntropy, n), count: n).map { Double($0) }
+      : []
+    let flat = UnsafeBufferPointer(start: workspace.take(.headCandidates, n * m), count: n * m)
+    let candidates = (0..<(m > 0 ? n : 0)).map { i in (0..<m).map { Double(flat[i * m + $0]) } }
+    let empty = [Int](repeating: 0, count: plan.scoredPerSegment.count)
+    return HeadScores(
+      logProbabilities: BatchPlan.cut(logProbabilities, plan.scoredPerSegment),
+      entropies: BatchPlan.cut(entropies, request.entropy ? plan.scoredPerSegment : empty),
+      scalars: BatchPlan.cut(scalars, plan.scalarsPerSegment),
+      candidates: BatchPlan.cut(candidates, m > 0 ? plan.scoredPerSegment : empty))
+  }
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CAttuneKernels
+import Foundation
+
+/// A named run of numbers of a model.
+public struct NamedTensor: Sendable, Equatable {
+  /// Its name.
+  public var name: String
+  /// Its shape.
+  public var shape: [Int]
+  /// Its numbers, row-major.
+  public var values: [Float]
+
+  /// Makes a tensor.
+  ///
+  /// - Parameters:
+  ///   - name: Its name.
+  ///   - shape: Its shape.
+  ///   - values: Its numbers, row-major.
+  public init(name: String, shape: [Int], values: [Float]) {
+    self.name = name
+    self.shape = shape
+    self.values = values
+  }
+}
+
+extension LanguageModel {
+  /// Sets accumulated gradients to zero.
+  public func zeroGradients() {
+    makeGradients()
+    gradients?.zero()
+  }
+
+  /// The Euclidean norm of all gradients.
+  ///
+  /// - Returns: The norm; not finite if a gradient is not.
+  public func gradientNorm() -> Double {
+    guard let gradients else { return 0 }
+    return atk_sum_of_squares(gradients.pointer, gradients.count).squareRoot()
+  }
+
+  /// Multiplies all gradients.
+  ///
+  /// - Parameter factor: The factor.
+  public func scaleGradients(_ factor: Double) {
+    guard let gradients else { return }
+    atk_scale(gradients.pointer, Float(factor), gradients.count)
+  }
+
+  /// One optimiser step with the gradients accumulated, which are left as they are.
+  ///
+  /// - Parameters:
+  ///   - optimizer: AdamW's constants.
+  ///   - learningRate: The learning rate of this step.
+  ///   - maximumNorm: Gradients are scaled down to this norm; nil: never.
+  /// - Returns: The gradients' norm before scaling.
+  /// - Throws: `EngineError` if a gradient is not finite; nothing is changed then.
+  @discardableResult
+  public func step(
+    _ optimizer: AdamW, learningRate: Double, maximumNorm: Double? = nil
+  ) throws -> Double {
+    guard let arena else { throw EngineError(.badRequest, "a frozen model has nothing to train") }
+    makeGradients()
+    let norm = gradientNorm()
+    guard norm.isFinite else {
+      throw EngineError(
+        .notFinite, "the gradient of step \(optimizerSteps + 1) is not finite (norm \(norm))")
+    }
+    let scale = maximumNorm.map { norm > $0 ? $0 / (norm + 1e-6) : 1 } ?? 1
+    let first = firstMoment ?? FloatBuffer(arena.count)
+    let second = secondMoment ?? FloatBuffer(arena.count)
+    firstMoment = first
+    secondMoment = second
+    optimizerSteps += 1
+    version += 1
+    guard let gradients else { return norm }
+    atk_adamw_step(
+      arena.pointer, first.pointer, second.pointer, gradients.pointer, Float(scale),
+      Float(learningRate), Float(optimizer.beta1), Float(optimizer.beta2),
+      Float(optimizer.epsilon), Float(optimizer.weightDecay),
+      Float(1 - pow(optimizer.beta1, Double(optimizerSteps))),
+      Float(1 - pow(optimizer.beta2, Double(optimizerSteps))), arena.count)
+    return norm
+  }
+
+  /// The arena's tensors: name, shape, offset.
+  private var trainedTensors: [(name: String, shape: [Int], offset: Int)] {
+    guard let arena else { return [] }
+    var list: [(name: String, shape: [Int], offset: Int)] = []
+    for block in blocks {
+      for tensor in block.layout.tensors {
+        guard let floats = block.floats(tensor) else { continue }
+        let offset = floats - arena.pointer
+        if offset >= 0, offset < arena.count { list.append((tensor.name, tensor.shape, offset)) }
+      }
+    }
+    if let adapters {
+      for i in adapters.firstLayer..<spec.layers {
+        for adapter in adapters[layer: i]?.groups.flatMap(\.adapters) ?? [] {
+          let name = LanguageModel.adapterName(layer: i, adapter.projection, spec)
+          let rank = adapters.settings.rank
+          list.append((name + ".lora_A.weight", [rank, adapter.inputs], adapter.a))
+          list.append((name + ".lora_B.weight", [adapter.outputs, rank], adapter.b))
+        }
+      }
+    }
+    if let scalarHeadOffset { list.append(("score.weight", [1, spec.width], scalarHeadOffset)) }
+    return list
+  }
+
+  private static func adapterName(
+    layer: Int, _ projection: Projection, _ spec: TransformerSpec
+  ) -> String {
+    let tensor = BlockLayout.layer(layer, spec)[projection.role]
+    return (tensor?.name ?? projection.rawValue).replacingOccurrences(of: ".weight", with: "")
+  }
+
+  private func tensors(of buffer: FloatBuffer, prefix: String = "") -> [NamedTensor] {
+    trainedTensors.map { tensor in
+      NamedTensor(
+        name: prefix + tensor.name, shape: tensor.shape,
+        values: Array(
+          UnsafeBufferPointer(
+            start: buffer.pointer + tensor.offset, count: tensor.shape.reduce(1, *))))
+    }
+  }
+
+  /// The trained numbers by name: adapters (`….lora_A.weight`, `….lora_B.weight`), weights by
+  /// canonical name, and `score.weight`.
+  ///
+  /// - Returns: Copies, in a fixed order.
+  public func trainedParameters() -> [NamedTensor] {
+    arena.map { tensors(of: $0) } ?? []
+  }
+
+  /// The gradients of the trained numbers, named as `trainedParameters`.
+  ///
+  /// - Returns: Copies, in the same order.
+  public func trainedGradients() -> [NamedTensor] {
+    gradients.map { tensors(of: $0) } ?? []
+  }
+
+  /// Sets trained numbers: a saved adapter, a checkpoint.
+  ///
+  /// - Parameter parameters: Tensors named and shaped as those of `trainedParameters`, all of them.
+  /// - Throws: `EngineError` that names a tensor that is missing, unknown or of another shape.
+  public func setTrainedParameters(_ parameters: [NamedTensor]) throws {
+    guard let arena else {
+      throw EngineError(.badRequest, "a frozen model has no trained parameters to set")
+    }
+    try set(parameters, prefix: "", into: arena)
+    version += 1
+  }
+
+  private func set(_ values: [NamedTensor], prefix: String, into buffer: FloatBuffer) throws {
+    var left: [String: NamedTensor] = [:]
+    for value in values { left[value.name] = value }
+    for tensor in trainedTensors {
+      guard let value = left.removeValue(forKey: prefix + tensor.name) else {
+        throw EngineError(.badModel, "tensor \(prefix + tensor.name) is missing")
+      }
+      guard value.shape.reduce(1, *) == tensor.shape.reduce(1, *),
+        value.values.count == tensor.shape.reduce(1, *)
+      else {
+        throw EngineError(
+          .badModel,
+          "tensor \(value.name) has shape \(value.shape), the model's is \(tensor.shape)")
+      }
+      (buffer.pointer + tensor.offset).update(from: value.values, count: value.values.count)
+    }
+    if let name = left.keys.min() {
+      throw EngineError(.badModel, "tensor \(name) is not among those that this model trains")
+    }
+  }
+
+  /// Everything that a checkpoint needs to go on bit for bit: trained numbers, AdamW's moments
+  /// (`moment1.…`, `moment2.…`) and its step.
+  ///
+  /// - Returns: The tensors and the step.
+  public func trainingState() -> (tensors: [NamedTensor], step: Int) {
+    var all = trainedParameters()
+    if let firstMoment, let secondMoment {
+      all += tensors(of: firstMoment, prefix: "moment1.")
+      all += tensors(of: secondMoment, prefix: "moment2.")
+    }
+    return (all, optimizerSteps)
+  }
+
+  /// Goes back to a saved state.
+  ///
+  /// - Parameters:
+  ///   - tensors: As `trainingState` gave them.
+  ///   - step: The optimiser's step.
+  /// - Throws: `EngineError` that names a tensor that does not fit.
+  public func restoreTrainingState(_ tensors: [NamedTensor], step: Int) throws {
+    let first = tensors.filter { $0.name.hasPrefix("moment1.") }
+    let second = tensors.filter { $0.name.hasPrefix("moment2.") }
+    try setTrainedParameters(tensors.filter { !$0.name.hasPrefix("moment") })
+    if let arena, !first.isEmpty || !second.isEmpty {
+      let moments = (FloatBuffer(arena.count), FloatBuffer(arena.count))
+      try set(first, prefix: "moment1.", into: moments.0)
+      try set(second, prefix: "moment2.", into: moments.1)
+      (firstMoment, secondMoment) = moments
+    }
+    optimizerSteps = step
+  }
+
+  /// A weight by canonical name, adapters merged in, or `score.weight`.
+  ///
+  /// - Parameter name: Its canonical name.
+  /// - Returns: Shape and numbers; nil if the model has no such weight.
+  /// - Throws: `EngineError` if adapters can't be merged.
+  public func weight(_ name: String) throws -> NamedTensor? {
+    if name == "score.weight" {
+      return scalarHeadWeights.map { NamedTensor(name: name, shape: [1, spec.width], values: $0) }
+    }
+    for (i, block) in blocks.enumerated() {
+      guard let tensor = block.layout.tensors.first(where: { $0.name == name }) else { continue }
+      let isLayer = i > 0 && i < blocks.count - 1
+      let source = isLayer ? plainBlock(i - 1) : block
+      let values = [Float](unsafeUninitializedCapacity: tensor.count) { buffer, count in
+        if let start = buffer.baseAddress { source.copy(tensor, to: start) }
+        count = tensor.count
+      }
+      return NamedTensor(name: name, shape: tensor.shape, values: values)
+    }
+    return nil
+  }
+
+  /// A frozen model of the same architecture with other weights.
+  ///
+  /// - Parameter weights: Every weight by canonical name, and `score.weight` if it has one.
+  /// - Returns: A model that shares nothing with this one.
+  /// - Throws: `EngineError` that names a weight that is missing or of another shape.
+  public func frozenCopy(with weights: [NamedTensor]) throws -> LanguageModel {
+    var named: [String: NamedTensor] = [:]
+    for weight in weights { named[weight.name] = weight }
+    func values(_ name: String, _ shape: [Int]) throws -> [Float]? {
+      guard let weight = named[name] else { return nil }
+      guard weight.values.count == shape.reduce(1, *) else {
+        throw EngineError(
+          .badModel, "tensor \(name) has shape \(weight.shape), the model's is \(shape)")
+      }
+      return weight.values
+    }
+    let blocks = try BlockLayout.blocks(spec).map { layout in
+      let block = ParameterBlock(layout)
+      for tensor in layout.tensors {
+        guard let found = try values(tensor.name, tensor.shape) else {
+          throw EngineError(.badModel, "tensor \(tensor.name) is missing")
+        }
+        block.set(tensor, from: found)
+      }
+      return block
+    }
+    let head = try values("score.weight", [1, spec.width]).map { weights in
+      let buffer = FloatBuffer(weights.count)
+      buffer.pointer.update(from: weights, count: weights.count)
+      return buffer
+    }
+    return LanguageModel(
+      spec: spec, origin: Origin(), blocks: blocks, trainable: .frozen, frozenScalarHead: head,
+      rotary: rotary, workspace: Workspace())
+  }
+
+  /// Gives back memory that only passes need: activations, scratch, merged copies.
+  public func releaseMemory() {
+    workspace.release()
+    merged = [:]
+    kept = nil
+  }
+}

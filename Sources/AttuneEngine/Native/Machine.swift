@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CAttuneKernels
+import Foundation
+
+/// The processor as the engine uses it: one pool of threads and one BLAS for the whole process.
+public enum Machine {
+  /// Loads BLAS and starts the pool; may be called again to change the number of threads.
+  ///
+  /// - Parameter threads: How many threads compute; 0 takes one a core.
+  /// - Throws: `EngineError` if no BLAS library can be loaded.
+  public static func start(threads: Int = 0) throws {
+    let count = threads > 0 ? threads : ProcessInfo.processInfo.activeProcessorCount
+    guard atk_start(Int32(clamping: count)) == 0 else {
+      throw EngineError(
+        .unavailable,
+        "no BLAS library could be loaded (\(String(cString: atk_blas_error()))): "
+          + "install libopenblas0-pthread, or run `make setup`")
+    }
+  }
+
+  /// How many threads compute.
+  public static var threads: Int { Int(atk_threads()) }
+
+  /// The BLAS library and the processor type whose kernels it runs: a resumed run gives the same
+  /// numbers only where this, the processor and the number of threads are the same.
+  public static var blas: String {
+    "\(String(cString: atk_blas_config())) (\(String(cString: atk_blas_core())))"
+  }
+
+  /// The rate of BLAS alone on the matrix products of a model's training step, in GFLOP/s.
+  ///
+  /// - Parameters:
+  ///   - spec: The model whose shapes are timed.
+  ///   - rows: Tokens in the products.
+  ///   - seconds: About how long to measure.
+  /// - Returns: Floating-point operations a nanosecond over one layer's products, forward.
+  public static func matrixProductRate(
+    of spec: TransformerSpec, rows: Int = 1024, seconds: Double = 0.5
+  ) -> Double {
+    let d = spec.width
+    let attention = spec.heads * spec.headWidth
+    let fused = attention + 2 * spec.keyValueHeads * spec.headWidth
+    let gates = spec.mlp == .swiglu ? 2 * spec.mlpWidth : spec.mlpWidth
+    let shapes = [(fused, d), (d, attention), (gates, d), (d, spec.mlpWidth)]
+    let widest = shapes.map { max($0.0, $0.1) }.max() ?? d
+    let x = FloatBuffer(rows * widest)
+    let y = FloatBuffer(rows * widest)
+    let w = FloatBuffer(shapes.map { $0.0 * $0.1 }.max() ?? 1)
+    for i in 0..<x.count { x.pointer[i] = Float(i % 7) * 0.1 }
+    for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
+    func layer() {
+      for (n, k) in shapes {
+        atk_linear_forward(y.pointer, x.pointer, w.pointer, nil, rows, n, k, n, k, 0)
+      }
+    }
+    layer()
+    let work = shapes.reduce(0.0) { $0 + 2 * Double(rows) * Double($1.0) * Double($1.1) }
+    let clock = ContinuousClock()
+    let start = clock.now
+    var done = 0.0
+    var elapsed = 0.0
+    repeat {
+      layer()
+      done += work
+      elapsed =
+        Double((clock.now - start).components.seconds)
+        + Double((clock.now - start).components.attoseconds) * 1e-18
+    } while elapsed < seconds
+    return done / elapsed * 1e-9
+  }
+}

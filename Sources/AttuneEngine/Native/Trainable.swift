@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A weight matrix of a layer that an adapter can be put beside.
+public enum Projection: String, Codable, CaseIterable, Sendable {
+  /// Query.
+  case q
+  /// Key.
+  case k
+  /// Value.
+  case v
+  /// Attention output.
+  case o
+  /// The gate of SwiGLU; GPT-2 has none.
+  case gate
+  /// Up.
+  case up
+  /// Down.
+  case down
+
+  package var role: ParameterRole {
+    switch self {
+    case .q: .query
+    case .k: .key
+    case .v: .value
+    case .o: .output
+    case .gate: .gate
+    case .up: .up
+    case .down: .down
+    }
+  }
+}
+
+/// Low-rank adapters: y = W·x + (alpha/rank)·B·A·x with W frozen (Hu et al. 2021, arXiv:2106.09685).
+public struct LoRASettings: Codable, Sendable, Equatable {
+  /// Rows of A, columns of B.
+  public var rank: Int
+  /// Scale of the adapter, divided by the rank.
+  public var alpha: Double
+  /// How many layers, counted from the top, carry adapters; 0: all.
+  public var lastLayers: Int
+  /// The matrices that carry adapters.
+  public var projections: [Projection]
+
+  /// Makes settings; the defaults are rank 16, alpha 32, every matrix of every layer.
+  ///
+  /// - Parameters:
+  ///   - rank: Rows of A.
+  ///   - alpha: Scale, divided by the rank.
+  ///   - lastLayers: Layers counted from the top; 0: all.
+  ///   - projections: Matrices that carry adapters.
+  public init(
+    rank: Int = 16, alpha: Double = 32, lastLayers: Int = 0,
+    projections: [Projection] = Projection.allCases
+  ) {
+    self.rank = rank
+    self.alpha = alpha
+    self.lastLayers = lastLayers
+    self.projections = projections
+  }
+}
+
+/// Which numbers of a model are trained.
+public enum Trainable: Codable, Sendable, Equatable {
+  /// None.
+  case frozen
+  /// All.
+  case full
+  /// The last k layers and the final norm; embeddings and head stay.
+  case lastLayers(Int)
+  /// Adapters beside frozen weights.
+  case lora(LoRASettings)
+}
+
+/// How a scalar head (reward or value) starts.
+public enum ScalarHeadStart: Codable, Sendable, Equatable {
+  /// At zero: every answer scores 0.
+  case zero
+  /// Normal with standard deviation 1/√(D + 1) (Stiennon et al. 2020), from a seed.
+  case normal(seed: UInt64)
+  /// A copy of given weights, D of them: another model's head.
+  case weights([Float])
+}
+
+/// Where the adapters of a model lie in its arena.
+struct LoRALayout: Sendable {
+  struct Adapter: Sendable {
+    let projection: Projection
+    let outputs: Int
+    let inputs: Int
+    /// A [rank, inputs].
+    let a: Int
+    /// B [outputs, rank].
+    let b: Int
+    /// First output row among its fused neighbours (query, key, value; gate, up).
+    let fusedRow: Int
+  }
+  /// Adapters that read the same input: their A's lie side by side, one matrix product.
+  struct Group: Sendable {
+    var adapters: [Adapter] = []
+  }
+  /// Of one layer: attention input, attention output, mlp input, mlp output.
+  struct Layer: Sendable {
+    var attentionInput = Group()
+    var attentionOutput = Group()
+    var mlpInput = Group()
+    var mlpOutput = Group()
+    var groups: [Group] { [attentionInput, attentionOutput, mlpInput, mlpOutput] }
+  }
+
+  let settings: LoRASettings
+  let firstLayer: Int
+  private(set) var layers: [Layer] = []
+  private(set) var count = 0
+  var scale: Float { Float(settings.alpha / Double(settings.rank)) }
+
+  subscript(layer i: Int) -> Layer? { i < firstLayer ? nil : layers[i - firstLayer] }
+
+  init(_ settings: LoRASettings, spec: TransformerSpec) throws {
+    guard settings.rank > 0, settings.rank <= spec.width else {
+      throw EngineError(
+        .badRequest, "LoRA rank \(settings.rank) is not between 1 and the width \(spec.width)")
+    }
+    guard !settings.projections.isEmpty else {
+      throw EngineError(.badRequest, "LoRA needs at least one projection")
+    }
+    guard (0...spec.layers).contains(settings.lastLayers) else {
+      throw EngineError(
+        .badRequest, "LoRA on the last \(settings.lastLayers) layers: the model has \(spec.layers)")
+    }
+    self.settings = settings
+    firstLayer = settings.lastLayers == 0 ? 0 : spec.layers - settings.lastLayers
+    let chosen = Set(settings.projections)
+    for i in firstLayer..<spec.layers {
+      let block = BlockLayout.layer(i, spec)
+      func group(_ projections: [Projection]) -> Group {
+        let present = projections.filter { chosen.contains($0) && block[$0.role] != nil }
+        var group = Group()
+        let inputs = present.first.flatMap { block[$0.role]?.shape[1] } ?? 0
+        let a = count
+        count += present.count * settings.rank * inputs
+        let first = projections.compactMap { block[$0.role] }.first
+        for (j, projection) in present.enumerated() {
+          guard let tensor = block[projection.role], let first else { continue }
+          let outputs = tensor.shape[0]
+          group.adapters.append(
+            Adapter(
+              projection: projection, outputs: outputs, inputs: inputs,
+              a: a + j * settings.rank * inputs, b: count,
+              fusedRow: (tensor.offset - first.offset) / inputs))
+          count += outputs * settings.rank
+        }
+        return group
+      }
+      var layer = Layer()
+      layer.attentionInput = group([.q, .k, .v])
+      layer.attentionOutput = group([.o])
+      layer.mlpInput = group([.gate, .up])
+      layer.mlpOutput = group([.down])
+      layers.append(layer)
+    }
+  }
+}
