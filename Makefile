@@ -7,10 +7,10 @@ SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build model quickstart test check lint format fixtures bench clean
+.PHONY: help setup build model quickstart test check lint format bench clean
 
 help: ## Print this list.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*\#\# /  make \1\t/' | expand -t 20
 
 setup: ## Install the Debian packages that are missing (nothing elsewhere).
 	@command -v swift >/dev/null || { echo "make: Swift 6.3 or later is needed: see swift.org/install" >&2; exit 1; }
@@ -22,6 +22,32 @@ setup: ## Install the Debian packages that are missing (nothing elsewhere).
 	    echo "Installing$$missing"; \
 	    $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	  fi; fi
+
+build: setup ## Build the attune binary.
+	swift build $(SWIFT_FLAGS) --product attune
+
+model: build ## Fetch SmolLM2-135M-Instruct and VADER's lexicon, once.
+	$(ATTUNE) pull smollm2
+	$(ATTUNE) pull vader
+
+quickstart: model ## Set up, then align SmolLM2 from end to end and write the report.
+	$(ATTUNE) quickstart $(QUICKSTART)
+
+# Objectives, engine and training are tested as they run: in release.
+test: setup ## Set up, then run the tests.
+	swift build $(SWIFT_FLAGS) --build-tests
+	swift test -c release --skip-build
+
+lint: ## Check the format of all Swift sources.
+	swift format lint --strict --recursive --parallel Sources Tests Package.swift
+
+format: ## Format all Swift sources.
+	swift format --in-place --recursive --parallel Sources Tests Package.swift
+
+check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests.
+
+bench: model ## Compare speed and memory with PyTorch/transformers (installs them in .build/).
+	python3 Benchmarks/peers/compare.py
 
 clean: ## Remove what the build made.
 	rm -rf .build
