@@ -1,12 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AttuneTraining
 
 /// The command line: one subcommand a file in `Commands/`, no logic here.
-@main
-struct Attune: AsyncParsableCommand {
+struct Attune: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "attune",
     abstract: "Aligns language models with human and AI preferences.",
-    version: "0.1.0")
+    discussion: """
+      The whole loop on a real model, in some ten minutes on two cores:
+        attune quickstart
+
+      M is a model everywhere: a Hugging Face directory, a .gguf file, or a pulled name.
+      """,
+    version: attuneVersion,
+    groupedSubcommands: [
+      CommandGroup(name: "MODELS", subcommands: [PullCommand.self])
+    ])
+}
+
+@main
+enum Main {
+  static func main() {
+    Interrupt.install()
+    do {
+      var command = try Attune.parseAsRoot()
+      try command.run()
+    } catch {
+      Failure.exit(with: error)
+    }
+  }
 }

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneTraining
+import Foundation
+
+/// How a command that fails ends: one line `error: …` on standard error, and an exit code.
+enum Failure {
+  /// 1 for bad input, 64 for wrong usage, 130 after Ctrl-C; help and version go out with 0.
+  static func exit(with error: any Error) -> Never {
+    let code = Attune.exitCode(for: error)
+    if code == .success { Attune.exit(withError: error) }
+    if let error = error as? TrainingError, error.code == .interrupted {
+      report(error.message, prefix: "stopped")
+      Foundation.exit(130)
+    }
+    if code == .validationFailure {
+      report(Attune.message(for: error))
+      Foundation.exit(64)
+    }
+    report("\(error)")
+    Foundation.exit(1)
+  }
+
+  private static func report(_ message: String, prefix: String = "error") {
+    // One line: what a program's log or a shell script wants to see.
+    let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
+    try? FileHandle.standardError.write(contentsOf: Data("\(prefix): \(line)\n".utf8))
+  }
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTraining
+import Foundation
+
+/// Standard output, where a disk that is full is an error like any other.
+enum Output {
+  /// Writes a line.
+  static func line(_ text: String) throws { try write(text + "\n") }
+
+  /// Writes text as it is.
+  static func write(_ text: String) throws {
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+    } catch {
+      throw TrainingError(
+        .file, "standard output can't be written: \((error as NSError).localizedDescription)")
+    }
+  }
+
+  /// Writes the one JSON object of `--json`.
+  static func json(_ value: some Encodable) throws { try line(try JSONText.line(value)) }
+
+  /// Writes a line on standard error, where progress and words for people go.
+  static func note(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
+  }
+}

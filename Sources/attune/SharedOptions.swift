@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneEngine
+import AttuneTraining
+import Foundation
+
+/// The options that every command takes.
+struct SharedOptions: ParsableArguments {
+  @Flag(help: "Print exactly one JSON object on standard output, all else on standard error.")
+  var json = false
+
+  @Option(help: ArgumentHelp("What every random choice follows from.", valueName: "n"))
+  var seed: UInt64?
+
+  @Option(help: ArgumentHelp("Threads (default: all cores).", valueName: "n"))
+  var threads: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "A recipe: a JSON object of settings, which flags override.", valueName: "file"),
+    completion: .file(extensions: ["json"]))
+  var config: String?
+
+  @Option(
+    name: .customLong("set"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "Any setting of the recipe by its name; repeatable.", valueName: "knob=value"))
+  var settings: [String] = []
+
+  func validate() throws {
+    if let threads, !(1...1024).contains(threads) {
+      throw ValidationError("--threads \(threads): give 1 to 1024.")
+    }
+    for setting in settings where !setting.contains("=") {
+      throw ValidationError("--set \(setting): write knob=value.")
+    }
+  }
+
+  /// The recipe's file.
+  var recipe: URL? { config.map { URL(filePath: $0) } }
+
+  /// Starts the engine's threads.
+  func startEngine() throws {
+    try AttuneEngine.Machine.start(threads: threads ?? 0)
+  }
+
+  /// Refuses a recipe and `--set` where the command has no settings.
+  func refuseSettings() throws { let _: NoSettings = try settings() }
+
+  /// Settings from defaults, the recipe, `--set` and the command's own flags, in this order.
+  ///
+  /// - Parameters:
+  ///   - defaults: What holds where nothing is said.
+  ///   - flags: The command's flags by their names in a recipe; those that are nil were not given.
+  func settings<S: Settings>(
+    _ defaults: S = S(), _ flags: KeyValuePairs<String, (any Encodable)?> = [:]
+  ) throws -> S {
+    var given: [(knob: String, json: String)] = []
+    for setting in settings {
+      let parts = setting.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      given.append((String(parts[0]), Self.json(String(parts[1]))))
+    }
+    for (knob, value) in flags {
+      guard let value else { continue }
+      given.append((knob, try JSONText.line(value)))
+    }
+    return try ConfigFile.settings(defaults, recipe: recipe, flags: given)
+  }
+
+  /// A value as JSON: as it stands if it is JSON already, else as a string.
+  private static func json(_ text: String) -> String {
+    let options: JSONSerialization.ReadingOptions = [.fragmentsAllowed]
+    if (try? JSONSerialization.jsonObject(with: Data(text.utf8), options: options)) != nil {
+      return text
+    }
+    return (try? JSONText.line(text)) ?? "\"\""
+  }
+}
+
+/// No settings: whatever a recipe holds is a knob that does not exist.
+private struct NoSettings: Settings {
+  var unreadKnobs: [(knob: String, why: String)] { [] }
+  func validate() {}
+}
