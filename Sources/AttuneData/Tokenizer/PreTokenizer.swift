@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Splits a text into the words that byte-pair encoding works on, as the `pre_tokenizer` section of
+/// `tokenizer.json` says: any sequence of Split and Digits steps that ends in ByteLevel.
+struct PreTokenizer: Sendable {
+  /// What becomes of the matches of a pattern.
+  enum Behavior: String, Sendable {
+    case removed = "Removed"
+    case isolated = "Isolated"
+    case mergedWithPrevious = "MergedWithPrevious"
+    case mergedWithNext = "MergedWithNext"
+    case contiguous = "Contiguous"
+  }
+
+  enum Step: Sendable {
+    /// Splits every part at the matches of a pattern.
+    case split(Pattern, Behavior, inverted: Bool)
+    /// Puts a space before every part that does not start with one.
+    case prefixSpace
+  }
+
+  private let steps: [Step]
+
+  /// GPT-2's pattern, which ByteLevel applies unless told not to.
+  static let gpt2Pattern =
+    #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
+
+  /// Reads a `pre_tokenizer` section.
+  ///
+  /// - Throws: `DataError` that names the step or pattern that is not read.
+  init(_ section: JSONTree) throws {
+    var steps: [Step] = []
+    var isByteLevel = false
+    for step in try Self.flattened(section) {
+      if isByteLevel {
+        throw DataError(.badTokenizer, "pre_tokenizer: a step follows ByteLevel; it must be last")
+      }
+      let type = step["type"]?.string ?? ""
+      switch type {
+      case "Split": steps.append(try Self.split(step))
+      case "Digits":
+        let pattern = try Pattern(
+          members: (PatternTranslation.members(of: "N") ?? "") + UnicodeAdditions.digits)
+        let each = step["individual_digits"]?.bool ?? false
+        steps.append(.split(pattern, each ? .isolated : .contiguous, inverted: false))
+      case "ByteLevel":
+        isByteLevel = true
+        if step["add_prefix_space"]?.bool ?? true { steps.append(.prefixSpace) }
+        if step["use_regex"]?.bool ?? true {
+          steps.append(.split(try Pattern(Self.gpt2Pattern), .isolated, inverted: false))
+        }
+      case "Metaspace":
+        throw DataError(
+          .badTokenizer, "pre_tokenizer is Metaspace: SentencePiece models are not read yet")
+      default:
+        throw DataError(
+          .badTokenizer,
+          "pre_tokenizer step “\(type)” is not read; Split, Digits and ByteLevel are")
+      }
+    }
+    guard isByteLevel else {
+      throw DataError(
+        .badTokenizer,
+        "pre_tokenizer has no ByteLevel step; only byte-level tokenizers are read")
+    }
+    self.steps = steps
+  }
+
+  private static func flattened(_ section: JSONTree) throws -> [JSONTree] {
+    guard section["type"]?.string == "Sequence" else { return section.isNull ? [] : [section] }
+    guard let steps = section["pretokenizers"]?.array else {
+      throw DataError(.badTokenizer, "pre_tokenizer: a Sequence without “pretokenizers”")
+    }
+    return try steps.flatMap { try flattened($0) }
+  }
+
+  private static func split(_ step: JSONTree) throws -> Step {
+    let pattern: Pattern
+    if let source = step["pattern"]?["Regex"]?.string {
+      pattern = try Pattern(source)
+    } else if let literal = step["pattern"]?["String"]?.string {
+      pattern = try Pattern(literal: literal)
+    } else {
+      throw DataError(.badTokenizer, "pre_tokenizer: a Split without a Regex or String pattern")
+    }
+    let name = step["behavior"]?.string ?? ""
+    guard let behavior = Behavior(rawValue: name) else {
+      throw DataError(.badTokenizer, "pre_tokenizer: Split behavior “\(name)” is not known")
+    }
+    return .split(pattern, behavior, inverted: step["invert"]?.bool ?? false)
+  }
+
+  /// Calls `body` with each word of a text, in order.
+  ///
+  /// - Parameter text: Well-formed UTF-8.
+  func words(of text: UnsafeBufferPointer<UInt8>, body: (UnsafeBufferPointer<UInt8>) -> Void) {
+    run(steps[...], on: text, parts: [0..<text.count], body: body)
+  }
+
+  private func run(
+    _ steps: ArraySlice<Step>, on text: UnsafeBufferPointer<UInt8>, parts: [Range<Int>],
+    body: (UnsafeBufferPointer<UInt8>) -> Void
+  ) {
+    guard let step = steps.first else {
+      for part in parts where !part.isEmpty { body(UnsafeBufferPointer(rebasing: text[part])) }
+      return
+    }
+    switch step {
+    case .split(let pattern, let behavior, let inverted):
+      run(
+        steps.dropFirst(), on: text,
+        parts: Self.split(text, parts, at: pattern, behavior, inverted: inverted), body: body)
+    case .prefixSpace:
+      var spaced: [UInt8] = []
+      spaced.reserveCapacity(text.count + parts.count)
+      var moved: [Range<Int>] = []
+      for part in parts where !part.isEmpty {
+        let start = spaced.count
+        if text[part.lowerBound] != 0x20 { spaced.append(0x20) }
+        spaced.append(contentsOf: text[part])
+        moved.append(start..<spaced.count)
+      }
+      spaced.withUnsafeBufferPointer {
+        run(steps.dropFirst(), on: $0, parts: moved, body: body)
+      }
+    }
+  }
+
+  private static func split(
+    _ text: UnsafeBufferPointer<UInt8>, _ parts: [Range<Int>], at pattern: Pattern,
+    _ behavior: Behavior, inverted: Bool
+  ) -> [Range<Int>] {
+    var splitter = Splitter(behavior: behavior, inverted: inverted, expecting: text.count / 4)
+    var part = -1
+    func close() {
+      if part >= 0 { splitter.finish(at: parts[part].upperBound) }
+    }
+    func open(_ index: Int) {
+      while part < index {
+        close()
+        part += 1
+        splitter.begin(at: parts[part].lowerBound)
+      }
+    }
+    pattern.matches(in: text, ranges: parts) { index, match in
+      open(index)
+      splitter.match(match)
+    }
+    open(parts.count - 1)
+    close()
+    return splitter.pieces
+  }
+}
+
+/// Gathers the pieces between and at the matches of a pattern.
+private struct Splitter {
+  let behavior: PreTokenizer.Behavior
+  let inverted: Bool
+  var pieces: [Range<Int>] = []
+  private var end = 0
+  /// Where the pieces of this part begin in `pieces`, and whether the last one was a match.
+  private var first = 0
+  private var afterMatch = false
+
+  init(behavior: PreTokenizer.Behavior, inverted: Bool, expecting count: Int) {
+    self.behavior = behavior
+    self.inverted = inverted
+    pieces.reserveCapacity(count)
+  }
+
+  mutating func begin(at start: Int) {
+    end = start
+    first = pieces.count
+    afterMatch = false
+  }
+
+  mutating func match(_ range: Range<Int>) {
+    if end < range.lowerBound { add(end..<range.lowerBound, isMatch: inverted) }
+    add(range, isMatch: !inverted)
+    end = range.upperBound
+  }
+
+  mutating func finish(at upperBound: Int) {
+    if end < upperBound { add(end..<upperBound, isMatch: inverted) }
+  }
+
+  private mutating func add(_ range: Range<Int>, isMatch: Bool) {
+    defer { afterMatch = isMatch }
+    let joins: Bool
+    switch behavior {
+    case .removed:
+      if !isMatch { pieces.append(range) }
+      return
+    case .isolated: joins = false
+    case .contiguous: joins = isMatch == afterMatch
+    case .mergedWithPrevious: joins = isMatch && !afterMatch
+    // A run of matches before a text: only the last match joins it.
+    case .mergedWithNext: joins = afterMatch && !isMatch
+    }
+    if joins, pieces.count > first {
+      pieces[pieces.count - 1] = pieces[pieces.count - 1].lowerBound..<range.upperBound
+    } else {
+      pieces.append(range)
+    }
+  }
+}

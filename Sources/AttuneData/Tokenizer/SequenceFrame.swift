@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The tokens that the `post_processor` section of `tokenizer.json` puts around a text.
+struct SequenceFrame: Sendable {
+  private(set) var prefix: [Int32] = []
+  private(set) var suffix: [Int32] = []
+
+  /// Reads the section.
+  ///
+  /// - Throws: `DataError` that names a step that is not read.
+  init(_ section: JSONTree, _ vocabulary: Vocabulary) throws {
+    switch section["type"]?.string {
+    case nil where section.isNull: return
+    case "ByteLevel": return
+    case "Sequence":
+      for processor in section["processors"]?.array ?? [] {
+        let inner = try SequenceFrame(processor, vocabulary)
+        prefix = inner.prefix + prefix
+        suffix += inner.suffix
+      }
+    case "TemplateProcessing":
+      var isAfter = false
+      for item in section["single"]?.array ?? [] {
+        if let name = item["SpecialToken"]?["id"]?.string {
+          for id in try Self.ids(name, section, vocabulary) {
+            if isAfter { suffix.append(id) } else { prefix.append(id) }
+          }
+        } else {
+          isAfter = true
+        }
+      }
+    case let type:
+      throw DataError(
+        .badTokenizer,
+        "post_processor “\(type ?? "without a type")” is not read; ByteLevel and "
+          + "TemplateProcessing are")
+    }
+  }
+
+  private static func ids(
+    _ name: String, _ section: JSONTree, _ vocabulary: Vocabulary
+  ) throws -> [Int32] {
+    let listed = section["special_tokens"]?[name]?["ids"]?.array?.compactMap(\.int)
+    let ids =
+      listed?.compactMap { Int32(exactly: $0) } ?? vocabulary.id(of: name).map { [$0] } ?? []
+    guard !ids.isEmpty, ids.allSatisfy(vocabulary.contains) else {
+      throw DataError(.badTokenizer, "post_processor names the unknown token “\(name)”")
+    }
+    return ids
+  }
+}

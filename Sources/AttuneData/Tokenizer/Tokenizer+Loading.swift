@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Foundation
+
+extension Tokenizer {
+  /// Reads a Hugging Face directory: `tokenizer.json`, and, if they are there,
+  /// `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`.
+  ///
+  /// - Throws: `DataError` of code `badTokenizer` if a file is damaged or the tokenizer is not
+  ///   byte-level BPE, of code `file` if it cannot be read.
+  public static func load(directory: URL) throws -> Tokenizer {
+    try Tokenizer(TokenizerDefinition(directory: directory))
+  }
+}
+
+extension TokenizerDefinition {
+  fileprivate init(directory: URL) throws {
+    let file = directory.appendingPathComponent("tokenizer.json")
+    self.init(source: file.path)
+    guard let bytes = try Self.contents(of: file) else {
+      throw Self.missing(in: directory)
+    }
+    let tree = try JSONTree(parsing: bytes, file: file.path)
+    try readModel(tree)
+    for token in tree["added_tokens"]?.array ?? [] {
+      addedTokens.append(try addedToken(token, id: token["id"]?.int))
+    }
+    normalizer = tree["normalizer"] ?? .null
+    preTokenizer = tree["pre_tokenizer"] ?? .null
+    postProcessor = tree["post_processor"] ?? .null
+    try readConfiguration(in: directory)
+  }
+
+  private static func contents(of file: URL) throws -> [UInt8]? {
+    guard FileManager.default.fileExists(atPath: file.path) else { return nil }
+    do {
+      return Array(try Data(contentsOf: file))
+    } catch {
+      throw DataError(.file, "\(file.path): cannot be read")
+    }
+  }
+
+  private static func missing(in directory: URL) -> DataError {
+    func has(_ name: String) -> Bool {
+      FileManager.default.fileExists(atPath: directory.appendingPathComponent(name).path)
+    }
+    if has("tokenizer.model") || has("spiece.model") {
+      return DataError(
+        .badTokenizer,
+        "\(directory.path): SentencePiece models are not read yet; a tokenizer.json of a "
+          + "byte-level tokenizer is needed")
+    }
+    if has("vocab.json"), has("merges.txt") {
+      return DataError(
+        .badTokenizer,
+        "\(directory.path): vocab.json and merges.txt are here, but no tokenizer.json; load and "
+          + "save the tokenizer once with transformers to make it")
+    }
+    return DataError(.badTokenizer, "\(directory.path): there is no tokenizer.json")
+  }
+
+  // MARK: - The model section
+
+  private mutating func readModel(_ tree: JSONTree) throws {
+    guard let model = tree["model"], model.members != nil else {
+      throw failure("there is no “model” section")
+    }
+    // Early files name no type; those of byte-pair encoding are known by their merges.
+    let type = model["type"]?.string ?? (model["merges"] != nil ? "BPE" : "")
+    switch type {
+    case "BPE": break
+    case "Unigram": throw failure("model type “Unigram”: SentencePiece models are not read yet")
+    default: throw failure("model type “\(type)” is not read; byte-level BPE is")
+    }
+    if model["byte_fallback"]?.bool == true || tree["decoder"]?["type"]?.string == "Metaspace" {
+      throw failure("SentencePiece models are not read yet (byte_fallback, Metaspace)")
+    }
+    for option in ["continuing_subword_prefix", "end_of_word_suffix"] {
+      if let text = model[option]?.string, !text.isEmpty {
+        throw failure("model option \(option) “\(text)” is not read; byte-level BPE has none")
+      }
+    }
+    if case .number(let rate)? = model["dropout"], Double(rate) != 0 {
+      throw failure("model option dropout \(rate) would tokenise at random; set it to null")
+    }
+    guard let vocabulary = model["vocab"]?.members else {
+      throw failure("model.vocab is missing or not an object")
+    }
+    tokens.reserveCapacity(vocabulary.count)
+    for member in vocabulary {
+      guard let id = member.value.int else {
+        throw failure("model.vocab: token “\(member.name)” has no integer id")
+      }
+      tokens.append((member.name, id))
+    }
+    guard let pairs = model["merges"]?.array else {
+      throw failure("model.merges is missing or not an array; get the tokenizer files again")
+    }
+    merges.reserveCapacity(pairs.count)
+    for (rank, pair) in pairs.enumerated() {
+      switch pair {
+      case .string(let text):
+        merges.append(try Self.pair(text, rank: rank, source: source))
+      case .array(let both):
+        guard both.count == 2, let left = both[0].string, let right = both[1].string else {
+          throw failure("merge \(rank + 1) is not a pair of tokens")
+        }
+        merges.append((left, right))
+      default: throw failure("merge \(rank + 1) is not a pair of tokens")
+      }
+    }
+    unknownToken = model["unk_token"]?.string
+    joinsUnknown = model["fuse_unk"]?.bool ?? false
+    ignoresMerges = model["ignore_merges"]?.bool ?? false
+  }
+
+  private func addedToken(_ tree: JSONTree, id: Int?) throws -> AddedToken {
+    guard let id, let content = tree["content"]?.string else {
+      throw failure("an added token has no id or no content")
+    }
+    let isSpecial = tree["special"]?.bool ?? false
+    return AddedToken(
+      id: id, content: content, isSpecial: isSpecial,
+      stripsLeft: tree["lstrip"]?.bool ?? false, stripsRight: tree["rstrip"]?.bool ?? false,
+      isNormalized: tree["normalized"]?.bool ?? !isSpecial,
+      isSingleWord: tree["single_word"]?.bool ?? false)
+  }
+
+  // MARK: - The files beside it
+
+  private mutating func readConfiguration(in directory: URL) throws {
+    func tree(_ name: String) throws -> JSONTree? {
+      let file = directory.appendingPathComponent(name)
+      return try Self.contents(of: file).map { try JSONTree(parsing: $0, file: file.path) }
+    }
+    let map = try tree("special_tokens_map.json")
+    if let configuration = try tree("tokenizer_config.json"), configuration.members != nil {
+      self.configuration = configuration
+    }
+    for role in Role.allCases {
+      let value = configuration[role.rawValue] ?? map?[role.rawValue]
+      roles[role] = value?.string ?? value?["content"]?.string
+    }
+    try addMissingTokens()
+    chatTemplate = try template(in: directory)
+  }
+
+  /// Tokens that only `tokenizer_config.json` knows of: transformers adds them as it loads.
+  private mutating func addMissingTokens() throws {
+    var known = Set(addedTokens.map { ExactText($0.content) })
+    for member in configuration["added_tokens_decoder"]?.members ?? [] {
+      let token = try addedToken(member.value, id: Int(member.name))
+      if known.insert(ExactText(token.content)).inserted { addedTokens.append(token) }
+    }
+    // A word of the vocabulary that is named as end of sequence is a control token from then on.
+    let named = Role.allCases.compactMap { roles[$0] }.filter { !known.contains(ExactText($0)) }
+    if named.isEmpty { return }
+    var ids: [ExactText: Int] = [:]
+    for (text, id) in tokens { ids[ExactText(text)] = id }
+    for content in named where known.insert(ExactText(content)).inserted {
+      if let id = ids[ExactText(content)] {
+        addedTokens.append(AddedToken(id: id, content: content))
+      }
+    }
+  }
+
+  private func template(in directory: URL) throws -> String? {
+    let file = directory.appendingPathComponent("chat_template.jinja")
+    if let bytes = try Self.contents(of: file) {
+      guard let text = String(validating: bytes, as: UTF8.self) else {
+        throw DataError(.badTemplate, "\(file.path): the chat template is not UTF-8")
+      }
+      return text
+    }
+    let value = configuration["chat_template"]
+    if let text = value?.string { return text }
+    let named = value?.array ?? []
+    return (named.first { $0["name"]?.string == "default" } ?? named.first)?["template"]?.string
+  }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Foundation
+
+extension Tokenizer {
+  /// Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`, from which
+  /// transformers' `AutoTokenizer` and ``load(directory:)`` make the same ids.
+  ///
+  /// Each file is written beside its place and renamed.
+  ///
+  /// - Parameters:
+  ///   - directory: A directory that exists.
+  ///   - chatTemplate: The template to put into `tokenizer_config.json`, if any.
+  /// - Throws: `DataError` of code `file` if a file cannot be written.
+  public func write(to directory: URL, chatTemplate: String?) throws {
+    func put(_ tree: JSONTree, _ name: String) throws {
+      let file = directory.appendingPathComponent(name)
+      do {
+        try Data(tree.encoded()).write(to: file, options: .atomic)
+      } catch {
+        throw DataError(.file, "\(file.path): cannot be written; is there room on the disk?")
+      }
+    }
+    try put(tokenizerFile, "tokenizer.json")
+    try put(configurationFile(chatTemplate), "tokenizer_config.json")
+    try put(.object(roleMembers), "special_tokens_map.json")
+  }
+
+  private var tokenizerFile: JSONTree {
+    .object(
+      ("version", .string("1.0")), ("truncation", .null), ("padding", .null),
+      ("added_tokens", .array(sortedAddedTokens.map(Self.tree))),
+      ("normalizer", definition.normalizer), ("pre_tokenizer", definition.preTokenizer),
+      ("post_processor", definition.postProcessor), ("decoder", TokenizerDefinition.byteLevel),
+      ("model", modelSection))
+  }
+
+  private var sortedAddedTokens: [AddedToken] { definition.addedTokens.sorted { $0.id < $1.id } }
+
+  private static func tree(_ token: AddedToken) -> JSONTree {
+    .object(
+      ("id", .number(token.id)), ("content", .string(token.content)),
+      ("single_word", .bool(token.isSingleWord)), ("lstrip", .bool(token.stripsLeft)),
+      ("rstrip", .bool(token.stripsRight)), ("normalized", .bool(token.isNormalized)),
+      ("special", .bool(token.isSpecial)))
+  }
+
+  private var modelSection: JSONTree {
+    var entries: [JSONTree.Member] = []
+    entries.reserveCapacity(vocabulary.count)
+    for id in vocabulary.tokens.indices where vocabulary.isInModel[id] {
+      entries.append(JSONTree.Member(name: vocabulary.tokens[id], value: .number(id)))
+    }
+    let pairs = merges.map { (vocabulary.tokens[Int($0.left)], vocabulary.tokens[Int($0.right)]) }
+    // The older notation, which every version reads, unless a token has a space in it.
+    let joins = pairs.allSatisfy { !$0.utf8.contains(0x20) && !$1.utf8.contains(0x20) }
+    let list = pairs.map { left, right in
+      joins ? JSONTree.string(left + " " + right) : .array([.string(left), .string(right)])
+    }
+    return .object(
+      ("type", .string("BPE")), ("dropout", .null),
+      ("unk_token", definition.unknownToken.map { .string($0) } ?? .null),
+      ("continuing_subword_prefix", .null), ("end_of_word_suffix", .null),
+      ("fuse_unk", .bool(definition.joinsUnknown)), ("byte_fallback", .bool(false)),
+      ("ignore_merges", .bool(definition.ignoresMerges)), ("vocab", .object(entries)),
+      ("merges", .array(list)))
+  }
+
+  private var roleMembers: [JSONTree.Member] {
+    TokenizerDefinition.Role.allCases.compactMap { role in
+      definition.roles[role].map { JSONTree.Member(name: role.rawValue, value: .string($0)) }
+    }
+  }
+
+  private func configurationFile(_ chatTemplate: String?) -> JSONTree {
+    var tree = definition.configuration
+    // The class that takes tokenizer.json as it is; those of the model families build their own.
+    tree.set("tokenizer_class", .string("PreTrainedTokenizerFast"))
+    if tree["clean_up_tokenization_spaces"] == nil {
+      tree.set("clean_up_tokenization_spaces", .bool(false))
+    }
+    for member in roleMembers { tree.set(member.name, member.value) }
+    let entries = sortedAddedTokens.map { token in
+      var entry = Self.tree(token)
+      entry.remove("id")
+      return JSONTree.Member(name: String(token.id), value: entry)
+    }
+    tree.set("added_tokens_decoder", .object(entries))
+    tree.remove("chat_template")
+    if let chatTemplate { tree.set("chat_template", .string(chatTemplate)) }
+    return tree
+  }
+}

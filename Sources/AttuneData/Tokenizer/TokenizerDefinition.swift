@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a tokenizer is made of, wherever it was read; the sections are those of `tokenizer.json`.
+struct TokenizerDefinition: Sendable {
+  /// The file, for errors.
+  var source: String
+  /// Tokens of the model with their ids.
+  var tokens: [(text: String, id: Int)] = []
+  /// Pairs in order of rank.
+  var merges: [(left: String, right: String)] = []
+  /// Tokens of the model that stand for themselves and not for bytes (rows nobody uses).
+  var addedTokens: [AddedToken] = []
+  var unknownToken: String?
+  var joinsUnknown = false
+  var ignoresMerges = false
+  var normalizer = JSONTree.null
+  var preTokenizer = JSONTree.null
+  var postProcessor = JSONTree.null
+  /// Special tokens by role: `bos_token`, `eos_token`, `unk_token`, `pad_token`.
+  var roles: [Role: String] = [:]
+  /// `tokenizer_config.json`.
+  var configuration = JSONTree.object([])
+  var chatTemplate: String?
+
+  /// What a special token is for.
+  enum Role: String, CaseIterable, Sendable {
+    case begin = "bos_token"
+    case end = "eos_token"
+    case unknown = "unk_token"
+    case padding = "pad_token"
+  }
+
+  /// The decoder of every byte-level tokenizer.
+  static let byteLevel = JSONTree.object(
+    ("type", .string("ByteLevel")), ("add_prefix_space", .bool(false)),
+    ("trim_offsets", .bool(true)), ("use_regex", .bool(true)))
+
+  /// An error about this tokenizer.
+  func failure(_ what: String) -> DataError { DataError(.badTokenizer, "\(source): \(what)") }
+}
