@@ -7,7 +7,7 @@ SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build model quickstart test check lint format bench clean
+.PHONY: help setup build model quickstart test check lint format bench agreement clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*\#\# /  make \1\t/' | expand -t 20
@@ -48,6 +48,10 @@ check: setup lint test ## What CI runs: lint, build with warnings as errors and 
 
 bench: model ## Compare speed and memory with PyTorch/transformers (installs them in .build/).
 	python3 Benchmarks/peers/compare.py
+
+# Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it.
+agreement: model ## Hold SmolLM2 against transformers (installs it in .build/): scores, gradients, AdamW.
+	python3 Scripts/agreement/run.py
 
 clean: ## Remove what the build made.
 	rm -rf .build

@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Installs transformers under .build/, writes its numbers for SmolLM2 once, runs the tests on them."""
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+venv = os.path.join(ROOT, ".build", "peer-venv")
+python = os.path.join(venv, "bin", "python")
+reference = os.path.join(ROOT, ".build", "agreement")
+cache = os.environ.get("ATTUNE_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "attune")
+gguf = os.path.join(cache, "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
+if not os.path.exists(gguf):
+    sys.exit(f"{gguf} is not there: attune pull smollm2")
+if not os.path.exists(python):
+    subprocess.check_call([sys.executable, "-m", "venv", venv])
+    subprocess.check_call([python, "-m", "pip", "install", "-q", "torch==2.13.0+cpu",
+                           "transformers", "gguf", "accelerate"])
+if not os.path.exists(os.path.join(reference, "reference.json")):
+    subprocess.check_call([python, os.path.join(ROOT, "Scripts", "agreement", "write_reference.py"),
+                           "--gguf", gguf, "--output", reference])
+environment = dict(os.environ, ATTUNE_AGREEMENT=reference, ATTUNE_AGREEMENT_MODEL=gguf)
+sys.exit(subprocess.call(
+    ["swift", "test", "-c", "release", "--explicit-target-dependency-import-check", "error",
+     "--filter", "AgreementTests"], cwd=ROOT, env=environment))
