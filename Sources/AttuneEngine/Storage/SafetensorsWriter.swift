@@ -5,7 +5,7 @@ public import Foundation
 extension Safetensors {
   /// Writes tensors one after another, under the final name only once all are on the disk.
   public final class Writer {
-    private let file: AtomicFile
+    private let file: AtomicFileWriter
     private let path: String
     private let layout: [(name: String, shape: [Int], type: ElementType)]
     private var written = 0
@@ -39,7 +39,7 @@ extension Safetensors {
       encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
       var header = try encoder.encode(fields)
       header.append(contentsOf: repeatElement(0x20, count: (8 - header.count % 8) % 8))
-      file = try AtomicFile(url)
+      file = try AtomicFileWriter(url)
       try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try file.write($0) }
       try file.write(header)
     }

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Foundation
+
+/// Writes models as folders that `transformers` (4 and 5) loads as they are.
+public enum HuggingFaceWriter {
+  /// What the head of the model is.
+  public enum Head: String, Codable, Sendable {
+    /// Logits over the vocabulary: `…ForCausalLM`.
+    case language
+    /// One number, from `score.weight`: `…ForSequenceClassification` with one label, a reward model.
+    case scalar
+  }
+
+  /// Writes model.safetensors, generation_config.json and, last of all, config.json. Each file
+  /// appears under its name only once it is whole.
+  ///
+  /// A reward model names a padding id only if `paddingToken` says one: transformers reads the
+  /// score at the last token that is not padding, so that the end of sequence itself, taken as
+  /// padding, would have the score read one token early.
+  ///
+  /// - Parameters:
+  ///   - spec: What the model is made of.
+  ///   - directory: The folder; made if it is not there.
+  ///   - head: Which head it has.
+  ///   - type: What the numbers are stored as.
+  ///   - paddingToken: The padding id, if the model has one of its own.
+  ///   - read: Gives a weight by canonical name, row-major; the buffer need only last until the next
+  ///     call. nil is an error.
+  /// - Throws: `EngineError` that names the file, or the tensor that is missing or of another size.
+  public static func write(
+    _ spec: TransformerSpec, to directory: URL, head: Head = .language,
+    as type: Safetensors.ElementType = .float32, paddingToken: Int32? = nil,
+    read: @escaping (String) throws -> UnsafeBufferPointer<Float>?
+  ) throws {
+    let weights = Weights { name, body in
+      guard let values = try read(name) else { return false }
+      try body(values)
+      return true
+    }
+    try writeFolder(spec, to: directory, head, type, paddingToken, weights)
+  }
+
+  /// As the function above, from arrays.
+  ///
+  /// - Parameters:
+  ///   - spec: What the model is made of.
+  ///   - directory: The folder; made if it is not there.
+  ///   - head: Which head it has.
+  ///   - type: What the numbers are stored as.
+  ///   - paddingToken: The padding id, if the model has one of its own.
+  ///   - values: Gives a weight by canonical name, row-major.
+  /// - Throws: `EngineError` that names the file, or the tensor that is missing or of another size.
+  public static func write(
+    _ spec: TransformerSpec, to directory: URL, head: Head = .language,
+    as type: Safetensors.ElementType = .float32, paddingToken: Int32? = nil,
+    values: @escaping (String) throws -> [Float]?
+  ) throws {
+    let weights = Weights { name, body in
+      guard let values = try values(name) else { return false }
+      try values.withUnsafeBufferPointer { try body($0) }
+      return true
+    }
+    try writeFolder(spec, to: directory, head, type, paddingToken, weights)
+  }
+
+  /// Where weights come from.
+  private struct Weights {
+    /// Calls the body with the weight of that name; false if there is none.
+    let visit: (String, (UnsafeBufferPointer<Float>) throws -> Void) throws -> Bool
+  }
+
+  private static func writeFolder(
+    _ spec: TransformerSpec, to directory: URL, _ head: Head, _ type: Safetensors.ElementType,
+    _ paddingToken: Int32?, _ weights: Weights
+  ) throws {
+    try spec.validated(directory.path)
+    let config = try configuration(
+      spec, head: head, type: type, paddingToken: paddingToken, path: directory.path)
+    do {
+      try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    } catch {
+      throw EngineError(.file, "\(directory.path): the folder cannot be made")
+    }
+    try writeWeights(
+      spec, to: directory.appendingPathComponent("model.safetensors"), head, type, weights)
+    try write(
+      generation(spec, paddingToken: paddingToken),
+      to: directory.appendingPathComponent("generation_config.json"))
+    try write(config, to: directory.appendingPathComponent("config.json"))
+  }
+
+  // MARK: - Weights
+
+  private static func writeWeights(
+    _ spec: TransformerSpec, to url: URL, _ head: Head, _ type: Safetensors.ElementType,
+    _ weights: Weights
+  ) throws {
+    var tensors = spec.tensors
+    if head == .scalar {
+      tensors.removeAll { $0.name == "lm_head.weight" }
+      tensors.append(.init(name: "score.weight", shape: [1, spec.width], layer: nil))
+    }
+    // GPT-2 stores queries, keys and values as one tensor, so a stored tensor has parts.
+    var order: [StoredTensor] = []
+    var parts: [String: [(tensor: TransformerSpec.Tensor, layout: StoredTensor.Layout)]] = [:]
+    for tensor in tensors {
+      let stored = spec.architecture.huggingFace(tensor, spec)
+      if parts[stored.name] == nil { order.append(stored) }
+      parts[stored.name, default: []].append((tensor, stored.layout))
+    }
+    func values(
+      _ tensor: TransformerSpec.Tensor, _ body: (UnsafeBufferPointer<Float>) throws -> Void
+    ) throws {
+      let found = try weights.visit(tensor.name) { values in
+        guard values.count == tensor.count else {
+          throw EngineError(
+            .badRequest,
+            "\(url.path): the weight \(tensor.name) has \(values.count) elements, not "
+              + "\(tensor.count)")
+        }
+        try body(values)
+      }
+      guard found else {
+        throw EngineError(.badRequest, "\(url.path): the weight \(tensor.name) is missing")
+      }
+    }
+    let writer = try Safetensors.Writer(
+      url, layout: order.map { ($0.name, $0.shape, type) }, metadata: ["format": "pt"])
+    for stored in order {
+      let own = parts[stored.name] ?? []
+      if own.count == 1, own[0].layout == .plain {
+        try values(own[0].tensor) { try writer.write(stored.name, $0) }
+        continue
+      }
+      var whole = [Float](repeating: 0, count: stored.shape.reduce(1, *))
+      for (tensor, layout) in own {
+        try values(tensor) { place($0, layout, shape: stored.shape, in: &whole) }
+      }
+      try whole.withUnsafeBufferPointer { try writer.write(stored.name, $0) }
+    }
+    try writer.finish()
+  }
+
+  private static func place(
+    _ values: UnsafeBufferPointer<Float>, _ layout: StoredTensor.Layout, shape: [Int],
+    in whole: inout [Float]
+  ) {
+    switch layout {
+    case .rows(let rows):
+      let start = rows.lowerBound * shape.dropFirst().reduce(1, *)
+      for index in 0..<values.count { whole[start + index] = values[index] }
+    case .transposed(let columns):
+      let (inputs, outputs) = (shape[0], shape[1])
+      for (row, column) in columns.enumerated() {
+        for input in 0..<inputs { whole[input * outputs + column] = values[row * inputs + input] }
+      }
+    case .plain, .rotaryPairs:
+      preconditionFailure("a Hugging Face file has no such parts")
+    }
+  }
+
+  // MARK: - Configuration
+
+  private static func write(_ fields: [String: JSONValue], to url: URL) throws {
+    try AtomicFileWriter.write(Data((JSONValue.object(fields).text() + "\n").utf8), to: url)
+  }
+
+  private static func id(_ value: Int32?) -> JSONValue { value.map { .integer(Int($0)) } ?? .null }
+
+  private static func generation(
+    _ spec: TransformerSpec, paddingToken: Int32?
+  ) -> [String: JSONValue] {
+    let ends = spec.endOfSequence.map { JSONValue.integer(Int($0)) }
+    var fields: [String: JSONValue] = [
+      "bos_token_id": id(spec.beginOfSequence),
+      "eos_token_id": ends.count > 1 ? .array(ends) : ends.first ?? .null,
+    ]
+    if let paddingToken { fields["pad_token_id"] = id(paddingToken) }
+    return fields
+  }
+
+  /// config.json, checked to say the same when it is read again.
+  package static func configuration(
+    _ spec: TransformerSpec, head: Head, type: Safetensors.ElementType, paddingToken: Int32? = nil,
+    path: String
+  ) throws -> [String: JSONValue] {
+    var fields = spec.architecture.configuration(spec)
+    let suffix = head == .language ? "ForCausalLM" : "ForSequenceClassification"
+    fields["architectures"] = .array([.string(spec.architecture.className + suffix)])
+    fields["model_type"] = .string(spec.architecture.rawValue)
+    fields["bos_token_id"] = id(spec.beginOfSequence)
+    fields["eos_token_id"] = id(spec.endOfSequence.first)
+    fields["pad_token_id"] = id(paddingToken)
+    fields["tie_word_embeddings"] = .bool(spec.tiedHead)
+    // transformers 4 reads the first, 5 the second.
+    fields["torch_dtype"] = .string(type.rawValue)
+    fields["dtype"] = .string(type.rawValue)
+    if head == .scalar {
+      fields["id2label"] = .object(["0": .string("LABEL_0")])
+      fields["label2id"] = .object(["LABEL_0": .integer(0)])
+    }
+    var again = try spec.architecture.spec(JSONFile(path: path, fields: fields))
+    again.endOfSequence = spec.endOfSequence
+    guard again == spec else {
+      throw EngineError(
+        .badRequest,
+        "\(path): transformers' \(spec.architecture.className) has no such model (biases, norms or "
+          + "heads differ)")
+    }
+    return fields
+  }
+}
+
+extension Architecture {
+  /// The fields of config.json that describe the network.
+  fileprivate func configuration(_ spec: TransformerSpec) -> [String: JSONValue] {
+    if self == .gpt2 {
+      return [
+        "vocab_size": .integer(spec.vocabularySize), "n_embd": .integer(spec.width),
+        "n_layer": .integer(spec.layers), "n_head": .integer(spec.heads),
+        "n_inner": .integer(spec.mlpWidth), "n_positions": .integer(spec.maximumPositions),
+        "layer_norm_epsilon": .number(spec.normEpsilon), "activation_function": .string("gelu_new"),
+        "attn_pdrop": .number(0), "embd_pdrop": .number(0), "resid_pdrop": .number(0),
+      ]
+    }
+    var fields: [String: JSONValue] = [
+      "vocab_size": .integer(spec.vocabularySize), "hidden_size": .integer(spec.width),
+      "num_hidden_layers": .integer(spec.layers), "num_attention_heads": .integer(spec.heads),
+      "num_key_value_heads": .integer(spec.keyValueHeads), "head_dim": .integer(spec.headWidth),
+      "intermediate_size": .integer(spec.mlpWidth),
+      "max_position_embeddings": .integer(spec.maximumPositions),
+      "rms_norm_eps": .number(spec.normEpsilon), "hidden_act": .string("silu"),
+      "attention_dropout": .number(0),
+    ]
+    switch self {
+    case .llama:
+      fields["attention_bias"] = .bool(spec.queryKeyValueBias)
+      fields["mlp_bias"] = .bool(spec.mlpBias)
+    case .qwen3:
+      fields["attention_bias"] = .bool(spec.queryKeyValueBias)
+      fields["use_sliding_window"] = .bool(false)
+    case .qwen2:
+      fields["use_sliding_window"] = .bool(false)
+    case .gpt2:
+      break
+    }
+    guard case .rotary(let theta, let scaling) = spec.positions else { return fields }
+    // transformers 4 reads rope_theta and rope_scaling, 5 rope_parameters.
+    let rule = Self.fields(of: scaling)
+    fields["rope_theta"] = .number(theta)
+    fields["rope_scaling"] = scaling == .none ? .null : .object(rule)
+    fields["rope_parameters"] = .object(rule.merging(["rope_theta": .number(theta)]) { $1 })
+    return fields
+  }
+
+  private static func fields(of scaling: TransformerSpec.RotaryScaling) -> [String: JSONValue] {
+    switch scaling {
+    case .none:
+      return ["rope_type": .string("default")]
+    case .linear(let factor):
+      return ["rope_type": .string("linear"), "factor": .number(factor)]
+    case .llama3(let factor, let low, let high, let original):
+      return [
+        "rope_type": .string("llama3"), "factor": .number(factor), "low_freq_factor": .number(low),
+        "high_freq_factor": .number(high), "original_max_position_embeddings": .integer(original),
+      ]
+    case .yarn(let factor, let attention, let fast, let slow, let original):
+      return [
+        "rope_type": .string("yarn"), "factor": .number(factor),
+        "attention_factor": .number(attention), "beta_fast": .number(fast),
+        "beta_slow": .number(slow), "original_max_position_embeddings": .integer(original),
+      ]
+    }
+  }
+}

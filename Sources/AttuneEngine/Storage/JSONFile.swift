@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Foundation
+
+/// A JSON file whose top is an object, read field by field with errors that name file and field.
+package struct JSONFile: Sendable {
+  /// The file, for errors.
+  package let path: String
+  /// What it holds.
+  package let fields: [String: JSONValue]
+  /// Fields that enclose these, for errors: "rope_scaling.".
+  private var prefix = ""
+
+  package init(path: String, fields: [String: JSONValue]) {
+    self.path = path
+    self.fields = fields
+  }
+
+  /// Reads a file.
+  ///
+  /// - Throws: `EngineError` if it cannot be read or is no JSON object.
+  package init(_ url: URL) throws {
+    path = url.path
+    let data = try StorageFile(url).readAll(limit: 1 << 26)
+    do {
+      fields = try JSONDecoder().decode([String: JSONValue].self, from: data)
+    } catch {
+      throw EngineError(.badModel, "\(url.path): is no JSON object")
+    }
+  }
+
+  /// The enclosed object of that name; nil if absent or null.
+  package func object(_ key: String) throws -> JSONFile? {
+    switch fields[key] {
+    case nil, .null: return nil
+    case .object(let inner):
+      var file = JSONFile(path: path, fields: inner)
+      file.prefix = prefix + key + "."
+      return file
+    default: throw wrong(key, "an object")
+    }
+  }
+
+  package func integer(_ key: String) throws -> Int? {
+    switch fields[key] {
+    case nil, .null: return nil
+    case .integer(let value): return value
+    case .number(let value):
+      guard let whole = Int(exactly: value) else { throw wrong(key, "a whole number") }
+      return whole
+    default: throw wrong(key, "a whole number")
+    }
+  }
+
+  package func number(_ key: String) throws -> Double? {
+    switch fields[key] {
+    case nil, .null: return nil
+    case .integer(let value): return Double(value)
+    case .number(let value): return value
+    default: throw wrong(key, "a number")
+    }
+  }
+
+  package func bool(_ key: String) throws -> Bool? {
+    switch fields[key] {
+    case nil, .null: return nil
+    case .bool(let value): return value
+    default: throw wrong(key, "true or false")
+    }
+  }
+
+  package func string(_ key: String) throws -> String? {
+    switch fields[key] {
+    case nil, .null: return nil
+    case .string(let value): return value
+    default: throw wrong(key, "a string")
+    }
+  }
+
+  /// One token id or a list of them.
+  package func ids(_ key: String) throws -> [Int32] {
+    let values: [JSONValue]
+    switch fields[key] {
+    case nil, .null: return []
+    case .array(let list): values = list
+    case .some(let one): values = [one]
+    }
+    return try values.map {
+      guard case .integer(let value) = $0, let id = Int32(exactly: value) else {
+        throw wrong(key, "a token id or a list of them")
+      }
+      return id
+    }
+  }
+
+  package func required<Value>(_ key: String, _ read: (String) throws -> Value?) throws -> Value {
+    guard let value = try read(key) else {
+      throw EngineError(.badModel, "\(path): \(prefix)\(key) is missing")
+    }
+    return value
+  }
+
+  package func wrong(_ key: String, _ expected: String) -> EngineError {
+    EngineError(.badModel, "\(path): \(prefix)\(key) is not \(expected)")
+  }
+
+  /// An error about a value that is understood but not supported.
+  package func refused(_ key: String, _ why: String) -> EngineError {
+    EngineError(.badModel, "\(path): \(prefix)\(key): \(why)")
+  }
+}
