@@ -67,23 +67,37 @@ static void block_scores(const attention_job *job, float *scores, size_t ld, con
 
 // ---- forward -----------------------------------------------------------------------------------
 
+// Rows are worked on in whole vectors: the row stride is a multiple of this.
+enum { LANES = 16 };
+
+// x becomes exp(x − shift) in whole vectors that hold at least `count`; what lies behind `count`
+// becomes 0. The sum is returned.
+ATK_INLINE float exponentials(float *x, float shift, size_t count) {
+  size_t padded = atk_round_up(count, LANES);
+  float lane[LANES] = {0}, sum = 0;
+  for (size_t j = count; j < padded; j++) x[j] = -INFINITY;
+  for (size_t j = 0; j < padded; j += LANES) {
+    ATK_ELEMENTWISE
+    for (size_t l = 0; l < LANES; l++) {
+      float e = atk_expf(x[j + l] - shift);
+      x[j + l] = e;
+      lane[l] += e;
+    }
+  }
+  for (size_t l = 0; l < LANES; l++) sum += lane[l];
+  return sum;
+}
+
 // Row i of the block sees `visible` + i keys, 0 becomes the weight of the others.
 ATK_MULTIVERSION static void softmax_rows(float *scores, float *lse, size_t rows, size_t visible,
                                           size_t total, size_t ld, size_t ldlse) {
   for (size_t i = 0; i < rows; i++) {
     float *s = scores + i * ld;
-    size_t count = visible + i;
-    float most = -INFINITY;
-    for (size_t j = 0; j < count; j++) most = s[j] > most ? s[j] : most;
-    float sum = 0;
-    for (size_t j = 0; j < count; j++) {
-      float e = atk_expf(s[j] - most);
-      s[j] = e;
-      sum += e;
-    }
+    size_t count = visible + i, padded = atk_round_up(count, LANES);
+    float most = atk_largest(s, count), sum = exponentials(s, most, count);
     float share = 1.0f / sum;
-    for (size_t j = 0; j < count; j++) s[j] *= share;
-    for (size_t j = count; j < total; j++) s[j] = 0;
+    for (size_t j = 0; j < padded; j++) s[j] *= share;
+    for (size_t j = padded; j < total; j++) s[j] = 0;
     lse[i * ldlse] = most + logf(sum);
   }
 }
@@ -95,7 +109,7 @@ static void forward_block(void *context, size_t index) {
   size_t first = (size_t)job->block_row[block];
   size_t rows = atk_min(BLOCK_ROWS, count_of(job, segment) - first);
   size_t own_keys = first + rows, prefix = count_prefix(job, segment);
-  size_t total = prefix + own_keys, ld = atk_round_up(total, 16);
+  size_t total = prefix + own_keys, ld = atk_round_up(total, LANES);
   size_t row = row_of(job, segment) + first;
   float *scores = atk_scratch(ATK_SCRATCH_OWN, rows * ld * sizeof(float));
   for (size_t h = g * group; h < (g + 1) * group; h++) {
@@ -141,9 +155,8 @@ ATK_MULTIVERSION static void probability_rows(float *scores, const float *lse, s
                                               size_t ldlse) {
   for (size_t i = 0; i < rows; i++) {
     float *s = scores + i * ld;
-    float denominator = lse[i * ldlse];
-    for (size_t j = 0; j < visible + i; j++) s[j] = atk_expf(s[j] - denominator);
-    for (size_t j = visible + i; j < total; j++) s[j] = 0;
+    exponentials(s, lse[i * ldlse], visible + i);
+    for (size_t j = atk_round_up(visible + i, LANES); j < total; j++) s[j] = 0;
   }
 }
 
@@ -168,7 +181,7 @@ static void backward_block(const attention_job *job, int32_t segment, size_t fir
   size_t group = job->H / job->G, C = job->C, ldout = job->H * C;
   size_t rows = atk_min(BLOCK_ROWS, count_of(job, segment) - first);
   size_t own_keys = first + rows, visible = prefix + first + 1;
-  size_t total = prefix + own_keys, ld = atk_round_up(total, 16);
+  size_t total = prefix + own_keys, ld = atk_round_up(total, LANES);
   size_t row = row_of(job, segment) + first;
   float *p = atk_scratch(ATK_SCRATCH_OWN, rows * ld * sizeof(float));
   float *ds = atk_scratch(ATK_SCRATCH_OWN_2, rows * ld * sizeof(float));

@@ -65,8 +65,7 @@ ATK_MULTIVERSION static void sum_rows(tile_sums *sums, float *z, size_t rows, si
                                       bool wants_entropy, bool keep) {
   for (size_t i = 0; i < rows; i++) {
     float *row = z + i * width;
-    float most = -INFINITY, sum = 0, weighted = 0;
-    for (size_t j = 0; j < width; j++) most = row[j] > most ? row[j] : most;
+    float most = atk_largest(row, width), sum = 0, weighted = 0;
     if (keep) {
       for (size_t j = 0; j < width; j++) {
         float e = atk_expf(row[j] - most);
@@ -310,11 +309,8 @@ ATK_MULTIVERSION static void sum_divergence(tile_sums *sums_p, tile_sums *sums_q
                                             const float *zq, size_t rows, size_t width) {
   for (size_t i = 0; i < rows; i++) {
     const float *p = zp + i * width, *q = zq + i * width;
-    float most_p = -INFINITY, most_q = -INFINITY, sum_p = 0, sum_q = 0, weighted = 0;
-    for (size_t j = 0; j < width; j++) {
-      most_p = p[j] > most_p ? p[j] : most_p;
-      most_q = q[j] > most_q ? q[j] : most_q;
-    }
+    float most_p = atk_largest(p, width), most_q = atk_largest(q, width);
+    float sum_p = 0, sum_q = 0, weighted = 0;
     for (size_t j = 0; j < width; j++) {
       float e = atk_expf(p[j] - most_p);
       sum_p += e;

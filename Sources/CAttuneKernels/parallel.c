@@ -18,6 +18,34 @@
 #define ATK_PAUSE() ((void)0)
 #endif
 
+// Inside a job, numbers below 2^-126 count as 0: a product that meets one takes a hundred times
+// as long, and the probabilities of a softmax are full of them. The caller's mode comes back after.
+typedef struct {
+  uint64_t control;
+} float_mode;
+
+static float_mode flush_denormals(void) {
+  float_mode before = {0};
+#if defined(__x86_64__)
+  before.control = _mm_getcsr();
+  _mm_setcsr((unsigned)before.control | 0x8040);  // flush to zero, denormals are zero
+#elif defined(__aarch64__)
+  __asm__ volatile("mrs %0, fpcr" : "=r"(before.control));
+  __asm__ volatile("msr fpcr, %0" : : "r"(before.control | 1u << 24));
+#endif
+  return before;
+}
+
+static void restore_mode(float_mode before) {
+#if defined(__x86_64__)
+  _mm_setcsr((unsigned)before.control);
+#elif defined(__aarch64__)
+  __asm__ volatile("msr fpcr, %0" : : "r"(before.control));
+#else
+  (void)before;
+#endif
+}
+
 enum { SPINS = 600, MOST_THREADS = 256 };
 
 typedef struct {
@@ -58,6 +86,7 @@ static void *work(void *argument) {
   size_t index = (size_t)(uintptr_t)argument & 0xffff;
   unsigned seen = (unsigned)((uintptr_t)argument >> 16);
   inside_job = true;
+  flush_denormals();
   for (;;) {
     int spins = 0;
     while (atomic_load_explicit(&generation, memory_order_acquire) == seen && spins < SPINS) {
@@ -124,14 +153,20 @@ int atk_start(int threads) {
 
 int atk_threads(void) { return atomic_load_explicit(&thread_count, memory_order_relaxed); }
 
+static void run_alone(pool_job wanted) {
+  float_mode before = flush_denormals();
+  if (wanted.part) {
+    wanted.part(wanted.context, 0, wanted.count);
+  } else {
+    for (size_t i = 0; i < wanted.count; i++) wanted.each(wanted.context, i);
+  }
+  restore_mode(before);
+}
+
 static void run_job(pool_job wanted) {
   if (wanted.count == 0) return;
   if (inside_job || wanted.count == 1 || atk_threads() == 1) {
-    if (wanted.part) {
-      wanted.part(wanted.context, 0, wanted.count);
-    } else {
-      for (size_t i = 0; i < wanted.count; i++) wanted.each(wanted.context, i);
-    }
+    run_alone(wanted);
     return;
   }
   pthread_mutex_lock(&turn);
@@ -141,7 +176,9 @@ static void run_job(pool_job wanted) {
   atomic_store_explicit(&pending, threads - 1, memory_order_relaxed);
   publish();
   inside_job = true;
+  float_mode before = flush_denormals();
   run_share(0, (size_t)threads);
+  restore_mode(before);
   inside_job = false;
   int spins = 0;
   while (atomic_load_explicit(&pending, memory_order_acquire) > 0 && spins < SPINS) {
@@ -170,7 +207,7 @@ void atk_parallel_rows(size_t count, size_t cost, void (*body)(void *, size_t, s
                        void *context) {
   if (count == 0) return;
   if (count * cost < 16384) {
-    body(context, 0, count);
+    run_alone((pool_job){.part = body, .context = context, .count = count});
   } else {
     atk_parallel_for(count, body, context);
   }

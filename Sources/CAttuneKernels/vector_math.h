@@ -3,6 +3,7 @@
 #ifndef ATTUNE_VECTOR_MATH_H
 #define ATTUNE_VECTOR_MATH_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -40,6 +41,25 @@ ATK_INLINE float atk_sigmoidf(float x) { return 1.0f / (1.0f + atk_expf(-x)); }
 
 // Good to about 1e-7 absolutely, which is what 1 + tanh needs.
 ATK_INLINE float atk_tanhf(float x) { return 1.0f - 2.0f / (atk_expf(2.0f * x) + 1.0f); }
+
+// The largest of x[0..<count], -infinity if there is none; NaN is passed over. Lanes of its own,
+// because a loop over one maximum vectorises only where NaN is ruled out.
+ATK_INLINE float atk_largest(const float *x, size_t count) {
+  enum { LANES = 32 };
+  float lane[LANES], most = -__builtin_inff();
+  if (count < LANES) {
+    for (size_t i = 0; i < count; i++) most = x[i] > most ? x[i] : most;
+    return most;
+  }
+  for (size_t l = 0; l < LANES; l++) lane[l] = most;
+  for (size_t i = 0; i < count; i += LANES) {
+    const float *from = x + (i + LANES <= count ? i : count - LANES);  // the last may overlap
+    for (size_t l = 0; l < LANES; l++) lane[l] = from[l] > lane[l] ? from[l] : lane[l];
+  }
+  for (size_t half = LANES / 2; half > 0; half /= 2)
+    for (size_t l = 0; l < half; l++) lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
+  return lane[0];
+}
 
 ATK_INLINE float atk_float_of_bf16(uint16_t x) {
   uint32_t bits = (uint32_t)x << 16;
