@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTestSupport
+import CAttuneKernels
+import Testing
+
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
+extension KernelTests {
+  struct HeadCase: CustomTestStringConvertible {
+    var rows: Int
+    var width: Int
+    var vocabulary: Int
+    var candidates: Int
+    var temperature: Float = 1
+    var testDescription: String {
+      "\(rows) × \(width) × \(vocabulary), \(candidates) candidates, temperature \(temperature)"
+    }
+
+    /// The last has several chunks of rows and several tiles of the vocabulary.
+    static let all = [
+      HeadCase(rows: 1, width: 1, vocabulary: 2, candidates: 1),
+      HeadCase(rows: 7, width: 9, vocabulary: 33, candidates: 2, temperature: 0.7),
+      HeadCase(rows: 33, width: 8, vocabulary: 768, candidates: 0, temperature: 1.5),
+      HeadCase(rows: 1100, width: 4, vocabulary: 1000, candidates: 3, temperature: 0.8),
+    ]
+  }
+
+  @Suite struct Head {
+    struct Input {
+      var hidden: [Float]
+      var weight: [Float]
+      var target: [Int32]
+      var candidates: [Int32]
+      var gradients: [Float]
+      var entropyGradients: [Float]
+      var candidateGradients: [Float]
+
+      init(_ size: HeadCase) {
+        var random = SplitMix(seed: 1)
+        hidden = random.floats(size.rows * size.width, scale: 2)
+        weight = random.floats(size.vocabulary * size.width, scale: 2)
+        target = (0..<size.rows).map { Int32(($0 * 31 + size.vocabulary - 1) % size.vocabulary) }
+        candidates = (0..<size.candidates).map { Int32($0 * (size.vocabulary - 1) / 3) }
+        gradients = random.floats(size.rows)
+        entropyGradients = random.floats(size.rows)
+        candidateGradients = random.floats(size.rows * size.candidates)
+      }
+    }
+
+    /// The reference's log-probability of the target, entropy and candidates' log-probabilities.
+    static func scores(
+      _ hidden: [Double], _ weight: [Double], _ input: Input, _ size: HeadCase
+    ) -> (target: [Double], entropy: [Double], candidates: [Double]) {
+      let V = size.vocabulary
+      let all = Reference.logProbabilities(
+        hidden, weight, temperature: Double(size.temperature), rows: size.rows, width: size.width,
+        vocabulary: V)
+      let entropy = (0..<size.rows).map { row in
+        all[row * V..<(row + 1) * V].reduce(0) { $0 - exp($1) * $1 }
+      }
+      return (
+        input.target.enumerated().map { all[$0 * V + Int($1)] }, entropy,
+        (0..<size.rows).flatMap { row in input.candidates.map { all[row * V + Int($0)] } }
+      )
+    }
+
+    @Test(arguments: threads, HeadCase.all)
+    func `forward, and backward against central differences`(threads: Int, size: HeadCase) {
+      _ = atk_start(Int32(threads))
+      let input = Input(size)
+      let (n, m, D, V) = (size.rows, size.candidates, size.width, size.vocabulary)
+      let expected = Self.scores(doubles(input.hidden), doubles(input.weight), input, size)
+      var target = [Float](repeating: 9, count: n)
+      var (logSumExp, entropy) = (target, target)
+      var candidates = [Float](repeating: 9, count: n * m)
+      atk_head_forward(
+        &target, &logSumExp, &entropy, &candidates, input.hidden, input.weight, input.target,
+        input.candidates, size.temperature, n, m, D, V)
+      #expect(relativeError(target, expected.target) < 1e-5)
+      #expect(relativeError(entropy, expected.entropy) < 1e-5)
+      #expect(relativeError(candidates, expected.candidates) < 1e-5)
+      var (plain, plainSum) = (target, target)
+      atk_head_forward(
+        &plain, &plainSum, nil, nil, input.hidden, input.weight, input.target, nil,
+        size.temperature, n, 0, D, V)
+      #expect(relativeError(plain, doubles(target)) < 1e-6)
+
+      func loss(_ hidden: [Double], _ weight: [Double]) -> Double {
+        let scores = Self.scores(hidden, weight, input, size)
+        return dot(scores.target, input.gradients) + dot(scores.entropy, input.entropyGradients)
+          + dot(scores.candidates, input.candidateGradients)
+      }
+      let samples = n > 100 ? 6 : 24
+      let start = [Float](repeating: 0.25, count: V * D)
+      var dweight = start
+      var dhidden = [Float](repeating: 9, count: n * D)
+      atk_head_backward(
+        &dhidden, &dweight, input.gradients, input.entropyGradients, input.candidateGradients,
+        input.hidden, input.weight, input.target, input.candidates, logSumExp, entropy,
+        size.temperature, n, m, D, V)
+      #expect(
+        checkGradient(dhidden, at: input.hidden, samples: samples) {
+          loss($0, doubles(input.weight))
+        } < 1e-4)
+      #expect(
+        checkGradient(dweight.map { $0 - 0.25 }, at: input.weight, samples: samples) {
+          loss(doubles(input.hidden), $0)
+        } < 1e-4)
+    }
+
+    @Test(arguments: threads, HeadCase.all)
+    func `one pass gives what forward and backward give`(threads: Int, size: HeadCase) {
+      _ = atk_start(Int32(threads))
+      let input = Input(size)
+      let (n, D, V) = (size.rows, size.width, size.vocabulary)
+      var target = [Float](repeating: 0, count: n)
+      var logSumExp = target
+      var dhidden = [Float](repeating: 0, count: n * D)
+      var dweight = [Float](repeating: 0, count: V * D)
+      atk_head_forward(
+        &target, &logSumExp, nil, nil, input.hidden, input.weight, input.target, nil,
+        size.temperature, n, 0, D, V)
+      atk_head_backward(
+        &dhidden, &dweight, input.gradients, nil, nil, input.hidden, input.weight, input.target,
+        nil, logSumExp, nil, size.temperature, n, 0, D, V)
+      var onceTarget = [Float](repeating: 9, count: n)
+      var onceHidden = [Float](repeating: 9, count: n * D)
+      var onceWeight = [Float](repeating: 0, count: V * D)
+      atk_head_forward_backward(
+        &onceTarget, &onceHidden, &onceWeight, input.gradients, input.hidden, input.weight,
+        input.target, size.temperature, n, D, V)
+      #expect(relativeError(onceTarget, doubles(target)) < 1e-6)
+      #expect(relativeError(onceHidden, doubles(dhidden)) < 1e-5)
+      #expect(relativeError(onceWeight, doubles(dweight)) < 1e-5)
+      var frozen = onceHidden
+      atk_head_forward_backward(
+        &onceTarget, &frozen, nil, input.gradients, input.hidden, input.weight, input.target,
+        size.temperature, n, D, V)
+      #expect(frozen == onceHidden)
+    }
+
+    @Test(arguments: threads, HeadCase.all)
+    func `divergence, exactly 0 between equals`(threads: Int, size: HeadCase) {
+      _ = atk_start(Int32(threads))
+      let (n, D, V) = (size.rows, size.width, size.vocabulary)
+      let input = Input(size)
+      var random = SplitMix(seed: 2)
+      let otherHidden = random.floats(n * D)
+      let otherWeight = random.floats(V * D)
+      func logProbabilities(_ hidden: [Float], _ weight: [Float]) -> [Double] {
+        Reference.logProbabilities(
+          doubles(hidden), doubles(weight), temperature: Double(size.temperature), rows: n,
+          width: D, vocabulary: V)
+      }
+      let p = logProbabilities(input.hidden, input.weight)
+      let q = logProbabilities(otherHidden, otherWeight)
+      let expected = (0..<n).map { row in
+        (row * V..<(row + 1) * V).reduce(0.0) { $0 + exp(p[$1]) * (p[$1] - q[$1]) }
+      }
+      var divergence = [Float](repeating: 9, count: n)
+      atk_head_kl(
+        &divergence, input.hidden, input.weight, otherHidden, otherWeight, size.temperature, n, D,
+        V)
+      #expect(relativeError(divergence, expected) < 1e-5)
+      let (hiddenCopy, weightCopy) = (input.hidden.map { $0 }, input.weight.map { $0 })
+      atk_head_kl(
+        &divergence, input.hidden, input.weight, hiddenCopy, weightCopy, size.temperature, n, D, V)
+      #expect(divergence.allSatisfy { $0 == 0 })
+    }
+
+    @Test(arguments: threads)
+    func `logits of any size are safe, and NaN shows`(threads: Int) {
+      _ = atk_start(Int32(threads))
+      let (n, D, V) = (2, 1, 100)
+      let weight = (0..<V).map { Float($0) * 10 }
+      var hidden: [Float] = [100, -100]
+      let target: [Int32] = [99, 99]
+      var logProbability: [Float] = [9, 9]
+      var (logSumExp, entropy) = (logProbability, logProbability)
+      atk_head_forward(
+        &logProbability, &logSumExp, &entropy, nil, hidden, weight, target, nil, 1, n, 0, D, V)
+      #expect(logProbability == [0, -99_000])
+      #expect(entropy == [0, 0])
+      var dhidden: [Float] = [9, 9]
+      atk_head_backward(
+        &dhidden, nil, [1, 1], [1, 1], nil, hidden, weight, target, nil, logSumExp, entropy, 1, n,
+        0, D, V)
+      #expect(dhidden == [0, 990])
+      hidden[0] = .nan
+      atk_head_forward(
+        &logProbability, &logSumExp, &entropy, nil, hidden, weight, target, nil, 1, n, 0, D, V)
+      #expect(logProbability[0].isNaN)
+      #expect(logProbability[1] == -99_000)
+    }
+  }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTestSupport
+import CAttuneKernels
+import Testing
+
+extension KernelTests {
+  struct LinearCase: CustomTestStringConvertible {
+    var rows: Int
+    var outputs: Int
+    var inputs: Int
+    var testDescription: String { "\(rows) × \(outputs) × \(inputs)" }
+
+    /// Awkward sizes in each place; the last cut by columns and by rows, with several blocks of
+    /// bfloat16 weights.
+    static let all = [
+      (1, 1, 1), (1, 7, 9), (7, 33, 8), (8, 8, 8), (9, 1, 768), (33, 9, 7), (33, 768, 33),
+      (300, 33, 7), (3, 700, 768),
+    ].map { LinearCase(rows: $0.0, outputs: $0.1, inputs: $0.2) }
+  }
+
+  @Suite struct Linear {
+    @Test(arguments: threads, LinearCase.all)
+    func `forward, with strides, bias and accumulation`(threads: Int, size: LinearCase) {
+      _ = atk_start(Int32(threads))
+      let (M, N, K) = (size.rows, size.outputs, size.inputs)
+      var random = SplitMix(seed: 1)
+      let (ldx, ldy) = (K + 3, N + 5)
+      let x = random.floats(M * ldx)
+      let w = random.floats(N * K)
+      let bias = random.floats(N)
+      let dense = (0..<M).flatMap { m in x[m * ldx..<m * ldx + K] }
+      for accumulate in [false, true] {
+        for withBias in [false, true] {
+          let start = random.floats(M * ldy)
+          var expected = doubles(start)
+          let product = Reference.linear(
+            doubles(dense), doubles(w), bias: withBias ? doubles(bias) : nil, rows: M, outputs: N,
+            inputs: K)
+          for m in 0..<M {
+            for n in 0..<N {
+              expected[m * ldy + n] =
+                product[m * N + n] + (accumulate ? Double(start[m * ldy + n]) : 0)
+            }
+          }
+          var y = start
+          bias.withUnsafeBufferPointer { bias in
+            atk_linear_forward(
+              &y, x, w, withBias ? bias.baseAddress : nil, M, N, K, ldy, ldx, accumulate ? 1 : 0)
+          }
+          #expect(relativeError(y, expected) < 1e-5)
+        }
+      }
+    }
+
+    @Test(arguments: threads, LinearCase.all)
+    func `backward against central differences`(threads: Int, size: LinearCase) {
+      _ = atk_start(Int32(threads))
+      let (M, N, K) = (size.rows, size.outputs, size.inputs)
+      var random = SplitMix(seed: 2)
+      let x = random.floats(M * K)
+      let w = random.floats(N * K)
+      let bias = random.floats(N)
+      let dy = random.floats(M * N)
+      func loss(_ x: [Double], _ w: [Double], _ bias: [Double]) -> Double {
+        dot(Reference.linear(x, w, bias: bias, rows: M, outputs: N, inputs: K), dy)
+      }
+      let samples = M * N * K > 100_000 ? 4 : 16
+      var dx = random.floats(M * K)
+      atk_linear_backward_input(&dx, dy, w, M, N, K, K, N, 0)
+      #expect(
+        checkGradient(dx, at: x, samples: samples) { loss($0, doubles(w), doubles(bias)) } < 1e-5)
+
+      let (scale, startWeight, startBias) = (Float(0.5), random.floats(N * K), random.floats(N))
+      var (dw, dbias) = (startWeight, startBias)
+      atk_linear_backward_weight(&dw, &dbias, dy, x, scale, M, N, K, N, K)
+      dw = zip(dw, startWeight).map { ($0 - $1) / scale }
+      dbias = zip(dbias, startBias).map { $0 - $1 }
+      #expect(
+        checkGradient(dw, at: w, samples: samples) { loss(doubles(x), $0, doubles(bias)) } < 1e-5)
+      #expect(
+        checkGradient(dbias, at: bias, samples: samples) { loss(doubles(x), doubles(w), $0) }
+          < 1e-5)
+
+      var again = dx
+      atk_linear_backward_input(&again, dy, w, M, N, K, K, N, 1)
+      #expect(relativeError(again, dx.map { 2 * Double($0) }) < 1e-5)
+    }
+
+    @Test(arguments: threads, LinearCase.all)
+    func `bfloat16 weights give what their float32 copies give`(threads: Int, size: LinearCase) {
+      _ = atk_start(Int32(threads))
+      let (M, N, K) = (size.rows, size.outputs, size.inputs)
+      var random = SplitMix(seed: 3)
+      let (ldx, ldy) = (K + 1, N + 2)
+      let x = random.floats(M * ldx)
+      let bias = random.floats(N)
+      var narrow = [UInt16](repeating: 0, count: N * K)
+      atk_bf16_from_float(&narrow, random.floats(N * K), N * K)
+      var w = [Float](repeating: 0, count: N * K)
+      atk_float_from_bf16(&w, narrow, N * K)
+      for accumulate: Int32 in [0, 1] {
+        let start = random.floats(M * ldy)
+        var (y, expected) = (start, start)
+        atk_linear_forward_bf16(&y, x, narrow, bias, M, N, K, ldy, ldx, accumulate)
+        atk_linear_forward(&expected, x, w, bias, M, N, K, ldy, ldx, accumulate)
+        #expect(relativeError(y, doubles(expected)) < 1e-5)
+
+        let dy = random.floats(M * ldy)
+        var dx = x
+        var expectedGradient = x
+        atk_linear_backward_input_bf16(&dx, dy, narrow, M, N, K, ldx, ldy, accumulate)
+        atk_linear_backward_input(&expectedGradient, dy, w, M, N, K, ldx, ldy, accumulate)
+        #expect(relativeError(dx, doubles(expectedGradient)) < 1e-5)
+      }
+    }
+
+    @Test func `no rows are no work`() {
+      _ = atk_start(2)
+      var y: [Float] = [5]
+      atk_linear_forward(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0)
+      atk_linear_forward_bf16(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0)
+      #expect(y == [5])
+      atk_linear_backward_weight(&y, nil, [1], [1], 1, 0, 1, 1, 1, 1)
+      #expect(y == [5])
+    }
+  }
+}
