@@ -69,6 +69,23 @@ void atk_attention_decode(float *out, const float *q, const float *const *prefix
                           const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
                           size_t ldq);
 
+// ---- picking tokens (decode.c): logits[M,V] of one step, a row a sequence ----------------------
+// log Σ exp(logit·inverse_temperature) of each row.
+void atk_log_sum_exp(double *result, const float *logits, float inverse_temperature, size_t M,
+                     size_t V);
+// The first id at which the running sum of softmax(logits·inverse_temperature) exceeds uniform[m].
+void atk_pick(int32_t *id, const float *logits, const double *uniform, float inverse_temperature,
+              size_t M, size_t V);
+// The id of the greatest logit, the first of equals.
+void atk_pick_greatest(int32_t *id, const float *logits, size_t M, size_t V);
+// A logit a row that is not above any of its top_k greatest (0: not asked) or, which may come
+// first, any of the smallest set that holds the probability top_p (1: not asked): what is kept is
+// among the ids at or above it, with few others.
+void atk_pick_threshold(float *result, const float *logits, size_t top_k, double top_p,
+                        float inverse_temperature, size_t M, size_t V);
+// Ids of one row with logits not below `least`, ascending, to ids[V]; returns how many.
+size_t atk_ids_above(int32_t *ids, const float *row, float least, size_t V);
+
 // ---- embedding (embedding.c) ------------------------------------------------------------------
 void atk_embedding_forward(float *y, const float *table, const int32_t *ids, size_t T, size_t D,
                            int accumulate);

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CAttuneKernels
+
+/// One token of one sequence, to be run through the model at its position.
+package struct DecodeRow {
+  package var id: Int32
+  /// Keys and values of the sequence's first positions, shared with other sequences.
+  package var prefix: KVBlock?
+  /// How many positions of `prefix` there are; the token's position is `prefixCount + ownIndex`.
+  package var prefixCount: Int
+  /// Where the sequence's own keys and values go, the token's at `ownIndex`.
+  package var own: KVBlock
+  package var ownIndex: Int
+
+  package init(
+    id: Int32, prefix: KVBlock? = nil, prefixCount: Int = 0, own: KVBlock, ownIndex: Int
+  ) {
+    self.id = id
+    self.prefix = prefix
+    self.prefixCount = prefixCount
+    self.own = own
+    self.ownIndex = ownIndex
+  }
+}
+
+/// Runs tokens of any number of sequences through a model, against cached keys and values.
+///
+/// What a row gives does not depend, bit for bit, on the rows beside it: products are
+/// `atk_linear_decode`'s, which sum in one order whatever the number of rows. So a prompt may be
+/// run in any pieces, together with others, and a sequence continued in any batch. Rows of one
+/// sequence may come in one step if its earlier positions come in it or came before.
+package final class IncrementalDecoder {
+  private let weights: ModelWeights
+  private let spec: TransformerSpec
+  private let maximumRows: Int
+  private let stream: FloatBuffer
+  private let normed: FloatBuffer
+  private let queryKeyValue: FloatBuffer
+  private let attention: FloatBuffer
+  private let gateUp: FloatBuffer
+  private let activated: FloatBuffer
+  private let logits: FloatBuffer
+  private var ids: [Int32]
+  private var positions: [Int32]
+  private var prefixCounts: [Int32]
+  private var ownCounts: [Int32]
+  /// Per row: keys and values of the prefix, then of the sequence's own positions.
+  private var cached: [[UnsafePointer<Float>?]]
+
+  private var queries: Int { spec.heads * spec.headWidth }
+  private var keys: Int { spec.keyValueHeads * spec.headWidth }
+  private var fused: Int { queries + 2 * keys }
+
+  /// Makes a decoder with its working memory.
+  ///
+  /// - Parameters:
+  ///   - weights: The model, which must stay valid as long as the decoder is used.
+  ///   - maximumRows: Most rows of a step without logits.
+  ///   - maximumBatch: Most rows of a step with logits.
+  package init(weights: ModelWeights, maximumRows: Int, maximumBatch: Int) {
+    self.weights = weights
+    spec = weights.spec
+    let rows = max(maximumRows, maximumBatch)
+    self.maximumRows = rows
+    let gates = spec.mlp == .swiglu ? 2 * spec.mlpWidth : spec.mlpWidth
+    let queries = spec.heads * spec.headWidth
+    let keys = spec.keyValueHeads * spec.headWidth
+    stream = FloatBuffer(rows * spec.width)
+    normed = FloatBuffer(rows * spec.width)
+    queryKeyValue = FloatBuffer(rows * (queries + 2 * keys))
+    attention = FloatBuffer(rows * queries)
+    gateUp = FloatBuffer(rows * gates)
+    activated = FloatBuffer(rows * spec.mlpWidth)
+    logits = FloatBuffer(maximumBatch * spec.vocabularySize)
+    ids = Array(repeating: 0, count: rows)
+    positions = ids
+    prefixCounts = ids
+    ownCounts = ids
+    cached = Array(repeating: Array(repeating: nil, count: rows), count: 4)
+  }
+
+  /// Runs one step.
+  ///
+  /// - Parameters:
+  ///   - rows: The tokens; at most `maximumRows`, or `maximumBatch` with logits.
+  ///   - wantsLogits: Whether the head runs too.
+  /// - Returns: The logits [rows, V], valid until the next step; the caller may write to them.
+  @discardableResult
+  package func step(
+    _ rows: [DecodeRow], wantsLogits: Bool
+  ) -> UnsafeMutablePointer<Float> {
+    let count = rows.count
+    precondition(
+      count <= maximumRows && (!wantsLogits || count * spec.vocabularySize <= logits.count))
+    for (m, row) in rows.enumerated() {
+      ids[m] = row.id
+      positions[m] = Int32(row.prefixCount + row.ownIndex)
+      prefixCounts[m] = Int32(row.prefixCount)
+      ownCounts[m] = Int32(row.ownIndex + 1)
+    }
+    embed(count)
+    for layer in 0..<spec.layers { run(layer, rows) }
+    guard wantsLogits else { return logits.pointer }
+    norm(weights.finalNorm, weights.finalNormBias, count)
+    linear(logits.pointer, normed.pointer, weights.head, bias: nil, count)
+    return logits.pointer
+  }
+
+  private func embed(_ count: Int) {
+    look(up: ids, in: weights.embedding, count, accumulate: 0)
+    if let table = weights.positionEmbedding {
+      look(up: positions, in: table, count, accumulate: 1)
+    }
+  }
+
+  private func look(up ids: [Int32], in table: Matrix, _ count: Int, accumulate: Int32) {
+    switch table.storage {
+    case .float32(let values):
+      atk_embedding_forward(stream.pointer, values, ids, count, spec.width, accumulate)
+    case .bfloat16(let values):
+      atk_embedding_forward_bf16(stream.pointer, values, ids, count, spec.width, accumulate)
+    }
+  }
+
+  private func norm(
+    _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ count: Int
+  ) {
+    let (d, epsilon) = (spec.width, Float(spec.normEpsilon))
+    switch spec.norm {
+    case .rms:
+      atk_rmsnorm_forward(normed.pointer, nil, stream.pointer, weight, epsilon, count, 1, d, d, d)
+    case .layer:
+      atk_layernorm_forward(
+        normed.pointer, nil, nil, stream.pointer, weight, bias, epsilon, count, d)
+    }
+  }
+
+  private func linear(
+    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix,
+    bias: UnsafePointer<Float>?, _ count: Int, accumulate: Int32 = 0
+  ) {
+    switch w.storage {
+    case .float32(let values):
+      atk_linear_decode(y, x, values, bias, count, w.rows, w.columns, accumulate)
+    case .bfloat16(let values):
+      atk_linear_decode_bf16(y, x, values, bias, count, w.rows, w.columns, accumulate)
+    }
+  }
+
+  private func run(_ index: Int, _ rows: [DecodeRow]) {
+    let layer = weights.layers[index]
+    let count = rows.count
+    norm(layer.norm1, layer.norm1Bias, count)
+    linear(queryKeyValue.pointer, normed.pointer, layer.qkv, bias: layer.qkvBias, count)
+    attend(index, layer, rows)
+    linear(
+      stream.pointer, attention.pointer, layer.out, bias: layer.outBias, count, accumulate: 1)
+    norm(layer.norm2, layer.norm2Bias, count)
+    linear(gateUp.pointer, normed.pointer, layer.gateUp, bias: layer.gateUpBias, count)
+    switch spec.mlp {
+    case .swiglu: atk_swiglu_forward(activated.pointer, gateUp.pointer, count, spec.mlpWidth)
+    case .gelu: atk_gelu_forward(activated.pointer, gateUp.pointer, count * spec.mlpWidth)
+    }
+    linear(
+      stream.pointer, activated.pointer, layer.down, bias: layer.downBias, count, accumulate: 1)
+  }
+
+  /// q/k norm, rotation, new keys and values into the cache, attention over all cached ones.
+  private func attend(_ index: Int, _ layer: LayerWeights, _ rows: [DecodeRow]) {
+    let (count, c) = (rows.count, spec.headWidth)
+    let (heads, groups) = (spec.heads, spec.keyValueHeads)
+    let epsilon = Float(spec.normEpsilon)
+    let query = queryKeyValue.pointer
+    let key = query + queries
+    if let weight = layer.qNorm {
+      atk_rmsnorm_forward(query, nil, query, weight, epsilon, count, heads, c, fused, fused)
+    }
+    if let weight = layer.kNorm {
+      atk_rmsnorm_forward(key, nil, key, weight, epsilon, count, groups, c, fused, fused)
+    }
+    if case .rotary = spec.positions, let cosine = weights.ropeCosine, let sine = weights.ropeSine {
+      atk_rope_forward(query, positions, cosine, sine, count, heads + groups, c, fused)
+    }
+    for (m, row) in rows.enumerated() {
+      let (ownKeys, ownValues) = (row.own.keys(index), row.own.values(index))
+      let new = key + m * fused
+      (ownKeys + row.ownIndex * keys).update(from: new, count: keys)
+      (ownValues + row.ownIndex * keys).update(from: new + keys, count: keys)
+      cached[0][m] = row.prefix.map { UnsafePointer($0.keys(index)) }
+      cached[1][m] = row.prefix.map { UnsafePointer($0.values(index)) }
+      cached[2][m] = UnsafePointer(ownKeys)
+      cached[3][m] = UnsafePointer(ownValues)
+    }
+    atk_attention_decode(
+      attention.pointer, query, cached[0], cached[1], cached[2], cached[3], prefixCounts,
+      ownCounts, count, heads, groups, c, fused)
+  }
+}

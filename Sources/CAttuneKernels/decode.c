@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small-batch products, attention and token picking for decoding.
+//
+// All is written over vectors of 16 lanes, and every sum has one order: lane i adds the terms i,
+// i + 16, i + 32 … one after another (the last part padded with zeros), then lanes 8, 4, 2 and 1
+// apart are added. Neither tiles nor rows nor threads enter it.
+#include "kernels_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+// Unlike the other kernels: sums keep the order in which they are written.
+#pragma clang fp reassociate(off) contract(fast)
+
+typedef float f16 __attribute__((vector_size(64)));
+typedef float f16_unaligned __attribute__((vector_size(64), aligned(4)));
+typedef int32_t i16 __attribute__((vector_size(64)));
+typedef uint32_t u16 __attribute__((vector_size(64)));
+typedef uint16_t h16_unaligned __attribute__((vector_size(32), aligned(2)));
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define LOAD(p) (*(const f16_unaligned *)(p))
+
+// ---- instruction sets -------------------------------------------------------------------------
+// A body is inlined into one function for each instruction set, with the tile (R rows of w times S
+// rows of x, 16 lanes each) that its registers hold. All have the type that the pool calls.
+typedef void body_function(void *job, size_t begin, size_t end);
+
+#if defined(__x86_64__)
+#define BODIES(name)                                                                    \
+  __attribute__((target("arch=x86-64-v4"), min_vector_width(512))) static void          \
+      name##_v4(void *job, size_t begin, size_t end) { name(job, begin, end, 4, 4); }   \
+  __attribute__((target("arch=x86-64-v3"))) static void name##_v3(                      \
+      void *job, size_t begin, size_t end) { name(job, begin, end, 3, 2); }             \
+  static void name##_v1(void *job, size_t begin, size_t end) { name(job, begin, end, 1, 2); }
+#define BODY(name) (level() == 4 ? name##_v4 : level() == 3 ? name##_v3 : name##_v1)
+#define TILE_ROWS (level() == 4 ? 4 : level() == 3 ? 3 : 1)
+
+static int level(void) {
+  static int known;  // every thread would store the same
+  int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
+  if (found) return found;
+  __builtin_cpu_init();
+  found = __builtin_cpu_supports("x86-64-v4") ? 4 : __builtin_cpu_supports("x86-64-v3") ? 3 : 1;
+  __atomic_store_n(&known, found, __ATOMIC_RELAXED);
+  return found;
+}
+#else
+#define BODIES(name) \
+  static void name##_v1(void *job, size_t begin, size_t end) { name(job, begin, end, 3, 2); }
+#define BODY(name) name##_v1
+#define TILE_ROWS 3
+#endif
+
+// ---- vectors ----------------------------------------------------------------------------------
+// The 16 lanes of each of four vectors added up.
+INLINE void sum_lanes_4(float *out, const f16 *a, const f16 *b, const f16 *c, const f16 *d) {
+  f16 ab = __builtin_shufflevector(*a, *b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+           __builtin_shufflevector(*a, *b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29,
+                                   30, 31);
+  f16 cd = __builtin_shufflevector(*c, *d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+           __builtin_shufflevector(*c, *d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29,
+                                   30, 31);
+  f16 all =
+      __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+      __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  all += __builtin_shufflevector(all, all, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+  all += __builtin_shufflevector(all, all, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+  out[0] = all[0];
+  out[1] = all[4];
+  out[2] = all[8];
+  out[3] = all[12];
+}
+
+INLINE float sum_lanes(const f16 *a) {
+  float out[4];
+  sum_lanes_4(out, a, a, a, a);
+  return out[0];
+}
+
+// e^x to 2 units in the last place; 0 below −87, NaN for NaN, x must not exceed 88. Cephes'
+// polynomial.
+INLINE void exp_lanes(f16 *value) {
+  f16 x = *value;
+  i16 in_range = ~(x < -87.0f);
+  x = (f16)((i16)x & in_range);
+  const float round = 12582912.0f;  // 1.5 · 2^23: adding it rounds to an integer
+  f16 shifted = x * 1.44269504088896341f + round;
+  f16 n = shifted - round;
+  f16 r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  f16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  i16 power = ((i16)shifted - 0x4B400000 + 127) << 23;
+  *value = (f16)((i16)(p * (f16)power) & in_range);
+}
+
+// `count` < 16 floats, the rest zero (or `filler`).
+INLINE void load_part(f16 *out, const float *x, size_t count, float filler) {
+  float part[16] __attribute__((aligned(64)));
+  for (size_t i = 0; i < 16; i++) part[i] = i < count ? x[i] : filler;
+  *out = *(const f16 *)part;
+}
+
+// ---- linear -----------------------------------------------------------------------------------
+typedef struct {
+  float *y;
+  const float *x;
+  const float *w;
+  const uint16_t *w_bf16;  // instead of w
+  const float *bias;
+  size_t M, N, K;
+  int accumulate;
+} linear_job;
+
+// R × S outputs. w[R], stride K; x[S], stride K; y stride N. ahead: how many floats behind w the
+// part begins that is read next, to be fetched into the cache; 0 for none.
+INLINE void linear_tile(float *y, const float *x, const float *w, const float *bias, size_t N,
+                        size_t K, int accumulate, size_t ahead, const int R, const int S) {
+  f16 sum[24];
+  const float *xs_row[4], *w_row[6];
+  UNROLL for (int i = 0; i < R * S; i++) sum[i] = (f16){0};
+  UNROLL for (int s = 0; s < S; s++) xs_row[s] = x + s * K;
+  UNROLL for (int r = 0; r < R; r++) w_row[r] = w + r * K;
+  size_t k = 0;
+  for (; k + 16 <= K; k += 16) {
+    f16 xs[4];
+    UNROLL for (int s = 0; s < S; s++) xs[s] = LOAD(xs_row[s] + k);
+    UNROLL for (int r = 0; r < R; r++) {
+      f16 row = LOAD(w_row[r] + k);
+      if (ahead) __builtin_prefetch(w_row[r] + ahead + k, 0, 2);
+      UNROLL for (int s = 0; s < S; s++) sum[r * S + s] += row * xs[s];
+    }
+  }
+  if (k < K) {
+    f16 xs[4];
+    UNROLL for (int s = 0; s < S; s++) load_part(xs + s, x + s * K + k, K - k, 0);
+    UNROLL for (int r = 0; r < R; r++) {
+      f16 row;
+      load_part(&row, w + r * K + k, K - k, 0);
+      UNROLL for (int s = 0; s < S; s++) sum[r * S + s] += row * xs[s];
+    }
+  }
+  float out[24];
+  UNROLL for (int i = 0; i < R * S; i += 4)
+    sum_lanes_4(out + i, sum + i, sum + (i + 1 < R * S ? i + 1 : i),
+                sum + (i + 2 < R * S ? i + 2 : i), sum + (i + 3 < R * S ? i + 3 : i));
+  UNROLL for (int s = 0; s < S; s++) {
+    UNROLL for (int r = 0; r < R; r++) {
+      float value = out[r * S + s] + (bias ? bias[r] : 0);
+      y[s * N + r] = accumulate ? y[s * N + r] + value : value;
+    }
+  }
+}
+
+// One tile of w against all rows of x: R or, at the end of the matrix, one row of w at a time.
+INLINE void linear_rows(const linear_job *job, size_t m_begin, size_t m_end, size_t n,
+                        const float *w, size_t ahead, const int R, const int S) {
+  size_t N = job->N, K = job->K;
+  const float *bias = job->bias ? job->bias + n : NULL;
+  size_t m = m_begin;
+  for (; m + S <= m_end; m += S, ahead = 0)
+    linear_tile(job->y + m * N + n, job->x + m * K, w, bias, N, K, job->accumulate, ahead, R, S);
+  float *y = job->y + m * N + n;
+  const float *x = job->x + m * K;
+  switch (m_end - m) {  // less than S
+    case 1: linear_tile(y, x, w, bias, N, K, job->accumulate, ahead, R, 1); break;
+    case 2: linear_tile(y, x, w, bias, N, K, job->accumulate, ahead, R, S > 2 ? 2 : 1); break;
+    case 3: linear_tile(y, x, w, bias, N, K, job->accumulate, ahead, R, S > 3 ? 3 : 1); break;
+  }
+}
+
+INLINE void expand_bf16(float *out, const uint16_t *x, size_t count) {
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    u16 wide = __builtin_convertvector(*(const h16_unaligned *)(x + i), u16) << 16;
+    *(f16_unaligned *)(out + i) = (f16)wide;
+  }
+  for (; i < count; i++) {
+    uint32_t bits = (uint32_t)x[i] << 16;
+    memcpy(out + i, &bits, 4);
+  }
+}
+
+enum { panel_rows = 64 };  // of x, which stay in the second-level cache while w streams past
+
+// Tiles begin ..< end of R rows of w.
+INLINE void linear(void *context, size_t begin, size_t end, const int R, const int S) {
+  const linear_job *job = context;
+  size_t N = job->N, K = job->K;
+  float *expanded = 
+      job->w_bf16 ? atk_scratch(ATK_SCRATCH_OWN, (size_t)R * K * sizeof(float)) : NULL;
+  for (size_t m = 0; m < job->M; m += panel_rows) {
+    size_t m_end = job->M - m < panel_rows ? job->M : m + panel_rows;
+    for (size_t tile = begin; tile < end; tile++) {
+      size_t n = tile * R, rows = N - n < (size_t)R ? N - n : (size_t)R;
+      const float *w = expanded ? expanded : job->w + n * K;
+      if (expanded) expand_bf16(expanded, job->w_bf16 + n * K, rows * K);
+      if (rows == (size_t)R) {
+        size_t ahead = expanded || n + 2 * R > N ? 0 : R * K;
+        linear_rows(job, m, m_end, n, w, ahead, R, S);
+      } else {
+        for (size_t r = 0; r < rows; r++)
+          linear_rows(job, m, m_end, n + r, w + r * K, 0, 1, S);
+      }
+    }
+  }
+}
+BODIES(linear)
+
+static void run_linear(linear_job job) {
+  size_t R = TILE_ROWS;
+  if (job.M && job.N) atk_parallel_for((job.N + R - 1) / R, BODY(linear), &job);
+}
+
+void atk_linear_decode(float *y, const float *x, const float *w, const float *bias, size_t M,
+                       size_t N, size_t K, int accumulate) {
+  run_linear((linear_job){y, x, w, NULL, bias, M, N, K, accumulate});
+}
+
+void atk_linear_decode_bf16(float *y, const float *x, const uint16_t *w, const float *bias,
+                            size_t M, size_t N, size_t K, int accumulate) {
+  run_linear((linear_job){y, x, NULL, w, bias, M, N, K, accumulate});
+}
+
+// ---- attention --------------------------------------------------------------------------------
+typedef struct {
+  float *out;
+  const float *q;
+  const float *const *k[2];  // prefix, own
+  const float *const *v[2];
+  const int32_t *count[2];
+  size_t H, G, C, ldq;
+} attention_job;
+
+// Dot products of q[C] with four keys.
+INLINE void dot_4(float *out, const float *q, const float *const *k, size_t C) {
+  f16 sum[4] = {{0}, {0}, {0}, {0}};
+  size_t c = 0;
+  for (; c + 16 <= C; c += 16) {
+    f16 query = LOAD(q + c);
+    UNROLL for (int j = 0; j < 4; j++) sum[j] += query * LOAD(k[j] + c);
+  }
+  if (c < C) {
+    f16 query;
+    load_part(&query, q + c, C - c, 0);
+    UNROLL for (int j = 0; j < 4; j++) {
+      f16 key;
+      load_part(&key, k[j] + c, C - c, 0);
+      sum[j] += query * key;
+    }
+  }
+  sum_lanes_4(out, sum, sum + 1, sum + 2, sum + 3);
+}
+
+// Scores [n] (n a multiple of 16, the rest −∞) become e^(score − greatest); returns their sum.
+INLINE float exponentials(float *score, size_t n) {
+  float greatest = score[0];
+  for (size_t i = 1; i < n; i++) greatest = score[i] > greatest ? score[i] : greatest;
+  f16 sum = {0};
+  for (size_t i = 0; i < n; i += 16) {
+    f16 value = LOAD(score + i) - greatest;
+    exp_lanes(&value);
+    *(f16_unaligned *)(score + i) = value;
+    sum += value;
+  }
+  return sum_lanes(&sum);
+}
+
+// Columns of one head: `vectors` (at most 4) of 16, of which the last has `last` columns.
+INLINE void weigh_values(const attention_job *job, float *out, const float *weight, float scale,
+                         size_t m, size_t column, const int vectors, size_t last) {
+  size_t stride = job->G * job->C;
+  f16 sum[4] = {{0}, {0}, {0}, {0}};
+  size_t i = 0;
+  for (int part = 0; part < 2; part++) {
+    int32_t count = job->count[part][m];
+    const float *v = count > 0 ? job->v[part][m] + column : NULL;
+    for (int32_t p = 0; p < count; p++, i++, v += stride) {
+      float w = weight[i];
+      UNROLL for (int j = 0; j < vectors; j++) {
+        f16 value;
+        if (j + 1 < vectors || last == 16) {
+          value = LOAD(v + 16 * j);
+        } else {
+          load_part(&value, v + 16 * j, last, 0);
+        }
+        sum[j] += w * value;
+      }
+    }
+  }
+  UNROLL for (int j = 0; j < vectors; j++) {
+    f16 value = sum[j] * scale;
+    size_t width = j + 1 < vectors ? 16 : last;
+    if (width == 16) {
+      *(f16_unaligned *)(out + 16 * j) = value;
+    } else {
+      memcpy(out + 16 * j, &value, width * sizeof(float));
+    }
+  }
+}
+
+// Items m·G + g: the query heads of one row that share the key/value head g.
+INLINE void attention(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const attention_job *job = context;
+  size_t H = job->H, G = job->G, C = job->C, stride = G * C;
+  float scale = 1.0f / sqrtf((float)C);
+  for (size_t item = begin; item < end; item++) {
+    size_t m = item / G, g = item % G, heads = H / G;
+    size_t n = (size_t)job->count[0][m] + (size_t)job->count[1][m];
+    size_t padded = atk_round_up(n, 16);
+    float *scores = atk_scratch(ATK_SCRATCH_OWN, heads * padded * sizeof(float));
+    const float *q = job->q + m * job->ldq + g * heads * C;
+    float *out = job->out + (m * H + g * heads) * C;
+    if (n == 0) {
+      memset(out, 0, heads * C * sizeof(float));
+      continue;
+    }
+    size_t first = 0;
+    for (int part = 0; part < 2; part++) {
+      size_t count = (size_t)job->count[part][m];
+      const float *k = count > 0 ? job->k[part][m] + g * C : NULL;
+      for (size_t p = 0; p < count; p += 4) {
+        const float *keys[4];
+        size_t present = atk_min(count - p, 4);
+        for (size_t j = 0; j < 4; j++) keys[j] = k + (p + atk_min(j, present - 1)) * stride;
+        for (size_t h = 0; h < heads; h++) {
+          float four[4];
+          dot_4(four, q + h * C, keys, C);
+          for (size_t j = 0; j < present; j++)
+            scores[h * padded + first + p + j] = four[j] * scale;
+        }
+      }
+      first += count;
+    }
+    for (size_t h = 0; h < heads; h++) {
+      float *score = scores + h * padded;
+      for (size_t i = n; i < padded; i++) score[i] = -INFINITY;
+      float inverse = 1.0f / exponentials(score, padded);
+      size_t c = 0;
+      for (; c + 64 <= C; c += 64)
+        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 4, 16);
+      for (; c < C; c += 16)
+        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 1, atk_min(C - c, 16));
+    }
+  }
+}
+BODIES(attention)
+
+static void attention_item(void *job, size_t index) { BODY(attention)(job, index, index + 1); }
+
+void atk_attention_decode(float *out, const float *q, const float *const *prefix_k,
+                          const float *const *prefix_v, const float *const *own_k,
+                          const float *const *own_v, const int32_t *prefix_count,
+                          const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
+                          size_t ldq) {
+  attention_job job = {out, q,  {prefix_k, own_k}, {prefix_v, own_v}, {prefix_count, own_count},
+                       H,   G, C, ldq};
+  atk_parallel_each(M * G, attention_item, &job);
+}
+
+// ---- picking tokens ---------------------------------------------------------------------------
+enum { block = 256, bins = 1024, bins_per_nat = 32 };
+
+typedef struct {
+  int32_t *id;
+  double *log_sum_exp;
+  float *threshold;
+  const float *logits;
+  const double *uniform;
+  float inverse_temperature;
+  size_t V, top_k;
+  double top_p;
+} picking_job;
+
+INLINE float greatest_of(const float *x, size_t count) {
+  f16 most;
+  load_part(&most, x, atk_min(count, 16), -INFINITY);
+  size_t i = 16;
+  for (; i + 16 <= count; i += 16) {
+    f16 value = LOAD(x + i);
+    most = __builtin_elementwise_max(value, most);
+  }
+  float greatest = most[0];
+  for (int j = 1; j < 16; j++) greatest = most[j] > greatest ? most[j] : greatest;
+  for (; i < count; i++) greatest = x[i] > greatest ? x[i] : greatest;
+  return greatest;
+}
+
+// e^((x − greatest)·scale) of one block, to out[block] (zeros behind it); returns the sum.
+INLINE double block_exponentials(float *out, const float *x, size_t count, float greatest,
+                                 float scale) {
+  f16 sum = {0};
+  size_t i = 0;
+  for (; i < count; i += 16) {
+    f16 value;
+    if (i + 16 <= count) {
+      value = LOAD(x + i);
+    } else {
+      load_part(&value, x + i, count - i, -INFINITY);
+    }
+    value = (value - greatest) * scale;
+    exp_lanes(&value);
+    *(f16_unaligned *)(out + i) = value;
+    sum += value;
+  }
+  return sum_lanes(&sum);
+}
+
+INLINE void log_sum_exp(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const picking_job *job = context;
+  size_t V = job->V;
+  float values[block];
+  for (size_t m = begin; m < end; m++) {
+    const float *row = job->logits + m * V;
+    float greatest = greatest_of(row, V), scale = job->inverse_temperature;
+    double total = 0;
+    for (size_t v = 0; v < V; v += block)
+      total += block_exponentials(values, row + v, atk_min(block, V - v), greatest, scale);
+    job->log_sum_exp[m] = (double)greatest * scale + log(total);
+  }
+}
+BODIES(log_sum_exp)
+
+void atk_log_sum_exp(double *result, const float *logits, float inverse_temperature, size_t M,
+                     size_t V) {
+  picking_job job = {.log_sum_exp = result, .logits = logits,
+                     .inverse_temperature = inverse_temperature, .V = V};
+  atk_parallel_for(M, BODY(log_sum_exp), &job);
+}
+
+INLINE void pick(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const picking_job *job = context;
+  size_t V = job->V, blocks = (V + block - 1) / block;
+  float values[block], scale = job->inverse_temperature;
+  double *sums = atk_scratch(ATK_SCRATCH_OWN, blocks * sizeof(double));
+  for (size_t m = begin; m < end; m++) {
+    const float *row = job->logits + m * V;
+    float greatest = greatest_of(row, V);
+    double total = 0;
+    for (size_t b = 0; b < blocks; b++) {
+      size_t v = b * block;
+      sums[b] = block_exponentials(values, row + v, atk_min(block, V - v), greatest, scale);
+      total += sums[b];
+    }
+    // The block first, then the id in it. Rounding may leave a rest: then the last possible id.
+    double rest = job->uniform[m] * total;
+    size_t chosen = 0;
+    for (size_t b = 0; b < blocks; b++) {
+      if (sums[b] > 0) chosen = b;
+      if (rest < sums[b]) break;
+      if (b + 1 < blocks) rest -= sums[b];
+    }
+    size_t v = chosen * block, count = atk_min(block, V - v), id = v;
+    block_exponentials(values, row + v, count, greatest, scale);
+    for (size_t i = 0; i < count; i++) {
+      if (values[i] > 0) id = v + i;
+      if (values[i] > 0 && rest < values[i]) break;
+      rest -= values[i];
+    }
+    job->id[m] = (int32_t)id;
+  }
+}
+BODIES(pick)
+
+void atk_pick(int32_t *id, const float *logits, const double *uniform, float inverse_temperature,
+              size_t M, size_t V) {
+  picking_job job = {.id = id, .logits = logits, .uniform = uniform,
+                     .inverse_temperature = inverse_temperature, .V = V};
+  atk_parallel_for(M, BODY(pick), &job);
+}
+
+INLINE void pick_greatest(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const picking_job *job = context;
+  for (size_t m = begin; m < end; m++) {
+    const float *row = job->logits + m * job->V;
+    float greatest = greatest_of(row, job->V);
+    size_t id = 0;
+    while (id + 1 < job->V && row[id] != greatest) id++;
+    job->id[m] = (int32_t)id;
+  }
+}
+BODIES(pick_greatest)
+
+void atk_pick_greatest(int32_t *id, const float *logits, size_t M, size_t V) {
+  picking_job job = {.id = id, .logits = logits, .V = V};
+  atk_parallel_for(M, BODY(pick_greatest), &job);
+}
+
+// Probability and number of ids by distance from the greatest logit, in bins.
+INLINE void threshold(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const picking_job *job = context;
+  size_t V = job->V;
+  float values[block], scale = job->inverse_temperature;
+  for (size_t m = begin; m < end; m++) {
+    const float *row = job->logits + m * V;
+    float greatest = greatest_of(row, V);
+    double mass[bins] = {0}, total = 0;
+    size_t number[bins] = {0};
+    for (size_t v = 0; v < V; v += block) {
+      size_t count = atk_min(block, V - v);
+      total += block_exponentials(values, row + v, count, greatest, scale);
+      for (size_t i = 0; i < count; i++) {
+        float distance = (greatest - row[v + i]) * scale * bins_per_nat;
+        size_t bin = distance < bins - 1 ? (size_t)distance : bins - 1;
+        mass[bin] += values[i];
+        number[bin]++;
+      }
+    }
+    size_t ids = 0, bin = 0;
+    double sum = 0;
+    for (; bin < bins - 2; bin++) {
+      ids += number[bin];
+      sum += mass[bin];
+      if ((job->top_k > 0 && ids >= job->top_k) ||
+          (job->top_p < 1 && sum >= job->top_p * total * (1 + 1e-6)))
+        break;
+    }
+    job->threshold[m] = bin < bins - 2 ? greatest - (bin + 2) / (scale * bins_per_nat) : -INFINITY;
+  }
+}
+BODIES(threshold)
+
+void atk_pick_threshold(float *result, const float *logits, size_t top_k, double top_p,
+                        float inverse_temperature, size_t M, size_t V) {
+  picking_job job = {.threshold = result, .logits = logits, .top_k = top_k, .top_p = top_p,
+                     .inverse_temperature = inverse_temperature, .V = V};
+  atk_parallel_for(M, BODY(threshold), &job);
+}
+
+size_t atk_ids_above(int32_t *ids, const float *row, float least, size_t V) {
+  size_t count = 0;
+  for (size_t v = 0; v < V; v++) {
+    ids[count] = (int32_t)v;
+    count += row[v] >= least;
+  }
+  return count;
+}
