@@ -89,17 +89,17 @@ public enum ConfigFile {
   }
 
   /// Settings as a JSON value with names in snake case.
-  package static func value(of settings: some Encodable) throws -> JSONValue {
+  package static func value(of settings: some Encodable) throws -> SettingValue {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     do {
-      return try JSONDecoder().decode(JSONValue.self, from: try encoder.encode(settings))
+      return try JSONDecoder().decode(SettingValue.self, from: try encoder.encode(settings))
     } catch {
       throw TrainingError(.badSetting, "a setting is not a finite number")
     }
   }
 
-  private static func read(_ url: URL) throws -> JSONValue {
+  private static func read(_ url: URL) throws -> SettingValue {
     let data: Data
     do {
       data = try Data(contentsOf: url)
@@ -113,9 +113,9 @@ public enum ConfigFile {
     return value
   }
 
-  private static func parse(_ data: Data, name: String) throws -> JSONValue {
+  private static func parse(_ data: Data, name: String) throws -> SettingValue {
     do {
-      return try JSONDecoder().decode(JSONValue.self, from: data)
+      return try JSONDecoder().decode(SettingValue.self, from: data)
     } catch let DecodingError.dataCorrupted(context) {
       let inner = (context.underlyingError as NSError?)?.userInfo[NSDebugDescriptionErrorKey]
       throw TrainingError(
@@ -126,7 +126,7 @@ public enum ConfigFile {
   }
 
   private static func overlay(
-    _ user: JSONValue, on base: inout JSONValue, at path: String, source: String,
+    _ user: SettingValue, on base: inout SettingValue, at path: String, source: String,
     written: inout [String]
   ) throws {
     guard case .object(let theirs) = user, case .object(var ours) = base else {
@@ -151,7 +151,7 @@ public enum ConfigFile {
   }
 
   private static func decode<S: Decodable>(
-    _ value: JSONValue, source: String
+    _ value: SettingValue, source: String
   ) throws(TrainingError) -> S {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase

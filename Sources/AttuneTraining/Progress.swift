@@ -19,7 +19,7 @@ public struct Progress {
 
   private let label: String
   private let total: Int
-  private let first: Int
+  private var first: Int
   private let unit: String
   private let style: Style
   private let start = ContinuousClock.now
@@ -43,6 +43,9 @@ public struct Progress {
     self.unit = unit
     self.style = style == .automatic ? (isatty(2) == 1 ? .bar : .lines) : style
   }
+
+  /// Says how much an earlier run had done.
+  public mutating func resume(at done: Int) { first = done }
 
   /// Says how much is done.
   ///

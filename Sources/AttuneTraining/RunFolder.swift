@@ -83,7 +83,6 @@ public final class RunFolder {
     var state = "running"
     var fingerprint: String
     var record: RunRecord
-    var machine: String
   }
 
   /// Opens a run's folder, and makes it if need be.
@@ -119,11 +118,6 @@ public final class RunFolder {
         isResumed = false
       case .unfinished:
         isResumed = true
-        if let old = try? Self.read(url)?.machine, old != Host.processor {
-          Self.warn(
-            "\(url.path): the run began on another machine (\(old)); it goes on, but not bit for bit"
-          )
-        }
       case .finished:
         throw TrainingError(
           .badOutput,
@@ -179,7 +173,7 @@ public final class RunFolder {
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let file = RunFile(
-      state: state, fingerprint: record.fingerprint, record: record, machine: Host.processor)
+      state: state, fingerprint: record.fingerprint, record: record)
     guard let data = try? encoder.encode(file) else {
       throw TrainingError(.badSetting, "\(url.path): the run's record can't be written as JSON")
     }
@@ -208,10 +202,6 @@ public final class RunFolder {
   }
 
   private static func isLeftover(_ name: String) -> Bool { name == ".lock" || isPart(name) }
-
-  private static func warn(_ text: String) {
-    try? FileHandle.standardError.write(contentsOf: Data("warning: \(text)\n".utf8))
-  }
 }
 
 /// What a bit-for-bit resume depends on beside the run's own record.

@@ -3,14 +3,14 @@
 import Foundation
 
 /// Any JSON value: what settings are before they are a struct.
-package enum JSONValue: Codable, Sendable, Equatable {
+package enum SettingValue: Codable, Sendable, Equatable {
   case null
   case bool(Bool)
   case int(Int64)
   case double(Double)
   case string(String)
-  case array([JSONValue])
-  case object([String: JSONValue])
+  case array([SettingValue])
+  case object([String: SettingValue])
 
   package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
@@ -24,10 +24,10 @@ package enum JSONValue: Codable, Sendable, Equatable {
       self = .double(value)
     } else if let value = try? container.decode(String.self) {
       self = .string(value)
-    } else if let value = try? container.decode([JSONValue].self) {
+    } else if let value = try? container.decode([SettingValue].self) {
       self = .array(value)
     } else {
-      self = .object(try container.decode([String: JSONValue].self))
+      self = .object(try container.decode([String: SettingValue].self))
     }
   }
 
@@ -53,7 +53,7 @@ package enum JSONValue: Codable, Sendable, Equatable {
   }
 
   /// The value's leaves by path (`ppo.learning_rate`), sorted.
-  package func leaves(_ path: String = "") -> [(path: String, value: JSONValue)] {
+  package func leaves(_ path: String = "") -> [(path: String, value: SettingValue)] {
     guard case .object(let members) = self else { return [(path, self)] }
     return members.sorted { $0.key < $1.key }.flatMap { key, value in
       value.leaves(path.isEmpty ? key : path + "." + key)
@@ -61,7 +61,7 @@ package enum JSONValue: Codable, Sendable, Equatable {
   }
 
   /// The value at a path with dots.
-  package func value(at path: String) -> JSONValue? {
+  package func value(at path: String) -> SettingValue? {
     var value = self
     for key in path.split(separator: ".") {
       guard case .object(let members) = value, let next = members[String(key)] else { return nil }
@@ -71,7 +71,7 @@ package enum JSONValue: Codable, Sendable, Equatable {
   }
 
   /// Puts a value at a path with dots, whose objects must be there.
-  package mutating func set(_ value: JSONValue, at path: Substring) {
+  package mutating func set(_ value: SettingValue, at path: Substring) {
     guard case .object(var members) = self else { return }
     let parts = path.split(separator: ".", maxSplits: 1)
     guard let key = parts.first.map(String.init) else { return }

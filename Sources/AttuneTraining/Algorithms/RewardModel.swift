@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+public import AttuneObjectives
+public import Foundation
+
+/// The knobs of reward-model training.
+public struct RewardModelSettings: TrainsWeights {
+  /// Which numbers are trained, beside the scalar head.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained; 0 is all of them (with adapters only).
+  public var layers = 10
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the model is written.
+  public var merge = false
+
+  /// The loss.
+  public var loss = RewardLoss.bradleyTerry
+  /// Weight of the term that keeps the rewards of a pair around zero.
+  public var centring = 0.0
+  /// What is done with 'tie' and 'both bad' where the loss has no place for them.
+  public var ties = RewardSettings.Ties.skip
+  /// Whether soft labels are rounded where the loss can't read them.
+  public var harden = false
+  /// Whether a row's `probability` is its label; else the chosen answer is simply the better one.
+  public var softLabels = true
+  /// Passes over the data.
+  public var epochs = 1
+  /// Optimiser steps at most; 0 is no limit.
+  public var maxSteps = 0
+  /// Groups (pairs, rankings) that an optimiser step sees.
+  public var batchSize = 16
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 512
+  /// Highest learning rate.
+  public var learningRate = 2e-4
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises.
+  public var warmupSteps = 10
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// Share of the prompts held out for evaluation where no file is given for it.
+  public var evaluationShare = 0.1
+  /// Groups that are evaluated at most; 0 is all.
+  public var evaluationGroups = 1000
+  /// Tokens that are worked on at once; a larger batch is cut between groups, with the same result.
+  public var pieceTokens = 2048
+  /// Megabytes in which the frozen layers' results may be kept for later epochs.
+  public var trunkMegabytes = 2000
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints.
+  public var checkpointSeconds = 120.0
+  /// The seed of the order of rows, the scalar head's start and the held-out choice.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    let own: [(RewardSettings.Knob, String)] = [
+      (.centring, "centring"), (.ties, "ties"), (.harden, "harden"),
+    ]
+    return unreadTrainingKnobs
+      + own.filter { !loss.reads.contains($0.0) }
+      .map { ($0.1, "\(loss.rawValue) does not read it") }
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try require(centring >= 0, "centring", "at least 0")
+    try require(epochs > 0, "epochs", "at least 1")
+    try require(maxSteps >= 0, "max_steps", "at least 0")
+    try require(batchSize > 0, "batch_size", "at least 1")
+    try require(maxLength >= 0 && maxLength != 1, "max_length", "0 (the model's) or at least 2")
+    try require(learningRate > 0, "learning_rate", "above 0")
+    try require(warmupSteps >= 0, "warmup_steps", "at least 0")
+    try require(weightDecay >= 0, "weight_decay", "at least 0")
+    try require(maxGradientNorm >= 0, "max_gradient_norm", "at least 0")
+    try require((0..<1).contains(evaluationShare), "evaluation_share", "at least 0 and below 1")
+    try require(evaluationGroups >= 0, "evaluation_groups", "at least 0")
+    try require(pieceTokens > 0, "piece_tokens", "at least 1")
+    try require(trunkMegabytes >= 0, "trunk_megabytes", "at least 0")
+  }
+}
+
+/// What a run of reward-model training came to.
+public struct RewardReport: Codable, Sendable, Equatable {
+  /// The accuracy after some of the first epoch.
+  public struct CurvePoint: Codable, Sendable, Equatable {
+    /// Pairs trained on by then.
+    public var pairs: Int
+    /// Accuracy on the held-out pairs.
+    public var accuracy: Double
+  }
+
+  /// Version of this object's format.
+  public var formatVersion = 1
+  /// The folder of the trained model.
+  public var model: String
+  /// Share of held-out pairs whose better answer scores higher; nil without held-out pairs.
+  public var evalAccuracy: Double?
+  /// Its 95 % interval, by bootstrap over prompts.
+  public var evalAccuracyInterval: [Double]?
+  /// Held-out pairs.
+  public var evalPairs: Int
+  /// Expected calibration error of σ(|difference|) on them.
+  public var evalEce: Double?
+  /// Accuracy after ⅛, ¼, ½ and all of the first epoch.
+  public var learningCurve: [CurvePoint]
+  /// Accuracy on the pairs trained on, over the last epoch, as they were met.
+  public var trainAccuracy: Double?
+  /// Groups trained on.
+  public var groups: Int
+  /// Pairs trained on.
+  public var pairs: Int
+  /// Groups that say nothing the loss can use.
+  public var leftOut: Int
+  /// Optimiser steps.
+  public var steps: Int
+  /// Mean reward of the answers trained on.
+  public var rewardMean: Double
+  /// Standard deviation of that reward.
+  public var rewardDeviation: Double
+  /// What was cut.
+  public var cuts: CutCounts
+  /// Seconds of this process's part of the run.
+  public var seconds: Double
+}
+
+/// Reward models: a scalar read after an answer's last token, trained on what was preferred.
+///
+/// The answers to one prompt share its pass and are scored once, however many comparisons they are
+/// part of (Ouyang et al. 2022). Where lower layers are frozen their results are kept over epochs.
+public enum RewardModel {
+  private struct State: Codable {
+    var step = 0
+    var pairs = 0
+    var curve: [RewardReport.CurvePoint] = []
+    var parameters = OwnedParameters()
+    var epochCorrect = 0.0
+    var epochPairs = 0.0
+  }
+
+  /// Trains a reward model and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The model to start from.
+  ///   - data: Preferences, rankings or thumbs.
+  ///   - heldOut: Rows for evaluation; without them some of the prompts are held out.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the model is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, data: DataFile, heldOut: DataFile? = nil,
+    settings: RewardModelSettings, output: URL, options: RunOptions = RunOptions()
+  ) throws -> RewardReport {
+    try settings.validate()
+    try settings.check(against: start.model.spec)
+    let began = ContinuousClock.now
+    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let set = try RewardData(data, heldOut: heldOut, encoder: encoder, settings: settings)
+    let loss = settings.loss
+
+    let record = try RunRecord(
+      stage: "reward", settings: settings,
+      inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
+        + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
+    let folder = try RunFolder(output, record: record, restart: options.restart)
+    let model = try start.model.copy(
+      training: settings.trainable, scalarHead: .normal(seed: settings.seed))
+    model.recomputesActivations = settings.recompute
+
+    var order = BatchOrder(
+      rows: set.training.count, batch: settings.batchSize, seed: settings.seed)
+    let all = settings.epochs * order.stepsPerEpoch
+    let steps = settings.maxSteps > 0 ? min(all, settings.maxSteps) : all
+    let schedule = Schedule(
+      peak: settings.learningRate, decay: settings.decay, warmupSteps: settings.warmupSteps,
+      totalSteps: steps)
+    let optimizer = AdamW(weightDecay: settings.weightDecay)
+    var trunks = TrunkCache(
+      model, megabytes: settings.trunkMegabytes,
+      tokens: (set.training + set.heldOut).reduce(0) { $0 + $1.encoded.tokens })
+    // The curve's points, as steps of the first epoch.
+    let curveSteps = [8, 4, 2, 1].map { max(1, order.stepsPerEpoch / $0) }
+
+    var progress = Progress("reward", total: steps, style: options.progress)
+    let saved = try RunCheckpoint<State>.read(into: [model], from: output) {
+      progress.say("warning: \($0)")
+    }
+    var state = saved?.state ?? State(parameters: OwnedParameters(loss.initialParameters))
+    if state.step > 0 {
+      progress.say("resuming at step \(state.step)")
+      progress.resume(at: state.step)
+    }
+    for line in set.remarks { progress.say(line) }
+    if let text = set.cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
+    let metrics = try MetricsFile(in: output, stage: "reward", keeping: saved?.metricsBytes ?? 0)
+    var clock = CheckpointClock(seconds: settings.checkpointSeconds)
+    func checkpoint() throws {
+      try clock.time {
+        metrics.flush()
+        try RunCheckpoint(state: state, metricsBytes: metrics.bytes).write([model], to: output)
+      }
+    }
+
+    while state.step < steps {
+      let stepBegan = ContinuousClock.now
+      let batch = order.rows(of: state.step).map { set.training[$0] }
+      let statistics = try loss.statistics(of: batch.map(\.labels), settings: set.objective)
+      var totals = MetricTotals()
+      var total = 0.0
+      var parameterGradient = state.parameters.values.map { _ in 0.0 }
+      do {
+        model.zeroGradients()
+        for piece in cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens) {
+          let (segments, answers) = rewardSegments(batch[piece])
+          let scores = try model.score(
+            segments, trunk: try trunks.trunk(for: batch[piece].map(\.encoded), segments: segments),
+            keepingActivations: true)
+          let result = loss.loss(
+            labelled(batch[piece], answers, scores), statistics: statistics,
+            settings: set.objective, parameters: state.parameters.values)
+          total += result.loss
+          totals.merge(result.metrics)
+          for i in parameterGradient.indices { parameterGradient[i] += result.parameters[i] }
+          var gradients = segments.map { [Double](repeating: 0, count: $0.scalarsAfter.count) }
+          for (group, segments) in answers.enumerated() {
+            for (i, segment) in segments.enumerated() {
+              gradients[segment] = [result.scalars[group][i]]
+            }
+          }
+          try model.backward(HeadGradients(scalars: gradients))
+        }
+        let rate = schedule.rate(state.step)
+        let norm = try model.step(
+          optimizer, learningRate: rate,
+          maximumNorm: settings.maxGradientNorm > 0 ? settings.maxGradientNorm : nil)
+        state.parameters.step(parameterGradient, learningRate: rate)
+        totals.add(.learningRate, rate)
+        totals.add(.gradientNorm, norm)
+      } catch let error as EngineError where error.code == .notFinite {
+        throw diverged(error, step: state.step + 1, batch.map(\.encoded))
+      }
+      if state.step % order.stepsPerEpoch == 0 {
+        state.epochCorrect = 0
+        state.epochPairs = 0
+      }
+      state.step += 1
+      let pairs = batch.reduce(0) { $0 + $1.decided.count }
+      state.pairs += pairs
+      state.epochPairs += Double(pairs)
+      state.epochCorrect += (totals[.accuracy] ?? 0) * Double(pairs)
+
+      if !set.heldOut.isEmpty, curveSteps.contains(state.step), state.step < steps {
+        let result = try evaluate(model, set.heldOut, &trunks, settings)
+        state.curve.append(RewardReport.CurvePoint(pairs: state.pairs, accuracy: result.accuracy))
+        totals.add(.heldOutAccuracy, result.accuracy)
+      }
+      let elapsed = seconds(ContinuousClock.now - stepBegan)
+      totals.add(.loss, total)
+      totals.add(.epoch, Double(state.step) / Double(order.stepsPerEpoch))
+      totals.add(.rows, Double(min(state.step * settings.batchSize, all * settings.batchSize)))
+      totals.add(.tokensPerSecond, Double(batch.reduce(0) { $0 + $1.encoded.tokens }) / elapsed)
+      totals.add(.secondsStep, elapsed)
+      totals.add(.peakMemory, peakMemory())
+      try metrics.append(step: state.step, totals)
+      progress.update(
+        state.step, "loss \(fixed(total, 4))  accuracy \(fixed(totals[.accuracy] ?? 0, 2))")
+      if options.shouldStop(), state.step < steps {
+        try checkpoint()
+        throw TrainingError(
+          .interrupted, "stopped after step \(state.step); the same command goes on from there")
+      }
+      if clock.isDue, state.step < steps { try checkpoint() }
+    }
+
+    let evaluation = try evaluate(model, set.heldOut, &trunks, settings)
+    if curveSteps.contains(state.step), !set.heldOut.isEmpty {
+      state.curve.append(
+        RewardReport.CurvePoint(pairs: state.pairs, accuracy: evaluation.accuracy))
+    }
+    try AtomicFile.write(evaluation.lines, to: output.appending(path: "evaluation.jsonl"))
+    // What PPO normalises by: the rewards of answers like those it starts from.
+    var moments = RunningMoments()
+    for score in try scores(model, Array(set.training.prefix(256)), &trunks, settings).joined() {
+      moments.add(score)
+    }
+    var totals = MetricTotals()
+    totals.add(.rewardDeviation, moments.standardDeviation)
+    if !set.heldOut.isEmpty {
+      totals.add(.heldOutAccuracy, evaluation.accuracy)
+      totals.add(.calibrationError, evaluation.calibrationError)
+    }
+    try metrics.append(step: state.step, totals)
+    try checkpoint()
+    try start.write(
+      model, to: output, merging: settings.merge,
+      reward: RewardScale(mean: moments.mean, deviation: moments.standardDeviation))
+    let report = RewardReport(
+      model: output.path, evalAccuracy: set.heldOut.isEmpty ? nil : evaluation.accuracy,
+      evalAccuracyInterval: set.heldOut.isEmpty ? nil : evaluation.interval,
+      evalPairs: evaluation.pairs,
+      evalEce: set.heldOut.isEmpty ? nil : evaluation.calibrationError,
+      learningCurve: state.curve,
+      trainAccuracy: state.epochPairs > 0 ? state.epochCorrect / state.epochPairs : nil,
+      groups: set.training.count, pairs: state.pairs, leftOut: set.leftOut, steps: state.step,
+      rewardMean: moments.mean, rewardDeviation: moments.standardDeviation, cuts: set.cuts,
+      seconds: seconds(ContinuousClock.now - began))
+    try folder.finish()
+    return report
+  }
+}

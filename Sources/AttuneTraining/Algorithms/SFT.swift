@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+public import AttuneObjectives
+public import Foundation
+
+/// The knobs of supervised fine-tuning.
+public struct SFTSettings: TrainsWeights {
+  /// Which numbers are trained.
+  public var train = TrainedPart.full
+  /// Layers counted from the top that are trained; 0 is all of them (with adapters only).
+  public var layers = 0
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the model is written.
+  public var merge = false
+
+  /// Whether prompts count in the loss too, and not only the answers.
+  public var scorePrompts = false
+  /// What the sum over tokens is divided by.
+  public var reduction = TokenReduction.token
+  /// Passes over the data.
+  public var epochs = 1
+  /// Optimiser steps at most; 0 is no limit.
+  public var maxSteps = 0
+  /// Rows that an optimiser step sees.
+  public var batchSize = 16
+  /// Longest text in tokens; 0 is the model's own limit.
+  public var maxLength = 1024
+  /// Highest learning rate.
+  public var learningRate = 2e-5
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises.
+  public var warmupSteps = 10
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// Held-out rows are scored every so many steps, and at the end; 0 is only then.
+  public var evaluateEvery = 0
+  /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
+  public var pieceTokens = 2048
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints.
+  public var checkpointSeconds = 120.0
+  /// The seed of the order of rows, and of weights that start at random.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    unreadTrainingKnobs + (decay == .constant ? [] : [])
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try require(epochs > 0, "epochs", "at least 1")
+    try require(maxSteps >= 0, "max_steps", "at least 0")
+    try require(batchSize > 0, "batch_size", "at least 1")
+    try require(maxLength >= 0 && maxLength != 1, "max_length", "0 (the model's) or at least 2")
+    try require(learningRate > 0, "learning_rate", "above 0")
+    try require(warmupSteps >= 0, "warmup_steps", "at least 0")
+    try require(weightDecay >= 0, "weight_decay", "at least 0")
+    try require(maxGradientNorm >= 0, "max_gradient_norm", "at least 0")
+    try require(evaluateEvery >= 0, "evaluate_every", "at least 0")
+    try require(pieceTokens > 0, "piece_tokens", "at least 1")
+  }
+}
+
+/// What a run of supervised fine-tuning came to.
+public struct SFTReport: Codable, Sendable, Equatable {
+  /// Version of this object's format.
+  public var formatVersion = 1
+  /// The folder of the trained model.
+  public var model: String
+  /// Optimiser steps.
+  public var steps: Int
+  /// Rows of the data.
+  public var rows: Int
+  /// Mean negative log-likelihood of a token over the last step's batch, in nats.
+  public var loss: Double
+  /// The same over the held-out rows, if there are any.
+  public var heldOutLoss: Double?
+  /// What was cut.
+  public var cuts: CutCounts
+  /// Seconds of this process's part of the run.
+  public var seconds: Double
+}
+
+/// Supervised fine-tuning: the tokens of answers (or of whole texts) are made more probable.
+///
+/// Loss −Σ_t log π(y_t | x, y_<t) / N over the answers' tokens, N their number in the whole batch of
+/// an optimiser step, however it is cut (Ouyang et al. 2022). From random weights on plain texts the
+/// same loop is pre-training.
+public enum SFT {
+  private struct State: Codable {
+    var step = 0
+    var loss = 0.0
+  }
+
+  /// Trains a model and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The model to start from.
+  ///   - data: Texts, prompt–completion rows or conversations.
+  ///   - heldOut: Rows of the same kind that are only scored.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the model is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, data: DataFile, heldOut: DataFile? = nil, settings: SFTSettings,
+    output: URL, options: RunOptions = RunOptions()
+  ) throws -> SFTReport {
+    try settings.validate()
+    try settings.check(against: start.model.spec)
+    let began = ContinuousClock.now
+    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let groups = try encode(data, encoder, settings)
+    let heldOutGroups = try heldOut.map { try encode($0, encoder, settings) } ?? []
+    let cuts = encoder.cuts(groups)
+
+    let record = try RunRecord(
+      stage: "sft", settings: settings,
+      inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
+        + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
+    let folder = try RunFolder(output, record: record, restart: options.restart)
+    let model = try start.model.copy(training: settings.trainable)
+    model.recomputesActivations = settings.recompute
+
+    var order = BatchOrder(rows: groups.count, batch: settings.batchSize, seed: settings.seed)
+    let all = settings.epochs * order.stepsPerEpoch
+    let steps = settings.maxSteps > 0 ? min(all, settings.maxSteps) : all
+    let schedule = Schedule(
+      peak: settings.learningRate, decay: settings.decay, warmupSteps: settings.warmupSteps,
+      totalSteps: steps)
+    let optimizer = AdamW(weightDecay: settings.weightDecay)
+
+    var progress = Progress("sft", total: steps, style: options.progress)
+    let saved = try RunCheckpoint<State>.read(into: [model], from: output) {
+      progress.say("warning: \($0)")
+    }
+    var state = saved?.state ?? State()
+    if state.step > 0 {
+      progress.say("resuming at step \(state.step)")
+      progress.resume(at: state.step)
+    }
+    if let text = cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
+    let metrics = try MetricsFile(in: output, stage: "sft", keeping: saved?.metricsBytes ?? 0)
+    var clock = CheckpointClock(seconds: settings.checkpointSeconds)
+    func checkpoint() throws {
+      try clock.time {
+        metrics.flush()
+        try RunCheckpoint(state: state, metricsBytes: metrics.bytes).write([model], to: output)
+      }
+    }
+
+    while state.step < steps {
+      let stepBegan = ContinuousClock.now
+      let batch = order.rows(of: state.step).map { groups[$0] }
+      var totals: MetricTotals
+      do {
+        model.zeroGradients()
+        totals = try accumulateSFT(model, batch, settings: settings)
+        let rate = schedule.rate(state.step)
+        let norm = try model.step(
+          optimizer, learningRate: rate,
+          maximumNorm: settings.maxGradientNorm > 0 ? settings.maxGradientNorm : nil)
+        totals.add(.learningRate, rate)
+        totals.add(.gradientNorm, norm)
+      } catch let error as EngineError where error.code == .notFinite {
+        throw diverged(error, step: state.step + 1, batch)
+      }
+      state.step += 1
+      state.loss = totals[.supervisedLoss] ?? 0
+
+      let elapsed = seconds(ContinuousClock.now - stepBegan)
+      totals.add(.loss, state.loss)
+      totals.add(.perplexity, exp(state.loss))
+      totals.add(.epoch, Double(state.step) / Double(order.stepsPerEpoch))
+      totals.add(.tokensPerSecond, Double(batch.reduce(0) { $0 + $1.tokens }) / elapsed)
+      totals.add(.secondsStep, elapsed)
+      totals.add(.peakMemory, peakMemory())
+      if settings.evaluateEvery > 0, state.step % settings.evaluateEvery == 0, state.step < steps,
+        !heldOutGroups.isEmpty
+      {
+        totals.add(.heldOutLoss, try heldOutLoss(model, heldOutGroups, settings: settings))
+      }
+      try metrics.append(step: state.step, totals)
+      progress.update(state.step, "loss \(fixed(state.loss, 4))")
+      if options.shouldStop(), state.step < steps {
+        try checkpoint()
+        throw TrainingError(
+          .interrupted, "stopped after step \(state.step); the same command goes on from there")
+      }
+      if clock.isDue, state.step < steps { try checkpoint() }
+    }
+
+    let heldOutLoss =
+      heldOutGroups.isEmpty ? nil : try heldOutLoss(model, heldOutGroups, settings: settings)
+    if let heldOutLoss {
+      var totals = MetricTotals()
+      totals.add(.heldOutLoss, heldOutLoss)
+      try metrics.append(step: state.step, totals)
+    }
+    try checkpoint()
+    try start.write(model, to: output, merging: settings.merge)
+    let report = SFTReport(
+      model: output.path, steps: state.step, rows: groups.count, loss: state.loss,
+      heldOutLoss: heldOutLoss, cuts: cuts, seconds: seconds(ContinuousClock.now - began))
+    try folder.finish()
+    return report
+  }
+
+  private static func encode(
+    _ data: DataFile, _ encoder: TextEncoder, _ settings: SFTSettings
+  ) throws -> [EncodedGroup] {
+    guard data.kind == .languageModelling || data.kind == .promptCompletion else {
+      throw TrainingError(
+        .badData,
+        "\(data.url.path): holds \(data.kind.rawValue) data; sft learns from texts or "
+          + "prompt–completion rows")
+    }
+    do {
+      return try data.rows.map { try encoder.group($0) }
+    } catch let error as TrainingError {
+      throw TrainingError(error.code, "\(data.url.path): \(error.message)")
+    }
+  }
+
+  /// The mean loss over rows that are not trained on.
+  private static func heldOutLoss(
+    _ model: LanguageModel, _ groups: [EncodedGroup], settings: SFTSettings
+  ) throws -> Double {
+    var totals = MetricTotals()
+    for piece in cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens) {
+      let segments = sftSegments(groups[piece], scoringPrompts: settings.scorePrompts)
+      let scores = try model.score(segments).logProbabilities
+      let weights = scores.map { $0.map { _ in 1.0 } }
+      totals.merge(
+        TokenLoss.supervised(
+          logProbabilities: scores, weights: weights,
+          statistics: TokenLoss.statistics(weights: weights)
+        ).metrics)
+    }
+    return totals[.supervisedLoss] ?? 0
+  }
+}
+
+/// Adds the gradient of the supervised loss on a batch, piece by piece; PPO mixes it in too.
+///
+/// - Parameter weight: What the loss is multiplied by.
+/// - Returns: The metrics of the batch.
+func accumulateSFT(
+  _ model: LanguageModel, _ batch: [EncodedGroup], settings: SFTSettings, weight: Double = 1
+) throws -> MetricTotals {
+  let pieces = cutIntoPieces(batch.map(\.tokens), budget: settings.pieceTokens).map {
+    sftSegments(batch[$0], scoringPrompts: settings.scorePrompts)
+  }
+  func ones(_ segments: [Segment]) -> [[Double]] {
+    segments.map { [Double](repeating: 1, count: $0.scored.reduce(0) { $0 + $1.count }) }
+  }
+  let statistics = TokenLoss.statistics(
+    weights: pieces.flatMap(ones), reduction: settings.reduction)
+  var totals = MetricTotals()
+  for segments in pieces {
+    let weights = ones(segments)
+    let scaled = statistics.scaled(weights).map { $0.map { $0 * weight } }
+    let scores = try model.supervise(segments, weights: scaled)
+    totals.merge(
+      TokenLoss.supervised(
+        logProbabilities: scores.logProbabilities, weights: weights, statistics: statistics
+      ).metrics)
+  }
+  return totals
+}
+
+private func sftSegments(
+  _ groups: ArraySlice<EncodedGroup>, scoringPrompts: Bool
+) -> [Segment] {
+  groups.reduce(into: []) { segments, group in
+    segments += group.segments(from: segments.count, scoringPrompt: scoringPrompts).segments
+  }
+}
+
+/// The error of a step whose loss or gradient is not finite, with the rows that it saw.
+func diverged(_ error: EngineError, step: Int, _ batch: [EncodedGroup]) -> TrainingError {
+  let lines = batch.prefix(20).map { "\($0.line)" }.joined(separator: ", ")
+  return TrainingError(
+    .diverged,
+    "step \(step): \(error.message); lines \(lines)\(batch.count > 20 ? " …" : "") of the data; "
+      + "the last checkpoint stays; try a lower learning_rate")
+}

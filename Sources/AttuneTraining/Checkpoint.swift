@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+import Foundation
+
+/// Where a run stands, in one file that is replaced as a whole: the trained numbers of its models,
+/// AdamW's moments, and the trainer's own state as values.
+struct RunCheckpoint<State: Codable> {
+  /// What the trainer keeps: the next step, adaptive weights, running means.
+  var state: State
+  /// Bytes of `metrics.jsonl` that belong to it.
+  var metricsBytes: Int
+
+  private struct Note: Codable {
+    var state: State
+    var metricsBytes: Int
+    var steps: [Int]
+    var machine: String
+  }
+
+  /// Writes `checkpoint.safetensors` into the run's folder.
+  ///
+  /// - Throws: An error if it can't be written; the one before it then stays.
+  func write(_ models: [LanguageModel], to folder: URL) throws {
+    var tensors: [(name: String, shape: [Int], values: [Float])] = []
+    var steps: [Int] = []
+    for (i, model) in models.enumerated() {
+      let (state, step) = model.trainingState()
+      for tensor in state { tensors.append(("\(i).\(tensor.name)", tensor.shape, tensor.values)) }
+      steps.append(step)
+    }
+    let note = try JSONEncoder().encode(
+      Note(
+        state: state, metricsBytes: metricsBytes, steps: steps, machine: Host.computing))
+    try Safetensors.write(
+      tensors, metadata: ["attune": String(decoding: note, as: UTF8.self)],
+      to: Self.url(folder), as: .float32)
+  }
+
+  /// Reads it and puts the models back to where they were.
+  ///
+  /// - Parameter warn: Is told if the machine computes otherwise than the one that wrote it.
+  /// - Returns: Nil if the folder has no checkpoint yet.
+  /// - Throws: An error that names the file if it is damaged.
+  static func read(
+    into models: [LanguageModel], from folder: URL, warn: (String) -> Void
+  ) throws -> RunCheckpoint? {
+    let url = url(folder)
+    guard FileManager.default.fileExists(atPath: url.path) else { return nil }
+    let file = try Safetensors.File(url)
+    guard let text = file.metadata["attune"],
+      let note = try? JSONDecoder().decode(Note.self, from: Data(text.utf8)),
+      note.steps.count == models.count
+    else {
+      throw TrainingError(
+        .badOutput, "\(url.path): is no checkpoint of this trainer; --restart discards it")
+    }
+    if note.machine != Host.computing {
+      warn(
+        "the run began with \(note.machine) and goes on with \(Host.computing): "
+          + "the result is as good, but not the same bit for bit")
+    }
+    for (i, model) in models.enumerated() {
+      let prefix = "\(i)."
+      let tensors = try file.names.filter { $0.hasPrefix(prefix) }.map { name in
+        NamedTensor(
+          name: String(name.dropFirst(prefix.count)), shape: file.shape(of: name) ?? [],
+          values: try file.read(name))
+      }
+      try model.restoreTrainingState(tensors, step: note.steps[i])
+    }
+    return RunCheckpoint(state: note.state, metricsBytes: note.metricsBytes)
+  }
+
+  private static func url(_ folder: URL) -> URL { folder.appending(path: "checkpoint.safetensors") }
+}
+
+/// When the next checkpoint is due: after an interval, but so that writing takes at most a
+/// twentieth of the time.
+struct CheckpointClock {
+  let interval: Duration
+  private var last = ContinuousClock.now
+  private var cost = Duration.zero
+
+  init(seconds: Double) { interval = .seconds(seconds) }
+
+  var isDue: Bool { ContinuousClock.now - last >= max(interval, cost * 20) }
+
+  mutating func time(_ write: () throws -> Void) rethrows {
+    let start = ContinuousClock.now
+    try write()
+    last = ContinuousClock.now
+    cost = last - start
+  }
+}
+
+extension Host {
+  /// Everything that decides the last bits of a number.
+  static var computing: String { "\(processor), \(Machine.blas), \(Machine.threads) threads" }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneObjectives
+package import Foundation
+
+/// The metrics of a run: `metrics.jsonl` in its folder, one object a step.
+package final class MetricsFile {
+  private let url: URL
+  private let stage: String
+  private let descriptor: Int32
+  private(set) var bytes: Int
+
+  /// Opens the file for appending.
+  ///
+  /// - Parameters:
+  ///   - folder: The run's folder.
+  ///   - stage: The trainer.
+  ///   - bytes: How much of the file is kept: what it held when the checkpoint was written.
+  /// - Throws: `TrainingError` if it can't be written.
+  package init(in folder: URL, stage: String, keeping bytes: Int = 0) throws {
+    url = folder.appending(path: "metrics.jsonl")
+    self.stage = stage
+    self.bytes = bytes
+    descriptor = open(url.path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw AtomicFile.failure("can't be written", url.path) }
+    var status = stat()
+    if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG {
+      guard ftruncate(descriptor, off_t(bytes)) == 0,
+        lseek(descriptor, off_t(bytes), SEEK_SET) >= 0
+      else { throw AtomicFile.failure("can't be written", url.path) }
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  /// Appends one step. Values that are not finite are left out.
+  ///
+  /// - Throws: `TrainingError` if it can't be written.
+  package func append(step: Int, _ metrics: MetricTotals) throws {
+    let line = Self.line(
+      step: step, stage: stage, time: Date().timeIntervalSince1970, metrics: metrics)
+    try AtomicFile.write(Data(line.utf8), to: descriptor, name: url.path)
+    bytes += line.utf8.count
+  }
+
+  /// Brings all lines to the disk, before a checkpoint counts on them.
+  package func flush() { fsync(descriptor) }
+
+  private static func line(
+    step: Int, stage: String, time: Double, metrics: MetricTotals
+  ) -> String {
+    var line = "{\"step\":\(step),\"stage\":\"\(stage)\",\"time\":\(fixed(time, 3))"
+    for (metric, value) in metrics.values where value.isFinite {
+      line += ",\"\(metric.rawValue)\":\(value)"
+    }
+    return line + "}\n"
+  }
+}
+
+/// The largest resident memory of the process so far, in MB.
+package func peakMemory() -> Double {
+  var usage = rusage()
+  getrusage(rusageSelf, &usage)
+  return Double(usage.ru_maxrss) / 1024
+}
+
+#if canImport(Darwin)
+  private let rusageSelf = RUSAGE_SELF
+#else
+  private let rusageSelf = __rusage_who_t(RUSAGE_SELF.rawValue)
+#endif

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneObjectives
+import Foundation
+
+/// A group of answers with what was said about them.
+struct RewardRow {
+  /// The tokens.
+  var encoded: EncodedGroup
+  /// What was said; without scores.
+  var labels: RewardGroup
+  /// The pairs of which one is better: its index first.
+  var decided: [(better: Int, worse: Int)]
+}
+
+/// Preferences as a reward model learns from them, split into rows to train on and rows to evaluate.
+struct RewardData {
+  private(set) var training: [RewardRow] = []
+  private(set) var heldOut: [RewardRow] = []
+  /// Rows that say nothing the loss can use.
+  private(set) var leftOut = 0
+  private(set) var cuts = CutCounts()
+  /// The knobs of the loss, the data's own mean and deviation in them.
+  private(set) var objective = RewardSettings()
+  /// What a person should know of the data.
+  private(set) var remarks: [String] = []
+
+  /// Encodes and splits.
+  ///
+  /// - Throws: An error that names the file and line at fault.
+  init(
+    _ data: DataFile, heldOut heldOutData: DataFile?, encoder: TextEncoder,
+    settings: RewardModelSettings
+  ) throws {
+    objective.centring = settings.centring
+    objective.ties = settings.ties
+    objective.harden = settings.harden
+    var rows = try Self.rows(data, encoder, settings)
+    if settings.loss == .regression {
+      var moments = RunningMoments()
+      for row in rows { for target in row.labels.targets { target.map { moments.add($0) } } }
+      objective.targetMean = moments.mean
+      objective.targetDeviation = moments.standardDeviation > 0 ? moments.standardDeviation : 1
+    }
+    cuts = encoder.cuts(rows.map(\.encoded))
+    rows = try usable(rows, settings)
+    if let heldOutData {
+      training = rows
+      heldOut = try usable(try Self.rows(heldOutData, encoder, settings), settings)
+    } else {
+      (training, heldOut) = Self.split(rows, settings)
+    }
+    let limit = settings.evaluationGroups
+    if limit > 0, heldOut.count > limit { heldOut.removeLast(heldOut.count - limit) }
+    guard !training.isEmpty else {
+      throw TrainingError(
+        .badData, "\(data.url.path): no row says anything that \(settings.loss.rawValue) can use")
+    }
+    if leftOut > 0 {
+      remarks.append("\(leftOut) rows say nothing that \(settings.loss.rawValue) can use")
+    }
+  }
+
+  private mutating func usable(
+    _ rows: [RewardRow], _ settings: RewardModelSettings
+  ) throws -> [RewardRow] {
+    let kept = try rows.filter { row in
+      do {
+        return try settings.loss.statistics(of: [row.labels], settings: objective).rows > 0
+      } catch let error as ObjectiveError {
+        let message = error.message.replacing("group 1 of the batch", with: "the row")
+        throw TrainingError(.badData, "line \(row.encoded.line): \(message)")
+      }
+    }
+    leftOut += rows.count - kept.count
+    return kept
+  }
+
+  private static func rows(
+    _ data: DataFile, _ encoder: TextEncoder, _ settings: RewardModelSettings
+  ) throws -> [RewardRow] {
+    do {
+      return try data.rows.map { row in
+        RewardRow(
+          encoded: try encoder.group(row), labels: try labels(row, settings), decided: []
+        )
+        .withDecided()
+      }
+    } catch let error as TrainingError {
+      throw TrainingError(error.code, "\(data.url.path): \(error.message)")
+    }
+  }
+
+  private static func labels(_ row: Row, _ settings: RewardModelSettings) throws -> RewardGroup {
+    switch row.example {
+    case .preference(let pair):
+      guard settings.loss != .regression else {
+        return RewardGroup(targets: [pair.chosenScore, pair.rejectedScore])
+      }
+      let outcome = Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred
+      if settings.loss == .plackettLuce {
+        return RewardGroup(ranks: outcome == .preferred ? [0, 1] : [0, 0])
+      }
+      let comparison = Comparison(
+        winner: 0, loser: 1, probability: settings.softLabels ? pair.probability ?? 1 : 1,
+        margin: pair.margin ?? 0, outcome: outcome)
+      return RewardGroup(
+        comparisons: [comparison],
+        thumbs: settings.loss == .pointwise && outcome == .preferred ? [true, false] : [])
+    case .ranking(let ranking):
+      if settings.loss == .regression { return RewardGroup(targets: ranking.scores) }
+      let distinct = Set(ranking.scores).sorted(by: >)
+      return RewardGroup(ranks: ranking.scores.map { distinct.firstIndex(of: $0) ?? 0 })
+    case .unpaired(_, _, let label):
+      return RewardGroup(thumbs: [label])
+    default:
+      throw TrainingError(
+        .badData,
+        "line \(row.line): \(row.example.kind.rawValue) data; a reward model learns from "
+          + "preferences, rankings or thumbs")
+    }
+  }
+
+  /// Whole prompts are held out, so that no prompt is on both sides.
+  private static func split(
+    _ rows: [RewardRow], _ settings: RewardModelSettings
+  ) -> (training: [RewardRow], heldOut: [RewardRow]) {
+    let prompts = rows.map(\.encoded.prompt)
+    let count = (Double(Set(prompts).count) * settings.evaluationShare).rounded()
+    let (training, heldOut) = Shuffle.split(prompts, heldOut: Int(count), seed: settings.seed)
+    return (training.map { rows[$0] }, heldOut.map { rows[$0] })
+  }
+}
+
+extension RewardRow {
+  fileprivate func withDecided() -> RewardRow {
+    var row = self
+    row.decided =
+      labels.comparisons.compactMap { pair in
+        guard pair.outcome == .preferred, pair.probability != 0.5 else { return nil }
+        return pair.probability > 0.5 ? (pair.winner, pair.loser) : (pair.loser, pair.winner)
+      }
+    if labels.comparisons.isEmpty {
+      let worth = labels.ranks.isEmpty ? labels.targets : labels.ranks.map { -Double($0) }
+      for i in worth.indices {
+        for j in worth.indices {
+          if let a = worth[i], let b = worth[j], a > b { row.decided.append((i, j)) }
+        }
+      }
+    }
+    return row
+  }
+}
+
+/// The segments of some rows, each answer scored after its last token, and each row's answers.
+func rewardSegments(_ rows: ArraySlice<RewardRow>) -> (segments: [Segment], answers: [[Int]]) {
+  var segments: [Segment] = []
+  var answers: [[Int]] = []
+  for row in rows {
+    let (more, indices) = row.encoded.segments(
+      from: segments.count, scored: false, scalars: { [$0 - 1] })
+    segments += more
+    answers.append(indices)
+  }
+  return (segments, answers)
+}
+
+/// The rows' labels with the model's scores.
+func labelled(
+  _ rows: ArraySlice<RewardRow>, _ answers: [[Int]], _ scores: HeadScores
+) -> [RewardGroup] {
+  zip(rows, answers).map { row, answers in
+    var group = row.labels
+    group.scores = answers.map { scores.scalars[$0][0] }
+    return group
+  }
+}
+
+/// The score of every answer of some rows.
+func scores(
+  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: inout TrunkCache,
+  _ settings: RewardModelSettings
+) throws -> [[Double]] {
+  var all: [[Double]] = []
+  for piece in cutIntoPieces(rows.map(\.encoded.tokens), budget: settings.pieceTokens) {
+    let (segments, answers) = rewardSegments(rows[piece])
+    let scores = try model.score(
+      segments, trunk: try trunks.trunk(for: rows[piece].map(\.encoded), segments: segments))
+    all += answers.map { $0.map { scores.scalars[$0][0] } }
+  }
+  return all
+}
+
+/// What a reward model knows of pairs that it was not trained on.
+struct RewardEvaluation {
+  var accuracy = 0.0
+  var interval: [Double] = []
+  var pairs = 0
+  var calibrationError = 0.0
+  /// A JSON line a pair.
+  var lines = ""
+}
+
+/// Accuracy and calibration on rows.
+func evaluate(
+  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: inout TrunkCache,
+  _ settings: RewardModelSettings
+) throws -> RewardEvaluation {
+  var result = RewardEvaluation()
+  var predictions: [Double] = []
+  var outcomes: [Double] = []
+  var groups: [(correct: Double, pairs: Double)] = []
+  for (row, scores) in zip(rows, try scores(model, rows, &trunks, settings)) {
+    var correct = 0.0
+    for (better, worse) in row.decided {
+      let margin = scores[better] - scores[worse]
+      let won = margin > 0 ? 1 : margin == 0 ? 0.5 : 0
+      correct += won
+      predictions.append(sigmoid(abs(margin)))
+      outcomes.append(won)
+      result.lines +=
+        "{\"line\":\(row.encoded.line),\"better\":\(better),\"worse\":\(worse),"
+        + "\"margin\":\(margin)}\n"
+    }
+    if !row.decided.isEmpty { groups.append((correct, Double(row.decided.count))) }
+  }
+  result.pairs = predictions.count
+  guard result.pairs > 0 else { return result }
+  let estimate = Statistics.bootstrap(groups, seed: settings.seed) { groups in
+    groups.reduce(0) { $0 + $1.correct } / groups.reduce(0) { $0 + $1.pairs }
+  }
+  result.accuracy = estimate.value
+  result.interval = [estimate.interval.low, estimate.interval.high]
+  result.calibrationError =
+    Statistics.calibration(predictions: predictions, outcomes: outcomes).error
+  return result
+}
+
+/// Scalars that a loss owns, stepped by Adam beside the model's numbers.
+struct OwnedParameters: Codable {
+  var values: [Double] = []
+  private var first: [Double] = []
+  private var second: [Double] = []
+  private var steps = 0
+
+  init(_ values: [Double] = []) {
+    self.values = values
+    first = values.map { _ in 0 }
+    second = first
+  }
+
+  mutating func step(_ gradient: [Double], learningRate: Double) {
+    steps += 1
+    for i in values.indices {
+      first[i] = 0.9 * first[i] + 0.1 * gradient[i]
+      second[i] = 0.999 * second[i] + 0.001 * gradient[i] * gradient[i]
+      let mean = first[i] / (1 - pow(0.9, Double(steps)))
+      let square = second[i] / (1 - pow(0.999, Double(steps)))
+      values[i] -= learningRate * mean / (square.squareRoot() + 1e-8)
+    }
+  }
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneObjectives
+import Foundation
+
+/// Answers that a policy sampled, with everything about them that is computed once: rewards,
+/// log-probabilities under the policy that sampled and under the reference, values, advantages.
+struct Rollout {
+  /// One answer.
+  struct Answer {
+    /// Index of its prompt.
+    var prompt: Int
+    /// What was sampled.
+    var completion: Completion
+    /// Log-probabilities as the sampler had them.
+    var sampler: [Double]
+    /// The answer's segment.
+    var segment = 0
+    /// Log-probabilities under the policy that sampled, from the trainer's own pass.
+    var old: [Double] = []
+    /// Log-probabilities under the reference.
+    var reference: [Double] = []
+    /// Entropies under the policy that sampled.
+    var entropies: [Double] = []
+    /// Values of the states in which each token was chosen.
+    var values: [Double] = []
+    /// The reward as its source gave it.
+    var reward = 0.0
+    /// The reward after normalisation and penalties.
+    var score = 0.0
+    var advantages: [Double] = []
+    var returns: [Double] = []
+  }
+
+  /// The prompts.
+  let prompts: [Content]
+  let promptIds: [[Int32]]
+  private(set) var answers: [Answer]
+  /// Prompts and their answers, each prompt followed by its answers, without requests.
+  let segments: [Segment]
+  /// Hidden states below the trained layers, if there are such.
+  private(set) var trunk: Trunk?
+
+  /// Samples answers.
+  ///
+  /// - Returns: Nil if it was stopped before all answers were there.
+  static func sample(
+    _ policy: LanguageModel, prompts: [Content], promptIds: [[Int32]], tokenizer: Tokenizer,
+    settings: SamplingSettings, shouldStop: @escaping () -> Bool
+  ) throws -> Rollout? {
+    let samples = try policy.sample(promptIds, settings) { _ in !shouldStop() }
+    var answers: [Answer] = []
+    for (prompt, samples) in samples.enumerated() {
+      for sample in samples {
+        guard sample.finishReason != .cancelled else { return nil }
+        answers.append(
+          Answer(
+            prompt: prompt,
+            completion: Completion(
+              ids: sample.ids, text: tokenizer.decode(sample.ids),
+              endedByItself: sample.finishReason == .stop),
+            sampler: sample.logProbability))
+      }
+    }
+    return Rollout(prompts: prompts, promptIds: promptIds, answers: answers)
+  }
+
+  /// Puts prompts and answers together; the answers come in the prompts' order.
+  init(prompts: [Content], promptIds: [[Int32]], answers: [Answer]) {
+    self.prompts = prompts
+    self.promptIds = promptIds
+    self.answers = answers
+    var segments: [Segment] = []
+    var next = 0
+    for (prompt, ids) in promptIds.enumerated() {
+      let parent = segments.count
+      segments.append(Segment(ids))
+      while next < answers.count, answers[next].prompt == prompt {
+        self.answers[next].segment = segments.count
+        segments.append(Segment(answers[next].completion.ids, parent: parent))
+        next += 1
+      }
+    }
+    self.segments = segments
+  }
+
+  /// The segments of some prompts and their answers.
+  func indices(of prompts: [Int]) -> (segments: [Int], answers: [Int]) {
+    var chosen: [Int] = []
+    var chosenAnswers: [Int] = []
+    for prompt in prompts {
+      let own = answers.indices.filter { answers[$0].prompt == prompt }
+      guard let first = own.first, let parent = segments[answers[first].segment].parent else {
+        continue
+      }
+      chosen.append(parent)
+      chosen += own.map { answers[$0].segment }
+      chosenAnswers += own
+    }
+    return (chosen, chosenAnswers)
+  }
+
+  /// Tokens of a prompt and its answers.
+  func tokens(ofPrompt prompt: Int) -> Int {
+    answers.reduce(promptIds[prompt].count) {
+      $0 + ($1.prompt == prompt ? $1.completion.ids.count : 0)
+    }
+  }
+
+  /// Some segments renumbered, with what is asked of the answers.
+  ///
+  /// - Parameters:
+  ///   - indices: Segments, parents before what continues them.
+  ///   - scored: Whether log-probabilities are wanted.
+  ///   - values: Whether the value of the state before each token is wanted.
+  func request(_ indices: [Int], scored: Bool, values: Bool) -> [Segment] {
+    var places: [Int: Int] = [:]
+    return indices.enumerated().map { place, index in
+      places[index] = place
+      var segment = segments[index]
+      guard let parent = segment.parent else { return segment }
+      segment.parent = places[parent]
+      if scored { segment.scored = [0..<segment.ids.count] }
+      if values { segment.scalarsAfter = Array(-1..<segment.ids.count - 1) }
+      return segment
+    }
+  }
+
+  /// Pieces of some prompts that fit into memory.
+  func pieces(_ prompts: [Int], budget: Int) -> [[Int]] {
+    cutIntoPieces(prompts.map(tokens(ofPrompt:)), budget: budget).map { Array(prompts[$0]) }
+  }
+
+  /// Computes what every later pass starts from: the frozen layers' results, the policy's and the
+  /// reference's log-probabilities, entropies and values.
+  ///
+  /// - Parameters:
+  ///   - policy: The policy that sampled.
+  ///   - reference: The reference.
+  ///   - value: The value model; nil: the policy has the value head.
+  ///   - layers: Frozen layers that all of them share.
+  ///   - temperature: The sampling temperature.
+  ///   - budget: Tokens of a piece.
+  mutating func score(
+    policy: LanguageModel, reference: LanguageModel, value: LanguageModel?, layers: Int,
+    temperature: Double, budget: Int
+  ) throws {
+    let request = HeadRequest(temperature: temperature, entropy: true)
+    var trunks: [Trunk] = []
+    for piece in pieces(Array(prompts.indices), budget: budget) {
+      let (chosen, chosenAnswers) = indices(of: piece)
+      let plain = self.request(chosen, scored: true, values: false)
+      let valued = self.request(chosen, scored: value == nil, values: true)
+      let trunk = layers > 0 ? try policy.trunk(plain, layers: layers) : nil
+      let ours = try policy.score(value == nil ? valued : plain, request, trunk: trunk)
+      let theirs = try reference.score(
+        plain, HeadRequest(temperature: temperature), trunk: trunk)
+      let values = try value.map { try $0.score(valued, trunk: sharing(trunk, $0)) }
+      var place: [Int: Int] = [:]
+      for (i, segment) in chosen.enumerated() { place[segment] = i }
+      for answer in chosenAnswers {
+        guard let i = place[answers[answer].segment] else { continue }
+        answers[answer].old = ours.logProbabilities[i]
+        answers[answer].entropies = ours.entropies[i]
+        answers[answer].reference = theirs.logProbabilities[i]
+        answers[answer].values = values?.scalars[i] ?? ours.scalars[i]
+      }
+      if let trunk { trunks.append(trunk) }
+    }
+    trunk = trunks.isEmpty ? nil : Trunk.joining(trunks)
+  }
+
+  /// The trunk, if a value model of its own starts from the same weights.
+  func sharing(_ trunk: Trunk?, _ value: LanguageModel) -> Trunk? {
+    guard let trunk, value.accepts(trunk) else { return nil }
+    return trunk
+  }
+
+  /// Takes the rewards of all answers from weighted sources.
+  mutating func reward(
+    _ sources: [(source: any RewardSource, weight: Double)], origin: String
+  ) throws {
+    let total = try rewards(of: sources, origin: origin)
+    for i in answers.indices { answers[i].reward = total[i] }
+  }
+
+  /// The weighted sum of the rewards of all answers.
+  func rewards(
+    of sources: [(source: any RewardSource, weight: Double)], origin: String
+  ) throws -> [Double] {
+    let pass = SharedPass(
+      segments: segments, answers: answers.map(\.segment), trunk: trunk, origin: origin)
+    let prompts = answers.map { self.prompts[$0.prompt] }
+    let completions = answers.map(\.completion)
+    var total = answers.map { _ in 0.0 }
+    for (source, weight) in sources {
+      let scores = try source.scores(prompts: prompts, completions: completions, shared: pass)
+      guard scores.count == answers.count, scores.allSatisfy(\.isFinite) else {
+        throw TrainingError(
+          .badData, "\(source.name): gave rewards that are not one finite number an answer")
+      }
+      for i in answers.indices { total[i] += weight * scores[i] }
+    }
+    return total
+  }
+
+  /// Normalises rewards and puts the penalty in the place of the score where the end is missing.
+  mutating func normalise(_ scale: RewardScale?, missingEnd: Double?) {
+    for i in answers.indices {
+      var score = answers[i].reward
+      if let scale { score = (score - scale.mean) / (scale.deviation > 0 ? scale.deviation : 1) }
+      if let missingEnd, !answers[i].completion.endedByItself { score = missingEnd }
+      answers[i].score = score
+    }
+  }
+
+  /// Token rewards with the KL term, generalised advantage estimation, whitening.
+  ///
+  /// - Returns: Mean of the rewards with the KL term, mean and deviation of advantages before
+  ///   whitening.
+  mutating func advantages(beta: Double, settings: PPOSettings) -> MetricTotals {
+    var rewards = answers.map {
+      Advantage.tokenRewards(
+        old: $0.old, reference: $0.reference, beta: beta, score: $0.score)
+    }
+    var totals = MetricTotals()
+    let sums = rewards.map { $0.reduce(0, +) }
+    totals.addMean(.rewardShaped, total: sums.reduce(0, +), weight: Double(sums.count))
+    if settings.whitenRewards { rewards = Advantage.whiten(rewards, keepingMean: true) }
+    for i in answers.indices {
+      (answers[i].advantages, answers[i].returns) = Advantage.gae(
+        rewards: rewards[i], values: answers[i].values, gamma: settings.gamma,
+        lambda: settings.lambda)
+    }
+    let moments = RunningMoments(answers.flatMap(\.advantages))
+    totals.add(.advantageMean, moments.mean)
+    totals.add(.advantageDeviation, moments.standardDeviation)
+    if settings.whiten {
+      let whitened = Advantage.whiten(answers.map(\.advantages))
+      for i in answers.indices { answers[i].advantages = whitened[i] }
+    }
+    return totals
+  }
+
+  /// What a reward that is not trained on says.
+  func watched(_ source: any RewardSource, origin: String) throws -> MetricTotals {
+    let gold = try rewards(of: [(source, 1)], origin: origin)
+    var totals = MetricTotals()
+    totals.addMean(.goldReward, total: gold.reduce(0, +), weight: Double(gold.count))
+    totals.add(.goldDeviation, Statistics.standardDeviation(gold))
+    if let r = Statistics.pearson(answers.map(\.reward), gold) { totals.add(.goldCorrelation, r) }
+    return totals
+  }
+
+  /// What the answers look like: rewards, KL, length, diversity.
+  func metrics() -> MetricTotals {
+    var totals = statistics.metrics
+    let n = Double(answers.count)
+    func mean(_ metric: Metric, _ values: [Double]) {
+      totals.addMean(metric, total: values.reduce(0, +), weight: Double(values.count))
+    }
+    mean(.rewardMean, answers.map(\.reward))
+    totals.add(.rewardDeviation, Statistics.standardDeviation(answers.map(\.reward)))
+    mean(.rewardNormalised, answers.map(\.score))
+    mean(.entropy, answers.flatMap(\.entropies))
+    mean(.missingEndShare, answers.map { $0.completion.endedByItself ? 0 : 1 })
+    let ids = answers.map(\.completion.ids)
+    totals.add(.distinct1, Statistics.distinct(ids, n: 1) ?? 0)
+    totals.add(.distinct2, Statistics.distinct(ids, n: 2) ?? 0)
+    let words = answers.map { $0.completion.text.split(whereSeparator: \.isWhitespace) }
+    totals.addMean(
+      .repetition, total: words.reduce(0) { $0 + Statistics.repetition($1) }, weight: n)
+    let gaps = answers.flatMap { zip($0.sampler, $0.old).map { abs($0 - $1) } }
+    totals.addMaximum(.samplerGap, gaps.max() ?? 0)
+    return totals
+  }
+
+  /// The KL from the reference and lengths.
+  var statistics: SequenceStatistics {
+    SequenceStatistics(
+      policy: answers.map(\.old), reference: answers.map(\.reference),
+      ended: answers.map(\.completion.endedByItself))
+  }
+}

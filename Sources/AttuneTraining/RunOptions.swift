@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneEngine
+
+/// What a run is told beside its settings: nothing that changes its outcome.
+public struct RunOptions: Sendable {
+  /// Whether a run that is in the output folder is discarded.
+  public var restart = false
+  /// Where progress goes.
+  public var progress = Progress.Style.automatic
+  /// Is asked between optimiser steps; on true a checkpoint is written and the run ends with
+  /// `TrainingError.Code.interrupted`.
+  public var shouldStop: @Sendable () -> Bool = { Interrupt.isRequested }
+
+  /// The defaults.
+  public init() {}
+}
+
+/// Which numbers of a model a trainer changes.
+public enum TrainedPart: String, Codable, Sendable, CaseIterable {
+  /// All.
+  case full
+  /// The last layers and the final norm.
+  case lastLayers = "last_layers"
+  /// Low-rank adapters.
+  case lora
+}
+
+/// The knobs, the same in every trainer, that say what is trained.
+public protocol TrainsWeights: Settings {
+  /// Which numbers are trained.
+  var train: TrainedPart { get }
+  /// How many layers, counted from the top; 0 is all of them (with adapters only).
+  var layers: Int { get }
+  /// Rank of the adapters.
+  var rank: Int { get }
+  /// Scale of the adapters, divided by the rank.
+  var alpha: Double { get }
+  /// The matrices that carry adapters.
+  var projections: [Projection] { get }
+  /// Whether adapters are merged into the weights when the model is written.
+  var merge: Bool { get }
+}
+
+extension TrainsWeights {
+  /// The knobs as the engine takes them.
+  public var trainable: Trainable {
+    switch train {
+    case .full: .full
+    case .lastLayers: .lastLayers(layers)
+    case .lora:
+      .lora(LoRASettings(rank: rank, alpha: alpha, lastLayers: layers, projections: projections))
+    }
+  }
+
+  /// The knobs of what is trained that have no effect.
+  public var unreadTrainingKnobs: [(knob: String, why: String)] {
+    let adapterKnobs = ["rank", "alpha", "projections", "merge"]
+    switch train {
+    case .full:
+      return (["layers"] + adapterKnobs).map { ($0, "train is full") }
+    case .lastLayers: return adapterKnobs.map { ($0, "train is last_layers") }
+    case .lora: return []
+    }
+  }
+
+  /// Checks those knobs against a model.
+  ///
+  /// - Throws: `TrainingError` that names the knob.
+  func check(against spec: TransformerSpec) throws {
+    if train == .lastLayers, !(1...spec.layers).contains(layers) {
+      throw TrainingError(
+        .badSetting, "layers is \(layers); between 1 and the model's \(spec.layers) are trained")
+    }
+    guard train == .lora else { return }
+    guard (0...spec.layers).contains(layers) else {
+      throw TrainingError(
+        .badSetting, "layers is \(layers); the model has \(spec.layers) (0 is all)")
+    }
+    guard (1...spec.width).contains(rank) else {
+      throw TrainingError(.badSetting, "rank is \(rank); it goes from 1 to \(spec.width)")
+    }
+    guard merge || spec.architecture != .gpt2 else {
+      throw TrainingError(
+        .badSetting, "adapters of GPT-2 have no format of their own: set merge to true")
+    }
+  }
+}
+
+/// Checks that a knob is in its range.
+///
+/// - Throws: `TrainingError` that names it.
+func require(_ holds: Bool, _ knob: String, _ range: String) throws {
+  guard holds else { throw TrainingError(.badSetting, "\(knob) must be \(range)") }
+}

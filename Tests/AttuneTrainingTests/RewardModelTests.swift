@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneObjectives
+import AttuneTraining
+import Foundation
+import Testing
+
+struct RewardModelTests {
+  /// Answers with more of the letter e are better.
+  static func pairs(_ count: Int) -> [String] {
+    (0..<count).map { i in
+      let good = ["bee", "eel", "see me", "eye", "tree"][i % 5]
+      let bad = ["cat", "dog", "sun is", "oak", "bird"][(i / 5) % 5]
+      return #"{"prompt": "Word \#(i): ", "chosen": "\#(good)", "rejected": "\#(bad)"}"#
+    }
+  }
+
+  static func settings() -> RewardModelSettings {
+    var settings = RewardModelSettings()
+    settings.train = .full
+    settings.layers = 0
+    settings.epochs = 3
+    settings.batchSize = 8
+    settings.learningRate = 3e-3
+    settings.warmupSteps = 2
+    settings.maxLength = 0
+    settings.evaluationShare = 0.25
+    return settings
+  }
+
+  @Test func `a reward model learns which answer is better`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("pairs.jsonl", Self.pairs(80))
+    let out = folder.url.appending(path: "rm")
+    let report = try RewardModel.train(
+      tinyModel(), data: data, settings: Self.settings(), output: out, options: .quiet)
+    #expect(report.evalPairs == 20 && (report.evalAccuracy ?? 0) > 0.9)
+    #expect(report.learningCurve.count == 4 && report.learningCurve.last?.pairs == 60)
+    let interval = try #require(report.evalAccuracyInterval)
+    #expect(interval[0] <= report.evalAccuracy ?? 0 && interval[1] >= report.evalAccuracy ?? 2)
+    #expect((report.trainAccuracy ?? 0) > 0.9 && report.rewardDeviation > 0)
+    let opened = try LoadedModel.open(out.path)
+    #expect(opened.model.hasScalarHead && opened.reward?.mean == report.rewardMean)
+    let lines = try String(contentsOf: out.appending(path: "evaluation.jsonl"), encoding: .utf8)
+    #expect(lines.split(separator: "\n").count == 20)
+  }
+
+  @Test(arguments: [
+    (RewardLoss.kWise, false), (.plackettLuce, false), (.regression, false),
+    (.raoKupper, true), (.davidson, true),
+  ])
+  func `rankings are learned by every loss that reads them`(loss: RewardLoss, ties: Bool) throws {
+    let folder = try TemporaryFolder()
+    let rows = (0..<40).map { i in
+      let scores = ties && i % 2 == 0 ? "[3, 3, 1]" : "[3, 2, 1]"
+      return #"{"prompt": "\#(i): ", "completions": ["eee", "eab", "abc"], "scores": \#(scores)}"#
+    }
+    let data = try folder.rows("rankings.jsonl", rows)
+    var settings = Self.settings()
+    settings.loss = loss
+    settings.epochs = 8
+    let report = try RewardModel.train(
+      tinyModel(), data: data, settings: settings, output: folder.url.appending(path: "rm"),
+      options: .quiet)
+    #expect((report.evalAccuracy ?? 0) > 0.9, "\(report.evalAccuracy ?? -1)")
+  }
+
+  @Test func `frozen layers computed once change nothing`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("pairs.jsonl", Self.pairs(40))
+    func run(_ megabytes: Int) throws -> [[String: Double]] {
+      var settings = Self.settings()
+      settings.train = .lora
+      settings.rank = 4
+      settings.layers = 1
+      settings.trunkMegabytes = megabytes
+      let out = folder.url.appending(path: "rm-\(megabytes)")
+      _ = try RewardModel.train(
+        tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+      return try metrics(out)
+    }
+    for (a, b) in zip(try run(0), try run(100)) {
+      #expect(a.keys == b.keys)
+      for (key, value) in a { #expect(abs(value - (b[key] ?? .nan)) < 1e-5, "\(key)") }
+    }
+  }
+
+  @Test(arguments: [RewardLoss.bradleyTerry, .raoKupper])
+  func `a stopped run goes on byte for byte`(loss: RewardLoss) throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("pairs.jsonl", Self.pairs(40))
+    var settings = Self.settings()
+    settings.loss = loss
+    let start = try tinyModel()
+    let whole = folder.url.appending(path: "whole")
+    let one = try RewardModel.train(
+      start, data: data, settings: settings, output: whole, options: .quiet)
+    let parts = folder.url.appending(path: "parts")
+    #expect(throws: TrainingError.self) {
+      _ = try RewardModel.train(
+        start, data: data, settings: settings, output: parts, options: .stopping(after: 5))
+    }
+    let two = try RewardModel.train(
+      start, data: data, settings: settings, output: parts, options: .quiet)
+    #expect(one.learningCurve == two.learningCurve && one.rewardMean == two.rewardMean)
+    #expect(folder.bytes("whole/model.safetensors") == folder.bytes("parts/model.safetensors"))
+    #expect(folder.bytes("whole/model.safetensors") != nil)
+    #expect(try metrics(whole) == metrics(parts))
+  }
+
+  @Test func `an adapter opened beside its base shares the base's layers`() throws {
+    let folder = try TemporaryFolder()
+    let base = folder.url.appending(path: "base")
+    let start = try tinyModel()
+    try start.write(start.model, to: base)
+    let opened = try LoadedModel.open(base.path)
+    let data = try folder.rows("pairs.jsonl", Self.pairs(20))
+    var settings = Self.settings()
+    settings.train = .lora
+    settings.rank = 4
+    settings.layers = 1
+    let out = folder.url.appending(path: "rm")
+    _ = try RewardModel.train(
+      opened, data: data, settings: settings, output: out, options: .quiet)
+    let beside = try LoadedModel.open(out.path, beside: opened)
+    #expect(beside.origin == opened.fingerprint && beside.model.sharedLayers == 1)
+    let alone = try LoadedModel.open(out.path)
+    let segment = [Segment([1, 2, 3], scalarsAfter: [2])]
+    #expect(try beside.model.score(segment).scalars == alone.model.score(segment).scalars)
+    let trunk = try opened.model.trunk(segment, layers: 1)
+    #expect(beside.model.accepts(trunk))
+  }
+
+  @Test func `rows that the loss can't read are named`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows(
+      "pairs.jsonl", [#"{"prompt": "a", "chosen": "b", "rejected": "c", "probability": 0.7}"#])
+    var settings = Self.settings()
+    settings.loss = .kWise
+    let error = #expect(throws: TrainingError.self) {
+      _ = try RewardModel.train(
+        tinyModel(), data: data, settings: settings, output: folder.url.appending(path: "rm"),
+        options: .quiet)
+    }
+    #expect(error?.message.contains("line 1: the row has a soft label") == true)
+  }
+}

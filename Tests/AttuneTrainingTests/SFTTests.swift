@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneTraining
+import Foundation
+import Testing
+
+struct SFTTests {
+  static let rows = (0..<12).map { i in
+    let word = ["red", "green", "blue", "grey"][i % 4]
+    return #"{"prompt": "\#(i) is ", "completion": "\#(word)\#(i % 3)."}"#
+  }
+
+  static func settings(epochs: Int = 10) -> SFTSettings {
+    var settings = SFTSettings()
+    settings.epochs = epochs
+    settings.batchSize = 6
+    settings.learningRate = 3e-3
+    settings.warmupSteps = 2
+    settings.maxLength = 0
+    return settings
+  }
+
+  @Test func `a model from random weights learns its rows by heart`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", Self.rows)
+    var settings = Self.settings(epochs: 150)
+    settings.learningRate = 1e-2
+    let out = folder.url.appending(path: "out")
+    let report = try SFT.train(
+      tinyModel(), data: data, heldOut: data, settings: settings, output: out, options: .quiet)
+    #expect(report.steps == 300 && report.loss < 0.05, "loss \(report.loss)")
+    #expect((report.heldOutLoss ?? 9) < 0.05)
+    let lines = try metrics(out)
+    #expect(lines.count == 301)
+    // Uniform over 259 tokens is ln 259 = 5.56.
+    #expect(abs((lines[0]["loss/supervised"] ?? 0) - 5.56) < 0.15)
+    #expect(!folder.exists("out/checkpoint.safetensors"))
+    let learned = try LoadedModel.open(out.path)
+    let encoder = try TextEncoder(learned)
+    let group = try encoder.group(data.rows[0])
+    let scores = try learned.model.score(group.segments(from: 0).segments)
+    #expect(exp(scores.logProbabilities[1].reduce(0, +)) > 0.5)
+  }
+
+  @Test(arguments: [TrainedPart.full, .lora, .lastLayers])
+  func `20 steps are 10, a stop and 10 more, byte for byte`(part: TrainedPart) throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", Self.rows)
+    var settings = Self.settings()
+    settings.train = part
+    settings.layers = part == .lastLayers ? 1 : 0
+    settings.rank = 4
+    let whole = folder.url.appending(path: "whole")
+    let start = try tinyModel()
+    let one = try SFT.train(start, data: data, settings: settings, output: whole, options: .quiet)
+    #expect(one.steps == 20)
+    let parts = folder.url.appending(path: "parts")
+    let error = #expect(throws: TrainingError.self) {
+      _ = try SFT.train(
+        start, data: data, settings: settings, output: parts, options: .stopping(after: 10))
+    }
+    #expect(error?.code == .interrupted)
+    #expect(try metrics(parts).count == 10)
+    // What was written after the checkpoint does not count.
+    let handle = try FileHandle(forWritingTo: parts.appending(path: "metrics.jsonl"))
+    try handle.seekToEnd()
+    try handle.write(contentsOf: Data("{\"step\":11,\"half a li".utf8))
+    try handle.close()
+    let two = try SFT.train(start, data: data, settings: settings, output: parts, options: .quiet)
+    #expect(two.steps == 20 && two.loss == one.loss)
+    let weights = part == .lora ? "adapter_model.safetensors" : "model.safetensors"
+    #expect(folder.bytes("whole/\(weights)") != nil)
+    #expect(folder.bytes("whole/\(weights)") == folder.bytes("parts/\(weights)"))
+    #expect(try metrics(whole) == metrics(parts))
+  }
+
+  @Test(arguments: [1, 20, 40, 100_000])
+  func `any cut of the batch gives the same step`(budget: Int) throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", Self.rows)
+    func lastLoss(_ budget: Int) throws -> [Double] {
+      var settings = Self.settings(epochs: 2)
+      settings.pieceTokens = budget
+      let out = folder.url.appending(path: "cut-\(budget)")
+      _ = try SFT.train(
+        tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+      return try metrics(out).flatMap {
+        [$0["loss/supervised"] ?? 0, $0["optimizer/gradient_norm"] ?? 0]
+      }
+    }
+    let whole = try lastLoss(1_000_000)
+    for (a, b) in zip(whole, try lastLoss(budget)) { #expect(abs(a - b) < 1e-5) }
+  }
+
+  @Test func `whole texts are learned from their first token on`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("text.jsonl", [#"{"text": "abc"}"#])
+    let model = try tinyModel()
+    let group = try TextEncoder(model).group(data.rows[0])
+    #expect(group.prompt == [256] && group.answers[0].ids == [97, 98, 99, 256])
+    #expect(group.answers[0].scored == [0..<4])
+  }
+
+  @Test func `data of another kind, and a finished folder, are refused`() throws {
+    let folder = try TemporaryFolder()
+    let prompts = try folder.rows("p.jsonl", [#"{"prompt": "a"}"#])
+    let out = folder.url.appending(path: "out")
+    let error = #expect(throws: TrainingError.self) {
+      _ = try SFT.train(
+        tinyModel(), data: prompts, settings: Self.settings(), output: out, options: .quiet)
+    }
+    #expect(error?.message.contains("prompt-only") == true)
+    #expect(!folder.exists("out"))
+    let data = try folder.rows("data.jsonl", Self.rows)
+    let settings = Self.settings(epochs: 1)
+    _ = try SFT.train(tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+    for (settings, word) in [(settings, "finished"), (Self.settings(epochs: 2), "epochs (1 there")]
+    {
+      let error = #expect(throws: TrainingError.self) {
+        _ = try SFT.train(
+          tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+      }
+      #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+    }
+    var again = RunOptions.quiet
+    again.restart = true
+    _ = try SFT.train(tinyModel(), data: data, settings: settings, output: out, options: again)
+  }
+
+  @Test func `a disk that is full ends the run with its name`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", Self.rows)
+    let out = folder.url.appending(path: "out")
+    let start = try tinyModel()
+    #expect(throws: TrainingError.self) {
+      _ = try SFT.train(
+        start, data: data, settings: Self.settings(), output: out, options: .stopping(after: 2))
+    }
+    let metrics = out.appending(path: "metrics.jsonl")
+    try FileManager.default.removeItem(at: metrics)
+    try FileManager.default.createSymbolicLink(
+      at: metrics, withDestinationURL: URL(filePath: "/dev/full"))
+    let error = #expect(throws: TrainingError.self) {
+      _ = try SFT.train(
+        start, data: data, settings: Self.settings(), output: out, options: .quiet)
+    }
+    #expect(error?.message.contains("No space left on device") == true)
+    #expect(!folder.exists("out/model.safetensors"))
+  }
+
+  @Test func `a loss that is not finite names step and lines, and keeps the checkpoint`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", Self.rows)
+    var settings = Self.settings()
+    settings.learningRate = 1e30
+    settings.maxGradientNorm = 0
+    let error = #expect(throws: TrainingError.self) {
+      _ = try SFT.train(
+        tinyModel(), data: data, settings: settings, output: folder.url.appending(path: "out"),
+        options: .quiet)
+    }
+    #expect(error?.code == .diverged && error?.message.contains("step ") == true)
+    #expect(error?.message.contains("lines ") == true)
+  }
+}
