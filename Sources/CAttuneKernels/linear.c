@@ -59,8 +59,9 @@ static void gemm_parts(void *context, size_t begin, size_t end) {
 
 static void run_gemm(gemm_job job) {
   size_t threads = (size_t)atk_threads();
-  // Each thread packs all of the operand that is not cut, so the longer side is cut.
-  job.by_rows = job.M >= job.N || job.M >= 128 * threads;
+  // Each thread packs all of the operand that is not cut, so the longer side is cut (measured: at
+  // 256 × 3072 × 576 a cut by columns is 1.15 times as fast as one by rows).
+  job.by_rows = job.M >= job.N;
   job.parts = job.M * job.N * job.K < 32768 ? 1 : threads;
   atk_parallel_for(job.parts, gemm_parts, &job);
 }

@@ -237,6 +237,7 @@ void *atk_scratch(atk_scratch_slot slot, size_t bytes) {
     scratch = calloc(1, sizeof *scratch);
     if (scratch) pthread_setspecific(scratch_key, scratch);
   }
+  bytes = atk_max(bytes, 1);
   if (scratch && scratch->bytes[slot] < bytes) {
     free(scratch->memory[slot]);
     bytes = atk_round_up(bytes, 4096);

@@ -6,7 +6,8 @@
 // bf16 (uint16_t holding the upper half of a float). Arguments go outputs, inputs, saved, sizes.
 // An output marked `=` is overwritten, `+=` is accumulated into. Nothing here allocates per call,
 // apart from scratch that each pool thread keeps and grows. Every kernel splits its rows over the
-// pool; results do not depend on timing, only on the number of threads.
+// pool; results do not depend on timing, only on the number of threads. Inside kernels numbers
+// below 2^-126 count as 0, because products with denormals are a hundred times slower.
 #ifndef ATTUNE_KERNELS_H
 #define ATTUNE_KERNELS_H
 
