@@ -55,7 +55,8 @@ struct TransformersParityTests {
           abs(scores.logProbabilities[s][i - 1] - reference.token_log_probabilities[s][i - 1])
             < 2e-4)
         #expect(abs(scores.entropies[s][i - 1] - reference.entropies[s][i - 1]) < 2e-4)
-        let worst = zip(scores.candidates[s][i - 1], reference.log_probabilities[s][i - 1])
+        let worst =
+          zip(scores.candidates[s][i - 1], reference.log_probabilities[s][i - 1])
           .map { abs($0 - $1) }.max() ?? .infinity
         #expect(worst < 2e-4)
       }
