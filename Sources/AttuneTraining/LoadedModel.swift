@@ -155,6 +155,19 @@ public struct LoadedModel {
       chatTemplate: chatTemplate, name: name, fingerprint: record)
   }
 
+  /// A model's tokenizer alone, without its weights.
+  ///
+  /// - Parameter name: As `open` takes it.
+  /// - Throws: An error that names what is missing or damaged.
+  public static func tokenizer(_ name: String) throws -> Tokenizer {
+    let url = try resolve(name)
+    if LoRAFiles.isPresent(in: url) {
+      return try tokenizer(readNote(url)?.base?.name ?? adapterBase(url))
+    }
+    if url.pathExtension.lowercased() != "gguf" { return try Tokenizer.load(directory: url) }
+    return try texts(Checkpoint.open(url), url).0
+  }
+
   /// Where a name leads: a path that exists, or something pulled.
   ///
   /// - Throws: `TrainingError` that says what there is.

@@ -16,7 +16,19 @@ struct Attune: ParsableCommand {
       """,
     version: attuneVersion,
     groupedSubcommands: [
-      CommandGroup(name: "MODELS", subcommands: [PullCommand.self])
+      CommandGroup(
+        name: "THE WHOLE LOOP", subcommands: [QuickstartCommand.self, RLHFCommand.self]),
+      CommandGroup(
+        name: "FEEDBACK",
+        subcommands: [SampleCommand.self, LabelCommand.self, ScoreCommand.self]),
+      CommandGroup(
+        name: "TRAINING", subcommands: [SFTCommand.self, RewardCommand.self, PPOCommand.self]),
+      CommandGroup(
+        name: "MODELS",
+        subcommands: [
+          PullCommand.self, EvaluateCommand.self, GenerateCommand.self, ChatCommand.self,
+          InspectCommand.self, TokenizeCommand.self, LogprobsCommand.self,
+        ]),
     ])
 }
 

@@ -21,6 +21,11 @@ enum Output {
   /// Writes the one JSON object of `--json`.
   static func json(_ value: some Encodable) throws { try line(try JSONText.line(value)) }
 
+  /// Writes a part of a line on standard error.
+  static func notePart(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+  }
+
   /// Writes a line on standard error, where progress and words for people go.
   static func note(_ text: String) {
     try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))

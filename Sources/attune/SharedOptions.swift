@@ -46,7 +46,11 @@ struct SharedOptions: ParsableArguments {
   }
 
   /// Refuses a recipe and `--set` where the command has no settings.
-  func refuseSettings() throws { let _: NoSettings = try settings() }
+  func refuseSettings() throws {
+    guard config == nil, settings.isEmpty else {
+      throw ValidationError("This command has no settings: leave out --config and --set.")
+    }
+  }
 
   /// Settings from defaults, the recipe, `--set` and the command's own flags, in this order.
   ///
@@ -76,10 +80,4 @@ struct SharedOptions: ParsableArguments {
     }
     return (try? JSONText.line(text)) ?? "\"\""
   }
-}
-
-/// No settings: whatever a recipe holds is a knob that does not exist.
-private struct NoSettings: Settings {
-  var unreadKnobs: [(knob: String, why: String)] { [] }
-  func validate() {}
 }

@@ -30,10 +30,11 @@ struct ReportTests {
       return Report.Point(
         step: step,
         values: [
-          "reward": t == 3 ? .nan : t / 10 - 0.5, "gold": 0.7 - exp(-t / 4), "kl": t * 0.4,
-          "length": 44 - t, "completed": min(1, 0.33 + t / 25), "distinct_2": 0.85 - t / 200,
-          "policy_loss": -0.02 + 0.001 * t, "value_loss": 0.4 / (1 + t), "clip_fraction": 0.05,
-          "beta": 0.1, "entropy": 1.2,
+          "reward/mean": t == 3 ? .nan : t / 10 - 0.5, "reward/gold_mean": 0.7 - exp(-t / 4),
+          "kl/sequence": t * 0.4, "response/length": 44 - t,
+          "response/ended_share": min(1, 0.33 + t / 25), "response/distinct_2": 0.85 - t / 200,
+          "loss/policy": -0.02 + 0.001 * t, "loss/value": 0.4 / (1 + t),
+          "policy/clip_share": 0.05, "kl/beta": 0.1, "policy/entropy": 1.2,
         ])
     }
     let hostile = "<script>alert('x')</script> & \"quoted\" </blockquote>"

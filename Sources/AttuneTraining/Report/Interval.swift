@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneObjectives
+
 /// A confidence interval; in JSON the array `[low, high]`.
 public struct Interval: Sendable, Equatable, Codable {
   /// Its lower end.
@@ -16,6 +18,9 @@ public struct Interval: Sendable, Equatable, Codable {
     self.low = low
     self.high = high
   }
+
+  /// The interval of a statistic.
+  init(_ interval: Statistics.Interval) { self.init(interval.low, interval.high) }
 
   /// Reads `[low, high]`.
   public init(from decoder: any Decoder) throws {

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// JSON as Attune writes it: keys sorted, slashes as they are.
+/// JSON as Attune writes it: names in snake case, keys sorted, slashes as they are.
 public enum JSONText {
   /// One object a line, for rows and for `--json`.
   ///
@@ -11,6 +11,7 @@ public enum JSONText {
   /// - Throws: What the encoder throws on a number that is not finite.
   public static func line(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
@@ -18,6 +19,7 @@ public enum JSONText {
   /// Indented, for files that people open.
   static func pretty(_ value: some Encodable) throws -> Data {
     let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
     return try encoder.encode(value) + Data("\n".utf8)
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneObjectives
 import Foundation
 
 extension Report {
@@ -128,7 +129,7 @@ extension Report {
         LineChart.Series(
           name: line.name,
           points: training.compactMap { point in
-            point.values[line.metric].map { (Double(point.step), $0) }
+            point.values[line.metric.rawValue].map { (Double(point.step), $0) }
           })
       }
       guard series.contains(where: { !$0.points.isEmpty }) else { continue }
@@ -187,13 +188,9 @@ extension Report {
 
   /// Wilson's interval at 95 % for a bin's share.
   private static func whisker(_ bin: RewardModelFacts.Bin) -> (low: Double, high: Double) {
-    let z = 1.959964
-    let n = Double(bin.pairs)
-    let scale = 1 + z * z / n
-    let middle = (bin.accuracy + z * z / (2 * n)) / scale
-    let spread = bin.accuracy * (1 - bin.accuracy) / n + z * z / (4 * n * n)
-    let half = z / scale * spread.squareRoot()
-    return (middle - half, middle + half)
+    let pairs = Double(bin.pairs)
+    let interval = Statistics.wilson(successes: bin.accuracy * pairs, trials: pairs)
+    return (interval.low, interval.high)
   }
 
   // MARK: Answers

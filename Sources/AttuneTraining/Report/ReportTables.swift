@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneObjectives
+
 /// A chart of the report's training section: which metrics it draws.
 struct ReportCurve {
   /// A line of it.
   struct Line {
     /// What the legend says.
     var name: String
-    /// The metric, as `metrics.jsonl` names it.
-    var metric: String
+    /// The metric.
+    var metric: Metric
   }
 
   /// Its title.
@@ -23,35 +25,35 @@ struct ReportCurve {
   static let all: [ReportCurve] = [
     .init(
       title: "Learned reward", unit: "reward",
-      lines: [.init(name: "learned reward", metric: "reward")]),
+      lines: [.init(name: "learned reward", metric: .rewardMean)]),
     .init(
-      title: "Gold reward", unit: "score", lines: [.init(name: "gold reward", metric: "gold")]),
+      title: "Gold reward", unit: "score", lines: [.init(name: "gold reward", metric: .goldReward)]),
     .init(
       title: "KL from the start", unit: "nats a sequence",
-      lines: [.init(name: "KL", metric: "kl")], including: [0]),
+      lines: [.init(name: "KL", metric: .klSequence)], including: [0]),
     .init(
-      title: "Length", unit: "tokens", lines: [.init(name: "length", metric: "length")],
+      title: "Length", unit: "tokens", lines: [.init(name: "length", metric: .responseLength)],
       including: [0]),
     .init(
-      title: "Distinct word pairs", unit: "share",
-      lines: [.init(name: "distinct-2", metric: "distinct_2")], including: [0, 1]),
+      title: "Distinct token pairs", unit: "share",
+      lines: [.init(name: "distinct-2", metric: .distinct2)], including: [0, 1]),
     .init(
       title: "Answers that end by themselves", unit: "share",
-      lines: [.init(name: "completed", metric: "completed")], including: [0, 1]),
+      lines: [.init(name: "completed", metric: .endedShare)], including: [0, 1]),
     .init(
       title: "Policy loss and value loss", unit: "loss",
       lines: [
-        .init(name: "policy", metric: "policy_loss"), .init(name: "value", metric: "value_loss"),
+        .init(name: "policy", metric: .policyLoss), .init(name: "value", metric: .valueLoss),
       ]),
     .init(
       title: "Share of clipped ratios", unit: "share",
-      lines: [.init(name: "clipped", metric: "clip_fraction")], including: [0]),
+      lines: [.init(name: "clipped", metric: .clipShare)], including: [0]),
     .init(
-      title: "β of the KL penalty", unit: "β", lines: [.init(name: "β", metric: "beta")],
+      title: "β of the KL penalty", unit: "β", lines: [.init(name: "β", metric: .beta)],
       including: [0]),
     .init(
       title: "Entropy", unit: "nats a token",
-      lines: [.init(name: "entropy", metric: "entropy")], including: [0]),
+      lines: [.init(name: "entropy", metric: .entropy)], including: [0]),
   ]
 }
 

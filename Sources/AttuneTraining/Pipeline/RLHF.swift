@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+import AttuneEngine
+public import Foundation
+
+/// The whole job: prompts → samples → preferences → reward model → PPO → evaluation on held-out
+/// prompts → report (Ouyang et al. 2022, with a labeller in place of people).
+///
+/// A stage whose output is complete, and whose record equals what would run now, is not run again.
+public enum RLHF {
+  /// The stages in their order.
+  public enum Stage: String, CaseIterable, Codable, Sendable, Comparable {
+    /// Prompts, split into those trained on and those held out.
+    case prompts
+    /// Answers of the start to all prompts.
+    case samples
+    /// Preferences over those answers.
+    case preferences
+    /// The reward model.
+    case reward
+    /// The policy.
+    case ppo
+    /// The policy against its start.
+    case evaluation
+    /// The report.
+    case report
+
+    /// In the order of the run.
+    public static func < (a: Stage, b: Stage) -> Bool {
+      (allCases.firstIndex(of: a) ?? 0) < (allCases.firstIndex(of: b) ?? 0)
+    }
+  }
+
+  /// What a run is made from.
+  public struct Inputs {
+    /// The model to align, as the command line names it.
+    public var model: String
+    /// Prompts to train on.
+    public var prompts: [Content]
+    /// Prompts to hold out; nil: a share of the others.
+    public var heldOut: [Content]?
+    /// What the run is called in its report.
+    public var title: String
+
+    /// Makes inputs.
+    ///
+    /// - Parameters:
+    ///   - model: The model to align.
+    ///   - prompts: Prompts to train on.
+    ///   - heldOut: Prompts to hold out.
+    ///   - title: What the run is called.
+    public init(
+      model: String, prompts: [Content], heldOut: [Content]? = nil,
+      title: String = "Aligned with preferences"
+    ) {
+      self.model = model
+      self.prompts = prompts
+      self.heldOut = heldOut
+      self.title = title
+    }
+  }
+
+  /// How a run is watched, and which stages are redone.
+  public struct Options: Sendable {
+    /// The first stage that is redone; nil for none.
+    public var from: Stage?
+    /// How trainers are watched and stopped.
+    public var run = RunOptions()
+    /// Told what is going on, a line at a time.
+    public var say: @Sendable (String) -> Void = { _ in }
+
+    /// The defaults.
+    public init() {}
+  }
+
+  /// Runs the job, or what is left of it.
+  ///
+  /// - Parameters:
+  ///   - inputs: Model and prompts.
+  ///   - settings: The knobs of all stages.
+  ///   - output: The run's folder.
+  ///   - options: How the run is watched, and which stages are redone.
+  /// - Returns: The report, which is also in the folder as `report.html` and `report.json`.
+  /// - Throws: An error that names what is at fault; for a stage that was made with other knobs one
+  ///   that names them; `interrupted` after Ctrl-C, with all that is done kept.
+  public static func run(
+    _ inputs: Inputs, settings: RLHFSettings, output: URL, options: Options = Options()
+  ) throws -> Report {
+    try settings.validate()
+    try AtomicFile.makeFolder(output)
+    let lock = try FolderLock(output)
+    defer { withExtendedLifetime(lock) {} }
+    var run = try RLHFRun(inputs, settings: settings.seeded, output: output, options: options)
+    return try run.run()
+  }
+}
+
+/// Keeps a second process out of a folder for as long as it lives.
+private final class FolderLock {
+  private let descriptor: Int32
+
+  init(_ folder: URL) throws {
+    let path = folder.appending(path: ".lock").path
+    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw AtomicFile.failure("can't be written", path) }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw TrainingError(
+        .badOutput, "\(folder.path): another process is at work in this folder")
+    }
+  }
+
+  deinit { close(descriptor) }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneObjectives
+
+/// The knobs of the whole job: those of every stage, and one seed for all of them.
+public struct RLHFSettings: Settings {
+  /// Answers that preferences are collected over.
+  public var sample = SampleSettings()
+  /// How preferences are drawn.
+  public var label = LabelSettings()
+  /// How the reward model is trained.
+  public var reward = RewardModelSettings()
+  /// How the policy is trained.
+  public var ppo = PPOSettings()
+  /// How the policy is held against its start; the start's answers to held-out prompts also give
+  /// the pairs that the reward model is evaluated on.
+  public var evaluation = EvaluationSettings()
+  /// Share of the prompts held out where no file is given for them.
+  public var heldOutShare = 0.33
+  /// Answers shown side by side in the report.
+  public var sideBySide = 10
+  /// What every random choice follows from.
+  public var seed: UInt64 = 0
+
+  /// The defaults: those of every stage, with rankings for the reward model.
+  public init() {
+    sample.n = 6
+    label.shape = .rankings
+    reward.loss = .kWise
+    reward.epochs = 2
+    reward.batchSize = 8
+    evaluation.maxTokens = sample.maxTokens
+    ppo.maxTokens = sample.maxTokens
+  }
+
+  /// Knobs without effect, those of the stages among them.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    func inside(_ stage: String, _ settings: some Settings) -> [(knob: String, why: String)] {
+      settings.unreadKnobs.map { ("\(stage).\($0.knob)", $0.why) }
+        + [("\(stage).seed", "the run's own seed is read")]
+    }
+    return inside("sample", sample) + inside("label", label) + inside("reward", reward)
+      + inside("ppo", ppo) + inside("evaluation", evaluation)
+      + [("reward.evaluation_share", "the held-out prompts are evaluated on")]
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    func inside(_ stage: String, _ settings: some Settings) throws {
+      do {
+        try settings.validate()
+      } catch let error as TrainingError {
+        throw TrainingError(error.code, "\(stage).\(error.message)")
+      }
+    }
+    try inside("sample", sample)
+    try inside("label", label)
+    try inside("reward", reward)
+    try inside("ppo", ppo)
+    try inside("evaluation", evaluation)
+    try require(heldOutShare > 0 && heldOutShare < 1, "held_out_share", "above 0 and below 1")
+    try require(sideBySide >= 0, "side_by_side", "at least 0")
+    try require(sample.n > 1, "sample.n", "at least 2: preferences need answers to compare")
+    try require(evaluation.n > 1, "evaluation.n", "at least 2")
+  }
+
+  /// The stages' settings with seeds that follow from the run's, one for each.
+  var seeded: RLHFSettings {
+    var settings = self
+    let base = seed &* 1_000_003
+    settings.sample.seed = base &+ 1
+    settings.evaluation.seed = base &+ 2
+    settings.label.seed = base &+ 3
+    settings.reward.seed = base &+ 4
+    settings.ppo.seed = base &+ 5
+    return settings
+  }
+
+  /// The recipe of `attune quickstart`: SmolLM2 on two cores in under ten minutes.
+  ///
+  /// Low-rank adapters on the top 10 of 30 layers, so that the lower 20 run once a batch and serve
+  /// policy, reference, reward model and every epoch.
+  public static var quickstart: RLHFSettings {
+    var settings = RLHFSettings()
+    settings.sample.maxTokens = 48
+    settings.evaluation.maxTokens = 48
+    settings.reward.learningRate = 5e-4
+    settings.ppo.maxTokens = 48
+    settings.ppo.learningRate = 5e-4
+    return settings
+  }
+}

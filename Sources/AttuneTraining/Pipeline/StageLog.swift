@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What a run's folder remembers of its stages: `stages/NAME.json`.
+struct StageLog: Codable {
+  var formatVersion = 1
+  /// `running` or `finished`.
+  var state: String
+  /// Seconds of all its parts.
+  var seconds: Double
+  /// What it made, in a few words.
+  var summary: String
+  /// What it was made from.
+  var record: RunRecord
+
+  static func url(_ stage: RLHF.Stage, in folder: URL) -> URL {
+    folder.appending(path: "stages/\(stage.rawValue).json")
+  }
+
+  /// A stage's log; nil if there is none.
+  ///
+  /// - Throws: `TrainingError.badOutput` if it is damaged.
+  static func read(_ stage: RLHF.Stage, in folder: URL) throws -> StageLog? {
+    let url = url(stage, in: folder)
+    guard let data = try? Data(contentsOf: url) else { return nil }
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    guard let log = try? decoder.decode(StageLog.self, from: data) else {
+      throw TrainingError(
+        .badOutput, "\(url.path): is damaged; redo the stage with --from \(stage.rawValue)")
+    }
+    return log
+  }
+
+  func write(_ stage: RLHF.Stage, in folder: URL) throws {
+    let url = Self.url(stage, in: folder)
+    try AtomicFile.makeFolder(url.deletingLastPathComponent())
+    try AtomicFile.write(try JSONText.pretty(self), to: url)
+  }
+}

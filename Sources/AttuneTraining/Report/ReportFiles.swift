@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneObjectives
+import Foundation
+
+/// What the report reads from the files of a run.
+enum ReportFiles {
+  /// The numbers over training, from `metrics.jsonl`.
+  static func points(of metrics: URL) throws -> [Report.Point] {
+    var points: [Report.Point] = []
+    try JSONLines.forEach(in: metrics) { row, _ in
+      var values: [String: Double] = [:]
+      for field in row.fields where field.key != "step" && field.key != "time" {
+        if case .number(let digits) = field.value { values[field.key] = Double(digits) }
+      }
+      guard case .number(let digits)? = row["step"], let step = Int(digits) else { return }
+      points.append(Report.Point(step: step, values: values))
+    }
+    return points
+  }
+
+  /// The calibration plot, from the margins of a reward model's held-out pairs.
+  static func calibration(_ margins: URL) throws -> [Report.RewardModelFacts.Bin] {
+    guard (try? Data(contentsOf: margins).isEmpty) == false else { return [] }
+    var predictions: [Double] = []
+    var outcomes: [Double] = []
+    try JSONLines.forEach(in: margins) { row, _ in
+      guard case .number(let digits)? = row["margin"], let margin = Double(digits) else { return }
+      predictions.append(sigmoid(abs(margin)))
+      outcomes.append(margin > 0 ? 1 : margin == 0 ? 0.5 : 0)
+    }
+    return Statistics.calibration(predictions: predictions, outcomes: outcomes).bins
+      .filter { $0.count > 0 }
+      .map { .init(confidence: $0.predicted, accuracy: $0.observed, pairs: $0.count) }
+  }
+
+  /// The first answer of policy and start to the first prompts.
+  static func sideBySide(_ answers: URL, count: Int) throws -> [Report.SideBySide] {
+    var pairs: [Report.SideBySide] = []
+    try JSONLines.forEach(in: answers) { value, _ in
+      guard pairs.count < count else { return }
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      let row = try decoder.decode(EvaluatedPrompt.self, from: Data(value.text.utf8))
+      guard let before = row.answers["start"]?.first, let after = row.answers["policy"]?.first
+      else { return }
+      pairs.append(
+        Report.SideBySide(
+          prompt: row.prompt.lastText, before: answer(before), after: answer(after)))
+    }
+    return pairs
+  }
+
+  private static func answer(_ row: EvaluatedPrompt.Row) -> Report.SideBySide.Answer {
+    .init(text: row.text, completed: row.finishReason == .stop, rewards: row.rewards)
+  }
+
+  /// Every setting as text, by stage.
+  static func settings(_ settings: RLHFSettings) throws -> [Report.Setting] {
+    try ConfigFile.value(of: settings).leaves().map { path, value in
+      let parts = path.split(separator: ".", maxSplits: 1)
+      return parts.count == 2
+        ? .init(stage: String(parts[0]), name: String(parts[1]), value: value.line)
+        : .init(stage: "run", name: path, value: value.line)
+    }
+  }
+
+  /// The time in UTC, to the minute.
+  static func now() -> String {
+    let formatter = DateFormatter()
+    formatter.locale = Locale(identifier: "en_US_POSIX")
+    formatter.timeZone = TimeZone(identifier: "UTC")
+    formatter.dateFormat = "yyyy-MM-dd HH:mm 'UTC'"
+    return formatter.string(from: Date())
+  }
+}

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+import AttuneEngine
+import AttuneObjectives
+public import Foundation
+
+/// The knobs of evaluation.
+public struct EvaluationSettings: Settings {
+  /// Answers to each prompt.
+  public var n = 4
+  /// Most tokens of an answer.
+  public var maxTokens = 64
+  /// Sampling temperature.
+  public var temperature = 1.0
+  /// The confidence of every interval.
+  public var confidence = 0.95
+  /// Tokens that are worked on at once.
+  public var pieceTokens = 2048
+  /// The seed of samples and of the bootstrap; every model draws the same random numbers.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Every knob is read.
+  public var unreadKnobs: [(knob: String, why: String)] { [] }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try require(n > 0, "n", "at least 1")
+    try require(maxTokens > 0, "max_tokens", "at least 1")
+    try require(temperature > 0, "temperature", "above 0: greedy answers have no KL")
+    try require(confidence > 0 && confidence < 1, "confidence", "above 0 and below 1")
+    try require(pieceTokens > 0, "piece_tokens", "at least 1")
+  }
+
+  /// The knobs as sampling takes them.
+  var sampling: SampleSettings {
+    var settings = SampleSettings()
+    settings.n = n
+    settings.maxTokens = maxTokens
+    settings.temperature = temperature
+    settings.seed = seed
+    return settings
+  }
+}
+
+/// A model that is evaluated.
+public struct EvaluatedModel {
+  /// `policy`, `start` or `reference`.
+  public var role: String
+  /// The model.
+  public var loaded: LoadedModel
+  /// Answers that it gave to the same prompts with the same settings, if they are there already.
+  public var answers: [[Answer]]?
+
+  /// Makes one.
+  ///
+  /// - Parameters:
+  ///   - role: `policy`, `start` or `reference`.
+  ///   - loaded: The model.
+  ///   - answers: Its answers, if they are there already.
+  public init(role: String, loaded: LoadedModel, answers: [[Answer]]? = nil) {
+    self.role = role
+    self.loaded = loaded
+    self.answers = answers
+  }
+}
+
+/// A prompt's answers from every model, with their rewards: a row of `answers.jsonl`.
+struct EvaluatedPrompt: Codable {
+  struct Row: Codable {
+    var text: String
+    var finishReason: SampleRow.FinishReason
+    var tokens: Int
+    var rewards: [String: Double]
+  }
+
+  var prompt: Content
+  /// The models' answers by role.
+  var answers: [String: [Row]]
+}
+
+/// Holds models against one another on prompts that nothing was trained on.
+public enum Evaluation {
+  /// Evaluates models.
+  ///
+  /// - Parameters:
+  ///   - models: The policy first; then the start, if there is one.
+  ///   - reference: What KL and perplexity are taken under; nil for neither.
+  ///   - prompts: The prompts.
+  ///   - rewards: Where rewards come from; weights are not read.
+  ///   - settings: The knobs.
+  ///   - style: Where progress goes.
+  ///   - answersFile: Where every answer is written; nil for nowhere.
+  /// - Returns: What was found.
+  /// - Throws: An error that names a prompt, source or file at fault.
+  public static func run(
+    _ models: [EvaluatedModel], reference: LoadedModel?, prompts: [Content],
+    rewards: [any RewardSource], settings: EvaluationSettings,
+    style: Progress.Style = .automatic, answersFile: URL? = nil
+  ) throws -> EvaluationReport {
+    try settings.validate()
+    let began = ContinuousClock.now
+    guard !prompts.isEmpty else { throw TrainingError(.badData, "there is no prompt to answer") }
+    var facts: [EvaluationReport.Model] = []
+    var byModel: [[String: [[Double]]]] = []
+    var rows = prompts.map { EvaluatedPrompt(prompt: $0, answers: [:]) }
+    for model in models {
+      let encoder = try TextEncoder(model.loaded)
+      let ids = try prompts.map { try encoder.prompt($0) }
+      let answers =
+        try model.answers
+        ?? Sampling.answers(
+          model.loaded, prompts: ids, settings: settings.sampling,
+          label: "answers of the \(model.role)", style: style)
+      let scores = try score(
+        answers, of: model.loaded, prompts: prompts, ids: ids, by: rewards)
+      byModel.append(scores)
+      facts.append(
+        try describe(
+          model, answers: answers, ids: ids, prompts: prompts, scores: scores,
+          reference: reference, settings: settings))
+      for i in prompts.indices {
+        rows[i].answers[model.role] = answers[i].indices.map { j in
+          let answer = answers[i][j].completion
+          return EvaluatedPrompt.Row(
+            text: answer.text, finishReason: answer.endedByItself ? .stop : .length,
+            tokens: answer.ids.count, rewards: scores.mapValues { $0[i][j] })
+        }
+      }
+    }
+    if let answersFile {
+      try AtomicFile.write(
+        try rows.map { try JSONText.line($0) + "\n" }.joined(), to: answersFile)
+    }
+    var wins: [EvaluationReport.WinRate] = []
+    if let start = models.firstIndex(where: { $0.role == "start" }), start > 0 {
+      for source in rewards {
+        guard let ours = byModel[0][source.name], let theirs = byModel[start][source.name] else {
+          continue
+        }
+        wins.append(winRate(ours, theirs, by: source.name, settings: settings))
+      }
+    }
+    return EvaluationReport(
+      models: facts, winRate: wins.first { !$0.reward.hasPrefix("model:") } ?? wins.first,
+      winRates: wins, prompts: prompts.count, samplesPerPrompt: settings.n,
+      confidence: settings.confidence, reference: reference?.name,
+      seconds: seconds(ContinuousClock.now - began))
+  }
+
+  /// Opens models and sources and evaluates.
+  ///
+  /// - Parameters:
+  ///   - model: The policy.
+  ///   - against: The model to win against; nil for none.
+  ///   - reference: What KL is taken from; nil: the model to win against.
+  ///   - data: Rows with prompts; each prompt counts once.
+  ///   - rewards: Where rewards come from.
+  ///   - settings: The knobs.
+  ///   - answersFile: Where every answer is written; nil for nowhere.
+  /// - Throws: An error that names a model, line, source or file at fault.
+  public static func run(
+    model: String, against: String?, reference: String?, data: DataFile,
+    rewards: [RewardSpecification], settings: EvaluationSettings, answersFile: URL?
+  ) throws -> EvaluationReport {
+    // What others were trained from is opened first, so that they share its weights.
+    let start = try against.map { try LoadedModel.open($0) }
+    let base = try reference.map { try LoadedModel.open($0, beside: start) } ?? start
+    let policy = try LoadedModel.open(model, beside: base)
+    let sources = try RewardSources(rewards, beside: base ?? policy)
+    let encoder = try TextEncoder(policy)
+    let prompts = try encoder.prompts(data, room: settings.maxTokens).0
+    var models = [EvaluatedModel(role: "policy", loaded: policy)]
+    if let start { models.append(EvaluatedModel(role: "start", loaded: start)) }
+    return try run(
+      models, reference: base, prompts: prompts, rewards: sources.weighted.map(\.source),
+      settings: settings, answersFile: answersFile)
+  }
+
+  // MARK: Rewards
+
+  /// Each source's reward of every answer of every prompt.
+  private static func score(
+    _ answers: [[Answer]], of loaded: LoadedModel, prompts: [Content], ids: [[Int32]],
+    by sources: [any RewardSource]
+  ) throws -> [String: [[Double]]] {
+    var segments: [Segment] = []
+    var places: [Int] = []
+    for (prompt, answers) in zip(ids, answers) {
+      let parent = segments.count
+      segments.append(Segment(prompt))
+      for answer in answers {
+        places.append(segments.count)
+        segments.append(Segment(answer.completion.ids, parent: parent))
+      }
+    }
+    let shared = SharedPass(
+      segments: segments, answers: places, trunk: nil, origin: loaded.origin)
+    let flat = answers.flatMap(\.self).map(\.completion)
+    let asked = zip(prompts, answers).flatMap { prompt, answers in answers.map { _ in prompt } }
+    var all: [String: [[Double]]] = [:]
+    for source in sources {
+      let scores = try source.scores(prompts: asked, completions: flat, shared: shared)
+      guard scores.count == flat.count, scores.allSatisfy(\.isFinite) else {
+        throw TrainingError(
+          .badData, "\(source.name): gave rewards that are not one finite number an answer")
+      }
+      var next = 0
+      all[source.name] = answers.map { answers in
+        defer { next += answers.count }
+        return Array(scores[next..<next + answers.count])
+      }
+    }
+    return all
+  }
+
+  /// Every answer against every other of the same prompt; ties count half.
+  private static func winRate(
+    _ ours: [[Double]], _ theirs: [[Double]], by name: String, settings: EvaluationSettings
+  ) -> EvaluationReport.WinRate {
+    var ties = 0
+    var pairs = 0
+    let groups = zip(ours, theirs).map { ours, theirs in
+      var points: [Double] = []
+      for a in ours {
+        for b in theirs {
+          points.append(a > b ? 1 : a == b ? 0.5 : 0)
+          pairs += 1
+          if a == b { ties += 1 }
+        }
+      }
+      return points
+    }
+    let estimate = Statistics.mean(
+      ofGroups: groups, confidence: settings.confidence, seed: settings.seed)
+    return EvaluationReport.WinRate(
+      value: estimate.value, interval: Interval(estimate.interval),
+      ties: pairs > 0 ? Double(ties) / Double(pairs) : 0, reward: name)
+  }
+
+  // MARK: One model
+
+  private static func describe(
+    _ model: EvaluatedModel, answers: [[Answer]], ids: [[Int32]], prompts: [Content],
+    scores: [String: [[Double]]], reference: LoadedModel?, settings: EvaluationSettings
+  ) throws -> EvaluationReport.Model {
+    func mean(_ groups: [[Double]]) -> Statistics.Estimate {
+      Statistics.mean(ofGroups: groups, confidence: settings.confidence, seed: settings.seed)
+    }
+    func mean(_ value: (Answer) -> Double) -> Statistics.Estimate {
+      mean(answers.map { $0.map(value) })
+    }
+    let texts = answers.flatMap(\.self).map(\.completion.text)
+    let words = texts.map { TextStatistics.words($0) }
+    let length = mean { Double($0.completion.ids.count) }
+    let completed = mean { $0.completion.endedByItself ? 1 : 0 }
+    let taken = mean(
+      zip(prompts, answers).map { prompt, answers in
+        answers.compactMap {
+          TextStatistics.takenUp(prompt: prompt.lastText, answer: $0.completion.text)
+        }
+      })
+    let (kl, perplexity) = try divergence(
+      model, answers: answers, ids: ids, reference: reference, settings: settings)
+    let klEstimate = kl.map { mean($0) }
+    return EvaluationReport.Model(
+      model: model.loaded.name, role: model.role,
+      rewards: scores.mapValues { groups in
+        let estimate = mean(groups)
+        return EvaluationReport.Summary(
+          mean: estimate.value, sd: Statistics.standardDeviation(groups.flatMap(\.self)),
+          interval: Interval(estimate.interval))
+      },
+      kl: klEstimate?.value, klInterval: klEstimate.map { Interval($0.interval) },
+      length: length.value, lengthInterval: Interval(length.interval),
+      completed: completed.value, completedInterval: Interval(completed.interval),
+      distinct1: Statistics.distinct(words, n: 1) ?? 0,
+      distinct2: Statistics.distinct(words, n: 2) ?? 0,
+      distinct3: Statistics.distinct(words, n: 3) ?? 0,
+      repetition: Statistics.mean(words.map { Statistics.repetition($0, n: 4) }),
+      perplexity: perplexity, promptWords: taken.value,
+      promptWordsInterval: Interval(taken.interval),
+      empty: Statistics.mean(words.map { $0.isEmpty ? 1 : 0 }))
+  }
+
+  /// log π(y|x) − log π_ref(y|x) of every answer, and the perplexity under the reference at
+  /// temperature 1.
+  private static func divergence(
+    _ model: EvaluatedModel, answers: [[Answer]], ids: [[Int32]], reference: LoadedModel?,
+    settings: EvaluationSettings
+  ) throws -> (kl: [[Double]]?, perplexity: Double?) {
+    guard let reference else { return (nil, nil) }
+    let groups = zip(ids, answers).enumerated().map { line, row in
+      EncodedGroup(
+        line: line + 1, prompt: row.0, promptCut: 0,
+        answers: row.1.map {
+          EncodedGroup.Answer(
+            ids: $0.completion.ids, scored: [0..<$0.completion.ids.count], isCut: false)
+        })
+    }
+    func pass(_ model: LoadedModel, _ temperature: Double) throws -> [[[Double]]] {
+      try SequenceScores.tokens(
+        model.model, groups, temperature: temperature, pieceTokens: settings.pieceTokens
+      ).map { $0.map(\.logProbabilities) }
+    }
+    let theirs = try pass(reference, settings.temperature)
+    // The policy's own from the same kind of pass, so that a model has no KL from itself.
+    let ours =
+      model.loaded.fingerprint == reference.fingerprint
+      ? theirs : try pass(model.loaded, settings.temperature)
+    let kl = zip(ours, theirs).map { ours, theirs in
+      zip(ours, theirs).map { $0.reduce(0, +) - $1.reduce(0, +) }
+    }
+    let plain = settings.temperature == 1 ? theirs : try pass(reference, 1)
+    let all = plain.flatMap(\.self).flatMap(\.self)
+    return (kl, all.isEmpty ? nil : exp(-Statistics.mean(all)))
+  }
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+import AttuneEngine
+public import Foundation
+
+/// The knobs of sampling: of `attune sample`, `generate` and `chat`.
+public struct SampleSettings: Settings {
+  /// Answers to each prompt.
+  public var n = 4
+  /// What logits are divided by; 0 takes the most probable token.
+  public var temperature = 1.0
+  /// How many of the most probable tokens are kept; 0 keeps all.
+  public var topK = 0
+  /// The smallest set of most probable tokens that holds this probability is kept; 1 keeps all.
+  public var topP = 1.0
+  /// Tokens with less than this share of the greatest probability are dropped.
+  public var minP = 0.0
+  /// Logits of tokens that came before are divided by this; 1 changes nothing.
+  public var repetitionPenalty = 1.0
+  /// Most tokens of an answer.
+  public var maxTokens = 64
+  /// Texts that end an answer, which keeps what came before them.
+  public var stop: [String] = []
+  /// Answers that are decoded together: speed and memory, not what is drawn.
+  public var batch = 32
+  /// The seed of all draws.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    guard temperature == 0 else { return [] }
+    return ["top_k", "top_p", "min_p"].map { ($0, "temperature is 0, which is greedy") }
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try require(n > 0, "n", "at least 1")
+    try require(!stop.contains(""), "stop", "a text that is not empty")
+    do {
+      try engine(end: []).validate()
+    } catch let error as EngineError {
+      throw TrainingError(.badSetting, error.message)
+    }
+  }
+
+  /// The knobs as the engine takes them.
+  func engine(end: [Int32]) -> SamplingSettings {
+    var settings = SamplingSettings()
+    settings.temperature = temperature
+    settings.topK = topK
+    settings.topP = topP
+    settings.minP = minP
+    settings.repetitionPenalty = repetitionPenalty
+    settings.maxTokens = maxTokens
+    settings.samplesPerPrompt = n
+    settings.seed = seed
+    settings.batch = batch
+    settings.stopIds = end
+    return settings
+  }
+}
+
+/// An answer with its numbers.
+public struct Answer: Sendable, Equatable {
+  /// Ids, text, and whether it ended by itself.
+  public var completion: Completion
+  /// For each token its log-probability at the sampling temperature over the full vocabulary.
+  public var logProbabilities: [Double]
+
+  /// Makes an answer.
+  ///
+  /// - Parameters:
+  ///   - completion: Ids, text, and whether it ended by itself.
+  ///   - logProbabilities: One number a token.
+  public init(completion: Completion, logProbabilities: [Double]) {
+    self.completion = completion
+    self.logProbabilities = logProbabilities
+  }
+
+  /// An answer from a file of samples, of whose log-probabilities only the sum is known.
+  init(_ row: SampleRow.Completion) {
+    completion = Completion(
+      ids: row.ids, text: row.text, endedByItself: row.finishReason == .stop)
+    logProbabilities = [row.logProbability]
+  }
+
+  /// Its row in a file of samples.
+  var row: SampleRow.Completion {
+    SampleRow.Completion(
+      text: completion.text, ids: completion.ids,
+      logProbability: logProbabilities.reduce(0, +),
+      finishReason: completion.endedByItself ? .stop : .length)
+  }
+}
+
+/// Samples answers, with texts that stop them.
+public enum Sampling {
+  /// Samples answers to prompts.
+  ///
+  /// - Parameters:
+  ///   - loaded: The model.
+  ///   - prompts: Token ids, at least one each.
+  ///   - settings: The knobs.
+  ///   - label: What the progress is called; nil shows none.
+  ///   - style: Where progress goes.
+  ///   - onText: Given each answer's text as it comes: prompt, answer, more text.
+  /// - Returns: For each prompt its answers.
+  /// - Throws: An error that names a setting or prompt at fault; `interrupted` after Ctrl-C.
+  public static func answers(
+    _ loaded: LoadedModel, prompts: [[Int32]], settings: SampleSettings, label: String? = nil,
+    style: Progress.Style = .automatic, onText: ((Int, Int, String) throws -> Void)? = nil
+  ) throws -> [[Answer]] {
+    try settings.validate()
+    let endings = try TextEncoder(loaded).endings
+    let ends = Set(endings)
+    var watches: [Int: StopWatch] = [:]
+    var progress = Progress(
+      label ?? "", total: prompts.count * settings.n, unit: "answers",
+      style: label == nil ? .silent : style)
+    var done = 0
+    let isWatched = !settings.stop.isEmpty || onText != nil
+    let samples = try loaded.model.sample(prompts, settings.engine(end: endings)) { event in
+      if Interrupt.isRequested { throw TrainingError(.interrupted, "stopped while sampling") }
+      let isEnd = ends.contains(event.id)
+      var goesOn = true
+      if isWatched {
+        let key = event.prompt * settings.n + event.sample
+        var watch = watches[key] ?? StopWatch(loaded.tokenizer, stops: settings.stop)
+        let text = isEnd ? watch.finish() : watch.append(event.id)
+        goesOn = !watch.isStopped
+        watches[key] = watch
+        if !text.isEmpty { try onText?(event.prompt, event.sample, text) }
+      }
+      if isEnd || !goesOn || event.position + 1 >= settings.maxTokens {
+        done += 1
+        progress.update(done)
+      }
+      return goesOn
+    }
+    return try samples.enumerated().map { prompt, samples in
+      try samples.enumerated().map { index, sample in
+        let key = prompt * settings.n + index
+        var text = loaded.tokenizer.decode(sample.ids)
+        var stopped = false
+        if isWatched, var watch = watches[key] {
+          // What was held back because a stop text might have begun there.
+          let rest = watch.finish()
+          if !rest.isEmpty { try onText?(prompt, index, rest) }
+          stopped = watch.isStopped
+          if stopped { text = watch.text }
+        }
+        return Answer(
+          completion: Completion(
+            ids: sample.ids, text: text,
+            endedByItself: sample.finishReason == .stop || stopped),
+          logProbabilities: sample.logProbability)
+      }
+    }
+  }
+}
+
+/// The text of an answer as it grows, up to the first stop text.
+struct StopWatch {
+  private var decoder: StreamingDecoder
+  private let stops: [String]
+  /// What has been given out.
+  private(set) var text = ""
+  private var held = ""
+  private(set) var isStopped = false
+
+  init(_ tokenizer: Tokenizer, stops: [String]) {
+    decoder = StreamingDecoder(tokenizer)
+    self.stops = stops
+  }
+
+  /// Adds a token.
+  ///
+  /// - Returns: Text that is sure by now: nothing that may turn out to begin a stop text.
+  mutating func append(_ id: Int32) -> String { take(decoder.append(id), isLast: false) }
+
+  /// Gives out what is left.
+  mutating func finish() -> String { take(decoder.finish(), isLast: true) }
+
+  private mutating func take(_ more: String, isLast: Bool) -> String {
+    guard !isStopped else { return "" }
+    held += more
+    if let first = stops.compactMap({ held.range(of: $0)?.lowerBound }).min() {
+      isStopped = true
+      return give(String(held[..<first]))
+    }
+    if isLast { return give(held) }
+    var keep = 0
+    for stop in stops {
+      for length in stride(from: min(stop.count - 1, held.count), to: keep, by: -1)
+      where held.hasSuffix(stop.prefix(length)) {
+        keep = length
+        break
+      }
+    }
+    return give(String(held.dropLast(keep)))
+  }
+
+  private mutating func give(_ part: String) -> String {
+    held = isStopped ? "" : String(held.dropFirst(part.count))
+    text += part
+    return part
+  }
+}
+
+/// What sampling a file came to: the object of `sample --json`.
+public struct SampleReport: Codable, Sendable, Equatable {
+  /// Version of this object's format.
+  public var formatVersion = 1
+  /// The file that was written.
+  public var output: String
+  /// Prompts.
+  public var prompts: Int
+  /// Answers.
+  public var answers: Int
+  /// Tokens sampled.
+  public var tokens: Int
+  /// Share of answers that ended by themselves.
+  public var completed: Double
+  /// Mean length in tokens.
+  public var length: Double
+  /// Seconds.
+  public var seconds: Double
+  /// Tokens sampled a second.
+  public var tokensPerSecond: Double
+}
+
+extension Sampling {
+  /// Samples answers to the prompts of a file.
+  ///
+  /// - Parameters:
+  ///   - loaded: The model.
+  ///   - data: Rows of any kind that has prompts; fields of prompt-only rows are kept.
+  ///   - settings: The knobs.
+  ///   - output: The file to write.
+  ///   - style: Where progress goes.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names the line, setting or file at fault.
+  public static func run(
+    _ loaded: LoadedModel, data: DataFile, settings: SampleSettings, output: URL,
+    style: Progress.Style = .automatic
+  ) throws -> SampleReport {
+    let began = ContinuousClock.now
+    let encoder = try TextEncoder(loaded)
+    let rows = data.rows
+    var prompts: [(content: Content, ids: [Int32])] = []
+    for row in rows {
+      guard let prompt = row.example.prompt else {
+        throw TrainingError(
+          .badData, "\(data.url.path), line \(row.line): there is no prompt to answer")
+      }
+      do {
+        prompts.append((prompt, try encoder.prompt(prompt)))
+      } catch let error as TrainingError {
+        throw TrainingError(
+          error.code, "\(data.url.path), line \(row.line): \(error.message)")
+      }
+    }
+    let answers = try answers(
+      loaded, prompts: prompts.map(\.ids), settings: settings, label: "sample", style: style)
+    let sampling = try JSONDecoder().decode(
+      AttuneData.JSONValue.self, from: Data(try JSONText.line(settings).utf8))
+    var text = ""
+    for (i, row) in rows.enumerated() {
+      let fields = data.kind == .promptOnly ? row.json.fields.filter { $0.key != "prompt" } : []
+      let sample = SampleRow(
+        prompt: prompts[i].content, completions: answers[i].map(\.row),
+        model: .init(name: loaded.name, fingerprint: loaded.fingerprint), sampling: sampling,
+        fields: fields)
+      text += sample.json.text + "\n"
+    }
+    try AtomicFile.write(text, to: output)
+    let all = answers.flatMap(\.self)
+    let tokens = all.reduce(0) { $0 + $1.completion.ids.count }
+    let elapsed = seconds(ContinuousClock.now - began)
+    return SampleReport(
+      output: output.path, prompts: rows.count, answers: all.count, tokens: tokens,
+      completed: Double(all.count { $0.completion.endedByItself }) / Double(max(1, all.count)),
+      length: Double(tokens) / Double(max(1, all.count)), seconds: elapsed,
+      tokensPerSecond: Double(tokens) / max(elapsed, 1e-9))
+  }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+
+/// Passes over prompts and answers that need no gradient, cut into pieces that fit into memory.
+enum SequenceScores {
+  /// An answer's numbers, one a scored token.
+  struct Tokens {
+    var logProbabilities: [Double]
+    var entropies: [Double]
+  }
+
+  /// The reward of every answer of every group.
+  static func rewards(
+    _ model: LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int
+  ) throws -> [[Double]] {
+    try passes(
+      groups, pieceTokens: pieceTokens,
+      segments: { $0.segments(from: $1, scored: false, scalars: { [$0 - 1] }) },
+      score: { try model.score($0).scalars }
+    ).map { $0.map { $0[0] } }
+  }
+
+  /// The log-probabilities and entropies of every answer's scored tokens.
+  static func tokens(
+    _ model: LanguageModel, _ groups: [EncodedGroup], temperature: Double, pieceTokens: Int
+  ) throws -> [[Tokens]] {
+    let request = HeadRequest(temperature: temperature, entropy: true)
+    return try passes(
+      groups, pieceTokens: pieceTokens, segments: { $0.segments(from: $1) },
+      score: { segments in
+        let scores = try model.score(segments, request)
+        return zip(scores.logProbabilities, scores.entropies)
+          .map { Tokens(logProbabilities: $0, entropies: $1) }
+      })
+  }
+
+  private static func passes<Value>(
+    _ groups: [EncodedGroup], pieceTokens: Int,
+    segments make: (EncodedGroup, Int) -> (segments: [Segment], answers: [Int]),
+    score: ([Segment]) throws -> [Value]
+  ) throws -> [[Value]] {
+    var all: [[Value]] = []
+    for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {
+      var segments: [Segment] = []
+      var answers: [[Int]] = []
+      for group in groups[piece] {
+        let made = make(group, segments.count)
+        segments += made.segments
+        answers.append(made.answers)
+      }
+      let values = try score(segments)
+      all += answers.map { $0.map { values[$0] } }
+      try Interrupt.check()
+    }
+    return all
+  }
+}
+
+extension Interrupt {
+  /// Ends work that has nothing to save.
+  ///
+  /// - Throws: `TrainingError.interrupted` after Ctrl-C.
+  static func check() throws {
+    if isRequested { throw TrainingError(.interrupted, "stopped; nothing was written") }
+  }
+}

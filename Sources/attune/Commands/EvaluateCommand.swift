@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneData
+import AttuneTraining
+import Foundation
+
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate",
+    abstract: "Holds a model against another on prompts: rewards, KL, length, win rate.",
+    discussion: """
+      KL is against the reference, which is the model of --against unless given; without either \
+      there is none. The first --reward that is no reward model decides the win rate.
+
+      Example: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
+      --reward labeller:concise --n 4
+      """)
+
+  @OptionGroup var model: ModelOption
+
+  @Option(help: ArgumentHelp("The model to win against.", valueName: "m0"), completion: .directory)
+  var against: String?
+
+  @Option(help: ArgumentHelp("What KL is taken from.", valueName: "m1"), completion: .directory)
+  var reference: String?
+
+  @OptionGroup var data: DataOption
+  @OptionGroup var rewards: RewardOptions
+
+  @Option(help: ArgumentHelp("Answers to each prompt (default: 4).", valueName: "k"))
+  var n: Int?
+
+  @Option(help: ArgumentHelp("Most tokens of an answer.", valueName: "n"))
+  var maxTokens: Int?
+
+  @Option(help: ArgumentHelp("Sampling temperature.", valueName: "t"))
+  var temperature: Double?
+
+  @Option(
+    help: ArgumentHelp("Where every answer is written.", valueName: "file"), completion: .file())
+  var answers: String?
+
+  @OptionGroup var shared: SharedOptions
+
+  func run() throws {
+    let settings: EvaluationSettings = try shared.settings(
+      EvaluationSettings(),
+      ["n": n, "max_tokens": maxTokens, "temperature": temperature, "seed": shared.seed])
+    let specifications = try rewards.specifications
+    let file = try DataFile.read(data.url)
+    try shared.startEngine()
+    let report = try Evaluation.run(
+      model: model.model, against: against, reference: reference, data: file,
+      rewards: specifications, settings: settings, answersFile: answers.map { URL(filePath: $0) })
+    if shared.json {
+      try Output.json(report)
+    } else {
+      try Output.line(Report.terminalTable(report.models, winRates: report.winRates))
+    }
+  }
+}

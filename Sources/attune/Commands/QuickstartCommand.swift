@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneTraining
+import Foundation
+
+struct QuickstartCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "quickstart",
+    abstract: "Aligns SmolLM2 from end to end, with settings that fit two cores.",
+    discussion: """
+      Each run has its own folder, named by its seed: the first whose run is not finished, unless \
+      --seed is given.
+
+      Example: attune quickstart --seed 7
+      """)
+
+  @Option(help: ArgumentHelp("The folder of all runs.", valueName: "dir"), completion: .directory)
+  var output = "runs"
+
+  @Option(help: "The labeller (default: concise).")
+  var labeller: Labeller?
+
+  @OptionGroup var job: JobOptions
+  @OptionGroup var shared: SharedOptions
+
+  func run() throws {
+    let (seed, folder) = Quickstart.place(
+      in: URL(filePath: output, directoryHint: .isDirectory), seed: shared.seed)
+    let settings: RLHFSettings = try shared.settings(
+      .quickstart, ["label.labeller": labeller, "seed": seed])
+    try Pull.named(Quickstart.model).fetch(say: Output.note)
+    try shared.startEngine()
+    Output.note("The run's folder is \(folder.path)")
+    let report = try RLHF.run(
+      Quickstart.inputs, settings: settings, output: folder, options: job.options)
+    try job.show(report, in: folder, shared)
+  }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneData
+import AttuneTraining
+import Foundation
+
+extension RLHF.Stage: ExpressibleByArgument {}
+
+/// What the whole job prints when it is done, and which stages are redone.
+struct JobOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Redo this stage and all after it.", valueName: "stage"))
+  var from: RLHF.Stage?
+
+  var options: RLHF.Options {
+    var options = RLHF.Options()
+    options.from = from
+    options.say = Output.note
+    return options
+  }
+
+  func show(_ report: Report, in folder: URL, _ shared: SharedOptions) throws {
+    if shared.json { return try Output.json(report) }
+    try Output.line("")
+    try Output.line(report.terminalTable)
+    try Output.line("")
+    try Output.line("Report: \(folder.appending(path: "report.html").path)")
+  }
+}
+
+struct RLHFCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rlhf",
+    abstract: "Samples, collects preferences, trains a reward model, aligns by PPO, and reports.",
+    discussion: """
+      Stages: \(RLHF.Stage.allCases.map(\.rawValue).joined(separator: ", ")). One that is done is \
+      not done again; one that was made with other settings stops the command, which names them, \
+      unless --from redoes it. Settings of a stage go by its name: --set ppo.rollouts=32.
+
+      Example: attune rlhf --model smollm2 --data prompts.jsonl --output runs/mine
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var data: DataOption
+
+  @Option(
+    help: ArgumentHelp("Prompts held out (default: a share of --data).", valueName: "file"),
+    completion: .file())
+  var evalData: String?
+
+  @Option(help: "The labeller (default: concise).")
+  var labeller: Labeller?
+
+  @Option(help: ArgumentHelp("The run's folder.", valueName: "dir"), completion: .directory)
+  var output: String
+
+  @OptionGroup var job: JobOptions
+  @OptionGroup var shared: SharedOptions
+
+  func run() throws {
+    let settings: RLHFSettings = try shared.settings(
+      RLHFSettings(), ["label.labeller": labeller, "seed": shared.seed])
+    let inputs = RLHF.Inputs(
+      model: model.model, prompts: try DataFile.read(data.url).prompts,
+      heldOut: try evalData.map { try DataFile.read(URL(filePath: $0)).prompts })
+    try shared.startEngine()
+    let folder = URL(filePath: output, directoryHint: .isDirectory)
+    let report = try RLHF.run(inputs, settings: settings, output: folder, options: job.options)
+    try job.show(report, in: folder, shared)
+  }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneData
+import AttuneTraining
+import Foundation
+
+struct RewardCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reward",
+    abstract: "Trains a reward model on preferences, rankings or thumbs.",
+    discussion: """
+      Without --eval-data a share of the prompts is held out.
+
+      Example: attune reward --model smollm2 --data pairs.jsonl --output runs/reward
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var data: DataOption
+
+  @Option(
+    help: ArgumentHelp("Preferences that are only evaluated on.", valueName: "file"),
+    completion: .file())
+  var evalData: String?
+
+  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var training: TrainingOptions
+  @OptionGroup var shared: SharedOptions
+
+  func run() throws {
+    let settings: RewardModelSettings = try training.settings(RewardModelSettings(), shared)
+    let file = try DataFile.read(data.url, expecting: [.preference, .ranking, .unpaired])
+    let heldOut = try evalData.map { try DataFile.read(URL(filePath: $0)) }
+    Output.note(file.summary)
+    let report = try RewardModel.train(
+      try model.open(shared), data: file, heldOut: heldOut, settings: settings,
+      output: output.url, options: output.options)
+    if shared.json { try Output.json(report) } else { try Output.line(report.model) }
+  }
+}

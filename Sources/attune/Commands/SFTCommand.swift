@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneData
+import AttuneTraining
+import Foundation
+
+struct SFTCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sft",
+    abstract: "Supervised fine-tuning: makes given answers, or whole texts, more probable.",
+    discussion: """
+      With --init the model starts from random weights with a tokenizer of bytes, so that training \
+      on {"text"} rows is pre-training.
+
+      Example: attune sft --model smollm2 --data answers.jsonl --output runs/sft --set train=lora
+      """)
+
+  @Option(
+    help: ArgumentHelp("A directory, a .gguf file, or a pulled name.", valueName: "m"),
+    completion: .directory)
+  var model: String?
+
+  @Option(
+    name: .customLong("init"),
+    help: ArgumentHelp("Start from random weights for this config.json.", valueName: "file"),
+    completion: .file(extensions: ["json"]))
+  var initial: String?
+
+  @OptionGroup var data: DataOption
+
+  @Option(help: ArgumentHelp("Rows that are only scored.", valueName: "file"), completion: .file())
+  var evalData: String?
+
+  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var training: TrainingOptions
+  @OptionGroup var shared: SharedOptions
+
+  func validate() throws {
+    guard (model == nil) != (initial == nil) else {
+      throw ValidationError("Give either --model or --init.")
+    }
+  }
+
+  func run() throws {
+    let settings: SFTSettings = try training.settings(SFTSettings(), shared)
+    let file = try DataFile.read(data.url, expecting: [.languageModelling, .promptCompletion])
+    let heldOut = try evalData.map { try DataFile.read(URL(filePath: $0)) }
+    Output.note(file.summary)
+    try shared.startEngine()
+    let start =
+      if let initial {
+        try LoadedModel.random(configuration: URL(filePath: initial), seed: settings.seed)
+      } else {
+        try LoadedModel.open(model ?? "")
+      }
+    let report = try SFT.train(
+      start, data: file, heldOut: heldOut, settings: settings, output: output.url,
+      options: output.options)
+    if shared.json { try Output.json(report) } else { try Output.line(report.model) }
+  }
+}

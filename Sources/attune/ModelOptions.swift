@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneTraining
+import Foundation
+
+/// Which model a command works with.
+struct ModelOption: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("A directory, a .gguf file, or a pulled name.", valueName: "m"),
+    completion: .directory)
+  var model: String
+
+  /// Starts the engine and opens the model.
+  func open(_ shared: SharedOptions) throws -> LoadedModel {
+    try shared.startEngine()
+    return try LoadedModel.open(model)
+  }
+}
+
+/// Which data a command reads.
+struct DataOption: ParsableArguments {
+  @Option(help: ArgumentHelp("The file to read.", valueName: "file"), completion: .file())
+  var data: String
+
+  var url: URL { URL(filePath: data) }
+}
+
+/// Which file a command writes.
+struct OutputFileOption: ParsableArguments {
+  @Option(help: ArgumentHelp("The file to write.", valueName: "file"), completion: .file())
+  var output: String
+
+  var url: URL { URL(filePath: output) }
+}
+
+/// Which folder a trainer writes, and what becomes of a run that is there.
+struct OutputFolderOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The run's folder; an unfinished run of the same settings goes on.", valueName: "dir"),
+    completion: .directory)
+  var output: String
+
+  @Flag(help: "Discard a run that is in the folder.")
+  var restart = false
+
+  var url: URL { URL(filePath: output, directoryHint: .isDirectory) }
+
+  var options: RunOptions {
+    var options = RunOptions()
+    options.restart = restart
+    return options
+  }
+}
+
+/// Where rewards come from.
+struct RewardOptions: ParsableArguments {
+  @Option(
+    name: .customLong("reward"),
+    help: ArgumentHelp("model:DIR or labeller:NAME, with @weight; repeatable.", valueName: "source")
+  )
+  var sources: [String]
+
+  var specifications: [RewardSpecification] {
+    get throws { try sources.map { try RewardSpecification($0) } }
+  }
+}
+
+/// The settings of a trainer that are typed most.
+struct TrainingOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Highest learning rate.", valueName: "x"))
+  var learningRate: Double?
+
+  @Option(help: ArgumentHelp("Passes over the data (of PPO: over a rollout).", valueName: "n"))
+  var epochs: Int?
+
+  /// The trainer's settings with these and the shared options laid over them.
+  func settings<S: Settings>(_ defaults: S, _ shared: SharedOptions) throws -> S {
+    try shared.settings(
+      defaults, ["learning_rate": learningRate, "epochs": epochs, "seed": shared.seed])
+  }
+}
+
+/// How answers are drawn.
+struct SamplingOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Most tokens of an answer.", valueName: "n"))
+  var maxTokens: Int?
+
+  @Option(help: ArgumentHelp("0 takes the most probable token.", valueName: "t"))
+  var temperature: Double?
+
+  @Option(help: ArgumentHelp("Keep the k most probable tokens; 0 keeps all.", valueName: "k"))
+  var topK: Int?
+
+  @Option(help: ArgumentHelp("Keep the smallest set of this probability.", valueName: "p"))
+  var topP: Double?
+
+  @Option(help: ArgumentHelp("Drop tokens below this share of the greatest.", valueName: "p"))
+  var minP: Double?
+
+  @Option(help: ArgumentHelp("Divide the logits of tokens that came before.", valueName: "x"))
+  var repetitionPenalty: Double?
+
+  @Option(help: ArgumentHelp("A text that ends an answer; repeatable.", valueName: "text"))
+  var stop: [String] = []
+
+  /// Sampling settings with these and the shared options laid over them.
+  func settings(
+    _ defaults: SampleSettings, _ shared: SharedOptions, n: Int? = nil
+  ) throws -> SampleSettings {
+    try shared.settings(
+      defaults,
+      [
+        "n": n, "max_tokens": maxTokens, "temperature": temperature, "top_k": topK, "top_p": topP,
+        "min_p": minP, "repetition_penalty": repetitionPenalty, "stop": stop.isEmpty ? nil : stop,
+        "seed": shared.seed,
+      ])
+  }
+}
