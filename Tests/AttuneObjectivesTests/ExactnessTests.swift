@@ -80,6 +80,75 @@ struct ExactnessTests {
     #expect(distance < 1e-3, "total variation \(distance)")
   }
 
+  /// Every contrastive loss whose optimum is a closed form: all pairs, weighted by the product of
+  /// the reference's probabilities, labels drawn from Bradley–Terry of the rewards.
+  @Test(arguments: [PreferenceLoss.dpo, .robust, .rdpo, .ipo], [1, 2] as [UInt64])
+  func `contrastive losses reach their closed forms`(loss: PreferenceLoss, seed: UInt64) throws {
+    let beta = 0.5
+    let reference = TabularPolicy(seed: seed)
+    let scores = Self.rewards(seed: seed + 10)
+    let rho = reference.probabilities
+    let count = rho.count
+    func preferred(_ i: Int, _ j: Int) -> Double { sigmoid(scores[i] - scores[j]) }
+    let lengths = TabularPolicy.sequences.map(\.count)
+    var settings = PreferenceSettings()
+    settings.beta = beta
+    var worth = scores
+    switch loss {
+    case .rdpo:
+      settings.alpha = 0.2
+      worth = zip(scores, lengths).map { $0 - 0.2 * Double($1) }
+    case .robust: settings.smoothing = 0.1
+    case .ipo:
+      // Rivals are drawn from the reference: p̄ is the mean win rate against it.
+      worth = (0..<count).map { i in
+        (0..<count).reduce(0) { $0 + rho[$1] * preferred(i, $1) }
+      }
+    default: break
+    }
+    let target = TabularPolicy.optimum(reference: rho, rewards: worth, beta: beta)
+    var pairs: [(Int, Int, Double, Double)] = []  // i, j, probability of the label, weight
+    for i in 0..<count {
+      for j in (i + 1)..<count {
+        let weight = 2 * rho[i] * rho[j]
+        if loss == .robust {
+          // Labels are flipped with probability 0.1, and hard.
+          let p = 0.9 * preferred(i, j) + 0.1 * preferred(j, i)
+          pairs += [(i, j, 1, weight * p), (j, i, 1, weight * (1 - p))]
+        } else {
+          pairs.append((i, j, preferred(i, j), weight))
+        }
+      }
+    }
+    var policy = TabularPolicy(seed: seed + 20)
+    #expect(TabularPolicy.distance(policy.probabilities, target) > 0.1)
+    var adam = Adam(count: policy.logits.count)
+    let steps = 250
+    for step in 0..<steps {
+      let logs = TabularPolicy.sequences.map { policy.logProbabilities($0).reduce(0, +) }
+      let responses = (0..<count).map {
+        ScoredResponse(policy: logs[$0], reference: log(rho[$0]), tokens: lengths[$0])
+      }
+      let rows = pairs.map {
+        PreferenceRow(
+          chosen: responses[$0.0], rejected: responses[$0.1], probability: $0.2, weight: $0.3)
+      }
+      let statistics = try loss.statistics(of: rows, settings: settings)
+      let result = try loss.loss(rows, statistics: statistics, settings: settings)
+      var sums = Array(repeating: 0.0, count: count)
+      for (pair, gradient) in zip(pairs, result.logProbabilities) {
+        sums[pair.0] += gradient[0]
+        sums[pair.1] += gradient[1]
+      }
+      let coefficients = zip(sums, lengths).map { Array(repeating: $0, count: $1) }
+      adam.update(
+        &policy.logits, policy.gradient(coefficients),
+        rate: 0.1 * (1 - Double(step) / Double(steps)))
+    }
+    let distance = TabularPolicy.distance(policy.probabilities, target)
+    #expect(distance < 1e-3, "total variation \(distance)")
+  }
+
   /// What the table of estimators says of k1 and k3 as losses, shown by their exact gradients.
   @Test func `KL estimators as losses have the gradients that the page states`() {
     let policy = TabularPolicy(seed: 5)
