@@ -130,7 +130,8 @@ public struct TextEncoder: Sendable {
           .badData, "the prompt is empty, and the model has no beginning-of-sequence token")
       }
       return [beginOfSequence]
-    case .messages(let messages): return try render(messages, generationPrompt: true)
+    case .messages(let messages):
+      return tokenizer.encode(try template().pieces(messages, addGenerationPrompt: true))
     }
   }
 
@@ -286,66 +287,43 @@ public struct TextEncoder: Sendable {
     }
   }
 
-  /// The tokens of turns after a prompt, with the assistant's as scored ranges.
+  /// The tokens of turns after a prompt, with the assistant's as scored ranges. Each answer is
+  /// tokenised apart, as a model says it after the tokens of what stands before.
   private func turns(
     _ turns: [Message], after before: [Message], promptIds: [Int32], ended: Bool
   ) throws -> EncodedGroup.Answer {
-    var scored: [Range<Int>] = []
-    var ids: [Int32] = []
-    for (i, turn) in turns.enumerated() where turn.role == "assistant" {
-      let context = before + turns[..<i]
-      let start =
-        i == 0 ? promptIds : try render(context, generationPrompt: true, like: promptIds + ids)
-      let whole = try render(context + [turn], generationPrompt: false, like: start)
-      let from = start.count - promptIds.count
-      let isLast = i == turns.count - 1
-      var text = endingInEnd(Array(whole[promptIds.count...]), from: from, adding: isLast)
-      if isLast, !ended, text.last == endOfSequence { text.removeLast() }
-      scored.append(from..<text.count)
-      ids = text
+    let parts = try template().conversation(before + turns, answersFrom: before.count)
+    guard let first = parts.firstIndex(where: { $0.answer != nil }),
+      let last = parts.lastIndex(where: { $0.answer != nil })
+    else { throw TrainingError(.badData, "the answer has no turn of the assistant") }
+    var ids = parts[..<first].flatMap { tokenizer.encode($0.pieces) }
+    guard ids.starts(with: promptIds) else {
+      throw TrainingError(
+        .badModel,
+        "the chat template writes the prompt otherwise once an answer follows, so the loss can't "
+          + "be placed")
     }
-    guard !scored.isEmpty else {
-      throw TrainingError(.badData, "the answer has no turn of the assistant")
+    ids.removeFirst(promptIds.count)
+    var scored: [Range<Int>] = []
+    for (i, part) in parts[...last].enumerated().dropFirst(first) {
+      var turn = tokenizer.encode(part.pieces)
+      // The last answer ends in the end of sequence, whether the template puts it there or not,
+      // unless it was cut.
+      if i == last, turn.last != endOfSequence { turn.append(endOfSequence) }
+      if i == last, !ended { turn.removeLast() }
+      if part.answer != nil { scored.append(ids.count..<ids.count + turn.count) }
+      ids += turn
     }
     return EncodedGroup.Answer(ids: ids, scored: scored, isCut: false)
   }
 
-  /// The turn with exactly one end-of-sequence token as its last: what the template puts after it
-  /// (a line break) is taken off, and where it puts none, one is added. Data never holds that
-  /// token, so the last one found is the template's.
-  private func endingInEnd(_ ids: [Int32], from start: Int, adding: Bool) -> [Int32] {
-    if let end = ids[start...].lastIndex(of: endOfSequence) {
-      let rest = tokenizer.decode(Array(ids[(end + 1)...]), skippingSpecialTokens: true)
-      if rest.allSatisfy(\.isWhitespace) { return Array(ids[...end]) }
-    }
-    return adding ? ids + [endOfSequence] : ids
+  private func template() throws -> ChatTemplate {
+    if let chatTemplate { return chatTemplate }
+    throw TrainingError(
+      .badData,
+      "the row is a conversation, and the model has no chat template: use strings, or a model "
+        + "with a template")
   }
-
-  /// A conversation as tokens, which must begin with those of the turns before.
-  private func render(
-    _ messages: [Message], generationPrompt: Bool, like prefix: [Int32] = []
-  ) throws -> [Int32] {
-    guard let chatTemplate else {
-      throw TrainingError(
-        .badData,
-        "the row is a conversation, and the model has no chat template: use strings, or a model "
-          + "with a template")
-    }
-    let ids = tokenizer.encode(
-      try chatTemplate.pieces(messages, addGenerationPrompt: generationPrompt))
-    guard ids.starts(with: prefix) else {
-      let place = zip(ids, prefix).prefix { $0 == $1 }.count
-      let here = tokenizer.decode(Array(ids[place...].prefix(8)), skippingSpecialTokens: false)
-      let there = tokenizer.decode(Array(prefix[place...].prefix(8)), skippingSpecialTokens: false)
-      throw TrainingError(
-        .badModel,
-        "the chat template writes earlier turns otherwise once another follows: token \(place + 1) "
-          + "begins \(debug(here)) there and \(debug(there)) before, so the loss can't be placed")
-    }
-    return ids
-  }
-
-  private func debug(_ text: String) -> String { text.debugDescription }
 
   /// Longer prompts lose their start, so that every answer fits; an answer that is too long beside
   /// one token of prompt loses its end.
