@@ -20,7 +20,8 @@ public struct RewardScale: Codable, Sendable, Equatable {
 
 /// A model with all that belongs to it: tokenizer, chat template, name, fingerprint.
 public struct LoadedModel {
-  /// The weights, frozen; an adapter's are made from its base.
+  /// The weights, frozen; a model opened beside the one that it was trained from shares its frozen
+  /// layers.
   public let model: LanguageModel
   /// The tokenizer.
   public let tokenizer: Tokenizer
@@ -111,8 +112,13 @@ public struct LoadedModel {
           "\(url.path): belongs to another base model than \(base.name) is now (fingerprints "
             + "differ); give back the files that it was trained from")
       }
-      return try openTrained(
+      let adapted = try openTrained(
         url, name: name, fingerprint: fingerprint, base: base, trained: nil, reward: note?.reward)
+      // On its own it is a model like any other, which can be trained further.
+      return try LoadedModel(
+        model: adapted.model.merged(), tokenizer: base.tokenizer,
+        chatTemplate: base.chatTemplateSource, name: name, fingerprint: fingerprint,
+        reward: note?.reward)
     }
     let checkpoint = try Checkpoint.open(url)
     let model = try LanguageModel.load(checkpoint, frozenPrecision: precision)
@@ -284,6 +290,15 @@ public struct LoadedModel {
     } catch {
       throw TrainingError(.badModel, "\(file.path): is damaged; write the model again")
     }
+  }
+}
+
+extension LanguageModel {
+  /// A frozen model with the adapters merged into the weights.
+  fileprivate func merged() throws -> LanguageModel {
+    var weights = try spec.tensors.compactMap { try weight($0.name) }
+    if hasScalarHead, let head = try weight("score.weight") { weights.append(head) }
+    return try frozenCopy(with: weights)
   }
 }
 

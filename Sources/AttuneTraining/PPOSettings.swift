@@ -25,7 +25,7 @@ public struct PPOSettings: TrainsWeights {
 
   /// Which numbers are trained.
   public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained; 0 is all of them (with adapters only).
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
   public var layers = 10
   /// Rank of the adapters.
   public var rank = 16
@@ -210,12 +210,14 @@ extension PPOSettings {
       return nil
     }
     guard let reward else {
-      return try start.model.copy(training: trainable, scalarHead: .zero)
+      return try start.model.copy(training: trainable(start.model.spec), scalarHead: .zero)
     }
     guard reward.model.hasScalarHead else {
       throw TrainingError(.badModel, "\(reward.name): is no reward model to start values from")
     }
-    guard reward.model.trainedCount > 0 else { return try reward.model.copy(training: trainable) }
+    guard reward.model.trainedCount > 0 else {
+      return try reward.model.copy(training: trainable(reward.model.spec))
+    }
     // Made beside the start: its own adapters or layers go on, on the same frozen weights.
     let model = try start.model.copy(training: reward.model.trainable, scalarHead: .zero)
     try model.setTrainedParameters(reward.model.trainedParameters())

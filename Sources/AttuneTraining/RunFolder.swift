@@ -25,9 +25,15 @@ public struct RunRecord: Codable, Sendable, Equatable {
     self.stage = stage
     version = attuneVersion
     knobs = [:]
-    for (path, value) in try ConfigFile.value(of: settings).leaves() { knobs[path] = value.line }
+    for (path, value) in try ConfigFile.value(of: settings).leaves()
+    where !Self.idleKnobs.contains(where: { path == $0 || path.hasSuffix("." + $0) }) {
+      knobs[path] = value.line
+    }
     for (name, digest) in inputs { knobs["input " + name] = digest }
   }
+
+  /// Knobs that change nothing of what comes out.
+  private static let idleKnobs = ["checkpoint_seconds", "show_every"]
 
   /// The digest of the whole record.
   public var fingerprint: String { (try? Fingerprint.of(value: self)) ?? "" }

@@ -30,7 +30,7 @@ public enum TrainedPart: String, Codable, Sendable, CaseIterable {
 public protocol TrainsWeights: Settings {
   /// Which numbers are trained.
   var train: TrainedPart { get }
-  /// How many layers, counted from the top; 0 is all of them (with adapters only).
+  /// How many layers, counted from the top, or all if the model has fewer; with adapters 0 is all.
   var layers: Int { get }
   /// Rank of the adapters.
   var rank: Int { get }
@@ -43,13 +43,16 @@ public protocol TrainsWeights: Settings {
 }
 
 extension TrainsWeights {
-  /// The knobs as the engine takes them.
-  public var trainable: Trainable {
+  /// The knobs as the engine takes them for a model.
+  public func trainable(_ spec: TransformerSpec) -> Trainable {
     switch train {
     case .full: .full
-    case .lastLayers: .lastLayers(layers)
+    case .lastLayers: .lastLayers(min(layers, spec.layers))
     case .lora:
-      .lora(LoRASettings(rank: rank, alpha: alpha, lastLayers: layers, projections: projections))
+      .lora(
+        LoRASettings(
+          rank: rank, alpha: alpha, lastLayers: layers < spec.layers ? layers : 0,
+          projections: projections))
     }
   }
 
@@ -68,15 +71,10 @@ extension TrainsWeights {
   ///
   /// - Throws: `TrainingError` that names the knob.
   func check(against spec: TransformerSpec) throws {
-    if train == .lastLayers, !(1...spec.layers).contains(layers) {
-      throw TrainingError(
-        .badSetting, "layers is \(layers); between 1 and the model's \(spec.layers) are trained")
-    }
+    try require(
+      train != .lastLayers || layers > 0, "layers", "at least 1 where train is last_layers")
     guard train == .lora else { return }
-    guard (0...spec.layers).contains(layers) else {
-      throw TrainingError(
-        .badSetting, "layers is \(layers); the model has \(spec.layers) (0 is all)")
-    }
+    try require(layers >= 0, "layers", "at least 0")
     guard (1...spec.width).contains(rank) else {
       throw TrainingError(.badSetting, "rank is \(rank); it goes from 1 to \(spec.width)")
     }

@@ -98,7 +98,8 @@ public enum PPO {
     // The policy carries the value head, unless a model of its own does.
     let reference = start.model
     let policy = try reference.copy(
-      training: settings.trainable, scalarHead: settings.value == .shared ? .zero : nil)
+      training: settings.trainable(reference.spec),
+      scalarHead: settings.value == .shared ? .zero : nil)
     let value = try settings.valueModel(start, from: valueStart)
     for model in [policy, value].compactMap(\.self) {
       model.recomputesActivations = settings.recompute
@@ -254,7 +255,7 @@ public enum PPO {
 
     try checkpoint()
     // The policy without its value head.
-    let written = try reference.copy(training: settings.trainable)
+    let written = try reference.copy(training: settings.trainable(reference.spec))
     try written.setTrainedParameters(
       policy.trainedParameters().filter { $0.name != "score.weight" })
     try start.write(written, to: output, merging: settings.merge)

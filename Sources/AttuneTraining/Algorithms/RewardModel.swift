@@ -9,7 +9,7 @@ public import Foundation
 public struct RewardModelSettings: TrainsWeights {
   /// Which numbers are trained, beside the scalar head.
   public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained; 0 is all of them (with adapters only).
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
   public var layers = 10
   /// Rank of the adapters.
   public var rank = 16
@@ -180,7 +180,7 @@ public enum RewardModel {
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
     let model = try start.model.copy(
-      training: settings.trainable, scalarHead: .normal(seed: settings.seed))
+      training: settings.trainable(start.model.spec), scalarHead: .normal(seed: settings.seed))
     model.recomputesActivations = settings.recompute
 
     var order = BatchOrder(
@@ -273,7 +273,6 @@ public enum RewardModel {
       let elapsed = seconds(ContinuousClock.now - stepBegan)
       totals.add(.loss, total)
       totals.add(.epoch, Double(state.step) / Double(order.stepsPerEpoch))
-      totals.add(.rows, Double(min(state.step * settings.batchSize, all * settings.batchSize)))
       totals.add(.tokensPerSecond, Double(batch.reduce(0) { $0 + $1.encoded.tokens }) / elapsed)
       totals.add(.secondsStep, elapsed)
       totals.add(.peakMemory, peakMemory())

@@ -9,7 +9,7 @@ public import Foundation
 public struct SFTSettings: TrainsWeights {
   /// Which numbers are trained.
   public var train = TrainedPart.full
-  /// Layers counted from the top that are trained; 0 is all of them (with adapters only).
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
   public var layers = 0
   /// Rank of the adapters.
   public var rank = 16
@@ -58,7 +58,7 @@ public struct SFTSettings: TrainsWeights {
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
-    unreadTrainingKnobs + (decay == .constant ? [] : [])
+    unreadTrainingKnobs
   }
 
   /// Checks ranges.
@@ -135,7 +135,7 @@ public enum SFT {
       inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
-    let model = try start.model.copy(training: settings.trainable)
+    let model = try start.model.copy(training: settings.trainable(start.model.spec))
     model.recomputesActivations = settings.recompute
 
     var order = BatchOrder(rows: groups.count, batch: settings.batchSize, seed: settings.seed)
