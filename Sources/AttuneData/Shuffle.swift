@@ -37,7 +37,8 @@ public enum Shuffle {
     let chosen = Set(permutation(numbers.count, &generator).prefix(max(0, heldOut)))
     let indices = groups.indices
     return (
-      indices.filter { !chosen.contains(groups[$0]) }, indices.filter { chosen.contains(groups[$0]) }
+      train: indices.filter { !chosen.contains(groups[$0]) },
+      heldOut: indices.filter { chosen.contains(groups[$0]) }
     )
   }
 

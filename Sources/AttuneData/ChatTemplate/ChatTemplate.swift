@@ -100,7 +100,15 @@ public struct ChatTemplate: Sendable {
       (TemplateText("role"), .text(role)),
       (TemplateText("content"), .text(TemplateText(message.content, isData: true))),
     ]
-    for field in message.fields where field.key != "role" && field.key != "content" {
+    var others = message.fields.filter { $0.key != "role" && $0.key != "content" }
+    // A message's thoughts go by several names; templates read the first or the second of them.
+    let names = ["reasoning_content", "thinking", "reasoning"]
+    let all = JSONValue.object(others)
+    if let thoughts = names.lazy.compactMap({ all.present($0) }).first {
+      if all["thinking"] == nil { others.append(.init("thinking", thoughts)) }
+      others = JSONValue.object(others).setting("reasoning_content", thoughts).fields
+    }
+    for field in others {
       fields.append((TemplateText(field.key), TemplateValue(field.value, isData: true)))
     }
     return .dictionary(fields)

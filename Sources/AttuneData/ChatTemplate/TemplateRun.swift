@@ -6,7 +6,7 @@ import Foundation
 /// ever or grow without end fails with an error instead.
 final class TemplateRun {
   /// How many steps a rendering may take; a step is an expression or about 64 bytes of text.
-  static let mostSteps = 20_000_000
+  static let mostSteps = 5_000_000
   /// How long a text or a list may grow.
   static let mostBytes = 1 << 26, mostItems = 1 << 20
   /// How deep calls of macros, statements and expressions may nest.

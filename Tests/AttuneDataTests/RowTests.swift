@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import Foundation
+import Testing
+
+private let place = DataPlace(file: "rows.jsonl", line: 1)
+
+struct RowTests {
+  private let sample = SampleRow(
+    prompt: .messages([Message(role: "user", content: "q\n\"é\u{1}")]),
+    completions: [
+      .init(text: "a", ids: [1, 49151], logProbability: -1.25, finishReason: .stop),
+      .init(text: "", ids: [], logProbability: 0, finishReason: .length),
+    ], model: .init(name: "smollm2", fingerprint: "f"),
+    sampling: .object([.init("temperature", .double(1)), .init("seed", .int(3))]),
+    fields: [.init("category", .string("c"))])
+
+  @Test func `Attune's rows read back as they were written`() throws {
+    let pair = Preference(
+      prompt: .text("p"), chosen: .text("a"), rejected: .text("b"), outcome: .bothBad,
+      probability: 0.1, margin: 1.0 / 3, chosenScore: -1e-9, rejectedScore: 12_345_678.5,
+      labeller: "concise")
+    let ranking = RankingRow(
+      prompt: .text("p"), completions: [.text("a"), .text("b")], scores: [0.5, -2], labeller: "x")
+    #expect(try SampleRow(json: JSONValue(parsing: sample.json.text), at: place) == sample)
+    #expect(try PairRow(json: JSONValue(parsing: pair.json.text), at: place) == pair)
+    #expect(try RankingRow(json: JSONValue(parsing: ranking.json.text), at: place) == ranking)
+    // The same by Codable, where the row stands inside another value.
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    #expect(try JSONDecoder().decode([PairRow].self, from: encoder.encode([pair])) == [pair])
+    let decoded = try JSONDecoder().decode(SampleRow.self, from: encoder.encode(sample))
+    #expect(decoded.completions == sample.completions && decoded.prompt == sample.prompt)
+  }
+
+  @Test func `a pair says no more than it must`() {
+    let pair = Preference(prompt: .text("p"), chosen: .text("a"), rejected: .text("b"))
+    #expect(pair.json.text == #"{"prompt":"p","chosen":"a","rejected":"b"}"#)
+  }
+
+  @Test func `a score is added to the row that came in, nothing else is changed`() throws {
+    let row = try JSONValue(
+      parsing: #"{"z":1.50,"prompt":"p","a":[1e2,{"k":null}],"n":12345678901234567890}"#)
+    let text = row.text.dropLast() + #","score":0.25}"#
+    #expect(
+      row.text.hasPrefix(#"{"z":1.50,"prompt":"p","a":[1e2,{"k":null}],"n":1234567890123456"#))
+    #expect(ScoreRow(row: row, score: 0.25).json.text == text)
+    // A row that had a score gets the new one in its place.
+    let again = ScoreRow(row: try JSONValue(parsing: String(text)), scores: [1, -0.5])
+    #expect(again.json.text.hasSuffix(#""score":[1,-0.5]}"#))
+    #expect(try ScoreRow(json: again.json, at: place).scores == [1, -0.5])
+  }
+
+  @Test(arguments: [0, -0.0, 1, 1e-7, 0.1, 1e15, 1e300, 1e-300, -123.456, 0x1p53])
+  func `a number is written in digits that read back as the same`(value: Double) throws {
+    guard case .number(let text) = try JSONValue(parsing: JSONValue.double(value).text) else {
+      Issue.record("not a number")
+      return
+    }
+    #expect(Double(text) == value)
+    #expect(JSONValue.double(.nan) == .null && JSONValue.double(.infinity) == .null)
+  }
+
+  @Test func `lines are split at line feeds alone`() throws {
+    let folder = try ScratchFolder()
+    // Long enough to lie over several pieces of reading.
+    let long = String(repeating: "x", count: 3 << 20)
+    let file = try folder.file("a\r\n\n\u{2028}b\u{85}\n\(long)\nend")
+    var lines: [String] = []
+    try JSONLines.forEachLine(in: file) { bytes, place in
+      lines.append(String(decoding: bytes, as: UTF8.self))
+      #expect(place.line == lines.count)
+    }
+    #expect(lines == ["a\r", "", "\u{2028}b\u{85}", long, "end"])
+  }
+}
+
+struct LineWriterTests {
+  @Test func `a file is there when it is whole, not before`() throws {
+    let folder = try ScratchFolder()
+    let url = folder.url.appending(path: "out.jsonl")
+    try Data("old\n".utf8).write(to: url)
+    do {
+      let dropped = try LineWriter(url)
+      try dropped.write(.int(1))
+      try dropped.flush()
+      #expect(try String(contentsOf: url, encoding: .utf8) == "old\n")
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path).count == 1)
+    let writer = try LineWriter(url)
+    for i in 0..<50_000 { try writer.write(.array([.int(i)])) }
+    #expect(try String(contentsOf: url, encoding: .utf8) == "old\n")
+    try writer.finish()
+    let text = try String(contentsOf: url, encoding: .utf8)
+    #expect(text.hasPrefix("[0]\n[1]\n") && text.hasSuffix("[49999]\n"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path).count == 1)
+    try writer.write(Message(role: "user", content: "x"))
+    #expect(throws: DataError.self) { try writer.flush() }
+  }
+
+  @Test func `a link keeps pointing to the file`() throws {
+    let folder = try ScratchFolder()
+    let real = try folder.file("old\n", name: "real")
+    let link = folder.url.appending(path: "link")
+    try FileManager.default.createSymbolicLink(at: link, withDestinationURL: real)
+    let writer = try LineWriter(link)
+    try writer.write(.int(2))
+    try writer.finish()
+    #expect(try String(contentsOf: real, encoding: .utf8) == "2\n")
+  }
+
+  @Test func `what cannot be written is told, and nothing is left`() throws {
+    let folder = try ScratchFolder()
+    #expect(throws: DataError.self) { try LineWriter(folder.url) }
+    #expect(throws: DataError.self) { try LineWriter(folder.url.appending(path: "no/file")) }
+    #if os(Linux)
+      let full = try LineWriter(URL(filePath: "/dev/full"))
+      try full.write(.int(1))
+      let error = #expect(throws: DataError.self) { try full.finish() }
+      #expect(error?.message.contains("No space left") == true)
+    #endif
+  }
+}
