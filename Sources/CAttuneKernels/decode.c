@@ -118,10 +118,11 @@ typedef struct {
   int accumulate;
 } linear_job;
 
-// R × S outputs. w[R], stride K; x[S], stride K; y stride N. ahead: how many floats behind w the
-// part begins that is read next, to be fetched into the cache; 0 for none.
+// R × S outputs. w[R], stride K; x[S], stride K; y stride N. fetch: `fetch_rows` rows of w that are
+// read later, to be brought into the cache on the way.
 INLINE void linear_tile(float *y, const float *x, const float *w, const float *bias, size_t N,
-                        size_t K, int accumulate, size_t ahead, const int R, const int S) {
+                        size_t K, int accumulate, const float *fetch, size_t fetch_rows,
+                        const int R, const int S) {
   f16 sum[24];
   const float *xs_row[4], *w_row[6];
   UNROLL for (int i = 0; i < R * S; i++) sum[i] = (f16){0};
@@ -130,10 +131,10 @@ INLINE void linear_tile(float *y, const float *x, const float *w, const float *b
   size_t k = 0;
   for (; k + 16 <= K; k += 16) {
     f16 xs[4];
+    for (size_t r = 0; r < fetch_rows; r++) __builtin_prefetch(fetch + r * K + k, 0, 2);
     UNROLL for (int s = 0; s < S; s++) xs[s] = LOAD(xs_row[s] + k);
     UNROLL for (int r = 0; r < R; r++) {
       f16 row = LOAD(w_row[r] + k);
-      if (ahead) __builtin_prefetch(w_row[r] + ahead + k, 0, 2);
       UNROLL for (int s = 0; s < S; s++) sum[r * S + s] += row * xs[s];
     }
   }
@@ -160,18 +161,26 @@ INLINE void linear_tile(float *y, const float *x, const float *w, const float *b
 
 // One tile of w against all rows of x: R or, at the end of the matrix, one row of w at a time.
 INLINE void linear_rows(const linear_job *job, size_t m_begin, size_t m_end, size_t n,
-                        const float *w, size_t ahead, const int R, const int S) {
+                        const float *w, const float *fetch, const int R, const int S) {
   size_t N = job->N, K = job->K;
   const float *bias = job->bias ? job->bias + n : NULL;
+  // The next rows of w are fetched evenly over the first tiles, because few fetches can be under
+  // way at a time.
+  size_t tiles = (m_end - m_begin + S - 1) / S;
+  size_t step = tiles < (size_t)R ? (R + tiles - 1) / tiles : 1, left = fetch ? R : 0;
   size_t m = m_begin;
-  for (; m + S <= m_end; m += S, ahead = 0)
-    linear_tile(job->y + m * N + n, job->x + m * K, w, bias, N, K, job->accumulate, ahead, R, S);
+  for (; m + S <= m_end; m += S) {
+    size_t rows = atk_min(step, left);
+    linear_tile(job->y + m * N + n, job->x + m * K, w, bias, N, K, job->accumulate, fetch, rows,
+                R, S);
+    fetch += rows * K, left -= rows;
+  }
   float *y = job->y + m * N + n;
   const float *x = job->x + m * K;
   switch (m_end - m) {  // less than S
-    case 1: linear_tile(y, x, w, bias, N, K, job->accumulate, ahead, R, 1); break;
-    case 2: linear_tile(y, x, w, bias, N, K, job->accumulate, ahead, R, S > 2 ? 2 : 1); break;
-    case 3: linear_tile(y, x, w, bias, N, K, job->accumulate, ahead, R, S > 3 ? 3 : 1); break;
+    case 1: linear_tile(y, x, w, bias, N, K, job->accumulate, fetch, left, R, 1); break;
+    case 2: linear_tile(y, x, w, bias, N, K, job->accumulate, fetch, left, R, S > 2 ? 2 : 1); break;
+    case 3: linear_tile(y, x, w, bias, N, K, job->accumulate, fetch, left, R, S > 3 ? 3 : 1); break;
   }
 }
 
@@ -193,7 +202,7 @@ enum { panel_rows = 64 };  // of x, which stay in the second-level cache while w
 INLINE void linear(void *context, size_t begin, size_t end, const int R, const int S) {
   const linear_job *job = context;
   size_t N = job->N, K = job->K;
-  float *expanded = 
+  float *expanded =
       job->w_bf16 ? atk_scratch(ATK_SCRATCH_OWN, (size_t)R * K * sizeof(float)) : NULL;
   for (size_t m = 0; m < job->M; m += panel_rows) {
     size_t m_end = job->M - m < panel_rows ? job->M : m + panel_rows;
@@ -202,11 +211,11 @@ INLINE void linear(void *context, size_t begin, size_t end, const int R, const i
       const float *w = expanded ? expanded : job->w + n * K;
       if (expanded) expand_bf16(expanded, job->w_bf16 + n * K, rows * K);
       if (rows == (size_t)R) {
-        size_t ahead = expanded || n + 2 * R > N ? 0 : R * K;
-        linear_rows(job, m, m_end, n, w, ahead, R, S);
+        const float *fetch = expanded || n + 2 * R > N ? NULL : w + R * K;
+        linear_rows(job, m, m_end, n, w, fetch, R, S);
       } else {
         for (size_t r = 0; r < rows; r++)
-          linear_rows(job, m, m_end, n + r, w + r * K, 0, 1, S);
+          linear_rows(job, m, m_end, n + r, w + r * K, NULL, 1, S);
       }
     }
   }
@@ -362,7 +371,13 @@ void atk_attention_decode(float *out, const float *q, const float *const *prefix
                           size_t ldq) {
   attention_job job = {out, q,  {prefix_k, own_k}, {prefix_v, own_v}, {prefix_count, own_count},
                        H,   G, C, ldq};
-  atk_parallel_each(M * G, attention_item, &job);
+  size_t positions = 0;
+  for (size_t m = 0; m < M; m++) positions += (size_t)prefix_count[m] + (size_t)own_count[m];
+  if (positions * H * C < 65536) {  // some microseconds, not worth waking others
+    BODY(attention)(&job, 0, M * G);
+  } else {
+    atk_parallel_each(M * G, attention_item, &job);
+  }
 }
 
 // ---- picking tokens ---------------------------------------------------------------------------

@@ -208,8 +208,9 @@ package struct CounterRandom {
   private var state: UInt64
 
   package init(seed: UInt64, stream: UInt64) {
+    // Not a multiple of the increment below: streams would be one another's, a draw later.
     state =
-      seed &* 0xD134_2543_DE82_EF95 &+ stream &* 0x9E37_79B9_7F4A_7C15 &+ 0x632B_E59B_D9B4_E019
+      seed &* 0xD134_2543_DE82_EF95 &+ stream &* 0xBF58_476D_1CE4_E5B9 &+ 0x632B_E59B_D9B4_E019
   }
 
   package mutating func next() -> UInt64 {
