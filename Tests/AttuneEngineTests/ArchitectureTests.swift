@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+import AttuneTestSupport
+import Foundation
+import Testing
+
+struct ArchitectureTests {
+  static let models = ["llama-tied", "llama-llama3", "llama-yarn", "qwen2", "qwen3", "gpt2"]
+
+  private static let llama =
+    """
+    "model_type":"llama","vocab_size":96,"hidden_size":32,"intermediate_size":48,
+    "num_hidden_layers":2,"num_attention_heads":4,"max_position_embeddings":64
+    """
+
+  /// The spec of a config.json with these fields.
+  private static func spec(_ fields: String, generation: String? = nil) throws -> TransformerSpec {
+    try withTemporaryFolder { folder in
+      let config = folder.appendingPathComponent("config.json")
+      try Data("{\(fields)}".utf8).write(to: config)
+      if let generation {
+        try Data(generation.utf8).write(
+          to: folder.appendingPathComponent("generation_config.json"))
+      }
+      return try TransformerSpec(configuration: config)
+    }
+  }
+
+  private static func refusal(_ fields: String) throws -> String {
+    try #require(throws: EngineError.self, "\(fields)") { _ = try spec(fields) }.message
+  }
+
+  @Test func `what a config does not say is as in transformers`() throws {
+    let spec = try Self.spec(Self.llama)
+    #expect(
+      spec
+        == TransformerSpec(
+          architecture: .llama, vocabularySize: 96, width: 32, layers: 2, heads: 4, mlpWidth: 48,
+          maximumPositions: 64, normEpsilon: 1e-6))
+    #expect(spec.keyValueHeads == 4 && spec.headWidth == 8 && !spec.tiedHead)
+    let qwen = try Self.spec(Self.llama.replacingOccurrences(of: "llama", with: "qwen3"))
+    #expect(qwen.headWidth == 128 && qwen.queryKeyNorm && !qwen.queryKeyValueBias)
+    let mistral = try Self.spec(
+      Self.llama.replacingOccurrences(of: "llama", with: "mistral") + ",\"sliding_window\":null")
+    #expect(mistral == spec)
+  }
+
+  @Test func `both spellings of rotary settings are read`() throws {
+    let expected = TransformerSpec.Positions.rotary(
+      theta: 500000,
+      scaling: .llama3(
+        factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaximumPositions: 8192))
+    let rule =
+      """
+      "factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,
+      "original_max_position_embeddings":8192,"rope_type":"llama3"
+      """
+    let older = try Self.spec(Self.llama + ",\"rope_theta\":500000,\"rope_scaling\":{\(rule)}")
+    let newer = try Self.spec(Self.llama + ",\"rope_parameters\":{\(rule),\"rope_theta\":5e5}")
+    #expect(older.positions == expected)
+    #expect(newer.positions == expected)
+    let linear = try Self.spec(Self.llama + ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}")
+    #expect(linear.positions == .rotary(theta: 10000, scaling: .linear(factor: 2)))
+    let plain = try Self.spec(Self.llama + ",\"rope_scaling\":null,\"rope_theta\":100.5")
+    #expect(plain.positions == .rotary(theta: 100.5, scaling: .none))
+  }
+
+  @Test func `ends of an answer come from the generation config first`() throws {
+    let fields = Self.llama + ",\"eos_token_id\":7,\"bos_token_id\":3"
+    let spec = try Self.spec(fields, generation: "{\"eos_token_id\":[9,7,400]}")
+    // 400 lies outside the vocabulary: the model cannot say it.
+    #expect(spec.endOfSequence == [9, 7])
+    #expect(spec.beginOfSequence == 3)
+    #expect(try Self.spec(Self.llama + ",\"eos_token_id\":[4,5]").endOfSequence == [4, 5])
+  }
+
+  static let refused: [(String, String)] = [
+    (",\"model_type\":\"mamba\"", "'mamba' are not supported, only llama, qwen2, qwen3, gpt2"),
+    (",\"model_type\":\"mixtral\"", "'mixtral' are not supported"),
+    (",\"hidden_act\":\"relu\"", "hidden_act: 'relu' is not supported"),
+    (",\"sliding_window\":16,\"use_sliding_window\":true", "sliding-window attention"),
+    (",\"sliding_window\":16,\"model_type\":\"mistral\"", "sliding-window attention"),
+    (",\"layer_types\":[\"sliding_attention\"]", "'sliding_attention' is not supported"),
+    (",\"rope_scaling\":{\"rope_type\":\"longrope\"}", "rope_scaling.rope_type: 'longrope'"),
+    (",\"rope_scaling\":{\"rope_type\":\"linear\"}", "rope_scaling.factor is missing"),
+    (",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}", "frequencies not finite"),
+    (",\"rope_scaling\":7", "rope_scaling is not an object"),
+    (",\"partial_rotary_factor\":0.5", "partial_rotary_factor: 0.5"),
+    (",\"quantization_config\":{\"bits\":4}", "quantization_config"),
+    (",\"hidden_size\":\"32\"", "hidden_size is not a whole number"),
+    (",\"hidden_size\":3.5", "hidden_size is not a whole number"),
+    (",\"hidden_size\":1e300", "hidden_size is not a whole number"),
+    (",\"hidden_size\":null", "hidden_size is missing"),
+    (",\"num_hidden_layers\":0", "the number of layers is 0"),
+    (",\"num_hidden_layers\":9223372036854775807", "the number of layers is 92233"),
+    (",\"vocab_size\":-1", "the vocabulary size is -1"),
+    (",\"num_attention_heads\":0", "the number of heads is 0"),
+    (",\"num_key_value_heads\":3", "4 heads cannot be shared among 3"),
+    (",\"head_dim\":7", "even head width"),
+    (",\"rope_theta\":-1", "the rotary base is -1"),
+    (",\"rms_norm_eps\":-1", "epsilon"),
+    (",\"tie_word_embeddings\":1", "tie_word_embeddings is not true or false"),
+    (",\"eos_token_id\":\"</s>\"", "eos_token_id is not a token id"),
+  ]
+
+  @Test(arguments: refused.indices)
+  func `what is not supported is refused by name`(index: Int) throws {
+    // The added field takes the place of the one of the same name.
+    let (added, expected) = Self.refused[index]
+    var fields = Self.llama
+    for name in added.split(separator: "\"").map(String.init) where fields.contains("\"\(name)\":")
+    {
+      let pattern = try Regex("\"\(name)\":[^,]*,?\\s*")
+      fields = fields.replacing(pattern, with: "")
+    }
+    while fields.hasSuffix(",") || fields.hasSuffix("\n") { fields.removeLast() }
+    let message = try Self.refusal(fields + added)
+    #expect(message.contains(expected), "\(message)")
+    #expect(message.contains("config.json: "))
+  }
+
+  @Test func `GPT-2's own switches are refused by name`() throws {
+    let fields =
+      """
+      "model_type":"gpt2","vocab_size":96,"n_embd":32,"n_layer":2,"n_head":4,"n_positions":48
+      """
+    let spec = try Self.spec(fields)
+    #expect(spec.mlpWidth == 128 && spec.tiedHead && spec.positions == .learned)
+    for (added, expected) in [
+      (",\"activation_function\":\"gelu\"", "'gelu' is not supported"),
+      (",\"scale_attn_by_inverse_layer_idx\":true", "scale_attn_by_inverse_layer_idx"),
+      (",\"scale_attn_weights\":false", "scale_attn_weights"),
+    ] {
+      #expect(try Self.refusal(fields + added).contains(expected))
+    }
+    let uneven = fields.replacingOccurrences(of: "\"n_head\":4", with: "\"n_head\":5")
+    #expect(try Self.refusal(uneven).contains("not a multiple"))
+  }
+
+  @Test(arguments: models)
+  func `every tensor of a model is found, in its shape`(name: String) throws {
+    let checkpoint = try Checkpoint.open(Fixtures.url("models/\(name)"))
+    #expect(checkpoint.tensors.names == checkpoint.spec.tensors.map(\.name))
+    for tensor in checkpoint.spec.tensors {
+      #expect(checkpoint.tensors.shape(of: tensor.name) == tensor.shape)
+    }
+    // The gradients were written under canonical names by the fixtures' script.
+    let gradients = try Safetensors.File(Fixtures.url("models/\(name)/gradients.safetensors"))
+    #expect(Set(gradients.names) == Set(checkpoint.tensors.names))
+    for name in gradients.names {
+      #expect(gradients.shape(of: name) == checkpoint.tensors.shape(of: name))
+    }
+    #expect(!checkpoint.hasScalarHead)
+    #expect(
+      checkpoint.spec.parameterCount == checkpoint.spec.tensors.reduce(0) { $0 + $1.count })
+  }
+
+  @Test func `GPT-2's fused projection is split and transposed`() throws {
+    let folder = Fixtures.url("models/gpt2")
+    let file = try Safetensors.File(folder.appendingPathComponent("model.safetensors"))
+    let fused = try file.read("transformer.h.1.attn.c_attn.weight")
+    let bias = try file.read("transformer.h.1.attn.c_attn.bias")
+    let tensors = try Checkpoint.open(folder).tensors
+    for (part, letter) in ["q", "k", "v"].enumerated() {
+      let weight = try tensors.read("model.layers.1.self_attn.\(letter)_proj.weight")
+      #expect(weight[5 * 32 + 9] == fused[9 * 96 + part * 32 + 5])
+      let biases = try tensors.read("model.layers.1.self_attn.\(letter)_proj.bias")
+      #expect(biases == Array(bias[part * 32..<part * 32 + 32]))
+    }
+  }
+
+  // MARK: - Rotary frequencies
+
+  @Test func `Llama 3's rule keeps high frequencies, divides low ones and blends between`() {
+    let spec = TransformerSpec(
+      architecture: .llama, vocabularySize: 8, width: 64, layers: 1, heads: 1, mlpWidth: 8,
+      maximumPositions: 131072,
+      positions: .rotary(
+        theta: 500000,
+        scaling: .llama3(
+          factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaximumPositions: 8192)
+      ))
+    // As transformers 5.23 computes them in float32.
+    let expected: [(Int, Double)] = [
+      (0, 1.0), (10, 0.016560440883040428), (16, 0.0005248460220173001),
+      (20, 3.428102354519069e-05), (31, 3.76732259610435e-07),
+    ]
+    for (index, value) in expected {
+      #expect(abs(spec.rotaryFrequencies[index] / value - 1) < 2e-6, "\(index)")
+    }
+    #expect(spec.rotaryAmplitude == 1)
+  }
+
+  @Test func `YaRN's frequencies and amplitude are those of transformers`() {
+    let spec = TransformerSpec(
+      architecture: .qwen2, vocabularySize: 8, width: 64, layers: 1, heads: 1, mlpWidth: 8,
+      maximumPositions: 131072,
+      positions: .rotary(
+        theta: 1_000_000,
+        scaling: .yarn(
+          factor: 4, attentionFactor: 1.138629436111989, betaFast: 32, betaSlow: 1,
+          originalMaximumPositions: 32768)))
+    let expected: [(Int, Double)] = [
+      (0, 1.0), (8, 0.03162277862429619), (11, 0.00865964312106371), (14, 0.0017785303061828017),
+      (17, 0.00032469083089381456), (24, 7.905693564680405e-06), (31, 3.8498163235090033e-07),
+    ]
+    for (index, value) in expected {
+      #expect(abs(spec.rotaryFrequencies[index] / value - 1) < 2e-6, "\(index)")
+    }
+    #expect(spec.rotaryAmplitude == 1.138629436111989)
+  }
+}
