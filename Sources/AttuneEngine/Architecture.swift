@@ -33,7 +33,7 @@ public enum Architecture: String, Codable, Sendable, CaseIterable {
     }
   }
 
-  /// What Hugging Face's classes of this family are named by: `LlamaForCausalLM`.
+  /// What the names of Hugging Face's classes of this family begin with: `LlamaForCausalLM`.
   package var className: String {
     switch self {
     case .llama: "Llama"

@@ -186,7 +186,8 @@ public enum HuggingFaceWriter {
     path: String
   ) throws -> [String: JSONValue] {
     var fields = spec.architecture.configuration(spec)
-    let suffix = head == .language ? "ForCausalLM" : "ForSequenceClassification"
+    let language = spec.architecture == .gpt2 ? "LMHeadModel" : "ForCausalLM"
+    let suffix = head == .language ? language : "ForSequenceClassification"
     fields["architectures"] = .array([.string(spec.architecture.className + suffix)])
     fields["model_type"] = .string(spec.architecture.rawValue)
     fields["bos_token_id"] = id(spec.beginOfSequence)
