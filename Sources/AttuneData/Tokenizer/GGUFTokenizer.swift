@@ -145,15 +145,15 @@ extension TokenizerDefinition {
 
   /// Sets the sections that stand behind a name of `tokenizer.ggml.pre`.
   private mutating func splitWords(as pre: String?) throws {
-    func byteLevel(splits: Bool) -> JSONTree {
+    func byteLevel(splits: Bool) -> JSONValue {
       .object(
         ("type", .string("ByteLevel")), ("add_prefix_space", .bool(false)),
         ("trim_offsets", .bool(true)), ("use_regex", .bool(splits)))
     }
-    func sequence(_ first: JSONTree, _ last: JSONTree) -> JSONTree {
+    func sequence(_ first: JSONValue, _ last: JSONValue) -> JSONValue {
       .object(("type", .string("Sequence")), ("pretokenizers", .array([first, last])))
     }
-    func split(_ pattern: String) -> JSONTree {
+    func split(_ pattern: String) -> JSONValue {
       .object(
         ("type", .string("Split")), ("pattern", .object(("Regex", .string(pattern)))),
         ("behavior", .string("Isolated")), ("invert", .bool(false)))
@@ -185,19 +185,19 @@ extension TokenizerDefinition {
   /// Sets the post-processor from the file's flags.
   private mutating func frame(_ gguf: GGUFTokenizer) {
     let plain = Self.byteLevel
-    func special(_ id: Int32) -> (item: JSONTree, entry: JSONTree.Member) {
+    func special(_ id: Int32) -> (item: JSONValue, entry: JSONValue.Field) {
       let token = gguf.tokens[Int(id)]
       return (
-        .object(("SpecialToken", .object(("id", .string(token)), ("type_id", .number(0))))),
-        JSONTree.Member(
-          name: token,
-          value: .object(
-            ("id", .string(token)), ("ids", .array([.number(Int(id))])),
+        .object(("SpecialToken", .object(("id", .string(token)), ("type_id", .int(0))))),
+        JSONValue.Field(
+          token,
+          .object(
+            ("id", .string(token)), ("ids", .array([.int(Int(id))])),
             ("tokens", .array([.string(token)]))))
       )
     }
-    func text(_ name: String) -> JSONTree {
-      .object(("Sequence", .object(("id", .string(name)), ("type_id", .number(0)))))
+    func text(_ name: String) -> JSONValue {
+      .object(("Sequence", .object(("id", .string(name)), ("type_id", .int(0)))))
     }
     let isLlama3 = ignoresMerges
     let first = gguf.addBeginOfSequence ?? isLlama3 ? gguf.beginOfSequence.map(special) : nil
@@ -206,13 +206,13 @@ extension TokenizerDefinition {
       postProcessor = plain
       return
     }
-    func around(_ names: [String]) -> JSONTree {
+    func around(_ names: [String]) -> JSONValue {
       .array(
         names.flatMap { [first?.item, text($0), last?.item].compactMap { $0 } })
     }
     var entries = [first?.entry].compactMap { $0 }
-    if let last, last.entry.name != first?.entry.name { entries.append(last.entry) }
-    let template = JSONTree.object(
+    if let last, last.entry.key != first?.entry.key { entries.append(last.entry) }
+    let template = JSONValue.object(
       ("type", .string("TemplateProcessing")), ("single", around(["A"])),
       ("pair", around(["A", "B"])), ("special_tokens", .object(entries)))
     postProcessor = .object(

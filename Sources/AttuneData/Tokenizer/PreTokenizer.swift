@@ -28,25 +28,25 @@ struct PreTokenizer: Sendable {
   /// Reads a `pre_tokenizer` section.
   ///
   /// - Throws: `DataError` that names the step or pattern that is not read.
-  init(_ section: JSONTree) throws {
+  init(_ section: JSONValue) throws {
     var steps: [Step] = []
     var isByteLevel = false
     for step in try Self.flattened(section) {
       if isByteLevel {
         throw DataError(.badTokenizer, "pre_tokenizer: a step follows ByteLevel; it must be last")
       }
-      let type = step["type"]?.string ?? ""
+      let type = step["type"]?.asString ?? ""
       switch type {
       case "Split": steps.append(try Self.split(step))
       case "Digits":
         let pattern = try Pattern(
           members: (PatternTranslation.members(of: "N") ?? "") + UnicodeAdditions.digits)
-        let each = step["individual_digits"]?.bool ?? false
+        let each = step["individual_digits"]?.asBool ?? false
         steps.append(.split(pattern, each ? .isolated : .contiguous, inverted: false))
       case "ByteLevel":
         isByteLevel = true
-        if step["add_prefix_space"]?.bool ?? true { steps.append(.prefixSpace) }
-        if step["use_regex"]?.bool ?? true {
+        if step["add_prefix_space"]?.asBool ?? true { steps.append(.prefixSpace) }
+        if step["use_regex"]?.asBool ?? true {
           steps.append(.split(try Pattern(Self.gpt2Pattern), .isolated, inverted: false))
         }
       case "Metaspace":
@@ -66,28 +66,28 @@ struct PreTokenizer: Sendable {
     self.steps = steps
   }
 
-  private static func flattened(_ section: JSONTree) throws -> [JSONTree] {
-    guard section["type"]?.string == "Sequence" else { return section.isNull ? [] : [section] }
-    guard let steps = section["pretokenizers"]?.array else {
+  private static func flattened(_ section: JSONValue) throws -> [JSONValue] {
+    guard section["type"]?.asString == "Sequence" else { return section == .null ? [] : [section] }
+    guard let steps = section["pretokenizers"]?.asArray else {
       throw DataError(.badTokenizer, "pre_tokenizer: a Sequence without “pretokenizers”")
     }
     return try steps.flatMap { try flattened($0) }
   }
 
-  private static func split(_ step: JSONTree) throws -> Step {
+  private static func split(_ step: JSONValue) throws -> Step {
     let pattern: Pattern
-    if let source = step["pattern"]?["Regex"]?.string {
+    if let source = step["pattern"]?["Regex"]?.asString {
       pattern = try Pattern(source)
-    } else if let literal = step["pattern"]?["String"]?.string {
+    } else if let literal = step["pattern"]?["String"]?.asString {
       pattern = try Pattern(literal: literal)
     } else {
       throw DataError(.badTokenizer, "pre_tokenizer: a Split without a Regex or String pattern")
     }
-    let name = step["behavior"]?.string ?? ""
+    let name = step["behavior"]?.asString ?? ""
     guard let behavior = Behavior(rawValue: name) else {
       throw DataError(.badTokenizer, "pre_tokenizer: Split behavior “\(name)” is not known")
     }
-    return .split(pattern, behavior, inverted: step["invert"]?.bool ?? false)
+    return .split(pattern, behavior, inverted: step["invert"]?.asBool ?? false)
   }
 
   /// Calls `body` with each word of a text, in order.

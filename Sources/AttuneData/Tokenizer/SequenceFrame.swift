@@ -8,20 +8,20 @@ struct SequenceFrame: Sendable {
   /// Reads the section.
   ///
   /// - Throws: `DataError` that names a step that is not read.
-  init(_ section: JSONTree, _ vocabulary: Vocabulary) throws {
-    switch section["type"]?.string {
-    case nil where section.isNull: return
+  init(_ section: JSONValue, _ vocabulary: Vocabulary) throws {
+    switch section["type"]?.asString {
+    case nil where section == .null: return
     case "ByteLevel": return
     case "Sequence":
-      for processor in section["processors"]?.array ?? [] {
+      for processor in section["processors"]?.asArray ?? [] {
         let inner = try SequenceFrame(processor, vocabulary)
         prefix = inner.prefix + prefix
         suffix += inner.suffix
       }
     case "TemplateProcessing":
       var isAfter = false
-      for item in section["single"]?.array ?? [] {
-        if let name = item["SpecialToken"]?["id"]?.string {
+      for item in section["single"]?.asArray ?? [] {
+        if let name = item["SpecialToken"]?["id"]?.asString {
           for id in try Self.ids(name, section, vocabulary) {
             if isAfter { suffix.append(id) } else { prefix.append(id) }
           }
@@ -38,9 +38,9 @@ struct SequenceFrame: Sendable {
   }
 
   private static func ids(
-    _ name: String, _ section: JSONTree, _ vocabulary: Vocabulary
+    _ name: String, _ section: JSONValue, _ vocabulary: Vocabulary
   ) throws -> [Int32] {
-    let listed = section["special_tokens"]?[name]?["ids"]?.array?.compactMap(\.int)
+    let listed = section["special_tokens"]?[name]?["ids"]?.asArray?.compactMap(\.asInt)
     let ids =
       listed?.compactMap { Int32(exactly: $0) } ?? vocabulary.id(of: name).map { [$0] } ?? []
     guard !ids.isEmpty, ids.allSatisfy(vocabulary.contains) else {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
-
 /// The `normalizer` section of `tokenizer.json`: nothing, or Unicode's form C (Qwen).
 struct TextNormalizer: Sendable {
   private let composes: Bool
@@ -9,17 +7,17 @@ struct TextNormalizer: Sendable {
   /// Reads the section.
   ///
   /// - Throws: `DataError` that names a normalizer that is not read.
-  init(_ section: JSONTree) throws {
-    switch section["type"]?.string {
-    case nil where section.isNull: composes = false
+  init(_ section: JSONValue) throws {
+    switch section["type"]?.asString {
+    case nil where section == .null: composes = false
     case "NFC": composes = true
     case "Sequence":
-      let steps = try (section["normalizers"]?.array ?? []).map { try TextNormalizer($0) }
+      let steps = try (section["normalizers"]?.asArray ?? []).map { try TextNormalizer($0) }
       composes = steps.contains { $0.composes }
     case "Prepend", "Replace":
       throw DataError(
         .badTokenizer,
-        "normalizer “\(section["type"]?.string ?? "")”: SentencePiece models are not read yet")
+        "normalizer “\(section["type"]?.asString ?? "")”: SentencePiece models are not read yet")
     case let type:
       throw DataError(
         .badTokenizer, "normalizer “\(type ?? "without a type")” is not read; NFC is")
@@ -32,7 +30,7 @@ struct TextNormalizer: Sendable {
   }
 
   func normalize(_ text: String) -> String {
-    composes ? text.precomposedStringWithCanonicalMapping : text
+    composes ? CanonicalComposition.shared.normalize(text) : text
   }
 
   func normalize(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8] {

@@ -17,27 +17,17 @@ extension TokenizerDefinition {
   fileprivate init(directory: URL) throws {
     let file = directory.appendingPathComponent("tokenizer.json")
     self.init(source: file.path)
-    guard let bytes = try Self.contents(of: file) else {
+    guard let tree = try JSONValue.tokenizerFile(file) else {
       throw Self.missing(in: directory)
     }
-    let tree = try JSONTree(parsing: bytes, file: file.path)
     try readModel(tree)
-    for token in tree["added_tokens"]?.array ?? [] {
-      addedTokens.append(try addedToken(token, id: token["id"]?.int))
+    for token in tree["added_tokens"]?.asArray ?? [] {
+      addedTokens.append(try addedToken(token, id: token["id"]?.asInt))
     }
     normalizer = tree["normalizer"] ?? .null
     preTokenizer = tree["pre_tokenizer"] ?? .null
     postProcessor = tree["post_processor"] ?? .null
     try readConfiguration(in: directory)
-  }
-
-  private static func contents(of file: URL) throws -> [UInt8]? {
-    guard FileManager.default.fileExists(atPath: file.path) else { return nil }
-    do {
-      return Array(try Data(contentsOf: file))
-    } catch {
-      throw DataError(.file, "\(file.path): cannot be read")
-    }
   }
 
   private static func missing(in directory: URL) -> DataError {
@@ -61,39 +51,39 @@ extension TokenizerDefinition {
 
   // MARK: - The model section
 
-  private mutating func readModel(_ tree: JSONTree) throws {
-    guard let model = tree["model"], model.members != nil else {
+  private mutating func readModel(_ tree: JSONValue) throws {
+    guard let model = tree["model"], model.asFields != nil else {
       throw failure("there is no “model” section")
     }
     // Early files name no type; those of byte-pair encoding are known by their merges.
-    let type = model["type"]?.string ?? (model["merges"] != nil ? "BPE" : "")
+    let type = model["type"]?.asString ?? (model["merges"] != nil ? "BPE" : "")
     switch type {
     case "BPE": break
     case "Unigram": throw failure("model type “Unigram”: SentencePiece models are not read yet")
     default: throw failure("model type “\(type)” is not read; byte-level BPE is")
     }
-    if model["byte_fallback"]?.bool == true || tree["decoder"]?["type"]?.string == "Metaspace" {
+    if model["byte_fallback"]?.asBool == true || tree["decoder"]?["type"]?.asString == "Metaspace" {
       throw failure("SentencePiece models are not read yet (byte_fallback, Metaspace)")
     }
     for option in ["continuing_subword_prefix", "end_of_word_suffix"] {
-      if let text = model[option]?.string, !text.isEmpty {
+      if let text = model[option]?.asString, !text.isEmpty {
         throw failure("model option \(option) “\(text)” is not read; byte-level BPE has none")
       }
     }
     if case .number(let rate)? = model["dropout"], Double(rate) != 0 {
       throw failure("model option dropout \(rate) would tokenise at random; set it to null")
     }
-    guard let vocabulary = model["vocab"]?.members else {
+    guard let vocabulary = model["vocab"]?.asFields else {
       throw failure("model.vocab is missing or not an object")
     }
     tokens.reserveCapacity(vocabulary.count)
     for member in vocabulary {
-      guard let id = member.value.int else {
-        throw failure("model.vocab: token “\(member.name)” has no integer id")
+      guard let id = member.value.asInt else {
+        throw failure("model.vocab: token “\(member.key)” has no integer id")
       }
-      tokens.append((member.name, id))
+      tokens.append((member.key, id))
     }
-    guard let pairs = model["merges"]?.array else {
+    guard let pairs = model["merges"]?.asArray else {
       throw failure("model.merges is missing or not an array; get the tokenizer files again")
     }
     merges.reserveCapacity(pairs.count)
@@ -102,44 +92,43 @@ extension TokenizerDefinition {
       case .string(let text):
         merges.append(try Self.pair(text, rank: rank, source: source))
       case .array(let both):
-        guard both.count == 2, let left = both[0].string, let right = both[1].string else {
+        guard both.count == 2, let left = both[0].asString, let right = both[1].asString else {
           throw failure("merge \(rank + 1) is not a pair of tokens")
         }
         merges.append((left, right))
       default: throw failure("merge \(rank + 1) is not a pair of tokens")
       }
     }
-    unknownToken = model["unk_token"]?.string
-    joinsUnknown = model["fuse_unk"]?.bool ?? false
-    ignoresMerges = model["ignore_merges"]?.bool ?? false
+    unknownToken = model["unk_token"]?.asString
+    joinsUnknown = model["fuse_unk"]?.asBool ?? false
+    ignoresMerges = model["ignore_merges"]?.asBool ?? false
   }
 
-  private func addedToken(_ tree: JSONTree, id: Int?) throws -> AddedToken {
-    guard let id, let content = tree["content"]?.string else {
+  private func addedToken(_ tree: JSONValue, id: Int?) throws -> AddedToken {
+    guard let id, let content = tree["content"]?.asString else {
       throw failure("an added token has no id or no content")
     }
-    let isSpecial = tree["special"]?.bool ?? false
+    let isSpecial = tree["special"]?.asBool ?? false
     return AddedToken(
       id: id, content: content, isSpecial: isSpecial,
-      stripsLeft: tree["lstrip"]?.bool ?? false, stripsRight: tree["rstrip"]?.bool ?? false,
-      isNormalized: tree["normalized"]?.bool ?? !isSpecial,
-      isSingleWord: tree["single_word"]?.bool ?? false)
+      stripsLeft: tree["lstrip"]?.asBool ?? false, stripsRight: tree["rstrip"]?.asBool ?? false,
+      isNormalized: tree["normalized"]?.asBool ?? !isSpecial,
+      isSingleWord: tree["single_word"]?.asBool ?? false)
   }
 
   // MARK: - The files beside it
 
   private mutating func readConfiguration(in directory: URL) throws {
-    func tree(_ name: String) throws -> JSONTree? {
-      let file = directory.appendingPathComponent(name)
-      return try Self.contents(of: file).map { try JSONTree(parsing: $0, file: file.path) }
+    func tree(_ name: String) throws -> JSONValue? {
+      try JSONValue.tokenizerFile(directory.appendingPathComponent(name))
     }
     let map = try tree("special_tokens_map.json")
-    if let configuration = try tree("tokenizer_config.json"), configuration.members != nil {
+    if let configuration = try tree("tokenizer_config.json"), configuration.asFields != nil {
       self.configuration = configuration
     }
     for role in Role.allCases {
       let value = configuration[role.rawValue] ?? map?[role.rawValue]
-      roles[role] = value?.string ?? value?["content"]?.string
+      roles[role] = value?.asString ?? value?["content"]?.asString
     }
     try addMissingTokens()
     chatTemplate = try template(in: directory)
@@ -148,8 +137,8 @@ extension TokenizerDefinition {
   /// Tokens that only `tokenizer_config.json` knows of: transformers adds them as it loads.
   private mutating func addMissingTokens() throws {
     var known = Set(addedTokens.map { ExactText($0.content) })
-    for member in configuration["added_tokens_decoder"]?.members ?? [] {
-      let token = try addedToken(member.value, id: Int(member.name))
+    for member in configuration["added_tokens_decoder"]?.asFields ?? [] {
+      let token = try addedToken(member.value, id: Int(member.key))
       if known.insert(ExactText(token.content)).inserted { addedTokens.append(token) }
     }
     // A word of the vocabulary that is named as end of sequence is a control token from then on.
@@ -166,15 +155,15 @@ extension TokenizerDefinition {
 
   private func template(in directory: URL) throws -> String? {
     let file = directory.appendingPathComponent("chat_template.jinja")
-    if let bytes = try Self.contents(of: file) {
+    if let bytes = try JSONValue.contents(of: file) {
       guard let text = String(validating: bytes, as: UTF8.self) else {
         throw DataError(.badTemplate, "\(file.path): the chat template is not UTF-8")
       }
       return text
     }
     let value = configuration["chat_template"]
-    if let text = value?.string { return text }
-    let named = value?.array ?? []
-    return (named.first { $0["name"]?.string == "default" } ?? named.first)?["template"]?.string
+    if let text = value?.asString { return text }
+    let named = value?.asArray ?? []
+    return (named.first { $0["name"]?.asString == "default" } ?? named.first)?["template"]?.asString
   }
 }

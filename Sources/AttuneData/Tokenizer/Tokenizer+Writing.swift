@@ -13,10 +13,10 @@ extension Tokenizer {
   ///   - chatTemplate: The template to put into `tokenizer_config.json`, if any.
   /// - Throws: `DataError` of code `file` if a file cannot be written.
   public func write(to directory: URL, chatTemplate: String?) throws {
-    func put(_ tree: JSONTree, _ name: String) throws {
+    func put(_ tree: JSONValue, _ name: String) throws {
       let file = directory.appendingPathComponent(name)
       do {
-        try Data(tree.encoded()).write(to: file, options: .atomic)
+        try Data(tree.lines()).write(to: file, options: .atomic)
       } catch {
         throw DataError(.file, "\(file.path): cannot be written; is there room on the disk?")
       }
@@ -26,7 +26,7 @@ extension Tokenizer {
     try put(.object(roleMembers), "special_tokens_map.json")
   }
 
-  private var tokenizerFile: JSONTree {
+  private var tokenizerFile: JSONValue {
     .object(
       ("version", .string("1.0")), ("truncation", .null), ("padding", .null),
       ("added_tokens", .array(sortedAddedTokens.map(Self.tree))),
@@ -37,25 +37,25 @@ extension Tokenizer {
 
   private var sortedAddedTokens: [AddedToken] { definition.addedTokens.sorted { $0.id < $1.id } }
 
-  private static func tree(_ token: AddedToken) -> JSONTree {
+  private static func tree(_ token: AddedToken) -> JSONValue {
     .object(
-      ("id", .number(token.id)), ("content", .string(token.content)),
+      ("id", .int(token.id)), ("content", .string(token.content)),
       ("single_word", .bool(token.isSingleWord)), ("lstrip", .bool(token.stripsLeft)),
       ("rstrip", .bool(token.stripsRight)), ("normalized", .bool(token.isNormalized)),
       ("special", .bool(token.isSpecial)))
   }
 
-  private var modelSection: JSONTree {
-    var entries: [JSONTree.Member] = []
+  private var modelSection: JSONValue {
+    var entries: [JSONValue.Field] = []
     entries.reserveCapacity(vocabulary.count)
     for id in vocabulary.tokens.indices where vocabulary.isInModel[id] {
-      entries.append(JSONTree.Member(name: vocabulary.tokens[id], value: .number(id)))
+      entries.append(JSONValue.Field(vocabulary.tokens[id], .int(id)))
     }
     let pairs = merges.map { (vocabulary.tokens[Int($0.left)], vocabulary.tokens[Int($0.right)]) }
     // The older notation, which every version reads, unless a token has a space in it.
     let joins = pairs.allSatisfy { !$0.utf8.contains(0x20) && !$1.utf8.contains(0x20) }
     let list = pairs.map { left, right in
-      joins ? JSONTree.string(left + " " + right) : .array([.string(left), .string(right)])
+      joins ? JSONValue.string(left + " " + right) : .array([.string(left), .string(right)])
     }
     return .object(
       ("type", .string("BPE")), ("dropout", .null),
@@ -66,28 +66,28 @@ extension Tokenizer {
       ("merges", .array(list)))
   }
 
-  private var roleMembers: [JSONTree.Member] {
+  private var roleMembers: [JSONValue.Field] {
     TokenizerDefinition.Role.allCases.compactMap { role in
-      definition.roles[role].map { JSONTree.Member(name: role.rawValue, value: .string($0)) }
+      definition.roles[role].map { JSONValue.Field(role.rawValue, .string($0)) }
     }
   }
 
-  private func configurationFile(_ chatTemplate: String?) -> JSONTree {
+  private func configurationFile(_ chatTemplate: String?) -> JSONValue {
     var tree = definition.configuration
     // The class that takes tokenizer.json as it is; those of the model families build their own.
-    tree.set("tokenizer_class", .string("PreTrainedTokenizerFast"))
+    tree = tree.setting("tokenizer_class", .string("PreTrainedTokenizerFast"))
     if tree["clean_up_tokenization_spaces"] == nil {
-      tree.set("clean_up_tokenization_spaces", .bool(false))
+      tree = tree.setting("clean_up_tokenization_spaces", .bool(false))
     }
-    for member in roleMembers { tree.set(member.name, member.value) }
+    for member in roleMembers { tree = tree.setting(member.key, member.value) }
     let entries = sortedAddedTokens.map { token in
       var entry = Self.tree(token)
-      entry.remove("id")
-      return JSONTree.Member(name: String(token.id), value: entry)
+      entry = entry.removing("id")
+      return JSONValue.Field(String(token.id), entry)
     }
-    tree.set("added_tokens_decoder", .object(entries))
-    tree.remove("chat_template")
-    if let chatTemplate { tree.set("chat_template", .string(chatTemplate)) }
+    tree = tree.setting("added_tokens_decoder", .object(entries))
+    tree = tree.removing("chat_template")
+    if let chatTemplate { tree = tree.setting("chat_template", .string(chatTemplate)) }
     return tree
   }
 }

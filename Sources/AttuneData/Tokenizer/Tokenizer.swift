@@ -93,9 +93,9 @@ public struct Tokenizer: Sendable {
         }
         return id
       }
-      let result = try id(left + right)
+      let pair = (try id(left), try id(right))
       merges.append(
-        BytePairEncoder.Merge(left: try id(left), right: try id(right), result: result))
+        BytePairEncoder.Merge(left: pair.0, right: pair.1, result: try id(left + right)))
     }
     return merges
   }

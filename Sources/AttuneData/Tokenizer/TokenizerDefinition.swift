@@ -8,18 +8,18 @@ struct TokenizerDefinition: Sendable {
   var tokens: [(text: String, id: Int)] = []
   /// Pairs in order of rank.
   var merges: [(left: String, right: String)] = []
-  /// Tokens of the model that stand for themselves and not for bytes (rows nobody uses).
+  /// Tokens that are found before words are split.
   var addedTokens: [AddedToken] = []
   var unknownToken: String?
   var joinsUnknown = false
   var ignoresMerges = false
-  var normalizer = JSONTree.null
-  var preTokenizer = JSONTree.null
-  var postProcessor = JSONTree.null
+  var normalizer = JSONValue.null
+  var preTokenizer = JSONValue.null
+  var postProcessor = JSONValue.null
   /// Special tokens by role: `bos_token`, `eos_token`, `unk_token`, `pad_token`.
   var roles: [Role: String] = [:]
   /// `tokenizer_config.json`.
-  var configuration = JSONTree.object([])
+  var configuration = JSONValue.object([])
   var chatTemplate: String?
 
   /// What a special token is for.
@@ -31,7 +31,7 @@ struct TokenizerDefinition: Sendable {
   }
 
   /// The decoder of every byte-level tokenizer.
-  static let byteLevel = JSONTree.object(
+  static let byteLevel = JSONValue.object(
     ("type", .string("ByteLevel")), ("add_prefix_space", .bool(false)),
     ("trim_offsets", .bool(true)), ("use_regex", .bool(true)))
 

@@ -105,7 +105,7 @@ struct Vocabulary: Sendable {
   func bytes(of id: Int32) -> [UInt8] {
     guard contains(id) else { return [] }
     let token = tokens[Int(id)]
-    guard kinds[Int(id)] == .model else { return Array(token.utf8) }
+    guard isInModel[Int(id)] else { return Array(token.utf8) }
     return ByteAlphabet.bytes(of: token) ?? Array(token.utf8)
   }
 }
