@@ -277,15 +277,4 @@ struct DataFileTests {
     let bad = try folder.file(Data(damaged), name: "bad.jsonl.gz")
     #expect(throws: DataError.self) { try DataFile.read(bad) }
   }
-
-  @Test func `prompts come once, each with its rows`() throws {
-    let folder = try ScratchFolder()
-    let file = try DataFile.read(
-      try folder.file(#"{"prompt":"a"}"# + "\n" + #"{"prompt":"b"}"# + "\n" + #"{"prompt":"a"}"#))
-    let prompts = try file.prompts()
-    #expect(prompts.map(\.prompt) == [.text("a"), .text("b")])
-    #expect(prompts.map(\.rows) == [[0, 2], [1]])
-    let text = try DataFile.read(try folder.file(#"{"text":"a"}"#))
-    #expect(throws: DataError.self) { try text.prompts() }
-  }
 }
