@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A run of the built program.
+struct CommandRun {
+  /// Exit code; 128 + the signal's number for a crash.
+  let code: Int32
+  let output: String
+  let errors: String
+
+  /// The lines on standard error.
+  var errorLines: [Substring] { errors.split(separator: "\n") }
+
+  /// The last line on standard error: where a failure is told.
+  var failure: String { errorLines.last.map(String.init) ?? "" }
+
+  /// Standard output as one JSON object.
+  func object() throws -> [String: Any] {
+    try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any] ?? [:]
+  }
+
+  /// The program that was built beside the tests.
+  private static let program: URL = {
+    var folder = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
+    for _ in 0..<4 {
+      let program = folder.appending(path: "attune")
+      if FileManager.default.isExecutableFile(atPath: program.path) { return program }
+      folder = folder.deletingLastPathComponent()
+    }
+    return URL(filePath: "attune")
+  }()
+
+  /// Runs `attune` with arguments.
+  ///
+  /// - Parameters:
+  ///   - arguments: After the program's name.
+  ///   - folder: The working folder.
+  ///   - output: A file that standard output goes to, in place of the result.
+  init(_ arguments: [String], in folder: URL, output: String? = nil) throws {
+    let process = Process()
+    process.executableURL = Self.program
+    process.arguments = arguments
+    process.currentDirectoryURL = folder
+    var environment = ProcessInfo.processInfo.environment
+    environment["ATTUNE_CACHE"] = folder.appending(path: "cache").path
+    process.environment = environment
+    // Files, not pipes: a full pipe would stop the program.
+    let outputFile = folder.appending(path: "out-\(UUID().uuidString)")
+    let errorFile = folder.appending(path: "err-\(UUID().uuidString)")
+    for file in [outputFile, errorFile] {
+      try Data().write(to: file)
+    }
+    defer {
+      for file in [outputFile, errorFile] { try? FileManager.default.removeItem(at: file) }
+    }
+    process.standardOutput = try FileHandle(
+      forWritingTo: output.map { URL(filePath: $0) } ?? outputFile)
+    process.standardError = try FileHandle(forWritingTo: errorFile)
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    process.waitUntilExit()
+    let isCrash = process.terminationReason == .uncaughtSignal
+    code = process.terminationStatus + (isCrash ? 128 : 0)
+    self.output = try String(contentsOf: outputFile, encoding: .utf8)
+    errors = try String(contentsOf: errorFile, encoding: .utf8)
+  }
+}
+
+/// A folder of its own for a test, with a tiny model of random weights in `model`.
+final class Workbench {
+  let folder: URL
+
+  init() throws {
+    folder = URL.temporaryDirectory.appending(path: "attune-cli-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    try write(
+      "config.json",
+      """
+      {"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":32,
+       "intermediate_size":64,"num_hidden_layers":2,"num_attention_heads":4,
+       "num_key_value_heads":2,"vocab_size":320,"max_position_embeddings":2048,
+       "rms_norm_eps":1e-5,"rope_theta":10000,"hidden_act":"silu","tie_word_embeddings":true}
+      """)
+    try write("texts.jsonl", "{\"text\":\"the cat sat on the mat\"}\n{\"text\":\"a dog\"}\n")
+    let run = try attune(
+      "sft", "--init", "config.json", "--data", "texts.jsonl", "--output", "model", "--set",
+      "max_steps=1", "--set", "warmup_steps=0")
+    guard run.code == 0 else { throw Failure(message: run.errors) }
+  }
+
+  struct Failure: Error { let message: String }
+
+  deinit { try? FileManager.default.removeItem(at: folder) }
+
+  func url(_ name: String) -> URL { folder.appending(path: name) }
+
+  func exists(_ name: String) -> Bool { FileManager.default.fileExists(atPath: url(name).path) }
+
+  func write(_ name: String, _ text: String) throws { try write(name, Data(text.utf8)) }
+
+  func write(_ name: String, _ data: Data) throws {
+    try FileManager.default.createDirectory(
+      at: url(name).deletingLastPathComponent(), withIntermediateDirectories: true)
+    try data.write(to: url(name))
+  }
+
+  func read(_ name: String) throws -> String { try String(contentsOf: url(name), encoding: .utf8) }
+
+  /// A copy of the model to damage.
+  func copyModel(_ name: String) throws {
+    try FileManager.default.copyItem(at: url("model"), to: url(name))
+  }
+
+  func attune(_ arguments: String...) throws -> CommandRun {
+    try CommandRun(arguments + ["--threads", "1"], in: folder)
+  }
+
+  /// Runs a command line, split at spaces.
+  func attune(line: String, output: String? = nil) throws -> CommandRun {
+    try CommandRun(line.split(separator: " ").map(String.init), in: folder, output: output)
+  }
+}

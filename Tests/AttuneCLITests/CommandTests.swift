@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+@Suite(.serialized)
+struct CommandTests {
+  @Test(arguments: [
+    "quickstart", "rlhf", "sample", "label", "score", "sft", "reward", "ppo", "pull", "evaluate",
+    "generate", "chat", "inspect", "tokenize", "logprobs",
+  ])
+  func `every command explains itself with an example`(command: String) throws {
+    let run = try CommandRun([command, "--help"], in: URL.temporaryDirectory)
+    #expect(run.code == 0)
+    #expect(run.output.contains("Example: attune \(command)"))
+    for option in ["--json", "--seed", "--threads", "--config"] {
+      #expect(run.output.contains(option), "\(command) lacks \(option)")
+    }
+  }
+
+  @Test func `text, ids and log-probabilities agree`() throws {
+    let bench = try Workbench()
+    try bench.write("lines.txt", "ab\n\nä")
+    let ids = try bench.attune(line: "tokenize --model model --data lines.txt")
+    #expect(ids.code == 0)
+    let lines = ids.output.split(separator: "\n")
+    #expect(lines.count == 3 && lines[1] == "[]")
+
+    let generated = try bench.attune(
+      line: "generate --model model --raw --prompt ab --temperature 0 --max-tokens 5 --json"
+    ).object()
+    let completion = try #require(generated["ids"] as? [Int])
+    let logprobs = try #require(generated["logprobs"] as? [Double])
+    let text = try #require(generated["text"] as? String)
+    #expect(completion.count == logprobs.count && !completion.isEmpty)
+    #expect(generated["prompt_ids"] as? [Int] == [97, 98])
+    #expect(["stop", "length"].contains(generated["finish_reason"] as? String))
+
+    let row = try JSONSerialization.data(withJSONObject: ["prompt": "ab", "completion": text])
+    try bench.write("rows.jsonl", row)
+    let run = try bench.attune(
+      line: "logprobs --model model --data rows.jsonl --output logprobs.jsonl --json")
+    #expect(run.code == 0, "\(run.errors)")
+    let scored = try #require(
+      try JSONSerialization.jsonObject(with: Data(bench.read("logprobs.jsonl").utf8))
+        as? [String: Any])
+    let again = try #require(scored["completion_ids"] as? [Int])
+    let values = try #require(scored["logprobs"] as? [Double])
+    // Bytes that are no text do not survive the way through text.
+    if again == completion {
+      for (a, b) in zip(values, logprobs) { #expect(abs(a - b) < 1e-4) }
+    }
+    let sum = try #require(scored["sum"] as? Double)
+    #expect(abs(sum - values.reduce(0, +)) < 1e-9)
+    #expect((scored["entropies"] as? [Double])?.count == values.count)
+  }
+
+  @Test func `the same seed samples the same answers, whatever the batch`() throws {
+    let bench = try Workbench()
+    try bench.write("prompts.jsonl", "{\"prompt\":\"a\",\"id\":7}\n{\"prompt\":\"bc\"}\n")
+    let line = "sample --model model --data prompts.jsonl --n 3 --max-tokens 6"
+    for (name, more) in [
+      ("a", "--seed 1"), ("b", "--seed 1 --set batch=1"), ("c", "--seed 2"),
+    ] {
+      let run = try bench.attune(line: "\(line) --output \(name).jsonl \(more)")
+      #expect(run.code == 0, "\(run.errors)")
+    }
+    func answers(_ name: String) throws -> [Substring] {
+      try bench.read("\(name).jsonl").split(separator: "\n").map {
+        $0.prefix { $0 != "}" } + ($0.contains("\"id\":7") ? "7" : "")
+      }
+    }
+    let first = try answers("a")
+    #expect(first.count == 2 && first[0].hasSuffix("7"))
+    #expect(try answers("b") == first)
+    #expect(try answers("c") != first)
+  }
+
+  @Test func `the whole loop runs, is not run twice, and names knobs that differ`() throws {
+    let bench = try Workbench()
+    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
+    try bench.write(
+      "prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
+    try bench.write(
+      "recipe.json",
+      """
+      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
+       "ppo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,
+              "max_tokens":6},
+       "evaluation":{"n":2,"max_tokens":6}}
+      """)
+    let line = "rlhf --model model --data prompts.jsonl --output run --config recipe.json --seed 3"
+    let first = try bench.attune(line: "\(line) --json")
+    #expect(first.code == 0, "\(first.errors)")
+    let report = try first.object()
+    #expect(report["format_version"] as? Int == 1)
+    let stages = try #require(report["stages"] as? [[String: Any]])
+    #expect(stages.count == 7 && stages.allSatisfy { $0["reused"] as? Bool == false })
+    let evaluation = try #require(report["evaluation"] as? [String: Any])
+    let models = try #require(evaluation["models"] as? [[String: Any]])
+    #expect(models.map { $0["role"] as? String } == ["policy", "start"])
+    #expect(models[1]["kl"] as? Double == 0)
+    #expect((report["training"] as? [Any])?.count == 2)
+    #expect(try bench.read("run/report.html").contains("</html>"))
+
+    let second = try bench.attune(line: line)
+    #expect(second.code == 0, "\(second.errors)")
+    #expect(second.errors.components(separatedBy: "done before").count == 7)
+
+    let other = try bench.attune(line: "\(line) --set ppo.rollouts=3")
+    #expect(other.code == 1)
+    #expect(other.failure.contains("rollouts (2 there, 3 now)"))
+    #expect(other.failure.contains("--from ppo"))
+
+    let redone = try bench.attune(line: "\(line) --set ppo.rollouts=3 --from ppo --json")
+    #expect(redone.code == 0, "\(redone.errors)")
+    let again = try #require(try redone.object()["stages"] as? [[String: Any]])
+    #expect(again.map { $0["reused"] as? Bool } == [true, true, true, true, false, false, false])
+
+    let evaluated = try bench.attune(
+      line: "evaluate --model run/policy --against model --data run/held-out-prompts.jsonl "
+        + "--reward labeller:concise --reward model:run/reward --n 2 --max-tokens 4 --json")
+    #expect(evaluated.code == 0, "\(evaluated.errors)")
+    let found = try evaluated.object()
+    let win = try #require(found["win_rate"] as? [String: Any])
+    #expect(win["reward"] as? String == "labeller:concise")
+    #expect((win["interval"] as? [Double])?.count == 2)
+
+    let scored = try bench.attune(
+      line: "score --model run/reward --data run/preferences.jsonl --output scores.jsonl --json")
+    #expect(scored.code == 0, "\(scored.errors)")
+    let row = try #require(try bench.read("scores.jsonl").split(separator: "\n").first)
+    let object = try JSONSerialization.jsonObject(with: Data(row.utf8)) as? [String: Any]
+    #expect((object?["score"] as? [Double])?.count == (object?["scores"] as? [Double])?.count)
+  }
+}
