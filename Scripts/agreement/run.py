@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Installs transformers under .build/, writes its numbers for SmolLM2 once, runs the tests on them."""
+"""Installs transformers under .build/, writes its numbers for SmolLM2 once, runs the tests on them, compares tokens."""
 import os
 import subprocess
 import sys
@@ -22,6 +22,11 @@ if not os.path.exists(os.path.join(reference, "reference.json")):
     subprocess.check_call([python, os.path.join(ROOT, "Scripts", "agreement", "write_reference.py"),
                            "--gguf", gguf, "--output", reference])
 environment = dict(os.environ, ATTUNE_AGREEMENT=reference, ATTUNE_AGREEMENT_MODEL=gguf)
-sys.exit(subprocess.call(
+tests = subprocess.call(
     ["swift", "test", "-c", "release", "--explicit-target-dependency-import-check", "error",
-     "--filter", "AgreementTests"], cwd=ROOT, env=environment))
+     "--filter", "AgreementTests"], cwd=ROOT, env=environment)
+# The test build made the tool as well.
+tokens = subprocess.call(
+    [python, os.path.join(ROOT, "Scripts", "agreement", "compare_tokenizer.py"),
+     "--attune", os.path.join(ROOT, ".build", "release", "attune"), "--model", gguf])
+sys.exit(tests or tokens)

@@ -4,7 +4,7 @@ import AttuneData
 import Foundation
 import Testing
 
-/// The tiny tokenizers of `Tests/Fixtures/tokenizers` (Scripts/fixtures/tokenizers.py).
+/// The tiny tokenizers of `Tests/Fixtures/tokenizers` (Scripts/fixtures/tiny_tokenizers.py).
 struct TokenizerFixture {
   /// Kinds of tokenizer; all but the last can also come from a GGUF file.
   static let kinds = ["gpt2", "smollm", "llama3", "qwen2", "flags"]

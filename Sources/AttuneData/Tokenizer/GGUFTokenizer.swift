@@ -27,7 +27,7 @@ public struct GGUFTokenizer: Sendable {
   public var addBeginOfSequence: Bool?
   /// `tokenizer.ggml.add_eos_token`.
   public var addEndOfSequence: Bool?
-  /// `tokenizer.ggml.add_space_prefix`.
+  /// `tokenizer.ggml.add_space_prefix`: whether a text is read as if it began with a space.
   public var addSpacePrefix: Bool?
   /// `tokenizer.chat_template`.
   public var chatTemplate: String?
@@ -95,7 +95,7 @@ extension TokenizerDefinition {
     }
     addedTokens.sort { $0.id < $1.id }
     chatTemplate = gguf.chatTemplate
-    try splitWords(as: gguf.pre)
+    try splitWords(as: gguf.pre, prefixesSpace: gguf.addSpacePrefix ?? false)
     frame(gguf)
   }
 
@@ -144,10 +144,10 @@ extension TokenizerDefinition {
     + #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
   /// Sets the sections that stand behind a name of `tokenizer.ggml.pre`.
-  private mutating func splitWords(as pre: String?) throws {
+  private mutating func splitWords(as pre: String?, prefixesSpace: Bool) throws {
     func byteLevel(splits: Bool) -> JSONValue {
       .object(
-        ("type", .string("ByteLevel")), ("add_prefix_space", .bool(false)),
+        ("type", .string("ByteLevel")), ("add_prefix_space", .bool(prefixesSpace)),
         ("trim_offsets", .bool(true)), ("use_regex", .bool(splits)))
     }
     func sequence(_ first: JSONValue, _ last: JSONValue) -> JSONValue {

@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 /// The same ids as Hugging Face's library, for every kind of tokenizer.
-struct TokenizerAgreementTests {
+struct TokenizerParityTests {
   @Test(arguments: TokenizerFixture.kinds)
   func `ids are those of Hugging Face`(kind: String) throws {
     let fixture = try TokenizerFixture(kind)
@@ -42,6 +42,14 @@ struct TokenizerAgreementTests {
       let ids = tokenizer.encode(text, parsingSpecialTokens: true)
       #expect(ids == fixture.answers.parsed[index], "string \(index)")
     }
+  }
+
+  @Test func `GGUF metadata may ask for a space in front`() throws {
+    var gguf = try TokenizerFixture("gpt2").gguf(pre: "gpt-2")
+    gguf.addSpacePrefix = true
+    let tokenizer = try Tokenizer(gguf: gguf)
+    #expect(tokenizer.encode("the") == tokenizer.encode(" the"))
+    #expect(tokenizer.decode(tokenizer.encode("the")) == " the")
   }
 
   @Test(arguments: TokenizerFixture.kinds)
