@@ -64,7 +64,7 @@ public enum Benchmark {
   /// - Throws: `EngineError` if the shape does not fit the model.
   public static func run(
     _ load: () throws -> LanguageModel, sequences: Int, length: Int, sampleBatch: Int,
-    sampleTokens: Int = 64, steps: Int = 5
+    sampleTokens: Int = 64, steps: Int = 5, seed: UInt64 = 1
   ) throws -> BenchmarkResult {
     guard sequences > 0, length > 1, sampleBatch > 0, sampleTokens > 0, steps > 0 else {
       throw EngineError(
@@ -72,7 +72,7 @@ public enum Benchmark {
     }
     let (single, batch) = try sampling(load(), batch: sampleBatch, tokens: sampleTokens)
     let model = try load().copy(training: .full)
-    var random = CounterRandom(seed: 1, stream: 0)
+    var random = CounterRandom(seed: seed, stream: 0)
     let segments = (0..<sequences).map { _ in
       Segment(
         (0..<length).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) },

@@ -27,7 +27,7 @@ struct Attune: ParsableCommand {
         name: "MODELS",
         subcommands: [
           PullCommand.self, EvaluateCommand.self, GenerateCommand.self, ChatCommand.self,
-          InspectCommand.self, TokenizeCommand.self, LogprobsCommand.self,
+          InspectCommand.self, TokenizeCommand.self, LogprobsCommand.self, BenchCommand.self,
         ]),
     ])
 }

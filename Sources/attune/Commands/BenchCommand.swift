@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneEngine
+import AttuneTraining
+
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Times a training step and sampling, and says how much memory training took.",
+    discussion: """
+      A step is full fine-tuning in float32: loss at every position, forward, backward and AdamW, \
+      nothing recomputed, no prefix shared. sgemm_share is the time that its matrix products take \
+      at the rate of BLAS alone on the same shapes, over the step's time.
+
+      Example: attune bench --model smollm2 --train-shape 8x128 --sample-batch 32 --json
+      """)
+
+  @OptionGroup var model: ModelOption
+
+  @Option(help: ArgumentHelp("Sequences × tokens of a training step.", valueName: "8x128"))
+  var trainShape = "8x128"
+
+  @Option(help: ArgumentHelp("Sequences sampled side by side.", valueName: "n"))
+  var sampleBatch = 32
+
+  @Option(help: ArgumentHelp("Tokens sampled of each.", valueName: "n"))
+  var sampleTokens = 64
+
+  @Option(help: ArgumentHelp("Training steps that are timed.", valueName: "n"))
+  var steps = 5
+
+  @OptionGroup var shared: SharedOptions
+
+  func validate() throws {
+    guard shape != nil else {
+      throw ValidationError("--train-shape \(trainShape): write sequences x tokens, as 8x128.")
+    }
+    for (name, value) in [
+      ("--sample-batch", sampleBatch), ("--sample-tokens", sampleTokens), ("--steps", steps),
+    ] where value < 1 {
+      throw ValidationError("\(name) \(value): give at least 1.")
+    }
+  }
+
+  private var shape: (sequences: Int, length: Int)? {
+    let parts = trainShape.lowercased().split(separator: "x").compactMap { Int($0) }
+    guard parts.count == 2, parts[0] > 0, parts[1] > 1 else { return nil }
+    return (parts[0], parts[1])
+  }
+
+  func run() throws {
+    try shared.refuseSettings()
+    try shared.startEngine()
+    guard let shape else { return }
+    let place = try LoadedModel.resolve(model.model)
+    let result = try Benchmark.run(
+      { try LanguageModel.load(Checkpoint.open(place)) }, sequences: shape.sequences,
+      length: shape.length, sampleBatch: sampleBatch, sampleTokens: sampleTokens, steps: steps,
+      seed: shared.seed ?? 1)
+    if shared.json { return try Output.json(result) }
+    try Output.line(
+      """
+      training   \(fixed(result.trainTokensPerSecond, 0)) tokens/s, \
+      \(fixed(result.trainStepSeconds, 2)) s a step of \(trainShape)
+      products   \(fixed(result.sgemmShare * 100, 0)) % of the step at BLAS's \
+      \(fixed(result.sgemmGflops, 0)) GFLOP/s
+      sampling   \(fixed(result.sampleTokensPerSecondSingle, 0)) tokens/s for one sequence, \
+      \(fixed(result.sampleTokensPerSecond, 0)) for \(sampleBatch)
+      memory     \(fixed(result.peakMemoryMB, 0)) MB at most, training
+      machine    \(result.threads) threads, \(result.blas)
+      """)
+  }
+}
