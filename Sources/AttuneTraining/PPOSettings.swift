@@ -96,7 +96,7 @@ public struct PPOSettings: TrainsWeights {
   public var learningRate = 3e-4
   /// How the learning rate falls.
   public var decay = Decay.linear
-  /// Steps over which the learning rate rises.
+  /// Steps over which the learning rate rises; at most a tenth of all.
   public var warmupSteps = 0
   /// Adam's ε.
   public var adamEpsilon = 1e-5

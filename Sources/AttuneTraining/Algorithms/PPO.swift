@@ -110,7 +110,8 @@ public enum PPO {
 
     let steps = settings.rollouts * settings.epochs * settings.minibatches
     let schedule = Schedule(
-      peak: settings.learningRate, decay: settings.decay, warmupSteps: settings.warmupSteps,
+      peak: settings.learningRate, decay: settings.decay,
+      warmupSteps: min(settings.warmupSteps, steps / 10),
       totalSteps: steps)
     let optimizer = AdamW(epsilon: settings.adamEpsilon, weightDecay: settings.weightDecay)
     var order = BatchOrder(

@@ -42,7 +42,7 @@ public struct RewardModelSettings: TrainsWeights {
   public var learningRate = 2e-4
   /// How the learning rate falls.
   public var decay = Decay.linear
-  /// Steps over which the learning rate rises.
+  /// Steps over which the learning rate rises; at most a tenth of all.
   public var warmupSteps = 10
   /// Share of each trained number taken away a step, times the learning rate.
   public var weightDecay = 0.0
@@ -60,7 +60,7 @@ public struct RewardModelSettings: TrainsWeights {
   public var recompute = false
   /// Seconds between checkpoints.
   public var checkpointSeconds = 120.0
-  /// The seed of the order of rows, the scalar head's start and the held-out choice.
+  /// The seed of the order of rows and the held-out choice.
   public var seed: UInt64 = 0
 
   /// The defaults.
@@ -179,8 +179,9 @@ public enum RewardModel {
       inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
+    // From zero: behind a trained final norm a random head would start with scores far apart.
     let model = try start.model.copy(
-      training: settings.trainable(start.model.spec), scalarHead: .normal(seed: settings.seed))
+      training: settings.trainable(start.model.spec), scalarHead: .zero)
     model.recomputesActivations = settings.recompute
 
     var order = BatchOrder(
@@ -188,7 +189,8 @@ public enum RewardModel {
     let all = settings.epochs * order.stepsPerEpoch
     let steps = settings.maxSteps > 0 ? min(all, settings.maxSteps) : all
     let schedule = Schedule(
-      peak: settings.learningRate, decay: settings.decay, warmupSteps: settings.warmupSteps,
+      peak: settings.learningRate, decay: settings.decay,
+      warmupSteps: min(settings.warmupSteps, steps / 10),
       totalSteps: steps)
     let optimizer = AdamW(weightDecay: settings.weightDecay)
     var trunks = TrunkCache(

@@ -36,7 +36,7 @@ public struct SFTSettings: TrainsWeights {
   public var learningRate = 2e-5
   /// How the learning rate falls.
   public var decay = Decay.linear
-  /// Steps over which the learning rate rises.
+  /// Steps over which the learning rate rises; at most a tenth of all.
   public var warmupSteps = 10
   /// Share of each trained number taken away a step, times the learning rate.
   public var weightDecay = 0.0
@@ -142,7 +142,8 @@ public enum SFT {
     let all = settings.epochs * order.stepsPerEpoch
     let steps = settings.maxSteps > 0 ? min(all, settings.maxSteps) : all
     let schedule = Schedule(
-      peak: settings.learningRate, decay: settings.decay, warmupSteps: settings.warmupSteps,
+      peak: settings.learningRate, decay: settings.decay,
+      warmupSteps: min(settings.warmupSteps, steps / 10),
       totalSteps: steps)
     let optimizer = AdamW(weightDecay: settings.weightDecay)
 
