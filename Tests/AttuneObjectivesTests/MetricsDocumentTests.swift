@@ -8,7 +8,9 @@ import Testing
 /// writes it, otherwise it says when the two differ.
 struct MetricsDocumentTests {
   @Test func `the document is what the code says`() throws {
-    let rows = Metric.allCases.map { "| `\($0.rawValue)` | \($0.meaning) |" }
+    let rows = Metric.allCases.map { metric in
+      "| `\(metric.rawValue)` | \(metric.meaning.replacingOccurrences(of: "|", with: "\\|")) |"
+    }
     let document =
       """
       # Metrics
@@ -27,6 +29,6 @@ struct MetricsDocumentTests {
       try document.write(to: url, atomically: true, encoding: .utf8)
     }
     #expect(try String(contentsOf: url, encoding: .utf8) == document)
-    #expect(Metric.allCases.allSatisfy { !$0.meaning.isEmpty && !$0.meaning.contains("|") })
+    #expect(Metric.allCases.allSatisfy { !$0.meaning.isEmpty })
   }
 }
