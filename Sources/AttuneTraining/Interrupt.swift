@@ -15,6 +15,11 @@ public enum Interrupt {
   /// Takes SIGINT and SIGTERM over. The first one asks for a clean end, a second one ends the
   /// process at once.
   public static func install() {
+    // Who started this process may have blocked them, as threads of libdispatch do.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
         Interrupt.asked.store(true, ordering: .relaxed)

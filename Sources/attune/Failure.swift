@@ -11,20 +11,20 @@ enum Failure {
     let code = Attune.exitCode(for: error)
     if code == .success { Attune.exit(withError: error) }
     if let error = error as? TrainingError, error.code == .interrupted {
-      report(error.message, prefix: "stopped")
+      report(error.message)
       Foundation.exit(130)
     }
     if code == .validationFailure {
-      report(Attune.message(for: error))
+      report("error: \(Attune.message(for: error))")
       Foundation.exit(64)
     }
-    report("\(error)")
+    report("error: \(error)")
     Foundation.exit(1)
   }
 
-  private static func report(_ message: String, prefix: String = "error") {
+  private static func report(_ message: String) {
     // One line: what a program's log or a shell script wants to see.
     let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-    try? FileHandle.standardError.write(contentsOf: Data("\(prefix): \(line)\n".utf8))
+    try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
   }
 }

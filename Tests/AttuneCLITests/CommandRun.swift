@@ -37,7 +37,11 @@ struct CommandRun {
   ///   - arguments: After the program's name.
   ///   - folder: The working folder.
   ///   - output: A file that standard output goes to, in place of the result.
-  init(_ arguments: [String], in folder: URL, output: String? = nil) throws {
+  ///   - seconds: When Ctrl-C is pressed; nil for never.
+  init(
+    _ arguments: [String], in folder: URL, output: String? = nil,
+    interruptedAfter seconds: Double? = nil
+  ) throws {
     let process = Process()
     process.executableURL = Self.program
     process.arguments = arguments
@@ -59,6 +63,10 @@ struct CommandRun {
     process.standardError = try FileHandle(forWritingTo: errorFile)
     process.standardInput = FileHandle.nullDevice
     try process.run()
+    if let seconds {
+      Thread.sleep(forTimeInterval: seconds)
+      process.interrupt()
+    }
     process.waitUntilExit()
     let isCrash = process.terminationReason == .uncaughtSignal
     code = process.terminationStatus + (isCrash ? 128 : 0)

@@ -76,6 +76,27 @@ struct CommandTests {
     #expect(try answers("c") != first)
   }
 
+  @Test func `a model without chat template asks for --raw`() throws {
+    let bench = try Workbench()
+    let run = try bench.attune(line: "generate --model model --prompt a --max-tokens 1")
+    #expect(run.code == 1)
+    #expect(run.failure.contains("--raw"))
+  }
+
+  @Test func `Ctrl-C ends with 130, and the same command goes on`() throws {
+    let bench = try Workbench()
+    let texts = (0..<200).map { "{\"text\":\"the cat \($0) sat on the mat \($0 * 7)\"}\n" }.joined()
+    try bench.write("many.jsonl", texts)
+    let line = "sft --model model --data many.jsonl --output run --set epochs=400 --threads 1"
+    let stopped = try CommandRun(
+      line.split(separator: " ").map(String.init), in: bench.folder, interruptedAfter: 2)
+    #expect(stopped.code == 130, "\(stopped.errors)")
+    #expect(stopped.failure.contains("the same command goes on"))
+    let again = try CommandRun(
+      line.split(separator: " ").map(String.init), in: bench.folder, interruptedAfter: 2)
+    #expect(again.code == 130 && again.errors.contains("resuming at step"), "\(again.errors)")
+  }
+
   @Test func `the whole loop runs, is not run twice, and names knobs that differ`() throws {
     let bench = try Workbench()
     let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]

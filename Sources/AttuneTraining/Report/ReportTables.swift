@@ -126,7 +126,21 @@ extension Report {
     return Self.terminalTable(columns, winRates: evaluation.winRates)
   }
 
-  /// A table of models side by side for a terminal, 78 columns at most with two models.
+  /// What a person at a terminal is told at the end: the table, the time, the machine's rate.
+  public var terminalSummary: String {
+    let job = stages.reduce(0) { $0 + $1.seconds }
+    var lines = [terminalTable, ""]
+    var last = "All stages took \(readableSeconds(job)) on \(machine.threads) threads"
+    if let start = machine.productRateAtStart, let end = machine.productRateAtEnd {
+      last +=
+        "; matrix products alone ran at \(readable(start, digits: 0)) GFLOP/s at the start, "
+        + "\(readable(end, digits: 0)) at the end"
+    }
+    lines.append(last + ".")
+    return lines.joined(separator: "\n")
+  }
+
+  /// A table of models side by side for a terminal.
   ///
   /// - Parameters:
   ///   - models: The columns.

@@ -65,6 +65,11 @@ public enum Generating {
     onText: ((String) throws -> Void)? = nil
   ) throws -> Generation {
     try require(settings.n == 1, "n", "1: for more answers there is attune sample")
+    if content.isConversational, loaded.chatTemplate == nil {
+      throw TrainingError(
+        .badModel, "\(loaded.name): has no chat template; use --raw to continue the prompt as it is"
+      )
+    }
     let ids = try TextEncoder(loaded).prompt(content)
     let began = ContinuousClock.now
     let answers = try Sampling.answers(

@@ -22,7 +22,7 @@ struct JobOptions: ParsableArguments {
   func show(_ report: Report, in folder: URL, _ shared: SharedOptions) throws {
     if shared.json { return try Output.json(report) }
     try Output.line("")
-    try Output.line(report.terminalTable)
+    try Output.line(report.terminalSummary)
     try Output.line("")
     try Output.line("Report: \(folder.appending(path: "report.html").path)")
   }
