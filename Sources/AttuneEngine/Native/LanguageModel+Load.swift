@@ -24,7 +24,7 @@ extension LanguageModel {
   public static func load(
     _ checkpoint: Checkpoint, frozenPrecision: FrozenPrecision = .float32
   ) throws -> LanguageModel {
-    if Machine.threads == 0 { try Machine.start() }
+    try Machine.startIfNeeded()
     let spec = checkpoint.spec
     var scratch = [Float]()
     var blocks: [ParameterBlock] = []

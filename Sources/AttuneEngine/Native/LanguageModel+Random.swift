@@ -12,7 +12,7 @@ extension LanguageModel {
   /// - Returns: The model.
   /// - Throws: `EngineError` if the machine has no BLAS.
   public static func random(_ spec: TransformerSpec, seed: UInt64) throws -> LanguageModel {
-    if Machine.threads == 0 { try Machine.start() }
+    try Machine.startIfNeeded()
     var stream: UInt64 = 0
     let blocks = BlockLayout.blocks(spec).map { layout in
       let block = ParameterBlock(layout)

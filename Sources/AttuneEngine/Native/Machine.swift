@@ -2,9 +2,17 @@
 
 import CAttuneKernels
 import Foundation
+import Synchronization
 
 /// The processor as the engine uses it: one pool of threads and one BLAS for the whole process.
 public enum Machine {
+  private static let isStarted = Mutex(false)
+
+  /// Starts with all cores unless that was done before.
+  static func startIfNeeded() throws {
+    if !isStarted.withLock({ $0 }) { try start() }
+  }
+
   /// Loads BLAS and starts the pool; may be called again to change the number of threads.
   ///
   /// - Parameter threads: How many threads compute; 0 takes one a core.
@@ -17,6 +25,7 @@ public enum Machine {
         "no BLAS library could be loaded (\(String(cString: atk_blas_error()))): "
           + "install libopenblas0-pthread, or run `make setup`")
     }
+    isStarted.withLock { $0 = true }
   }
 
   /// How many threads compute.

@@ -84,9 +84,11 @@ public struct RLHFSettings: Settings {
     var settings = RLHFSettings()
     settings.sample.maxTokens = 48
     settings.evaluation.maxTokens = 48
-    settings.reward.learningRate = 5e-4
+    settings.label.sharpness = 8
+    settings.reward.learningRate = 2e-3
     settings.ppo.maxTokens = 48
     settings.ppo.learningRate = 5e-4
+    settings.ppo.klTarget = 6
     return settings
   }
 }
