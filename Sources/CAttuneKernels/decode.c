@@ -30,12 +30,13 @@ typedef void body_function(void *job, size_t begin, size_t end);
 #if defined(__x86_64__)
 #define BODIES(name)                                                                    \
   __attribute__((target("arch=x86-64-v4"), min_vector_width(512))) static void          \
-      name##_v4(void *job, size_t begin, size_t end) { name(job, begin, end, 4, 4); }   \
+      name##_v4(void *job, size_t begin, size_t end) { name(job, begin, end, 6, 4); }   \
   __attribute__((target("arch=x86-64-v3"))) static void name##_v3(                      \
       void *job, size_t begin, size_t end) { name(job, begin, end, 3, 2); }             \
   static void name##_v1(void *job, size_t begin, size_t end) { name(job, begin, end, 1, 2); }
 #define BODY(name) (level() == 4 ? name##_v4 : level() == 3 ? name##_v3 : name##_v1)
-#define TILE_ROWS (level() == 4 ? 4 : level() == 3 ? 3 : 1)
+#define TILE_ROWS (level() == 4 ? 6 : level() == 3 ? 3 : 1)
+#define TILE_COLUMNS (level() == 4 ? 4 : 2)
 
 static int level(void) {
   static int known;  // every thread would store the same
@@ -51,6 +52,7 @@ static int level(void) {
   static void name##_v1(void *job, size_t begin, size_t end) { name(job, begin, end, 3, 2); }
 #define BODY(name) name##_v1
 #define TILE_ROWS 3
+#define TILE_COLUMNS 2
 #endif
 
 // ---- vectors ----------------------------------------------------------------------------------
@@ -110,131 +112,176 @@ INLINE void load_part(f16 *out, const float *x, size_t count, float filler) {
 // ---- linear -----------------------------------------------------------------------------------
 typedef struct {
   float *y;
-  const float *x;
-  const float *w;
-  const uint16_t *w_bf16;  // instead of w
+  const float *packed;  // x in tiles of S rows
+  const void *w;
+  atk_weights format;
   const float *bias;
   size_t M, N, K;
   int accumulate;
 } linear_job;
 
-// R × S outputs. w[R], stride K; x[S], stride K; y stride N. fetch: `fetch_rows` rows of w that are
-// read later, to be brought into the cache on the way.
-INLINE void linear_tile(float *y, const float *x, const float *w, const float *bias, size_t N,
-                        size_t K, int accumulate, const float *fetch, size_t fetch_rows,
-                        const int R, const int S) {
-  f16 sum[24];
-  const float *xs_row[4], *w_row[6];
-  UNROLL for (int i = 0; i < R * S; i++) sum[i] = (f16){0};
-  UNROLL for (int s = 0; s < S; s++) xs_row[s] = x + s * K;
-  UNROLL for (int r = 0; r < R; r++) w_row[r] = w + r * K;
-  size_t k = 0;
-  for (; k + 16 <= K; k += 16) {
-    f16 xs[4];
-    for (size_t r = 0; r < fetch_rows; r++) __builtin_prefetch(fetch + r * K + k, 0, 2);
-    UNROLL for (int s = 0; s < S; s++) xs[s] = LOAD(xs_row[s] + k);
-    UNROLL for (int r = 0; r < R; r++) {
-      f16 row = LOAD(w_row[r] + k);
-      UNROLL for (int s = 0; s < S; s++) sum[r * S + s] += row * xs[s];
-    }
-  }
-  if (k < K) {
-    f16 xs[4];
-    UNROLL for (int s = 0; s < S; s++) load_part(xs + s, x + s * K + k, K - k, 0);
-    UNROLL for (int r = 0; r < R; r++) {
-      f16 row;
-      load_part(&row, w + r * K + k, K - k, 0);
-      UNROLL for (int s = 0; s < S; s++) sum[r * S + s] += row * xs[s];
-    }
-  }
-  float out[24];
-  UNROLL for (int i = 0; i < R * S; i += 4)
-    sum_lanes_4(out + i, sum + i, sum + (i + 1 < R * S ? i + 1 : i),
-                sum + (i + 2 < R * S ? i + 2 : i), sum + (i + 3 < R * S ? i + 3 : i));
-  UNROLL for (int s = 0; s < S; s++) {
-    UNROLL for (int r = 0; r < R; r++) {
-      float value = out[r * S + s] + (bias ? bias[r] : 0);
-      y[s * N + r] = accumulate ? y[s * N + r] + value : value;
-    }
-  }
-}
+// A tile of R rows of w, or of S rows of x, is laid out for the loop that reads it: for every 16
+// columns the rows' vectors one after another, zeros where there is none.
 
-// One tile of w against all rows of x: R or, at the end of the matrix, one row of w at a time.
-INLINE void linear_rows(const linear_job *job, size_t m_begin, size_t m_end, size_t n,
-                        const float *w, const float *fetch, const int R, const int S) {
-  size_t N = job->N, K = job->K;
-  const float *bias = job->bias ? job->bias + n : NULL;
-  // The next rows of w are fetched evenly over the first tiles, because few fetches can be under
-  // way at a time.
-  size_t tiles = (m_end - m_begin + S - 1) / S;
-  size_t step = tiles < (size_t)R ? (R + tiles - 1) / tiles : 1, left = fetch ? R : 0;
-  size_t m = m_begin;
-  for (; m + S <= m_end; m += S) {
-    size_t rows = atk_min(step, left);
-    linear_tile(job->y + m * N + n, job->x + m * K, w, bias, N, K, job->accumulate, fetch, rows,
-                R, S);
-    fetch += rows * K, left -= rows;
-  }
-  float *y = job->y + m * N + n;
-  const float *x = job->x + m * K;
-  switch (m_end - m) {  // less than S
-    case 1: linear_tile(y, x, w, bias, N, K, job->accumulate, fetch, left, R, 1); break;
-    case 2: linear_tile(y, x, w, bias, N, K, job->accumulate, fetch, left, R, S > 2 ? 2 : 1); break;
-    case 3: linear_tile(y, x, w, bias, N, K, job->accumulate, fetch, left, R, S > 3 ? 3 : 1); break;
-  }
-}
+// ---- w: expanded in the first-level cache, `stride` floats between a row's vectors
+typedef uint8_t b16_unaligned __attribute__((vector_size(16), aligned(1)));
+typedef int8_t s16_unaligned __attribute__((vector_size(16), aligned(1)));
 
-INLINE void expand_bf16(float *out, const uint16_t *x, size_t count) {
+INLINE void expand_float(float *out, size_t stride, const float *x, size_t count) {
   size_t i = 0;
-  for (; i + 16 <= count; i += 16) {
+  for (; i + 16 <= count; i += 16, out += stride) *(f16 *)out = LOAD(x + i);
+  if (i < count) load_part((f16 *)out, x + i, count - i, 0);
+}
+
+INLINE void expand_bf16(float *out, size_t stride, const uint16_t *x, size_t count) {
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16, out += stride) {
     u16 wide = __builtin_convertvector(*(const h16_unaligned *)(x + i), u16) << 16;
-    *(f16_unaligned *)(out + i) = (f16)wide;
+    *(f16 *)out = (f16)wide;
   }
-  for (; i < count; i++) {
-    uint32_t bits = (uint32_t)x[i] << 16;
-    memcpy(out + i, &bits, 4);
+  if (i < count) {
+    float part[16];
+    for (size_t j = i; j < count; j++) {
+      uint32_t bits = (uint32_t)x[j] << 16;
+      memcpy(part + (j - i), &bits, 4);
+    }
+    load_part((f16 *)out, part, count - i, 0);
   }
 }
 
-enum { panel_rows = 64 };  // of x, which stay in the second-level cache while w streams past
+INLINE void expand_nibbles(float *out, size_t stride, const uint8_t *group, size_t count) {
+  for (size_t i = 0; i < count; i += 32, group += sizeof(atk_nibbles), out += 2 * stride) {
+    float scale, offset;
+    memcpy(&scale, group + offsetof(atk_nibbles, scale), 4);
+    memcpy(&offset, group + offsetof(atk_nibbles, offset), 4);
+    i16 codes = __builtin_convertvector(
+        *(const b16_unaligned *)(group + offsetof(atk_nibbles, codes)), i16);
+    *(f16 *)out = __builtin_convertvector(codes & 15, f16) * scale + offset;
+    *(f16 *)(out + stride) = __builtin_convertvector(codes >> 4, f16) * scale + offset;
+  }
+}
+
+INLINE void expand_bytes(float *out, size_t stride, const uint8_t *group, size_t count) {
+  for (size_t i = 0; i < count; i += 32, group += sizeof(atk_bytes)) {
+    UNROLL for (size_t half = 0; half < 2; half++, out += stride) {
+      float scale;
+      memcpy(&scale, group + offsetof(atk_bytes, scale) + 4 * half, 4);
+      i16 codes = __builtin_convertvector(
+          *(const s16_unaligned *)(group + offsetof(atk_bytes, codes) + 16 * half), i16);
+      *(f16 *)out = __builtin_convertvector(codes, f16) * scale;
+    }
+  }
+}
+
+INLINE size_t weight_bytes(atk_weights format, size_t count) {
+  switch (format) {
+    case ATK_FLOAT32: return count * sizeof(float);
+    case ATK_BFLOAT16: return count * sizeof(uint16_t);
+    case ATK_NIBBLES: return count / 32 * sizeof(atk_nibbles);
+    case ATK_BYTES: return count / 32 * sizeof(atk_bytes);
+  }
+  return 0;
+}
+
+INLINE void expand(float *out, size_t stride, atk_weights format, const void *w, size_t count) {
+  switch (format) {
+    case ATK_FLOAT32: expand_float(out, stride, w, count); break;
+    case ATK_BFLOAT16: expand_bf16(out, stride, w, count); break;
+    case ATK_NIBBLES: expand_nibbles(out, stride, w, count); break;
+    case ATK_BYTES: expand_bytes(out, stride, w, count); break;
+  }
+}
+
+// ---- the loop: R × S outputs, out[s · R + r]; sums before and after it in `carry`, if asked for.
+// next: 64 bytes a step of what is read later, to be brought into the second-level cache.
+INLINE void multiply(float *out, f16 *carry, const float *w, const float *x, size_t steps,
+                     const char *next, bool first, bool last, const int R, const int S) {
+  f16 sum[24];
+  UNROLL for (int i = 0; i < R * S; i++) sum[i] = (f16){0};
+  if (!first) UNROLL for (int i = 0; i < R * S; i++) sum[i] = carry[i];
+  for (size_t step = 0; step < steps; step++, w += 16 * R, x += 16 * S, next += 64) {
+    f16 xs[4];
+    __builtin_prefetch(next, 0, 2);
+    UNROLL for (int s = 0; s < S; s++) xs[s] = *(const f16 *)(x + 16 * s);
+    UNROLL for (int r = 0; r < R; r++) {
+      f16 row = *(const f16 *)(w + 16 * r);
+      UNROLL for (int s = 0; s < S; s++) sum[s * R + r] += row * xs[s];
+    }
+  }
+  if (last) {
+    UNROLL for (int i = 0; i < R * S; i += 4)
+      sum_lanes_4(out + i, sum + i, sum + (i + 1 < R * S ? i + 1 : i),
+                  sum + (i + 2 < R * S ? i + 2 : i), sum + (i + 3 < R * S ? i + 3 : i));
+  } else {
+    UNROLL for (int i = 0; i < R * S; i++) carry[i] = sum[i];
+  }
+}
+
+enum { block_steps = 48 };  // of columns at a time: tiles of w and x stay in the first-level cache
 
 // Tiles begin ..< end of R rows of w.
 INLINE void linear(void *context, size_t begin, size_t end, const int R, const int S) {
   const linear_job *job = context;
-  size_t N = job->N, K = job->K;
-  float *expanded =
-      job->w_bf16 ? atk_scratch(ATK_SCRATCH_OWN, (size_t)R * K * sizeof(float)) : NULL;
-  for (size_t m = 0; m < job->M; m += panel_rows) {
-    size_t m_end = job->M - m < panel_rows ? job->M : m + panel_rows;
-    for (size_t tile = begin; tile < end; tile++) {
-      size_t n = tile * R, rows = N - n < (size_t)R ? N - n : (size_t)R;
-      const float *w = expanded ? expanded : job->w + n * K;
-      if (expanded) expand_bf16(expanded, job->w_bf16 + n * K, rows * K);
-      if (rows == (size_t)R) {
-        const float *fetch = expanded || n + 2 * R > N ? NULL : w + R * K;
-        linear_rows(job, m, m_end, n, w, fetch, R, S);
-      } else {
-        for (size_t r = 0; r < rows; r++)
-          linear_rows(job, m, m_end, n + r, w + r * K, NULL, 1, S);
+  size_t N = job->N, K = job->K, M = job->M, all_steps = (K + 15) / 16;
+  size_t row_bytes = weight_bytes(job->format, K);
+  float *w = atk_scratch(ATK_SCRATCH_OWN, (size_t)R * block_steps * 16 * sizeof(float));
+  f16 *carry = atk_scratch(ATK_SCRATCH_OWN_2, (M + S) * R * sizeof(f16));
+  for (size_t tile = begin; tile < end; tile++) {
+    size_t n = tile * R, rows = atk_min(N - n, (size_t)R);
+    const char *stored = (const char *)job->w + n * row_bytes;
+    const char *next = stored + rows * row_bytes;
+    for (size_t done = 0; done < all_steps; done += block_steps) {
+      size_t steps = atk_min(all_steps - done, block_steps);
+      bool first = done == 0, last = done + steps == all_steps;
+      for (size_t r = 0; r < (size_t)R; r++)  // past the end a row again, which is not stored
+        expand(w + 16 * r, (size_t)R * 16, job->format,
+               stored + atk_min(r, rows - 1) * row_bytes + weight_bytes(job->format, 16 * done),
+               atk_min(K - 16 * done, 16 * steps));
+      for (size_t m = 0; m < M; m += S, next += steps * 64) {
+        float out[28];
+        size_t width = atk_min(M - m, (size_t)S);
+        const float *x = job->packed + (m * all_steps + width * done) * 16;
+        f16 *sums = carry + m * R;
+        switch (width) {
+          case 1: multiply(out, sums, w, x, steps, next, first, last, R, 1); break;
+          case 2: multiply(out, sums, w, x, steps, next, first, last, R, 2); break;
+          case 3: multiply(out, sums, w, x, steps, next, first, last, R, S < 3 ? S : 3); break;
+          default: multiply(out, sums, w, x, steps, next, first, last, R, S); break;
+        }
+        if (!last) continue;
+        for (size_t s = 0; s < width; s++) {
+          float *y = job->y + (m + s) * N + n;
+          for (size_t r = 0; r < rows; r++) {
+            float value = out[s * R + r] + (job->bias ? job->bias[n + r] : 0);
+            y[r] = job->accumulate ? y[r] + value : value;
+          }
+        }
       }
     }
   }
 }
 BODIES(linear)
 
-static void run_linear(linear_job job) {
-  size_t R = TILE_ROWS;
-  if (job.M && job.N) atk_parallel_for((job.N + R - 1) / R, BODY(linear), &job);
+static void pack(float *out, size_t stride, const float *x, size_t count) {
+  for (; count >= 16; count -= 16, x += 16, out += stride) memcpy(out, x, 64);
+  if (count) {
+    memset(out, 0, 64);
+    memcpy(out, x, count * sizeof(float));
+  }
 }
 
-void atk_linear_decode(float *y, const float *x, const float *w, const float *bias, size_t M,
-                       size_t N, size_t K, int accumulate) {
-  run_linear((linear_job){y, x, w, NULL, bias, M, N, K, accumulate});
-}
-
-void atk_linear_decode_bf16(float *y, const float *x, const uint16_t *w, const float *bias,
-                            size_t M, size_t N, size_t K, int accumulate) {
-  run_linear((linear_job){y, x, NULL, w, bias, M, N, K, accumulate});
+void atk_linear_decode(float *y, const float *x, const void *w, atk_weights format,
+                       const float *bias, size_t M, size_t N, size_t K, int accumulate) {
+  if (M == 0 || N == 0) return;
+  size_t R = TILE_ROWS, S = TILE_COLUMNS, steps = (K + 15) / 16;
+  float *packed = atk_scratch(ATK_SCRATCH_SHARED, M * steps * 16 * sizeof(float));
+  for (size_t m = 0; m < M; m += S) {
+    size_t width = atk_min(M - m, S);
+    for (size_t s = 0; s < width; s++)
+      pack(packed + (m * steps + s) * 16, width * 16, x + (m + s) * K, K);
+  }
+  linear_job job = {y, packed, w, format, bias, M, N, K, accumulate};
+  atk_parallel_for((N + R - 1) / R, BODY(linear), &job);
 }
 
 // ---- attention --------------------------------------------------------------------------------

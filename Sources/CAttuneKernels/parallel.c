@@ -46,7 +46,7 @@ static void restore_mode(float_mode before) {
 #endif
 }
 
-enum { SPINS = 600, MOST_THREADS = 256 };
+enum { SPINS = 10000, MOST_THREADS = 256 };
 
 typedef struct {
   void (*part)(void *context, size_t begin, size_t end);  // either this

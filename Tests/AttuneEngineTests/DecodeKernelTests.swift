@@ -23,7 +23,7 @@ struct DecodeKernelTests {
       alone.withUnsafeMutableBufferPointer { y in
         x.withUnsafeBufferPointer { x in
           guard let y = y.baseAddress, let x = x.baseAddress else { return }
-          atk_linear_decode(y + m * n, x + m * k, w, bias, 1, n, k, 0)
+          atk_linear_decode(y + m * n, x + m * k, w, ATK_FLOAT32, bias, 1, n, k, 0)
         }
       }
     }
@@ -36,7 +36,7 @@ struct DecodeKernelTests {
     }
     for rows in [2, 3, 4, 5, 7, 8, 64, 67, most] {
       var together = [Float](repeating: 0, count: rows * n)
-      atk_linear_decode(&together, x, w, bias, rows, n, k, 0)
+      atk_linear_decode(&together, x, w, ATK_FLOAT32, bias, rows, n, k, 0)
       #expect(together == Array(alone.prefix(rows * n)))
     }
   }
@@ -48,9 +48,9 @@ struct DecodeKernelTests {
     let w = Self.numbers(n * k, &random)
     let start = Self.numbers(m * n, &random)
     var product = start
-    atk_linear_decode(&product, x, w, nil, m, n, k, 0)
+    atk_linear_decode(&product, x, w, ATK_FLOAT32, nil, m, n, k, 0)
     var sum = start
-    atk_linear_decode(&sum, x, w, nil, m, n, k, 1)
+    atk_linear_decode(&sum, x, w, ATK_FLOAT32, nil, m, n, k, 1)
     #expect(sum == zip(start, product).map { $0 + $1 })
   }
 
@@ -64,8 +64,44 @@ struct DecodeKernelTests {
     let rounded = half.map { Float(bitPattern: UInt32($0) << 16) }
     var y = [Float](repeating: 0, count: 6 * n)
     var expected = y
-    atk_linear_decode_bf16(&y, x, half, nil, 6, n, k, 0)
-    atk_linear_decode(&expected, x, rounded, nil, 6, n, k, 0)
+    atk_linear_decode(&y, x, half, ATK_BFLOAT16, nil, 6, n, k, 0)
+    atk_linear_decode(&expected, x, rounded, ATK_FLOAT32, nil, 6, n, k, 0)
+    #expect(y == expected)
+  }
+
+  /// Blocks of every quantised type, of random bytes: the codes and scales of a file, whatever they are.
+  @Test(arguments: GGUFType.allCases.filter { $0.compactForm != nil })
+  func `compact weights give, bit for bit, what their float values give`(type: GGUFType) throws {
+    let form = try #require(type.compactForm)
+    var random = SplitMix(seed: UInt64(type.rawValue))
+    // A block of columns more than fits the first-level cache, and rows that fill no tile.
+    let (m, n, k) = (5, 13, 1024)
+    var stored = (0..<n * k / type.blockElements * type.blockBytes).map { _ in
+      UInt8(truncatingIfNeeded: random.next())
+    }
+    // Half-precision scales (and bfloat16 numbers) of moderate size: no infinities, no NaN.
+    for block in stride(from: 0, to: stored.count, by: type.blockBytes) {
+      let scales = type == .q6K ? [209] : type == .q4_0 || type == .q8_0 ? [1] : [1, 3]
+      for byte in scales where byte < type.blockBytes {
+        stored[block + byte] = stored[block + byte] & 0x83 | 0x24
+      }
+    }
+    var w = [Float](repeating: 0, count: n * k)
+    var compact = [UInt8](repeating: 0, count: form.bytes(n * k))
+    stored.withUnsafeBytes { bytes in
+      w.withUnsafeMutableBufferPointer { w in
+        if let start = w.baseAddress { type.dequantise(bytes, into: start, count: n * k) }
+      }
+      compact.withUnsafeMutableBytes { compact in
+        if let start = compact.baseAddress { type.compact(bytes, into: start, count: n * k) }
+      }
+    }
+    #expect(w.allSatisfy(\.isFinite) && Set(w).count > 16)
+    let x = Self.numbers(m * k, &random)
+    var expected = [Float](repeating: 0, count: m * n)
+    var y = expected
+    atk_linear_decode(&expected, x, w, ATK_FLOAT32, nil, m, n, k, 0)
+    atk_linear_decode(&y, x, compact, form.kernelFormat, nil, m, n, k, 0)
     #expect(y == expected)
   }
 

@@ -2,6 +2,7 @@
 
 import AttuneEngine
 import AttuneTestSupport
+import CAttuneKernels
 import Foundation
 import Testing
 
@@ -15,6 +16,28 @@ struct GGUFTests {
     #expect(gguf.shape(of: name) == [4, 512])
     // A product by zero may differ in its sign alone.
     #expect(try gguf.read(name) == expected.read(name))
+  }
+
+  @Test(arguments: ["bf16", "q4_0", "q4_1", "q8_0", "q4_k", "q6_k"])
+  func `rows in compact form are the rows that are asked for`(name: String) throws {
+    let gguf = try GGUF(Self.types)
+    let form = try #require(gguf.compactForm(of: name))
+    let expected = try gguf.read(name)
+    let (n, k) = (4, 512)
+    var compact = [UInt8](repeating: 0, count: form.bytes(n * k))
+    try compact.withUnsafeMutableBytes { buffer in
+      guard let start = buffer.baseAddress else { return }
+      try gguf.readCompact(name, into: start, count: n) { n - 1 - $0 }
+    }
+    // The product with a unit matrix is the weights.
+    var unit = [Float](repeating: 0, count: k * k)
+    for i in 0..<k { unit[i * k + i] = 1 }
+    var columns = [Float](repeating: 0, count: k * n)
+    atk_linear_decode(&columns, unit, compact, form.kernelFormat, nil, k, n, k, 0)
+    for i in 0..<n * k {
+      let (row, column) = i.quotientAndRemainder(dividingBy: k)
+      #expect(columns[column * n + n - 1 - row] == expected[i])
+    }
   }
 
   @Test func `metadata of every type is read`() throws {

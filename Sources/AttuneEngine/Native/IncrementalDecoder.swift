@@ -140,12 +140,16 @@ package final class IncrementalDecoder {
     _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix,
     bias: UnsafePointer<Float>?, _ count: Int, accumulate: Int32 = 0
   ) {
-    switch w.storage {
-    case .float32(let values):
-      atk_linear_decode(y, x, values, bias, count, w.rows, w.columns, accumulate)
-    case .bfloat16(let values):
-      atk_linear_decode_bf16(y, x, values, bias, count, w.rows, w.columns, accumulate)
+    let (values, format): (UnsafeRawPointer, atk_weights)
+    if let compact = w.compact {
+      (values, format) = (compact.bytes, compact.form.kernelFormat)
+    } else {
+      switch w.storage {
+      case .float32(let floats): (values, format) = (UnsafeRawPointer(floats), ATK_FLOAT32)
+      case .bfloat16(let halves): (values, format) = (UnsafeRawPointer(halves), ATK_BFLOAT16)
+      }
     }
+    atk_linear_decode(y, x, values, format, bias, count, w.rows, w.columns, accumulate)
   }
 
   private func run(_ index: Int, _ rows: [DecodeRow]) {

@@ -45,6 +45,9 @@ extension LanguageModel {
           }
         }
       }
+      if let source = checkpoint.tensors as? any CompactTensorSource, !block.isBFloat16 {
+        try block.keepCompact(source)
+      }
       blocks.append(block)
     }
     var head: FloatBuffer?

@@ -8,7 +8,9 @@ extension LanguageModel {
   package func withPlainWeights<R>(positions: Int, _ body: (ModelWeights) throws -> R) throws -> R {
     let layers = try (0..<spec.layers).map { try plainLayer($0) }
     let (cosine, sine) = rotary.tables(positions)
+    let headBlock = spec.tiedHead ? embeddingBlock : finalBlock
     guard let embedding = embeddingBlock.matrix(.embedding),
+      let head = headBlock.matrix(spec.tiedHead ? .embedding : .head),
       let finalNorm = finalBlock.vector(.finalNorm)
     else { throw EngineError(.badModel, "the model has no embeddings") }
     let weights = ModelWeights(
@@ -16,7 +18,7 @@ extension LanguageModel {
       positionEmbedding: embeddingBlock.matrix(.positionEmbedding), layers: layers,
       finalNorm: UnsafePointer(finalNorm),
       finalNormBias: finalBlock.vector(.finalNormBias).map { UnsafePointer($0) },
-      head: Matrix(headMatrix, rows: spec.vocabularySize, columns: spec.width),
+      head: head,
       ropeCosine: cosine, ropeSine: sine)
     return try withExtendedLifetime(self) { try body(weights) }
   }

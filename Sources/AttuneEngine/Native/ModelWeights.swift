@@ -12,6 +12,8 @@ package struct Matrix {
   package let rows: Int
   package let columns: Int
   package let storage: Storage
+  /// The same numbers in fewer bytes, where the model's file has them so.
+  package var compact: (form: CompactForm, bytes: UnsafeRawPointer)?
 
   package init(_ storage: Storage, rows: Int, columns: Int) {
     self.storage = storage

@@ -85,6 +85,14 @@ package struct BlockLayout: Sendable {
     if isMatrix { matrixCount += size } else { vectorCount += size }
   }
 
+  /// Matrices that are one product each: query, key and value together, gate and up together.
+  var matrixGroups: [[Tensor]] {
+    let roles: [[ParameterRole]] = [
+      [.embedding], [.query, .key, .value], [.output], [.gate, .up], [.down], [.head],
+    ]
+    return roles.map { $0.compactMap { self[$0] } }.filter { !$0.isEmpty }
+  }
+
   package static func embeddings(_ spec: TransformerSpec) -> BlockLayout {
     var layout = BlockLayout(prefix: "model.")
     layout.add(.embedding, spec.vocabularySize, spec.width)
@@ -150,6 +158,9 @@ package final class ParameterBlock {
   private let memory: FloatBuffer
   private let halfMemory: FloatBuffer?
   private let start: Int
+  /// Matrices that the model's file has in fewer bytes, by the role that they start at; only of
+  /// blocks whose numbers are those of the file.
+  private var compact: [ParameterRole: (form: CompactForm, memory: FloatBuffer)] = [:]
 
   /// A view of a part of an arena.
   package init(_ layout: BlockLayout, arena: FloatBuffer, at start: Int) {
@@ -183,7 +194,27 @@ package final class ParameterBlock {
       return Matrix(
         .bfloat16(halves + tensor.packedOffset), rows: rows, columns: tensor.shape[1])
     }
-    return Matrix(memory.pointer + start + tensor.offset, rows: rows, columns: tensor.shape[1])
+    var matrix = Matrix(
+      memory.pointer + start + tensor.offset, rows: rows, columns: tensor.shape[1])
+    matrix.compact = compact[role].map { ($0.form, UnsafeRawPointer($0.memory.pointer)) }
+    return matrix
+  }
+
+  /// Keeps the matrices that a source has in fewer bytes in that form too, for the decoder.
+  func keepCompact(_ source: any CompactTensorSource) throws {
+    for group in layout.matrixGroups {
+      guard let first = group.first, let form = source.compactForm(of: first.name),
+        group.allSatisfy({ source.compactForm(of: $0.name) == form })
+      else { continue }
+      let bytes = form.bytes(group.reduce(0) { $0 + $1.count })
+      let memory = FloatBuffer((bytes + 3) / 4)
+      var place = UnsafeMutableRawPointer(memory.pointer)
+      for tensor in group {
+        try source.readCompact(tensor.name, into: place)
+        place += form.bytes(tensor.count)
+      }
+      compact[first.role] = (form, memory)
+    }
   }
 
   /// A tensor's floats, for reading and writing; nil for a bfloat16 matrix.

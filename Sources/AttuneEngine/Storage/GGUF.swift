@@ -147,6 +147,12 @@ public struct GGUF: Sendable {
     }
   }
 
+  /// The form in which a tensor's numbers can be kept; nil if only as float32.
+  package func compactForm(of name: String) -> CompactForm? {
+    guard let tensor = tensors[name], tensor.columns % 32 == 0 else { return nil }
+    return tensor.type.compactForm
+  }
+
   /// Reads rows of a tensor: row i of the buffer is row `source(i)` of the file's tensor.
   package func read(
     _ name: String, into buffer: UnsafeMutableBufferPointer<Float>,
@@ -158,12 +164,38 @@ public struct GGUF: Sendable {
     let columns = tensor.columns
     guard let base = buffer.baseAddress, columns > 0 else { return }
     precondition(buffer.count % columns == 0, "\(name): the buffer holds no whole rows")
-    let rowBytes = columns / tensor.type.blockElements * tensor.type.blockBytes
     nonisolated(unsafe) let output = base
+    try forEachRow(of: tensor, name, rows: buffer.count / columns, source) { row, bytes in
+      tensor.type.dequantise(bytes, into: output + row * columns, count: columns)
+    }
+  }
+
+  /// The same in the tensor's compact form, to room for all `rows`.
+  package func readCompact(
+    _ name: String, into output: UnsafeMutableRawPointer, count rows: Int,
+    rows source: @Sendable (Int) -> Int
+  ) throws {
+    guard let tensor = tensors[name], let form = tensor.type.compactForm else {
+      throw EngineError(.badModel, "\(path): tensor \(name) has no compact form")
+    }
+    let columns = tensor.columns
+    let stride = form.bytes(columns)
+    nonisolated(unsafe) let output = output
+    try forEachRow(of: tensor, name, rows: rows, source) { row, bytes in
+      tensor.type.compact(bytes, into: output + row * stride, count: columns)
+    }
+  }
+
+  private func forEachRow(
+    of tensor: Tensor, _ name: String, rows: Int, _ source: @Sendable (Int) -> Int,
+    _ body: @Sendable (Int, UnsafeRawBufferPointer) -> Void
+  ) throws {
+    let columns = tensor.columns
+    let rowBytes = columns / tensor.type.blockElements * tensor.type.blockBytes
     // Parts of about a megabyte. `source` moves rows by little, so that what a part needs lies close
     // together and is read at once.
     let size = max(1, (1 << 20) / max(rowBytes, 1))
-    try ElementConversion.parts(buffer.count / columns, of: size) { part in
+    try ElementConversion.parts(rows, of: size) { part in
       let needed = part.map(source)
       guard let first = needed.min(), let last = needed.max() else { return }
       precondition(first >= 0 && last < tensor.count / columns, "\(name): has no row \(last)")
@@ -173,9 +205,7 @@ public struct GGUF: Sendable {
       try storage.read(scratch, at: tensor.range.lowerBound + first * rowBytes)
       for (row, place) in zip(part, needed) {
         let start = (place - first) * rowBytes
-        tensor.type.dequantise(
-          UnsafeRawBufferPointer(rebasing: scratch[start..<start + rowBytes]),
-          into: output + row * columns, count: columns)
+        body(row, UnsafeRawBufferPointer(rebasing: scratch[start..<start + rowBytes]))
       }
     }
   }

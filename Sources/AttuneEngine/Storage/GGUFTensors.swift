@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A GGUF file's weights by canonical name.
-struct GGUFTensors: TensorSource {
+struct GGUFTensors: CompactTensorSource {
   let names: [String]
   private let gguf: GGUF
   private let places: [String: StoredTensor]
@@ -25,37 +25,43 @@ struct GGUFTensors: TensorSource {
       throw EngineError(.badModel, "\(gguf.path): has no tensor \(canonicalName)")
     }
     precondition(buffer.count == shape.reduce(1, *), "\(canonicalName): a buffer of wrong size")
-    switch place.layout {
-    case .plain:
-      try gguf.read(place.name, into: buffer) { $0 }
-    case .rotaryPairs(let heads):
-      try readPairs(place, heads: heads, into: buffer)
-    case .rows(let rows) where place.shape.count == 1:
-      let whole = try gguf.read(place.name)
-      for (index, row) in rows.enumerated() { buffer[index] = whole[row] }
-    case .rows(let rows):
-      let first = rows.lowerBound
-      try gguf.read(place.name, into: buffer) { first + $0 }
-    case .transposed:
-      preconditionFailure("\(canonicalName): no GGUF file has transposed weights")
+    guard place.shape.count == 1 else {
+      return try gguf.read(place.name, into: buffer, rows: source(place))
     }
+    let whole = try gguf.read(place.name)
+    let source = source(place)
+    for index in buffer.indices { buffer[index] = whole[source(index)] }
   }
 
-  /// llama.cpp rotates neighbours, so its converter interleaves the two halves of each head.
-  private func readPairs(
-    _ place: StoredTensor, heads: Int, into buffer: UnsafeMutableBufferPointer<Float>
-  ) throws {
-    let width = place.shape[0] / heads
-    let source: @Sendable (Int) -> Int = { row in
-      let (head, inside) = row.quotientAndRemainder(dividingBy: width)
-      let half = width / 2
-      return head * width + (inside < half ? 2 * inside : 2 * (inside - half) + 1)
+  func compactForm(of canonicalName: String) -> CompactForm? {
+    guard let place = places[canonicalName], place.shape.count == 2 else { return nil }
+    return gguf.compactForm(of: place.name)
+  }
+
+  func readCompact(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws {
+    guard let place = places[canonicalName], let shape = shapes[canonicalName] else {
+      throw EngineError(.badModel, "\(gguf.path): has no tensor \(canonicalName)")
     }
-    if place.shape.count == 1 {
-      let whole = try gguf.read(place.name)
-      for row in 0..<whole.count { buffer[row] = whole[source(row)] }
-    } else {
-      try gguf.read(place.name, into: buffer, rows: source)
+    try gguf.readCompact(place.name, into: output, count: shape[0], rows: source(place))
+  }
+
+  /// The row of the file's tensor that a canonical row is.
+  private func source(_ place: StoredTensor) -> @Sendable (Int) -> Int {
+    switch place.layout {
+    case .plain: return { $0 }
+    case .rows(let rows):
+      let first = rows.lowerBound
+      return { first + $0 }
+    case .rotaryPairs(let heads):
+      // llama.cpp rotates neighbours, so its converter interleaves the two halves of each head.
+      let width = place.shape[0] / heads
+      return { row in
+        let (head, inside) = row.quotientAndRemainder(dividingBy: width)
+        let half = width / 2
+        return head * width + (inside < half ? 2 * inside : 2 * (inside - half) + 1)
+      }
+    case .transposed:
+      preconditionFailure("\(place.name): no GGUF file has transposed weights")
     }
   }
 }

@@ -84,7 +84,7 @@ package enum GGUFType: UInt32, Sendable, CaseIterable, CustomStringConvertible {
   }
 
   @inline(__always)
-  private static func half(_ base: UnsafeRawPointer, _ offset: Int) -> Float {
+  static func half(_ base: UnsafeRawPointer, _ offset: Int) -> Float {
     ElementConversion.float(half: base.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
   }
 
@@ -119,23 +119,10 @@ package enum GGUFType: UInt32, Sendable, CaseIterable, CustomStringConvertible {
   /// d, dmin, 12 bytes with eight 6-bit scales and minima, 128 bytes: groups of 32 elements, two in
   /// each 32 bytes; d · scale · q − dmin · minimum.
   private static func block4K(_ base: UnsafeRawPointer, _ output: UnsafeMutablePointer<Float>) {
-    let scale = half(base, 0)
-    let minimumScale = half(base, 2)
-    let packed = (base + 4).assumingMemoryBound(to: UInt8.self)
-    func group(_ index: Int) -> (scale: Float, minimum: Float) {
-      let (low, high): (UInt8, UInt8)
-      if index < 4 {
-        (low, high) = (packed[index] & 63, packed[index + 4] & 63)
-      } else {
-        low = (packed[index + 4] & 15) | ((packed[index - 4] >> 6) << 4)
-        high = (packed[index + 4] >> 4) | ((packed[index] >> 6) << 4)
-      }
-      return (scale * Float(low), minimumScale * Float(high))
-    }
     for pair in 0..<4 {
       let quants = (base + 16 + pair * 32).assumingMemoryBound(to: UInt8.self)
-      let (scaleLow, minimumLow) = group(2 * pair)
-      let (scaleHigh, minimumHigh) = group(2 * pair + 1)
+      let (scaleLow, minimumLow) = scales4K(base, 2 * pair)
+      let (scaleHigh, minimumHigh) = scales4K(base, 2 * pair + 1)
       let place = output + pair * 64
       for index in 0..<32 {
         place[index] = scaleLow * Float(Int32(quants[index] & 15)) - minimumLow
@@ -144,26 +131,44 @@ package enum GGUFType: UInt32, Sendable, CaseIterable, CustomStringConvertible {
     }
   }
 
+  /// Scale and minimum of one of the eight groups of 32.
+  static func scales4K(_ base: UnsafeRawPointer, _ group: Int) -> (scale: Float, minimum: Float) {
+    let packed = (base + 4).assumingMemoryBound(to: UInt8.self)
+    let (low, high): (UInt8, UInt8)
+    if group < 4 {
+      (low, high) = (packed[group] & 63, packed[group + 4] & 63)
+    } else {
+      low = (packed[group + 4] & 15) | ((packed[group - 4] >> 6) << 4)
+      high = (packed[group + 4] >> 4) | ((packed[group] >> 6) << 4)
+    }
+    return (half(base, 0) * Float(low), half(base, 2) * Float(high))
+  }
+
   /// 128 bytes of low halves, 64 of upper two bits, 16 signed scales, d; d · scale · (q − 32), each
   /// scale for 16 elements.
   private static func block6K(_ base: UnsafeRawPointer, _ output: UnsafeMutablePointer<Float>) {
-    let scale = half(base, 208)
-    for side in 0..<2 {
-      let low = (base + side * 64).assumingMemoryBound(to: UInt8.self)
-      let high = (base + 128 + side * 32).assumingMemoryBound(to: UInt8.self)
-      let scales = (base + 192 + side * 8).assumingMemoryBound(to: Int8.self)
-      let place = output + side * 128
-      for sixteen in 0..<2 {
-        let (s0, s1) = (scale * Float(scales[sixteen]), scale * Float(scales[sixteen + 2]))
-        let (s2, s3) = (scale * Float(scales[sixteen + 4]), scale * Float(scales[sixteen + 6]))
-        for index in sixteen * 16..<sixteen * 16 + 16 {
-          let (a, b, upper) = (low[index], low[index + 32], high[index])
-          place[index] = s0 * Float(Int32(a & 15 | (upper & 3) << 4) &- 32)
-          place[index + 32] = s1 * Float(Int32(b & 15 | (upper >> 2 & 3) << 4) &- 32)
-          place[index + 64] = s2 * Float(Int32(a >> 4 | (upper >> 4 & 3) << 4) &- 32)
-          place[index + 96] = s3 * Float(Int32(b >> 4 | (upper >> 6 & 3) << 4) &- 32)
-        }
+    for sixteen in 0..<16 {
+      let scale = scale6K(base, sixteen)
+      for index in sixteen * 16..<sixteen * 16 + 16 {
+        output[index] = scale * Float(code6K(base, index))
       }
     }
+  }
+
+  /// The scale of one of the sixteen groups of 16.
+  static func scale6K(_ base: UnsafeRawPointer, _ group: Int) -> Float {
+    half(base, 208) * Float((base + 192).load(fromByteOffset: group, as: Int8.self))
+  }
+
+  /// q − 32 of an element: of each half's 128, elements 0 ..< 64 have the low halves of its 64
+  /// bytes, the others the high ones, and each byte of upper bits serves four elements, 32 apart.
+  @inline(__always)
+  static func code6K(_ base: UnsafeRawPointer, _ element: Int) -> Int8 {
+    let (side, inside) = element.quotientAndRemainder(dividingBy: 128)
+    let quants = base.assumingMemoryBound(to: UInt8.self)
+    let byte = quants[side * 64 + inside % 64]
+    let low = inside < 64 ? byte & 15 : byte >> 4
+    let upper = quants[128 + side * 32 + inside % 32] >> UInt8(inside / 32 * 2) & 3
+    return Int8(bitPattern: low | upper << 4) &- 32
   }
 }

@@ -20,6 +20,15 @@ public protocol TensorSource: Sendable {
   func read(_ canonicalName: String, into buffer: UnsafeMutableBufferPointer<Float>) throws
 }
 
+/// A source that can give matrices in the fewer bytes in which the file has them.
+protocol CompactTensorSource: TensorSource {
+  /// The form in which a matrix can be had; nil if only as float32.
+  func compactForm(of canonicalName: String) -> CompactForm?
+
+  /// Reads a matrix in its compact form, to room for all of it.
+  func readCompact(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws
+}
+
 extension TensorSource {
   /// Reads a weight into an array.
   ///

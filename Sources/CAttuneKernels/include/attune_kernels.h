@@ -53,13 +53,23 @@ void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy
                                 float scale, size_t M, size_t N, size_t K, size_t lddy, size_t ldx);
 
 // ---- small-batch linear (decode.c): own kernels that stream each weight once -------------------
+// How a weight matrix is kept; each row begins a group anew, and rows follow one another.
+typedef enum { ATK_FLOAT32, ATK_BFLOAT16, ATK_NIBBLES, ATK_BYTES } atk_weights;
+// 32 weights: code · scale + offset. Byte i holds the codes of weights i (low) and i + 16 (high).
+typedef struct {
+  float scale, offset;
+  uint8_t codes[16];
+} atk_nibbles;
+// 32 weights: code · scale, each scale for 16 of them.
+typedef struct {
+  float scale[2];
+  int8_t codes[32];
+} atk_bytes;
 // The same product for few rows. Each output is summed in one fixed order that does not depend on
-// M, on the other rows or on the number of threads, so a sequence decodes to the same numbers in
-// any batch.
-void atk_linear_decode(float *y, const float *x, const float *w, const float *bias_or_null,
-                       size_t M, size_t N, size_t K, int accumulate);
-void atk_linear_decode_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
-                            size_t M, size_t N, size_t K, int accumulate);
+// M, on the other rows, on the number of threads or on how the weights are kept, so a sequence
+// decodes to the same numbers in any batch. K is a multiple of 32 for nibbles and bytes.
+void atk_linear_decode(float *y, const float *x, const void *w, atk_weights format,
+                       const float *bias_or_null, size_t M, size_t N, size_t K, int accumulate);
 // One query token a row against its cached keys and values: row m attends to prefix_count[m]
 // positions at prefix_k/v[m] (shared by the samples of a prompt; may be 0) and then to
 // own_count[m] positions at own_k/v[m]; caches are [positions, G·C] with row stride G·C.
