@@ -135,7 +135,7 @@ public enum Benchmark {
     return (try rate(1), try rate(batch))
   }
 
-  /// The matrix products of a pass alone: seconds by BLAS and floating-point operations.
+  /// The matrix products of a pass by BLAS alone: seconds and floating-point operations.
   private static func matrixProducts(
     _ spec: TransformerSpec, rows: Int, length: Int
   ) -> (seconds: Double, work: Double) {
@@ -159,9 +159,9 @@ public enum Benchmark {
       for i in 0..<y.count { y.pointer[i] = Float(i % 3) * 0.1 }
       for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
       func once() {
-        atk_linear_backward_input(x.pointer, y.pointer, w.pointer, m, n, k, k, n, 0)
-        atk_linear_backward_weight(dw.pointer, nil, y.pointer, x.pointer, 1, m, n, k, n, k)
-        atk_linear_forward(y.pointer, x.pointer, w.pointer, nil, m, n, k, n, k, 0)
+        atk_blas_product(x.pointer, ATK_PLAIN, y.pointer, ATK_PLAIN, w.pointer, m, k, n, 0)
+        atk_blas_product(dw.pointer, ATK_TRANSPOSED, y.pointer, ATK_PLAIN, x.pointer, n, k, m, 1)
+        atk_blas_product(y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, m, n, k, 0)
       }
       once()
       var best = Double.infinity

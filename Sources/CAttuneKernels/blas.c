@@ -101,9 +101,9 @@ const char *atk_blas_config(void) {
   return config_line;
 }
 
-void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
-               const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
-               size_t ldc) {
+void atk_blas_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
+                    float alpha, const float *a, size_t lda, const float *b, size_t ldb,
+                    float beta, float *c, size_t ldc) {
   if (M == 0 || N == 0) return;
   if (!sgemm && atk_blas_load()) {
     fprintf(stderr, "attune: no BLAS library (%s)\n", failure);

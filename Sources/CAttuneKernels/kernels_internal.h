@@ -42,13 +42,14 @@ static inline size_t atk_part_begin(size_t count, size_t parts, size_t unit, siz
 
 // Memory of this thread that lives until the thread ends, 64-byte aligned, at least `bytes` long;
 // what an earlier call with the same slot returned is no longer valid. A kernel's slots are its
-// own: kernels do not call one another while they use a slot, apart from atk_gemm (no scratch).
+// own: kernels do not call one another while they use a slot, apart from atk_sgemm.
 typedef enum {
   ATK_SCRATCH_SHARED = 0,  // written by all threads, owned by the one that called the kernel
   ATK_SCRATCH_SHARED_2,
   ATK_SCRATCH_SHARED_3,
   ATK_SCRATCH_OWN,
   ATK_SCRATCH_OWN_2,
+  ATK_SCRATCH_PRODUCT,  // atk_sgemm's: it is called by kernels that use the others
   ATK_SCRATCH_SLOTS
 } atk_scratch_slot;
 void *atk_scratch(atk_scratch_slot slot, size_t bytes);
@@ -59,10 +60,9 @@ void *atk_scratch(atk_scratch_slot slot, size_t bytes);
 void atk_parallel_rows(size_t count, size_t cost, void (*body)(void *, size_t, size_t),
                        void *context);
 
-// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, row-major.
-typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
-void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
-               const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
-               size_t ldc);
+// atk_sgemm by BLAS, whatever the shape.
+void atk_blas_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
+                    float alpha, const float *a, size_t lda, const float *b, size_t ldb,
+                    float beta, float *c, size_t ldc);
 
 #endif

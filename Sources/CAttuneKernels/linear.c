@@ -13,7 +13,7 @@ typedef struct {
   float *c;
   float alpha;
   int accumulate;
-  bool by_rows;
+  bool by_rows, blas_alone;
 } gemm_job;
 
 ATK_MULTIVERSION static void add_bias(float *y, const float *bias, size_t rows, size_t columns,
@@ -38,8 +38,9 @@ static void gemm_piece(const gemm_job *job, size_t row, size_t rows, size_t colu
     add_bias(c, job->bias + column, rows, columns, job->ldc, accumulate);
     accumulate = 1;
   }
-  atk_sgemm(job->order_a, job->order_b, rows, columns, job->K, job->alpha, a, job->lda, b,
-            job->ldb, accumulate ? 1 : 0, c, job->ldc);
+  (job->blas_alone ? atk_blas_sgemm : atk_sgemm)(
+      job->order_a, job->order_b, rows, columns, job->K, job->alpha, a, job->lda, b, job->ldb,
+      accumulate ? 1 : 0, c, job->ldc);
 }
 
 static void gemm_parts(void *context, size_t begin, size_t end) {
@@ -78,6 +79,14 @@ void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_
   run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_PLAIN, .M = M, .N = K, .K = N,
                       .lda = lddy, .ldb = K, .ldc = lddx, .a = dy, .b = w, .c = dx, .alpha = 1,
                       .accumulate = accumulate});
+}
+
+void atk_blas_product(float *c, atk_order order_a, const float *a, atk_order order_b,
+                      const float *b, size_t M, size_t N, size_t K, int accumulate) {
+  run_gemm((gemm_job){.order_a = order_a, .order_b = order_b, .M = M, .N = N, .K = K,
+                      .lda = order_a == ATK_PLAIN ? K : M, .ldb = order_b == ATK_PLAIN ? N : K,
+                      .ldc = N, .a = a, .b = b, .c = c, .alpha = 1, .accumulate = accumulate,
+                      .blas_alone = true});
 }
 
 typedef struct {

@@ -73,6 +73,16 @@ void atk_scale(float *x, float scale, size_t count) {
   atk_parallel_rows(count, 1, scale_part, &job);
 }
 
+static void zero_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  memset(job->y + begin, 0, (end - begin) * sizeof(float));
+}
+
+void atk_zero(float *x, size_t count) {
+  vector_job job = {.y = x};
+  atk_parallel_rows(count, 1, zero_part, &job);
+}
+
 // ---- bfloat16 ----------------------------------------------------------------------------------
 
 ATK_MULTIVERSION static void narrow_range(uint16_t *y, const float *x, size_t count) {

@@ -162,6 +162,8 @@ extension KernelTests {
       y = x
       atk_scale(&y, -0.25, count)
       #expect(y == x.map { $0 * -0.25 })
+      atk_zero(&y, count)
+      #expect(y == [Float](repeating: 0, count: count))
       let squares = x.reduce(0.0) { $0 + Double($1) * Double($1) }
       let sum = atk_sum_of_squares(x, count)
       #expect(abs(sum - squares) <= 1e-12 * squares)

@@ -37,10 +37,6 @@ package final class FloatBuffer {
   package var mutableBuffer: UnsafeMutableBufferPointer<Float> {
     .init(start: pointer, count: count)
   }
-
-  package func zero() {
-    memset(pointer, 0, count * MemoryLayout<Float>.stride)
-  }
 }
 
 /// Buffers by slot that grow and are used again: no allocation once the largest batch was seen.

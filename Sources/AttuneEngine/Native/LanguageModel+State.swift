@@ -29,7 +29,7 @@ extension LanguageModel {
   /// Sets accumulated gradients to zero.
   public func zeroGradients() {
     makeGradients()
-    gradients?.zero()
+    if let gradients { atk_zero(gradients.pointer, gradients.count) }
   }
 
   /// The Euclidean norm of all gradients.

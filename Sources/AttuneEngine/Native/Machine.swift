@@ -60,7 +60,8 @@ public enum Machine {
     for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
     func layer() {
       for (n, k) in shapes {
-        atk_linear_forward(y.pointer, x.pointer, w.pointer, nil, rows, n, k, n, k, 0)
+        atk_blas_product(
+          y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, rows, n, k, 0)
       }
     }
     layer()

@@ -37,7 +37,19 @@ void atk_parallel_for(size_t count, void (*body)(void *context, size_t begin, si
 // so bodies must not accumulate into shared memory.
 void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), void *context);
 
-// ---- linear (linear.c): y[M,N] = x[M,K] · w[N,K]ᵀ, through BLAS, rows split over the pool ------
+// ---- products (gemm.c, linear.c) ---------------------------------------------------------------
+typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
+// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, by BLAS or an own
+// kernel, whichever is faster for the shape. C is not read if beta is 0.
+void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+               const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+               size_t ldc);
+// The same of dense matrices by BLAS alone, split over the pool as the linear layers are: what
+// their speed is measured by. accumulate: 0 `=`, 1 `+=`.
+void atk_blas_product(float *c, atk_order order_a, const float *a, atk_order order_b,
+                      const float *b, size_t M, size_t N, size_t K, int accumulate);
+
+// ---- linear (linear.c): y[M,N] = x[M,K] · w[N,K]ᵀ by atk_sgemm, pieces split over the pool ------
 // ldx, ldy are row strides in floats (K and N if dense). accumulate: 0 `=`, 1 `+=`.
 void atk_linear_forward(float *y, const float *x, const float *w, const float *bias_or_null,
                         size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate);
@@ -204,6 +216,7 @@ void atk_adamw_step(float *p, float *m, float *v, const float *g, float gradient
 double atk_sum_of_squares(const float *x, size_t count);  // NaN or infinity shows in the result
 void atk_add(float *y /* += */, const float *x, float scale, size_t count);
 void atk_scale(float *x, float scale, size_t count);
+void atk_zero(float *x /* = */, size_t count);
 // rows of x[.,D] picked by index: y[n,D] = x[index[n],:]; and the transpose, += , in index order.
 void atk_gather_rows(float *y /* = */, const float *x, const int32_t *index, size_t n, size_t D);
 void atk_scatter_add_rows(float *x /* += */, const float *y, const int32_t *index, size_t n,

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTestSupport
+import CAttuneKernels
+import Testing
+
+extension KernelTests {
+  /// op(A)[M,K] · op(B)[K,N] with rows that may be wider than the matrices.
+  struct Product: CustomTestStringConvertible {
+    var orderA: atk_order
+    var orderB: atk_order
+    var size: (m: Int, n: Int, k: Int)
+    var gap = (a: 0, b: 0, c: 0)
+
+    var lda: Int { (orderA == ATK_PLAIN ? size.k : size.m) + gap.a }
+    var ldb: Int { (orderB == ATK_PLAIN ? size.n : size.k) + gap.b }
+    var ldc: Int { size.n + gap.c }
+    var countA: Int { (orderA == ATK_PLAIN ? size.m : size.k) * lda }
+    var countB: Int { (orderB == ATK_PLAIN ? size.k : size.n) * ldb }
+    var testDescription: String {
+      "\(size.m) × \(size.n) × \(size.k), orders \(orderA.rawValue), \(orderB.rawValue)"
+    }
+
+    static let orders = [ATK_PLAIN, ATK_TRANSPOSED].flatMap { a in
+      [ATK_PLAIN, ATK_TRANSPOSED].map { (a, $0) }
+    }
+
+    func reference(_ a: [Float], _ b: [Float]) -> [Double] {
+      let stepA = orderA == ATK_PLAIN ? (row: lda, k: 1) : (row: 1, k: lda)
+      let stepB = orderB == ATK_PLAIN ? (k: ldb, column: 1) : (k: 1, column: ldb)
+      let (a, b) = (doubles(a), doubles(b))
+      var c = [Double](repeating: 0, count: size.m * size.n)
+      for m in 0..<size.m {
+        for k in 0..<size.k {
+          let x = a[m * stepA.row + k * stepA.k]
+          for n in 0..<size.n {
+            c[m * size.n + n] += x * b[k * stepB.k + n * stepB.column]
+          }
+        }
+      }
+      return c
+    }
+
+    /// The greatest error in units of what rounding may do; infinite if anything else was written.
+    func error(alpha: Float, beta: Float, random: inout SplitMix) -> Double {
+      let a = random.floats(countA)
+      let b = random.floats(countB)
+      let start = random.floats(size.m * ldc)
+      var c = start
+      for m in 0..<size.m {
+        for n in 0..<size.n where beta == 0 { c[m * ldc + n] = .nan }
+      }
+      atk_sgemm(
+        orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      let product = reference(a, b)
+      // Partial sums and their roundings grow together: in proportion to the terms.
+      let unit = (2e-6 + 1e-7 * Double(size.k)) * max(1, Double(abs(alpha)))
+      var worst = 0.0
+      for m in 0..<size.m {
+        for n in 0..<ldc {
+          let (found, before) = (c[m * ldc + n], start[m * ldc + n])
+          if n >= size.n {
+            if found != before { return .infinity }
+            continue
+          }
+          let kept = beta == 0 ? 0 : Double(beta) * Double(before)
+          let difference = abs(Double(found) - Double(alpha) * product[m * size.n + n] - kept)
+          worst = difference.isNaN ? .infinity : max(worst, difference / unit)
+        }
+      }
+      return worst
+    }
+  }
+
+  @Suite struct Products {
+    @Test(arguments: Product.orders)
+    func `random shapes, factors and gaps`(orderA: atk_order, orderB: atk_order) {
+      _ = atk_start(2)
+      var random = SplitMix(seed: 5)
+      for round in 0..<60 {
+        // Every fifth is deep enough to be summed in several goes.
+        let size = (
+          m: Int.random(in: 1...90, using: &random), n: Int.random(in: 1...170, using: &random),
+          k: Int.random(in: 1...(round % 5 == 0 ? 1700 : 80), using: &random)
+        )
+        let gap = (
+          a: Int.random(in: 0...5, using: &random), b: Int.random(in: 0...5, using: &random),
+          c: Int.random(in: 0...5, using: &random)
+        )
+        let product = Product(orderA: orderA, orderB: orderB, size: size, gap: gap)
+        let alpha: Float = [1, 0.37, -2][round % 3]
+        let beta: Float = [0, 1, 0.5, 0][round % 4]
+        let error = product.error(alpha: alpha, beta: beta, random: &random)
+        #expect(error < 1, "\(product.testDescription), α \(alpha), β \(beta)")
+      }
+    }
+
+    @Test(arguments: Product.orders)
+    func `edges of tiles, panels and blocks`(orderA: atk_order, orderB: atk_order) {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 6)
+      let sizes = [
+        (1, 1, 1), (8, 16, 16), (7, 16, 16), (8, 15, 16), (8, 16, 15), (9, 17, 17), (17, 33, 17),
+        (16, 48, 64), (23, 49, 31), (24, 63, 32), (25, 64, 33), (64, 65, 64), (16, 96, 100),
+        (33, 97, 768), (17, 112, 769), (16, 1, 40), (1, 64, 40), (20, 400, 900), (16, 800, 768),
+      ]
+      for (m, n, k) in sizes {
+        for beta: Float in [0, 1] {
+          let product = Product(orderA: orderA, orderB: orderB, size: (m, n, k), gap: (1, 2, 3))
+          let error = product.error(alpha: 1, beta: beta, random: &random)
+          #expect(error < 1, "\(product.testDescription), β \(beta)")
+        }
+      }
+    }
+
+    @Test(arguments: Product.orders)
+    func `an empty side`(orderA: atk_order, orderB: atk_order) {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 7)
+      for (m, n, k) in [(0, 40, 40), (40, 0, 40), (40, 40, 0), (0, 0, 0)] {
+        for beta: Float in [0, 0.5] {
+          let product = Product(orderA: orderA, orderB: orderB, size: (m, n, k), gap: (1, 1, 1))
+          let error = product.error(alpha: 1, beta: beta, random: &random)
+          #expect(error < 1, "\(product.testDescription), β \(beta)")
+        }
+      }
+    }
+
+    @Test func `an output does not depend on the rows and columns beside it`() {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 8)
+      let (m, n, k) = (61, 150, 800)
+      let (a, b) = (random.floats(m * k), random.floats(n * k))
+      var whole = [Float](repeating: 0, count: m * n)
+      atk_sgemm(ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, 0, &whole, n)
+      var part = [Float](repeating: 0, count: m * n)
+      for (row, rows) in [(0, 29), (29, 32)] {
+        for (column, columns) in [(0, 64), (64, 37), (101, 49)] {
+          part.withUnsafeMutableBufferPointer { part in
+            a.withUnsafeBufferPointer { a in
+              b.withUnsafeBufferPointer { b in
+                guard let a = a.baseAddress, let b = b.baseAddress, let c = part.baseAddress else {
+                  return
+                }
+                atk_sgemm(
+                  ATK_PLAIN, ATK_TRANSPOSED, rows, columns, k, 1, a + row * k, k, b + column * k,
+                  k, 0, c + row * n + column, n)
+              }
+            }
+          }
+        }
+      }
+      #expect(relativeError(part, doubles(whole)) < 1e-6)
+    }
+
+    @Test(arguments: threads, Product.orders)
+    func `BLAS alone gives the same product`(threads: Int, orders: (atk_order, atk_order)) {
+      _ = atk_start(Int32(threads))
+      var random = SplitMix(seed: 9)
+      let product = Product(orderA: orders.0, orderB: orders.1, size: (70, 90, 50))
+      let (a, b) = (random.floats(product.countA), random.floats(product.countB))
+      let start = random.floats(70 * 90)
+      let expected = product.reference(a, b)
+      var c = start
+      atk_blas_product(&c, orders.0, a, orders.1, b, 70, 90, 50, 0)
+      #expect(relativeError(c, expected) < 1e-5)
+      c = start
+      atk_blas_product(&c, orders.0, a, orders.1, b, 70, 90, 50, 1)
+      #expect(relativeError(c, zip(expected, start).map { $0 + Double($1) }) < 1e-5)
+    }
+  }
+}
