@@ -129,8 +129,9 @@ if options.baseline_only:
 train_file, held_file = write("train.jsonl", train), write("held_out.jsonl", held)
 model = os.path.join(options.output, "reward")
 start = time.time()
-subprocess.check_call([attune, "reward", "--model", options.model, "--data", train_file,
-                       "--eval-data", held_file, "--output", model] + options.options)
+report = json.loads(subprocess.run(
+    [attune, "reward", "--model", options.model, "--data", train_file, "--eval-data", held_file,
+     "--output", model, "--json"] + options.options, stdout=subprocess.PIPE, check=True).stdout)
 seconds = time.time() - start
 scores = {}
 for side in ["chosen", "rejected"]:
@@ -143,5 +144,8 @@ gain = [int(a) - int(b) for a, b in zip(ours, baseline)]
 generator = random.Random(1)
 means = sorted(sum(generator.choices(gain, k=len(gain))) / len(gain) for _ in range(10_000))
 print(f"reward model: accuracy {sum(ours) / len(held):.3f} in {seconds:.0f} s")
+print("learning curve: " + ", ".join(f"{point['accuracy']:.3f} after {point['pairs']} pairs"
+                                     for point in report["learning_curve"])
+      + f"; expected calibration error {report['eval_ece']:.3f}")
 print(f"difference to the bag of words: {sum(gain) / len(gain):+.3f} "
       f"[{means[250]:+.3f}, {means[9750]:+.3f}] (95 % bootstrap over pairs)")

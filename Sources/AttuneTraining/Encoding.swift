@@ -94,14 +94,10 @@ public struct TextEncoder: Sendable {
   ///
   /// - Parameters:
   ///   - model: The model that reads the tokens.
-  ///   - maximumLength: The longest text; 0 is the model's own limit.
-  /// - Throws: `TrainingError` if the model has no end-of-sequence token, or the length is beyond it.
+  ///   - maximumLength: The longest text; 0 or more than the model reads: the model's own limit.
+  /// - Throws: `TrainingError` if the model has no end-of-sequence token.
   public init(_ model: LoadedModel, maximumLength: Int = 0) throws {
     let limit = model.model.spec.maximumPositions
-    guard maximumLength <= limit else {
-      throw TrainingError(
-        .badSetting, "max_length \(maximumLength) is beyond the \(limit) tokens of \(model.name)")
-    }
     guard let end = model.tokenizer.endOfSequence ?? model.model.spec.endOfSequence.first else {
       throw TrainingError(
         .badModel,
@@ -109,7 +105,7 @@ public struct TextEncoder: Sendable {
     }
     tokenizer = model.tokenizer
     chatTemplate = model.chatTemplate
-    self.maximumLength = maximumLength > 0 ? maximumLength : limit
+    self.maximumLength = maximumLength > 0 ? min(maximumLength, limit) : limit
     endOfSequence = end
     endings = [end] + model.model.spec.endOfSequence.filter { $0 != end }
     beginOfSequence = model.tokenizer.beginOfSequence ?? model.model.spec.beginOfSequence

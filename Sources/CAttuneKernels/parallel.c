@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pool: as many threads as atk_start was told, the calling one among them. A worker spins for
-// some microseconds after each job, because the next kernel usually follows at once, then sleeps.
+// The pool: as many threads as atk_start was told, the calling one among them. A worker waits awake
+// for about half a millisecond after each job, because the next kernel usually follows at once and
+// waking a thread takes longer than a small kernel; then it sleeps. It offers its processor to others
+// meanwhile, or a machine that is also used for something else would wait for those who wait.
 #include "kernels_internal.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +49,7 @@ static void restore_mode(float_mode before) {
 #endif
 }
 
-enum { SPINS = 10000, MOST_THREADS = 256 };
+enum { PAUSES = 600, YIELDS = 500, PAUSES_A_YIELD = 20, MOST_THREADS = 256 };
 
 typedef struct {
   void (*part)(void *context, size_t begin, size_t end);  // either this
@@ -69,6 +72,14 @@ static bool stopping;
 static pool_job job;
 static _Thread_local bool inside_job;
 
+// Waits awake until `ready`, or for as long as that is worth it.
+#define WAIT_AWAKE(ready)                                             \
+  for (int spins = 0; !(ready) && spins < PAUSES; spins++) ATK_PAUSE(); \
+  for (int yields = 0; !(ready) && yields < YIELDS; yields++) {       \
+    for (int i = 0; !(ready) && i < PAUSES_A_YIELD; i++) ATK_PAUSE(); \
+    sched_yield();                                                    \
+  }
+
 static void run_share(size_t index, size_t threads) {
   if (job.part) {
     size_t begin = job.count * index / threads, end = job.count * (index + 1) / threads;
@@ -88,11 +99,7 @@ static void *work(void *argument) {
   inside_job = true;
   flush_denormals();
   for (;;) {
-    int spins = 0;
-    while (atomic_load_explicit(&generation, memory_order_acquire) == seen && spins < SPINS) {
-      ATK_PAUSE();
-      spins++;
-    }
+    WAIT_AWAKE(atomic_load_explicit(&generation, memory_order_acquire) != seen)
     if (atomic_load_explicit(&generation, memory_order_acquire) == seen) {
       pthread_mutex_lock(&mutex);
       while (atomic_load_explicit(&generation, memory_order_acquire) == seen)
@@ -180,11 +187,7 @@ static void run_job(pool_job wanted) {
   run_share(0, (size_t)threads);
   restore_mode(before);
   inside_job = false;
-  int spins = 0;
-  while (atomic_load_explicit(&pending, memory_order_acquire) > 0 && spins < SPINS) {
-    ATK_PAUSE();
-    spins++;
-  }
+  WAIT_AWAKE(atomic_load_explicit(&pending, memory_order_acquire) == 0)
   if (atomic_load_explicit(&pending, memory_order_acquire) > 0) {
     pthread_mutex_lock(&mutex);
     while (atomic_load_explicit(&pending, memory_order_acquire) > 0)

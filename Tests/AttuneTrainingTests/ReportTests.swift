@@ -157,7 +157,7 @@ struct ReportTests {
     #expect(lines.contains { $0.hasPrefix("win rate by labeller:concise: 81 % [74 %, 87 %]") })
   }
 
-  /// Written only when asked for, to look at the page: `ATTUNE_REPORT_FOLDER=/tmp/x swift test …`.
+  /// Written only when asked for, to look at the page: `ATTUNE_REPORT_FOLDER=FOLDER swift test …`.
   @Test(.enabled(if: ProcessInfo.processInfo.environment["ATTUNE_REPORT_FOLDER"] != nil))
   func `the page can be looked at`() throws {
     let path = try #require(ProcessInfo.processInfo.environment["ATTUNE_REPORT_FOLDER"])

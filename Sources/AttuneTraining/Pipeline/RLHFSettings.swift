@@ -83,12 +83,16 @@ public struct RLHFSettings: Settings {
   public static var quickstart: RLHFSettings {
     var settings = RLHFSettings()
     settings.sample.maxTokens = 48
+    settings.sample.n = 10
     settings.evaluation.maxTokens = 48
-    settings.label.sharpness = 8
+    settings.label.sharpness = 3
     settings.reward.learningRate = 2e-3
+    settings.reward.epochs = 3
     settings.ppo.maxTokens = 48
-    settings.ppo.learningRate = 5e-4
-    settings.ppo.klTarget = 6
+    settings.ppo.rollouts = 24
+    settings.ppo.learningRate = 1e-3
+    settings.ppo.beta = 0.03
+    settings.ppo.klTarget = 10
     return settings
   }
 }
