@@ -37,6 +37,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case chosenReward = "reward/chosen"
   case rejectedReward = "reward/rejected"
   case calibrationError = "reward/calibration_error"
+  case implicitBaseline = "reward/implicit_baseline"
   case tiesLeftOut = "reward/ties_left_out"
   case tieParameter = "reward/tie_parameter"
   case chosenLogProbability = "log_probability/chosen"
@@ -117,6 +118,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .rejectedReward: "Mean score of the answers not preferred."
     case .calibrationError:
       "Expected calibration error: how far predicted win probabilities are from the wins."
+    case .implicitBaseline:
+      "What implicit rewards are compared with: β·z of KTO, δ of BCO; one number a batch."
     case .tiesLeftOut: "Share of comparisons that say 'tie' or 'both bad' and are not trained on."
     case .tieParameter:
       "Learned readiness to call two answers equal (λ of Rao–Kupper, ν of Davidson)."
