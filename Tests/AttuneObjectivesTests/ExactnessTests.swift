@@ -80,6 +80,59 @@ struct ExactnessTests {
     #expect(distance < 1e-3, "total variation \(distance)")
   }
 
+  /// Methods that compare the samples of a prompt, over all pairs of samples: RLOO with the KL in the
+  /// reward reaches π*; Dr. GRPO's mean counts the own sample, which halves the reward's gradient, so
+  /// with the KL in the loss it reaches π* at 2β.
+  @Test(arguments: [PolicyLoss.reinforce, .drGrpo], [1, 2] as [UInt64])
+  func `group methods reach their closed forms`(loss: PolicyLoss, seed: UInt64) throws {
+    let reference = TabularPolicy(seed: seed)
+    let rho = reference.probabilities
+    let scores = Self.rewards(seed: seed + 10)
+    let target = TabularPolicy.optimum(
+      reference: rho, rewards: scores, beta: loss == .drGrpo ? 2 * Self.beta : Self.beta)
+    let referenceLogs = TabularPolicy.sequences.map { reference.logProbabilities($0) }
+    var settings = PolicySettings()
+    if loss == .drGrpo {
+      settings.maximumLength = TabularPolicy.steps
+      settings.klWeight = Self.beta
+      settings.klEstimator = .k2
+      settings.klPerSequence = true
+    }
+    var policy = TabularPolicy(seed: seed + 20)
+    #expect(TabularPolicy.distance(policy.probabilities, target) > 0.1)
+    var adam = Adam(count: policy.logits.count)
+    let steps = 800
+    for step in 0..<steps {
+      let p = policy.probabilities
+      let logs = TabularPolicy.sequences.map { policy.logProbabilities($0) }
+      let worth = scores.indices.map {
+        loss == .drGrpo ? scores[$0] : scores[$0] - Self.beta * log(p[$0] / rho[$0])
+      }
+      // The expected advantage of a sample over its partner in the group.
+      let advantages = try worth.indices.map { i in
+        try worth.indices.reduce(0.0) { sum, j in
+          let pair = [worth[i], worth[j]]
+          let own =
+            loss == .drGrpo
+            ? try Advantage.groupNormalised(pair, scaling: false) : try Advantage.leaveOneOut(pair)
+          return sum + p[j] * own[0]
+        }
+      }
+      let rows = p.indices.map { i in
+        PolicyRow(
+          new: logs[i], old: logs[i], advantages: logs[i].map { _ in advantages[i] },
+          reference: referenceLogs[i], weight: p[i])
+      }
+      let result = loss.loss(
+        rows, statistics: try loss.statistics(of: rows, settings: settings), settings: settings)
+      adam.update(
+        &policy.logits, policy.gradient(result.logProbabilities),
+        rate: 0.1 * (1 - Double(step) / Double(steps)))
+    }
+    let distance = TabularPolicy.distance(policy.probabilities, target)
+    #expect(distance < 1e-3, "total variation \(distance)")
+  }
+
   /// Every contrastive loss whose optimum is a closed form: all pairs, weighted by the product of
   /// the reference's probabilities, labels drawn from Bradley–Terry of the rewards.
   @Test(arguments: [PreferenceLoss.dpo, .robust, .rdpo, .ipo], [1, 2] as [UInt64])

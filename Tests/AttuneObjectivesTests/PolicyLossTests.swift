@@ -6,16 +6,28 @@ import Foundation
 import Testing
 
 struct PolicyLossTests {
-  static func rows(count: Int, spread: Double = 0.5, seed: UInt64 = 3) -> [PolicyRow] {
+  static func rows(
+    for loss: PolicyLoss = .ppo, count: Int, spread: Double = 0.5, seed: UInt64 = 3
+  ) -> [PolicyRow] {
     var random = SplitMix(seed: seed)
     func number(_ scale: Double) -> Double { Double.random(in: -1...1, using: &random) * scale }
     return (0..<count).map { i in
       let n = 1 + (i * 3) % 5
       let old = (0..<n).map { _ in -2 + number(1) }
+      let new = old.map { $0 + number(spread) }
+      let own = number(2)
       return PolicyRow(
-        new: old.map { $0 + number(spread) }, old: old, advantages: old.map { _ in number(2) },
-        entropies: old.map { _ in 1 + number(1) }, weight: 1.5 + number(1))
+        new: new, old: old, advantages: old.map { _ in loss == .gspo ? own : number(2) },
+        entropies: old.map { _ in 1 + number(1) }, reference: old.map { $0 + number(1) },
+        weight: 1.5 + number(1))
     }
+  }
+
+  /// The knobs of a case with what the loss cannot do without.
+  static func settings(for loss: PolicyLoss, _ knob: Int) -> PolicySettings {
+    var settings = knobs[knob]
+    if loss == .drGrpo { settings.maximumLength = 5 }
+    return settings
   }
 
   static var knobs: [PolicySettings] {
@@ -24,13 +36,21 @@ struct PolicyLossTests {
     entropy.clipHigh = 0.28
     var dual = entropy
     dual.dualClip = 1.3
-    return [PolicySettings(), entropy, dual]
+    var kl = PolicySettings()
+    kl.klWeight = 0.3
+    var sequence = kl
+    sequence.klPerSequence = true
+    sequence.klEstimator = .k2
+    var weighted = sequence
+    weighted.klEstimator = .k3
+    weighted.klRatioWeighted = true
+    return [PolicySettings(), entropy, dual, kl, sequence, weighted]
   }
 
-  @Test(arguments: PolicyLoss.allCases, 0..<3)
+  @Test(arguments: PolicyLoss.allCases, 0..<6)
   func `gradient agrees with central differences`(loss: PolicyLoss, knob: Int) throws {
-    let settings = Self.knobs[knob]
-    let rows = Self.rows(count: 6)
+    let settings = Self.settings(for: loss, knob)
+    let rows = Self.rows(for: loss, count: 6, spread: loss == .gspo ? 1.5 : 0.5)
     let statistics = try loss.statistics(of: rows, settings: settings)
     func run(_ point: [Double]) -> LossResult {
       var rows = rows
@@ -54,17 +74,32 @@ struct PolicyLossTests {
     let entropies =
       result.entropies.isEmpty
       ? rows.flatMap(\.entropies).map { _ in 0 } : result.entropies.flatMap { $0 }
+    // The weight of `cispo` is no part of the derivative: what it is now stays beside the moved point.
+    func constantWeights(_ moved: [Double]) -> Double {
+      guard loss == .cispo else { return 0 }
+      var (next, total) = (0, 0.0)
+      for row in rows {
+        for t in row.new.indices {
+          let ratio = { min(exp($0 - row.old[t]), 1 + settings.clipHigh) }
+          total +=
+            row.weight / statistics.tokens * row.advantages[t] * moved[next]
+            * (ratio(moved[next]) - ratio(row.new[t]))
+          next += 1
+        }
+      }
+      return total
+    }
     expectGradient(result.logProbabilities.flatMap { $0 } + entropies, at: point) {
-      run($0).loss
+      run($0).loss + constantWeights($0)
     }
     let share = try #require(result.metrics[.clipShare])
-    #expect(share > 0 && share < 1)
+    #expect(loss == .reinforce ? share == 0 : share > 0 && share < 1)
   }
 
-  @Test(arguments: PolicyLoss.allCases, 0..<3)
+  @Test(arguments: PolicyLoss.allCases, 0..<6)
   func `any cut and order of a batch gives the same numbers`(loss: PolicyLoss, knob: Int) throws {
-    let settings = Self.knobs[knob]
-    let rows = Self.rows(count: 7)
+    let settings = Self.settings(for: loss, knob)
+    let rows = Self.rows(for: loss, count: 7)
     let statistics = try loss.statistics(of: rows, settings: settings)
     let whole = loss.loss(rows, statistics: statistics, settings: settings)
     let order = [6, 2, 0, 1, 5, 3, 4]
@@ -92,11 +127,65 @@ struct PolicyLossTests {
   @Test(arguments: PolicyLoss.allCases, [-1e4, -21, 21, 1e4])
   func `is finite at any log-ratio`(loss: PolicyLoss, logRatio: Double) throws {
     for advantage in [-2.0, 0, 2] {
+      let settings = Self.settings(for: loss, 0)
       let row = PolicyRow(new: [logRatio - 3], old: [-3], advantages: [advantage])
-      let result = loss.loss([row], statistics: try loss.statistics(of: [row]))
+      let statistics = try loss.statistics(of: [row], settings: settings)
+      let result = loss.loss([row], statistics: statistics, settings: settings)
       #expect(result.loss.isFinite)
       #expect(result.logProbabilities[0][0].isFinite)
       #expect(result.metrics.values.allSatisfy { $0.value.isFinite })
+    }
+  }
+
+  /// Responses of 1 and 3 tokens, advantages 2 and −1: only the normaliser tells the losses apart.
+  @Test(
+    arguments: [
+      (.reinforce, [-1, 0.5]), (.ppo, [-0.5, 0.25]), (.grpo, [-1, 0.5 / 3]),
+      (.drGrpo, [-0.25, 0.125]),
+      (.dapo, [-0.5, 0.25]), (.gspo, [-1, 0.5 / 3]), (.cispo, [-0.5, 0.25]),
+    ] as [(PolicyLoss, [Double])])
+  func `on policy each loss is the policy gradient under its own normaliser`(
+    loss: PolicyLoss, expected: [Double]
+  ) throws {
+    var settings = loss.defaults
+    settings.klWeight = 0
+    settings.maximumLength = 4
+    let rows = [
+      PolicyRow(new: [-1], old: [-1], advantages: [2]),
+      PolicyRow(new: [-1, -2, -3], old: [-1, -2, -3], advantages: [-1, -1, -1]),
+    ]
+    let statistics = try loss.statistics(of: rows, settings: settings)
+    let result = loss.loss(rows, statistics: statistics, settings: settings)
+    for (gradient, expected) in zip(result.logProbabilities, expected) {
+      #expect(gradient.allSatisfy { near($0, expected) })
+    }
+  }
+
+  @Test func `a clipped token keeps its gradient with cispo alone`() throws {
+    let row = PolicyRow(new: [log(8) - 2], old: [-2], advantages: [1])
+    for loss in PolicyLoss.allCases where loss != .reinforce {
+      var settings = loss.defaults
+      settings.klWeight = 0
+      settings.maximumLength = 1
+      let result = loss.loss(
+        [row], statistics: try loss.statistics(of: [row], settings: settings), settings: settings)
+      #expect(near(result.logProbabilities[0][0], loss == .cispo ? -5 : 0))
+    }
+  }
+
+  @Test func `what a loss needs and lacks is an error`() {
+    let row = PolicyRow(new: [], old: [-1, -1], advantages: [1, 2])
+    var settings = PolicySettings()
+    #expect(throws: ObjectiveError.self) { try PolicyLoss.drGrpo.statistics(of: [row]) }
+    #expect(throws: ObjectiveError.self) { try PolicyLoss.gspo.statistics(of: [row]) }
+    settings.klWeight = 0.1
+    #expect(throws: ObjectiveError.self) {
+      try PolicyLoss.grpo.statistics(of: [row], settings: settings)
+    }
+    settings.klEstimator = .k1
+    settings.klRatioWeighted = true
+    #expect(throws: ObjectiveError.self) {
+      try PolicyLoss.ppo.statistics(of: [], settings: settings)
     }
   }
 
