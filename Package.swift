@@ -47,7 +47,7 @@ let package = Package(
     .target(
       name: "AttuneTraining",
       dependencies: ["AttuneEngine", "AttuneObjectives", "AttuneData", "CLibCrypto"],
-      swiftSettings: room),
+      resources: [.embedInCode("Judging/constitution.txt")], swiftSettings: room),
     .executableTarget(
       name: "attune",
       dependencies: [

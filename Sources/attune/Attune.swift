@@ -20,7 +20,10 @@ struct Attune: ParsableCommand {
         name: "THE WHOLE LOOP", subcommands: [QuickstartCommand.self, RLHFCommand.self]),
       CommandGroup(
         name: "FEEDBACK",
-        subcommands: [SampleCommand.self, LabelCommand.self, ScoreCommand.self]),
+        subcommands: [
+          SampleCommand.self, LabelCommand.self, JudgeCommand.self, ReviseCommand.self,
+          ScoreCommand.self,
+        ]),
       CommandGroup(
         name: "TRAINING", subcommands: [SFTCommand.self, RewardCommand.self, PPOCommand.self]),
       CommandGroup(

@@ -60,10 +60,50 @@ struct RewardOptions: ParsableArguments {
     name: .customLong("reward"),
     help: ArgumentHelp("model:DIR or labeller:NAME, with @weight; repeatable.", valueName: "source")
   )
-  var sources: [String]
+  var sources: [String] = []
 
+  /// The sources, at least one.
   var specifications: [RewardSpecification] {
-    get throws { try sources.map { try RewardSpecification($0) } }
+    get throws {
+      guard !sources.isEmpty else {
+        throw ValidationError("Missing expected argument '--reward <source>'.")
+      }
+      return try sources.map { try RewardSpecification($0) }
+    }
+  }
+}
+
+/// Who judges, by which principles.
+struct JudgeOptions: ParsableArguments {
+  @Option(
+    name: .customLong("judge"),
+    help: ArgumentHelp(
+      "A model, or the URL of an OpenAI-compatible server; several are averaged.", valueName: "m"))
+  var judges: [String] = []
+
+  @Option(
+    help: ArgumentHelp("Which model of a server (default: its only one).", valueName: "name"))
+  var judgeModel: String?
+
+  @Option(
+    help: ArgumentHelp("Principles, one a line (default: Attune's sixteen).", valueName: "file"),
+    completion: .file())
+  var constitution: String?
+
+  /// The knobs of the judges; nil without one.
+  func settings(seed: UInt64?) throws -> JudgeSettings? {
+    guard !judges.isEmpty else {
+      guard judgeModel == nil, constitution == nil else {
+        throw ValidationError("--judge-model and --constitution are of no use without --judge.")
+      }
+      return nil
+    }
+    var settings = JudgeSettings()
+    settings.judges = judges
+    settings.serverModel = judgeModel ?? ""
+    settings.constitution = constitution ?? ""
+    settings.seed = seed ?? 0
+    return settings
   }
 }
 

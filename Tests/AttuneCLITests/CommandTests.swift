@@ -6,7 +6,8 @@ import Testing
 @Suite(.serialized)
 struct CommandTests {
   @Test(arguments: [
-    "quickstart", "rlhf", "sample", "label", "score", "sft", "reward", "ppo", "pull", "evaluate",
+    "quickstart", "rlhf", "sample", "label", "judge", "revise", "score", "sft", "reward", "ppo",
+    "pull", "evaluate",
     "generate", "chat", "inspect", "tokenize", "logprobs",
   ])
   func `every command explains itself with an example`(command: String) throws {

@@ -199,7 +199,7 @@ public struct PreferenceMaker: Sendable {
   }
 
   /// The answers whose text no earlier one has: two equal answers can't be told apart.
-  private static func distinct(_ row: SampleRow) -> [Int] {
+  static func distinct(_ row: SampleRow) -> [Int] {
     var seen: Set<String> = []
     return row.completions.indices.filter { seen.insert(row.completions[$0].text).inserted }
   }

@@ -111,8 +111,11 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     public var interval: Interval
     /// Share of pairs with equal rewards.
     public var ties: Double
-    /// The reward that decided.
+    /// The reward that decided, or the judge.
     public var reward: String
+    /// What is known beside, where a judge decided; then `value` is its mean probability, and the
+    /// i-th answers to a prompt are compared.
+    public var judged: Judged?
 
     /// Makes a win rate.
     ///
@@ -121,11 +124,38 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     ///   - interval: Its confidence interval.
     ///   - ties: Share of pairs with equal rewards.
     ///   - reward: The reward that decided.
-    public init(value: Double, interval: Interval, ties: Double, reward: String) {
+    ///   - judged: What is known beside, where a judge decided.
+    public init(
+      value: Double, interval: Interval, ties: Double, reward: String, judged: Judged? = nil
+    ) {
       self.value = value
       self.interval = interval
       self.ties = ties
       self.reward = reward
+      self.judged = judged
+    }
+  }
+
+  /// A win rate by an AI judge: what its value alone does not say.
+  public struct Judged: Codable, Sendable, Equatable {
+    /// The win rate if both models' answers were equally long (Dubois et al. 2024).
+    public var lengthControlled: Double
+    /// Its confidence interval over prompts.
+    public var lengthControlledInterval: Interval
+    /// Pairs that count, two equal answers among them.
+    public var pairs: Int
+    /// Pairs without a valid answer of the judge, which do not count.
+    public var unanswered: Int
+    /// Mean probability that the letters have together, where log-probabilities are known.
+    public var letterMass: Double?
+    /// What the judge leans towards.
+    public var bias: JudgeBias
+
+    private enum CodingKeys: String, CodingKey {
+      case pairs, unanswered, bias
+      case lengthControlled = "length_controlled"
+      case lengthControlledInterval = "length_controlled_interval"
+      case letterMass = "letter_mass"
     }
   }
 

@@ -115,6 +115,16 @@ extension Report {
         (ties, \(readablePercent(win.ties, digits: 1)), count half).</p>
 
         """
+      if let judged = win.judged {
+        out += """
+          <p class="quiet">At equal length \
+          \(readablePercent(judged.lengthControlled, digits: 1)) \
+          [\(readablePercent(judged.lengthControlledInterval.low, digits: 1)), \
+          \(readablePercent(judged.lengthControlledInterval.high, digits: 1))]; \
+          \(escapedHTML(judged.bias.words)).</p>
+
+          """
+      }
     }
     return out
   }

@@ -173,6 +173,10 @@ extension Report {
       lines.append(
         "win rate by \(win.reward): \(readablePercent(win.value)) "
           + "\(bracketPercent(win.interval)), ties \(readablePercent(win.ties))")
+      guard let judged = win.judged else { continue }
+      lines.append(
+        "  at equal length: \(readablePercent(judged.lengthControlled)) "
+          + "\(bracketPercent(judged.lengthControlledInterval)); \(judged.bias.words)")
     }
     return lines.joined(separator: "\n")
   }

@@ -92,13 +92,14 @@ public enum Evaluation {
   ///   - prompts: The prompts.
   ///   - rewards: Where rewards come from; weights are not read.
   ///   - settings: The knobs.
+  ///   - judge: The knobs of judges that compare the policy's answers with the start's; nil for none.
   ///   - style: Where progress goes.
-  ///   - answersFile: Where every answer is written; nil for nowhere.
+  ///   - answersFile: Where every answer is written; nil for nowhere. What judges say is kept beside.
   /// - Returns: What was found.
-  /// - Throws: An error that names a prompt, source or file at fault.
+  /// - Throws: An error that names a prompt, source, judge or file at fault.
   public static func run(
     _ models: [EvaluatedModel], reference: LoadedModel?, prompts: [Content],
-    rewards: [any RewardSource], settings: EvaluationSettings,
+    rewards: [any RewardSource], settings: EvaluationSettings, judge: JudgeSettings? = nil,
     style: Progress.Style = .automatic, answersFile: URL? = nil
   ) throws -> EvaluationReport {
     try settings.validate()
@@ -143,6 +144,18 @@ public enum Evaluation {
         }
         wins.append(winRate(ours, theirs, by: source.name, settings: settings))
       }
+      if let judge {
+        let panel = try JudgePanel(
+          judge, answers: answersFile?.appendingPathExtension("judged"), beside: models[0].loaded,
+          style: style)
+        func texts(_ role: String) -> [[String]] {
+          rows.map { $0.answers[role]?.map(\.text) ?? [] }
+        }
+        wins.append(
+          try panel.winRate(
+            texts(models[0].role), texts("start"), prompts: prompts,
+            confidence: settings.confidence, seed: settings.seed))
+      }
     }
     return EvaluationReport(
       models: facts, winRate: wins.first { !$0.reward.hasPrefix("model:") } ?? wins.first,
@@ -160,12 +173,23 @@ public enum Evaluation {
   ///   - data: Rows with prompts; each prompt counts once.
   ///   - rewards: Where rewards come from.
   ///   - settings: The knobs.
+  ///   - judge: The knobs of judges; nil for none.
   ///   - answersFile: Where every answer is written; nil for nowhere.
   /// - Throws: An error that names a model, line, source or file at fault.
   public static func run(
     model: String, against: String?, reference: String?, data: DataFile,
-    rewards: [RewardSpecification], settings: EvaluationSettings, answersFile: URL?
+    rewards: [RewardSpecification], settings: EvaluationSettings, judge: JudgeSettings? = nil,
+    answersFile: URL?
   ) throws -> EvaluationReport {
+    if let judge {
+      guard against != nil else {
+        throw TrainingError(
+          .badSetting, "a judge compares two models: name the other one with --against")
+      }
+      try judge.validate()
+      // What can fail for want of a file fails before anything is sampled.
+      _ = try Constitution.named(judge.constitution)
+    }
     // What others were trained from is opened first, so that they share its weights.
     let start = try against.map { try LoadedModel.open($0) }
     let base = try reference.map { try LoadedModel.open($0, beside: start) } ?? start
@@ -177,7 +201,7 @@ public enum Evaluation {
     if let start { models.append(EvaluatedModel(role: "start", loaded: start)) }
     return try run(
       models, reference: base, prompts: prompts, rewards: sources.weighted.map(\.source),
-      settings: settings, answersFile: answersFile)
+      settings: settings, judge: judge, answersFile: answersFile)
   }
 
   // MARK: Rewards

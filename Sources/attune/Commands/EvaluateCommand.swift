@@ -11,7 +11,9 @@ struct EvaluateCommand: ParsableCommand {
     abstract: "Holds a model against another on prompts: rewards, KL, length, win rate.",
     discussion: """
       KL is against the reference, which is the model of --against unless given; without either \
-      there is none. The first --reward that is no reward model decides the win rate.
+      there is none. The first --reward that is no reward model decides the win rate. A --judge \
+      compares the answers of both models in both orders; its win rate is given with and without \
+      length control.
 
       Example: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
       --reward labeller:concise --n 4
@@ -27,6 +29,7 @@ struct EvaluateCommand: ParsableCommand {
 
   @OptionGroup var data: DataOption
   @OptionGroup var rewards: RewardOptions
+  @OptionGroup var judge: JudgeOptions
 
   @Option(help: ArgumentHelp("Answers to each prompt (default: 4).", valueName: "k"))
   var n: Int?
@@ -47,12 +50,15 @@ struct EvaluateCommand: ParsableCommand {
     let settings: EvaluationSettings = try shared.settings(
       EvaluationSettings(),
       ["n": n, "max_tokens": maxTokens, "temperature": temperature, "seed": shared.seed])
-    let specifications = try rewards.specifications
+    let judges = try judge.settings(seed: shared.seed)
+    let specifications =
+      judges != nil && rewards.sources.isEmpty ? [] : try rewards.specifications
     let file = try DataFile.read(data.url)
     try shared.startEngine()
     let report = try Evaluation.run(
       model: model.model, against: against, reference: reference, data: file,
-      rewards: specifications, settings: settings, answersFile: answers.map { URL(filePath: $0) })
+      rewards: specifications, settings: settings, judge: judges,
+      answersFile: answers.map { URL(filePath: $0) })
     if shared.json {
       try Output.json(report)
     } else {
