@@ -16,6 +16,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case klLoss = "loss/kl"
   case mixLoss = "loss/ptx"
   case preferenceLoss = "loss/preference"
+  case distributionLoss = "loss/distribution"
   case heldOutLoss = "loss/held_out"
   case perplexity = "perplexity"
   case learningRate = "optimizer/learning_rate"
@@ -79,6 +80,13 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case returnMean = "value/return_mean"
   case valueClipShare = "value/clip_share"
   case explainedVariance = "value/explained_variance"
+  // Distribution matching
+  case klTargetPolicy = "distribution/kl_target_policy"
+  case klTargetProposal = "distribution/kl_target_proposal"
+  case effectiveSampleShare = "distribution/effective_sample_share"
+  case logPartition = "distribution/log_partition"
+  case targetShareEntropy = "distribution/target_share_entropy"
+  case pseudoRewardBaseline = "distribution/pseudo_reward_baseline"
   // Evaluation
   case winRate = "evaluation/win_rate"
   case referencePerplexity = "evaluation/reference_perplexity"
@@ -98,6 +106,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .klLoss: "KL term in the loss, times its weight."
     case .mixLoss: "Supervised loss on the mixed-in text (ptx), times its coefficient."
     case .preferenceLoss: "Loss of the preference objective."
+    case .distributionLoss:
+      "Loss of distribution matching; a surrogate with constant weights, except for brain."
     case .heldOutLoss: "The loss on rows that are not trained on."
     case .perplexity: "e to the supervised loss: how many tokens the model hesitates between."
     case .learningRate: "Learning rate of this step, after warm-up and decay."
@@ -164,6 +174,15 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .valueClipShare: "Share of tokens where the clipped value stops the gradient."
     case .explainedVariance:
       "1 − variance of (return − value)/variance of return: 1 is perfect, 0 no better than a constant."
+    case .klTargetPolicy:
+      "KL from target to policy in nats a sequence, by weighted samples: what dpg brings down."
+    case .klTargetProposal: "The same from target to the policy that drew the samples."
+    case .effectiveSampleShare:
+      "Effective sample size over a prompt's samples: 1 is even weights, 1/n all weight on one."
+    case .logPartition: "Mean estimate of log Z(x), the target's normaliser."
+    case .targetShareEntropy:
+      "Entropy of the target's shares among a prompt's samples (α of BRAIn), in nats."
+    case .pseudoRewardBaseline: "B of f-DPG: running mean of the pseudo-reward −f′."
     case .winRate: "Share of answers that beat the other model's by the watched reward."
     case .referencePerplexity: "Perplexity of the answers under the reference model."
     case .promptUptake: "Share of the prompt's content words that the answer takes up."
