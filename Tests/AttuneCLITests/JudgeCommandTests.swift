@@ -51,6 +51,48 @@ struct JudgeCommandTests {
     #expect(beside["length_controlled"] as? Double == 0.5 && beside["pairs"] as? Int == 12)
   }
 
+  @Test func `an AI judge stands in for the labeller of the whole loop`() throws {
+    let bench = try Workbench()
+    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
+    try bench.write("prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
+    try bench.write("one.txt", "The better answer is short.\n")
+    try bench.write(
+      "recipe.json",
+      """
+      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
+       "ppo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,
+              "max_tokens":6},
+       "evaluation":{"n":2,"max_tokens":6}}
+      """)
+    let line = "rlhf --model model --data prompts.jsonl --output run --config recipe.json"
+    let judged = "\(line) --labeller judge --judge model"
+    let run = try bench.attune(line: "\(judged) --json")
+    #expect(run.code == 0, "\(run.errors)")
+    let report = try run.object()
+    #expect(report["labeller"] as? String == "judge:model")
+    let evaluation = try #require(report["evaluation"] as? [String: Any])
+    let win = try #require(evaluation["win_rate"] as? [String: Any])
+    #expect(win["reward"] as? String == "judge:model" && win["judged"] is [String: Any])
+    let page = try bench.read("run/report.html")
+    #expect(page.contains("an AI judge with a constitution of 16 principles"))
+    #expect(!page.contains("the score of the labeller"))
+    #expect(try bench.read("run/preferences.jsonl").contains("\"labeller\":\"judge:model\""))
+
+    let again = try bench.attune(line: judged)
+    #expect(again.code == 0, "\(again.errors)")
+    #expect(again.errors.components(separatedBy: "done before").count == 7)
+    let other = try bench.attune(line: "\(judged) --constitution one.txt")
+    #expect(other.code == 1 && other.failure.contains("constitution"))
+
+    for wrong in ["--labeller judge", "--judge model", "--labeller kind"] {
+      #expect(try bench.attune(line: "\(line) \(wrong)").code == 64)
+    }
+    let unread = try bench.attune(line: "\(judged) --set label.sharpness=3")
+    #expect(unread.code == 1 && unread.failure.contains("label.sharpness"))
+    let without = try bench.attune(line: "\(line) --set judge.principles=3")
+    #expect(without.code == 1 && without.failure.contains("judge.principles"))
+  }
+
   @Test(arguments: [
     ("judge --judge model", 64), ("judge --data a.jsonl --judge model", 64),
     ("judge --data none.jsonl --output b.jsonl --judge model", 1),

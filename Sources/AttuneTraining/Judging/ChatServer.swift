@@ -79,7 +79,9 @@ final class ChatServer {
     }
   }
 
-  deinit { exchange.session.invalidateAndCancel() }
+  // Cancelling is left out everywhere: FoundationNetworking of Swift 6.3 ends the process where it
+  // cancels a task that has just finished.
+  deinit { exchange.session.finishTasksAndInvalidate() }
 
   /// Sends requests, as many at once as allowed, until all are answered.
   ///
@@ -312,11 +314,12 @@ private final class Exchange: NSObject, URLSessionDataDelegate, Sendable {
   }
 
   func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
-    let isTooLong = state.withLock { state in
-      state.data[dataTask.taskIdentifier]?.append(data)
-      return state.data[dataTask.taskIdentifier]?.count ?? 0 > Self.longest
+    state.withLock { state in
+      // What is too long is not kept; its request fails when it ends.
+      if state.data[dataTask.taskIdentifier]?.count ?? 0 <= Self.longest {
+        state.data[dataTask.taskIdentifier]?.append(data)
+      }
     }
-    if isTooLong { dataTask.cancel() }
   }
 
   func urlSession(
@@ -334,9 +337,10 @@ private final class Exchange: NSObject, URLSessionDataDelegate, Sendable {
     state.withLock { state in
       guard let data = state.data.removeValue(forKey: task.taskIdentifier) else { return }
       let result: Result<ChatServer.Reply, ExchangeFailure>
-      if let error {
-        let told = data.count > Self.longest ? "an answer without end" : reason(error)
-        result = .failure(ExchangeFailure(reason: told))
+      if data.count > Self.longest {
+        result = .failure(ExchangeFailure(reason: "an answer of more than 16 MB"))
+      } else if let error {
+        result = .failure(ExchangeFailure(reason: reason(error)))
       } else if let response {
         let after = response.value(forHTTPHeaderField: "Retry-After").flatMap { Double($0) }
         result = .success(

@@ -35,11 +35,21 @@ struct RLHFRun {
   private var heldOutPreferences: URL { file("held-out-preferences.jsonl") }
   private var rewardFolder: URL { file("reward") }
   private var policyFolder: URL { file("policy") }
-  private var labellerName: String { "labeller:\(settings.label.labeller.rawValue)" }
+  /// Who prefers, as the report names it.
+  private var labeller: String {
+    settings.hasJudge
+      ? "judge:" + settings.judge.judges.joined(separator: "+") : settings.label.labeller.rawValue
+  }
+
+  /// The labeller's score; none where a judge prefers.
+  private func goldReward() throws -> LabellerReward? {
+    settings.hasJudge ? nil : LabellerReward(try settings.label.labeller.scorer())
+  }
 
   mutating func run() throws -> Report {
     // What can fail for want of a file fails before anything is computed.
-    _ = try settings.label.labeller.scorer()
+    _ = try goldReward()
+    if settings.hasJudge { _ = try Constitution.named(settings.judge.constitution) }
     try makePrompts()
     try makeSamples()
     try makePreferences()
@@ -185,6 +195,7 @@ struct RLHFRun {
   }
 
   private mutating func makePreferences() throws {
+    guard !settings.hasJudge else { return try judgePreferences() }
     var heldOut = settings.label
     heldOut.seed &+= 1 << 32
     let files = [
@@ -201,6 +212,34 @@ struct RLHFRun {
       return "\(reports[0].summary.pairs) preferences by \(reports[0].labeller), which agree with "
         + "its score in \(readablePercent(reports[0].summary.agreement))"
     }
+  }
+
+  /// Preferences by a judge: what it has answered is kept, also where it is stopped in the middle.
+  private mutating func judgePreferences() throws {
+    let (start, knobs, style) = (start, settings.judge, options.run.progress)
+    let files = [(samples, preferences), (heldOutSamples, heldOutPreferences)]
+    try perform(
+      .preferences, settings: knobs,
+      inputs: [
+        ("samples", try Fingerprint.of(file: samples)),
+        ("held-out samples", try Fingerprint.of(file: heldOutSamples)),
+      ] + constitutionInputs()
+    ) { _ in
+      let reports = try files.map { samples, preferences in
+        try Judging.run(
+          .init(data: try DataFile.read(samples, expecting: [.samples]), output: preferences),
+          settings: knobs, beside: start, style: style)
+      }
+      let bias = reports[0].bias.map { "; \($0.words)" } ?? ""
+      return "\(reports[0].rows) preferences by \(reports[0].judge)\(bias)"
+    }
+  }
+
+  /// What tells the principles of a judge from others.
+  private func constitutionInputs() throws -> [(name: String, digest: String)] {
+    guard settings.hasJudge else { return [] }
+    let principles = try Constitution.named(settings.judge.constitution).principles
+    return [("constitution", try Fingerprint.of(value: principles))]
   }
 
   private mutating func trainReward() throws {
@@ -234,22 +273,21 @@ struct RLHFRun {
 
   private mutating func trainPolicy() throws {
     let (start, knobs, prompts, folder) = (start, settings.ppo, trainPrompts, policyFolder)
-    let labeller = settings.label.labeller
+    let (labeller, gold) = (labeller, try goldReward())
     let reward = try learnedReward()
     let run = self
     try perform(
       .ppo, settings: knobs,
       inputs: [
         ("model", start.fingerprint), ("reward model", reward.fingerprint),
-        ("prompts", try Fingerprint.of(file: prompts)), ("labeller", labeller.rawValue),
+        ("prompts", try Fingerprint.of(file: prompts)), ("labeller", labeller),
       ]
     ) { restart in
       let report = try run.train(restart) {
         try PPO.train(
           start, data: try DataFile.read(prompts), rewards: [(reward, 1)],
           rewardFingerprint: reward.fingerprint,
-          watched: LabellerReward(try labeller.scorer()), settings: knobs, output: folder,
-          options: $0)
+          watched: gold, settings: knobs, output: folder, options: $0)
       }
       return "\(report.rollouts) rollouts of "
         + "\(knobs.promptsPerRollout * knobs.samplesPerPrompt) answers, learned reward "
@@ -261,7 +299,8 @@ struct RLHFRun {
   private mutating func evaluate() throws {
     let policy = try LoadedModel.open(policyFolder.path, beside: start)
     let reward = try learnedReward()
-    let gold = LabellerReward(try settings.label.labeller.scorer())
+    let (gold, labeller) = (try goldReward(), labeller)
+    let judge = settings.hasJudge ? settings.judge : nil
     let (start, knobs, style) = (start, settings.evaluation, options.run.progress)
     let (samples, reportFile, answers) = (
       heldOutSamples, file("evaluation.json"), file("answers.jsonl")
@@ -270,9 +309,9 @@ struct RLHFRun {
       .evaluation, settings: knobs,
       inputs: [
         ("policy", policy.fingerprint), ("model", start.fingerprint),
-        ("reward model", reward.fingerprint), ("labeller", gold.name),
+        ("reward model", reward.fingerprint), ("labeller", gold?.name ?? labeller),
         ("held-out samples", try Fingerprint.of(file: samples)),
-      ]
+      ] + constitutionInputs()
     ) { _ in
       let rows = try SampleRow.read(samples)
       let report = try Evaluation.run(
@@ -281,8 +320,9 @@ struct RLHFRun {
           EvaluatedModel(
             role: "start", loaded: start, answers: rows.map { $0.completions.map(Answer.init) }),
         ],
-        reference: start, prompts: rows.map(\.prompt), rewards: [gold, reward], settings: knobs,
-        style: style, answersFile: answers)
+        reference: start, prompts: rows.map(\.prompt),
+        rewards: (gold.map { [$0] } ?? []) + [reward], settings: knobs, judge: judge, style: style,
+        answersFile: answers)
       try AtomicFile.write(try JSONText.pretty(report), to: reportFile)
       return "\(report.prompts) held-out prompts, \(report.samplesPerPrompt) answers each"
     }
@@ -317,7 +357,10 @@ struct RLHFRun {
     let training = try ReportFiles.points(of: policyFolder.appending(path: "metrics.jsonl"))
     let samples = try ReportFiles.sideBySide(
       file("answers.jsonl"), count: settings.sideBySide)
-    let labeller = settings.label.labeller
+    let rule = settings.label.labeller
+    let principles =
+      settings.hasJudge
+      ? try Constitution.named(settings.judge.constitution).principles.count : 0
     let machine = Report.Machine(
       threads: AttuneEngine.Machine.threads, productRateAtStart: productRate,
       productRateAtEnd: AttuneEngine.Machine.matrixProductRate(of: start.model.spec))
@@ -327,8 +370,10 @@ struct RLHFRun {
         reused: false, summary: "report.html, report.json"))
     let report = Report(
       version: attuneVersion, title: inputs.title, model: start.name,
-      labeller: labeller.rawValue,
-      labellerSummary: "\(labeller.summary). It is \(labeller.formula).",
+      labeller: labeller,
+      labellerSummary: settings.hasJudge
+        ? "an AI judge with a constitution of \(principles) principles, asked in both orders."
+        : "\(rule.summary). It is \(rule.formula).",
       date: ReportFiles.now(), seed: settings.seed, machine: machine, stages: stages,
       evaluation: evaluation, rewardModel: facts, training: training, samples: samples,
       settings: try ReportFiles.settings(settings))

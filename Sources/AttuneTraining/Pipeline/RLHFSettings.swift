@@ -8,6 +8,9 @@ public struct RLHFSettings: Settings {
   public var sample = SampleSettings()
   /// How preferences are drawn.
   public var label = LabelSettings()
+  /// Who prefers in place of a labeller (RLAIF); a labeller does where it names no judge. The judge
+  /// also decides the win rate.
+  public var judge = JudgeSettings()
   /// How the reward model is trained.
   public var reward = RewardModelSettings()
   /// How the policy is trained.
@@ -39,7 +42,18 @@ public struct RLHFSettings: Settings {
       settings.unreadKnobs.map { ("\(stage).\($0.knob)", $0.why) }
         + [("\(stage).seed", "the run's own seed is read")]
     }
-    return inside("sample", sample) + inside("label", label) + inside("reward", reward)
+    func all(_ stage: String, _ settings: some Settings, _ why: String) -> [(
+      knob: String, why: String
+    )] {
+      guard case .object(let knobs)? = try? ConfigFile.value(of: settings) else { return [] }
+      return knobs.keys.sorted().map { ("\(stage).\($0)", why) }
+    }
+    let preferences =
+      hasJudge
+      ? inside("judge", judge) + all("label", label, "a judge labels")
+      : inside("label", label)
+        + all("judge", judge, "there is no judge; name one with judge.judges")
+    return inside("sample", sample) + preferences + inside("reward", reward)
       + inside("ppo", ppo) + inside("evaluation", evaluation)
       + [("reward.evaluation_share", "the held-out prompts are evaluated on")]
   }
@@ -55,6 +69,7 @@ public struct RLHFSettings: Settings {
     }
     try inside("sample", sample)
     try inside("label", label)
+    try inside("judge", judge)
     try inside("reward", reward)
     try inside("ppo", ppo)
     try inside("evaluation", evaluation)
@@ -73,6 +88,17 @@ public struct RLHFSettings: Settings {
     settings.label.seed = base &+ 3
     settings.reward.seed = base &+ 4
     settings.ppo.seed = base &+ 5
+    settings.judge.seed = base &+ 6
+    return settings
+  }
+
+  /// Whether an AI judge prefers, not a labeller.
+  var hasJudge: Bool { !judge.judges.isEmpty }
+
+  /// The defaults of RLAIF: soft labels of pairs.
+  public static var rlaif: RLHFSettings {
+    var settings = RLHFSettings()
+    settings.reward.loss = .bradleyTerry
     return settings
   }
 

@@ -37,13 +37,26 @@ extension Report {
     <h1>\(escapedHTML(title))</h1>
     <p class="quiet">\(escapedHTML(model)) · seed \(seed) · \(escapedHTML(date)) · \
     Attune \(escapedHTML(version))</p>
-    <p>The gold reward is the score of the labeller <code>\(escapedHTML(labeller))</code>: \
-    \(escapedHTML(labellerSummary)) The reward model learned it from noisy preferences alone; PPO \
-    climbed the learned reward and never saw the gold one. Every number below is on \
+    <p>\(provenance) Every number below is on \
     \(evaluation.prompts) prompts that no stage trained on, \(evaluation.samplesPerPrompt) answers \
     each; brackets hold \(readablePercent(evaluation.confidence)) intervals over prompts.</p>
 
     """
+  }
+
+  /// Where preferences came from.
+  private var provenance: String {
+    let name = "<code>\(escapedHTML(labeller))</code>"
+    if labeller.hasPrefix("judge:") {
+      return
+        "The preferences are those of \(name), \(escapedHTML(labellerSummary)) There is no gold "
+        + "reward: PPO climbed what the reward model learned from the judge, and the same judge, which "
+        + "PPO never saw, decides the win rate."
+    }
+    return
+      "The gold reward is the score of the labeller \(name): \(escapedHTML(labellerSummary)) The "
+      + "reward model learned it from noisy preferences alone; PPO climbed the learned reward and never "
+      + "saw the gold one."
   }
 
   // MARK: The result

@@ -146,7 +146,8 @@ public enum Evaluation {
       }
       if let judge {
         let panel = try JudgePanel(
-          judge, answers: answersFile?.appendingPathExtension("judged"), beside: models[0].loaded,
+          judge, answers: answersFile?.appendingPathExtension("judged"),
+          beside: models[start].loaded,
           style: style)
         func texts(_ role: String) -> [[String]] {
           rows.map { $0.answers[role]?.map(\.text) ?? [] }

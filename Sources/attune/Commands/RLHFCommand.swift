@@ -37,6 +37,8 @@ struct RLHFCommand: ParsableCommand {
       not done again; one that was made with other settings stops the command, which names them, \
       unless --from redoes it. Settings of a stage go by its name: --set ppo.rollouts=32.
 
+      With --labeller judge an AI judge prefers (RLAIF) and decides the win rate.
+
       Example: attune rlhf --model smollm2 --data prompts.jsonl --output runs/mine
       """)
 
@@ -48,8 +50,13 @@ struct RLHFCommand: ParsableCommand {
     completion: .file())
   var evalData: String?
 
-  @Option(help: "The labeller (default: concise).")
-  var labeller: Labeller?
+  @Option(
+    help: ArgumentHelp(
+      "Who prefers: \(Labeller.allCases.map(\.rawValue).joined(separator: ", ")) (default: concise), "
+        + "or judge: RLAIF with --judge.", valueName: "name"))
+  var labeller: String?
+
+  @OptionGroup var judge: JudgeOptions
 
   @Option(help: ArgumentHelp("The run's folder.", valueName: "dir"), completion: .directory)
   var output: String
@@ -57,9 +64,25 @@ struct RLHFCommand: ParsableCommand {
   @OptionGroup var job: JobOptions
   @OptionGroup var shared: SharedOptions
 
+  func validate() throws {
+    guard (labeller == "judge") == !judge.judges.isEmpty else {
+      throw ValidationError("--labeller judge and --judge go together.")
+    }
+    guard let labeller, labeller != "judge", Labeller(rawValue: labeller) == nil else { return }
+    let names = Labeller.allCases.map(\.rawValue) + ["judge"]
+    throw ValidationError(
+      "--labeller \(labeller): there is none of that name (\(names.joined(separator: ", "))).")
+  }
+
   func run() throws {
     let settings: RLHFSettings = try shared.settings(
-      RLHFSettings(), ["label.labeller": labeller, "seed": shared.seed])
+      judge.judges.isEmpty ? RLHFSettings() : .rlaif,
+      [
+        "label.labeller": judge.judges.isEmpty ? labeller : nil,
+        "judge.judges": judge.judges.isEmpty ? nil : judge.judges,
+        "judge.server_model": judge.judgeModel, "judge.constitution": judge.constitution,
+        "seed": shared.seed,
+      ])
     let inputs = RLHF.Inputs(
       model: model.model, prompts: try DataFile.read(data.url).prompts,
       heldOut: try evalData.map { try DataFile.read(URL(filePath: $0)).prompts })
