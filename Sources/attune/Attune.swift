@@ -25,7 +25,10 @@ struct Attune: ParsableCommand {
           ScoreCommand.self,
         ]),
       CommandGroup(
-        name: "TRAINING", subcommands: [SFTCommand.self, RewardCommand.self, PPOCommand.self]),
+        name: "TRAINING",
+        subcommands: [
+          SFTCommand.self, RewardCommand.self, PPOCommand.self, DPOCommand.self, KTOCommand.self,
+        ]),
       CommandGroup(
         name: "MODELS",
         subcommands: [

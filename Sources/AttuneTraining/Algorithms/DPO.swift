@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+public import AttuneObjectives
+public import Foundation
+
+/// A knob that takes the loss's own default where it is null.
+@propertyWrapper
+public struct OwnDefault: Codable, Sendable, Equatable {
+  /// The value, or nil for the loss's own.
+  public var wrappedValue: Double?
+
+  /// Wraps a value.
+  public init(wrappedValue: Double?) { self.wrappedValue = wrappedValue }
+
+  /// Reads a number or null.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    wrappedValue = container.decodeNil() ? nil : try container.decode(Double.self)
+  }
+
+  /// Writes null where there is no value, so that the knob is there to be set.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
+  }
+}
+
+/// The knobs of training on pairs.
+public struct DPOSettings: ContrastiveSettings {
+  /// Which numbers are trained.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
+  public var layers = 0
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the policy is written.
+  public var merge = false
+
+  /// The loss.
+  public var loss = PreferenceLoss.dpo
+  /// β: what a nat of log-ratio is worth; null is the loss's own (0.1, `dpop` 0.3, `simpo` 2).
+  @OwnDefault public var beta: Double? = nil
+  /// ε, the share of labels taken to be wrong; null is the loss's own (0, `robust` 0.1, `exo` 0.001).
+  @OwnDefault public var smoothing: Double? = nil
+  /// Whether `ipo` divides log-ratios by the response's tokens.
+  public var lengthNormalised = false
+  /// λ: the penalty of `dpop` (50), the weight of the odds of `orpo` (0.1).
+  @OwnDefault public var lambda: Double? = nil
+  /// What a token costs in `rdpo` (0.01).
+  @OwnDefault public var lengthPrice: Double? = nil
+  /// γ: the margin of `simpo` (1).
+  @OwnDefault public var gamma: Double? = nil
+  /// τ: how soft `discopop` switches (0.05).
+  @OwnDefault public var tau: Double? = nil
+  /// The divergence from the reference.
+  public var divergence = FDivergence.reverseKL
+  /// α of the divergence `alpha`.
+  public var divergenceAlpha = 0.5
+  /// Weight of the chosen response's negative log-likelihood; null is the loss's own (0, `cpo` and
+  /// `orpo` 1).
+  @OwnDefault public var sftWeight: Double? = nil
+  /// What that likelihood is divided by.
+  public var nllReduction = TokenReduction.sequence
+  /// What that likelihood is of.
+  public var nllOver = PreferenceSettings.LikelihoodOver.completion
+  /// What is done with 'tie' and 'both bad'.
+  public var ties = RewardSettings.Ties.skip
+  /// Whether soft labels are rounded where the loss can't read them.
+  public var harden = false
+  /// Whether a row's `probability` is its label; else the chosen answer is simply the better one.
+  public var softLabels = true
+
+  /// Whether the reference's log-probabilities are computed once, before training.
+  public var precomputeReference = true
+  /// Passes over the data.
+  public var epochs = 1
+  /// Optimiser steps at most; 0 is no limit.
+  public var maxSteps = 0
+  /// Pairs that an optimiser step sees.
+  public var batchSize = 16
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 512
+  /// Highest learning rate.
+  public var learningRate = 2e-4
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 10
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// Share of the prompts held out for evaluation where no file is given for it.
+  public var evaluationShare = 0.1
+  /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
+  public var pieceTokens = 2048
+  /// Megabytes in which the frozen layers' results may be kept for later epochs.
+  public var trunkMegabytes = 2000
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints.
+  public var checkpointSeconds = 120.0
+  /// The seed of the order of rows and the held-out choice.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    let names: [(PreferenceSettings.Knob, String)] = [
+      (.beta, "beta"), (.smoothing, "smoothing"), (.lengthNormalised, "length_normalised"),
+      (.lambda, "lambda"), (.alpha, "length_price"), (.gamma, "gamma"), (.tau, "tau"),
+      (.divergence, "divergence"), (.divergenceAlpha, "divergence_alpha"),
+      (.sftWeight, "sft_weight"), (.nllReduction, "nll_reduction"), (.nllOver, "nll_over"),
+      (.ties, "ties"), (.harden, "harden"),
+    ]
+    var list = unreadTrainingKnobs
+    for (knob, name) in names where !loss.reads.contains(knob) {
+      let readers = PreferenceLoss.allCases.filter { $0.reads.contains(knob) }
+      let who = readers.map(\.rawValue).joined(separator: ", ")
+      list.append(
+        (name, "\(loss.rawValue) does not read it; \(who) \(readers.count == 1 ? "does" : "do")"))
+    }
+    if !loss.needsReference {
+      list.append(("precompute_reference", "\(loss.rawValue) needs no reference"))
+    }
+    return list
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try validateShared()
+    do {
+      _ = try loss.statistics(of: [], settings: objective)
+    } catch let error as ObjectiveError {
+      throw TrainingError(.badSetting, error.message)
+    }
+  }
+
+  /// The loss's own knobs.
+  var objective: PreferenceSettings {
+    var settings = PreferenceSettings()
+    settings.beta = beta
+    settings.smoothing = smoothing
+    settings.lengthNormalised = lengthNormalised
+    settings.lambda = lambda
+    settings.alpha = lengthPrice
+    settings.gamma = gamma
+    settings.tau = tau
+    settings.divergence = divergence
+    settings.divergenceAlpha = divergenceAlpha
+    settings.sftWeight = sftWeight
+    settings.nllReduction = nllReduction
+    settings.nllOver = nllOver
+    settings.ties = ties
+    settings.harden = harden
+    return settings
+  }
+}
+
+/// Direct preference optimisation and its relatives: pairs, no reward model, no sampling.
+///
+/// Chosen and rejected share their prompt's pass; the reference's log-probabilities are computed once
+/// and kept beside the data.
+///
+/// Paper: Rafailov et al. 2023, arXiv:2305.18290.
+public enum DPO {
+  private struct Label {
+    var probability: Double
+    var outcome: Comparison.Outcome
+  }
+
+  /// Trains a policy on pairs and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The policy's start.
+  ///   - reference: The reference; nil is the start itself.
+  ///   - data: Preferences.
+  ///   - heldOut: Preferences for evaluation; without them some of the prompts are held out.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the policy is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, reference: LoadedModel? = nil, data: DataFile, heldOut: DataFile? = nil,
+    settings: DPOSettings, output: URL, options: RunOptions = RunOptions()
+  ) throws -> ContrastiveReport {
+    try settings.validate()
+    try settings.check(against: start.model.spec)
+    let loss = settings.loss
+    if reference != nil, !loss.needsReference {
+      throw TrainingError(
+        .badSetting, "\(loss.rawValue) needs no reference: leave it out, or use a loss such as dpo")
+    }
+    let objective = settings.objective
+    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let (rows, leftOut) = try rows(data, encoder, settings)
+    let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder, settings).rows) }
+    let run = ContrastiveRun<Label, DPOSettings>(
+      stage: "dpo", lossName: loss.rawValue, settings: settings,
+      needsReference: loss.needsReference, needsCurrentScores: loss.needsCurrentScores,
+      scoresPrompt: settings.nllOver == .promptAndCompletion
+    ) { labels, responses, _, _ in
+      func rows(_ labels: some Sequence<Label>, _ responses: [[ScoredResponse]]) -> [PreferenceRow]
+      {
+        zip(labels, responses).map {
+          PreferenceRow(
+            chosen: $1[0], rejected: $1[1], probability: $0.probability, outcome: $0.outcome)
+        }
+      }
+      let statistics = try loss.statistics(of: rows(labels, responses), settings: objective)
+      return { places, responses in
+        try loss.loss(
+          rows(labels[places], responses), at: Array(places), statistics: statistics,
+          settings: objective)
+      }
+    }
+    return try run.train(
+      start, reference: reference, data: data, rows: rows, heldOut: held, pair: { $0 },
+      leftOut: leftOut, encoder: encoder, output: output, options: options)
+  }
+
+  /// The pairs that the loss can use.
+  private static func rows(
+    _ data: DataFile, _ encoder: TextEncoder, _ settings: DPOSettings
+  ) throws -> (rows: [ContrastiveRow<Label>], leftOut: Int) {
+    var rows: [ContrastiveRow<Label>] = []
+    var leftOut = 0
+    for row in data.rows {
+      guard case .preference(let pair) = row.example else {
+        throw TrainingError(
+          .badData,
+          "\(data.url.path), line \(row.line): \(row.example.kind.rawValue) data; dpo learns from "
+            + "pairs (chosen, rejected); for thumbs there is kto, for rankings reward")
+      }
+      do {
+        let label = Label(
+          probability: settings.softLabels ? pair.probability ?? 1 : 1,
+          outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred)
+        let encoded = try encoder.group(row)
+        let blank = encoded.answers.map {
+          ScoredResponse(
+            policy: -1, reference: -1, tokens: $0.scored.reduce(0) { $0 + $1.count })
+        }
+        // The sorted losses read no ties at all; they are left out here.
+        if settings.loss.needsCurrentScores, label.outcome != .preferred {
+          leftOut += 1
+          continue
+        }
+        let known = PreferenceRow(
+          chosen: blank[0], rejected: blank[1], probability: label.probability,
+          outcome: label.outcome)
+        if try settings.loss.statistics(of: [known], settings: settings.objective).rows > 0 {
+          rows.append(ContrastiveRow(label: label, encoded: encoded))
+        } else {
+          leftOut += 1
+        }
+      } catch let error as ObjectiveError {
+        let message = error.message.replacing("row 1 of the batch", with: "the row")
+        throw TrainingError(.badData, "\(data.url.path), line \(row.line): \(message)")
+      } catch let error as TrainingError {
+        throw TrainingError(error.code, "\(data.url.path), \(error.message)")
+      }
+    }
+    guard !rows.isEmpty else {
+      throw TrainingError(
+        .badData,
+        "\(data.url.path): no row says anything that \(settings.loss.rawValue) can use")
+    }
+    return (rows, leftOut)
+  }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+public import AttuneObjectives
+public import Foundation
+
+/// The knobs of training on thumbs.
+public struct KTOSettings: ContrastiveSettings {
+  /// Which numbers are trained.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
+  public var layers = 0
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the policy is written.
+  public var merge = false
+
+  /// The loss.
+  public var loss = UnpairedLoss.kto
+  /// β: what a nat of log-ratio is worth.
+  public var beta = 0.1
+  /// Weight of thumbs up.
+  public var upWeight = 1.0
+  /// Weight of thumbs down.
+  public var downWeight = 1.0
+
+  /// Whether the reference's log-probabilities are computed once, before training.
+  public var precomputeReference = true
+  /// Passes over the data.
+  public var epochs = 1
+  /// Optimiser steps at most; 0 is no limit.
+  public var maxSteps = 0
+  /// Responses that an optimiser step sees.
+  public var batchSize = 16
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 512
+  /// Highest learning rate.
+  public var learningRate = 2e-4
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 10
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// Share of the prompts held out for evaluation where no file is given for it.
+  public var evaluationShare = 0.1
+  /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
+  public var pieceTokens = 2048
+  /// Megabytes in which the frozen layers' results may be kept for later epochs.
+  public var trunkMegabytes = 2000
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints.
+  public var checkpointSeconds = 120.0
+  /// The seed of the order of rows, the mismatched pairs and the held-out choice.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] { unreadTrainingKnobs }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try validateShared()
+    do {
+      _ = try loss.statistics(of: [], settings: objective)
+    } catch let error as ObjectiveError {
+      throw TrainingError(.badSetting, error.message)
+    }
+  }
+
+  /// The loss's own knobs.
+  var objective: UnpairedSettings {
+    var settings = UnpairedSettings()
+    settings.beta = beta
+    settings.upWeight = upWeight
+    settings.downWeight = downWeight
+    return settings
+  }
+}
+
+/// Kahneman–Tversky optimisation and binary-classifier optimisation: thumbs up and down, no pairs.
+///
+/// Papers: Ethayarajh et al. 2024, arXiv:2402.01306; Jung et al. 2024, arXiv:2404.04656.
+/// A prompt's mismatched response is that of the next row, in an order drawn once from the seed, that
+/// has another prompt; so the reference reads each of them once, over all epochs.
+public enum KTO {
+  /// Trains a policy on thumbs and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The policy's start.
+  ///   - reference: The reference; nil is the start itself.
+  ///   - data: Thumbs, or pairs, of which each gives a thumb up and a thumb down.
+  ///   - heldOut: Rows for evaluation; without them some of the prompts are held out.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the policy is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, reference: LoadedModel? = nil, data: DataFile, heldOut: DataFile? = nil,
+    settings: KTOSettings, output: URL, options: RunOptions = RunOptions()
+  ) throws -> ContrastiveReport {
+    try settings.validate()
+    try settings.check(against: start.model.spec)
+    let loss = settings.loss
+    let objective = settings.objective
+    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let (rows, leftOut) = try rows(data, encoder)
+    let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder).rows) }
+    let run = ContrastiveRun<Bool, KTOSettings>(
+      stage: "kto", lossName: loss.rawValue, settings: settings, needsReference: true,
+      needsCurrentScores: loss == .bco, scoresPrompt: false
+    ) { labels, responses, companions, state in
+      func rows(_ places: Range<Int>, _ responses: [[ScoredResponse]]) -> [UnpairedRow] {
+        zip(places, responses).map { place, responses in
+          UnpairedRow(
+            response: responses[0], up: labels[place],
+            mismatched: companions.isEmpty ? nil : companions[place])
+        }
+      }
+      let statistics = try loss.statistics(
+        of: rows(0..<labels.count, responses), settings: objective, state: state)
+      state = statistics.state
+      return { places, responses in
+        loss.loss(rows(places, responses), statistics: statistics, settings: objective)
+      }
+    }
+    return try run.train(
+      start, reference: reference, data: data, rows: rows, heldOut: held,
+      pair: { loss.needsMismatched ? try mismatched($0, encoder, data, settings) : $0 },
+      leftOut: leftOut, encoder: encoder, output: output, options: options)
+  }
+
+  /// Each row with the response of the next one that has another prompt.
+  private static func mismatched(
+    _ rows: [ContrastiveRow<Bool>], _ encoder: TextEncoder, _ data: DataFile,
+    _ settings: KTOSettings
+  ) throws -> [ContrastiveRow<Bool>] {
+    let order = Shuffle.order(count: rows.count, seed: settings.seed, epoch: 0)
+    var rows = rows
+    for (place, index) in order.enumerated() {
+      let prompt = rows[index].encoded.prompt
+      let other = (1..<max(1, order.count)).lazy.map { order[(place + $0) % order.count] }
+        .first { rows[$0].encoded.prompt != prompt }
+      guard let other else {
+        throw TrainingError(
+          .badData,
+          "\(data.url.path): all rows have one prompt, and kto compares a response with those to "
+            + "other prompts: use bco, or add prompts")
+      }
+      let answer = rows[other].encoded.answers[0]
+      let room = max(1, encoder.maximumLength - answer.ids.count)
+      rows[index].companion = EncodedGroup(
+        line: rows[index].encoded.line, prompt: Array(prompt.suffix(room)), promptCut: 0,
+        answers: [answer])
+    }
+    return rows
+  }
+
+  private static func rows(
+    _ data: DataFile, _ encoder: TextEncoder
+  ) throws -> (rows: [ContrastiveRow<Bool>], leftOut: Int) {
+    var rows: [ContrastiveRow<Bool>] = []
+    var leftOut = 0
+    for row in data.rows {
+      do {
+        let group = try encoder.group(row)
+        var labels: [Bool]
+        switch row.example {
+        case .unpaired(_, _, let label): labels = [label]
+        case .preference(let pair):
+          guard pair.outcome == .preferred, pair.probability != 0.5 else {
+            leftOut += 1
+            continue
+          }
+          labels = [true, false]
+          if let probability = pair.probability, probability < 0.5 { labels.reverse() }
+        default:
+          throw TrainingError(
+            .badData,
+            "line \(row.line): \(row.example.kind.rawValue) data; kto learns from thumbs (prompt, "
+              + "completion, label) or pairs")
+        }
+        for (answer, label) in zip(group.answers, labels) {
+          guard !answer.scored.allSatisfy(\.isEmpty) else {
+            throw TrainingError(.badData, "line \(row.line): has a response without tokens")
+          }
+          var single = group
+          single.answers = [answer]
+          rows.append(ContrastiveRow(label: label, encoded: single))
+        }
+      } catch let error as TrainingError {
+        throw TrainingError(error.code, "\(data.url.path), \(error.message)")
+      }
+    }
+    guard !rows.isEmpty else {
+      throw TrainingError(.badData, "\(data.url.path): no row says which answer is good or bad")
+    }
+    return (rows, leftOut)
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneData
+import AttuneObjectives
+import AttuneTraining
+import Foundation
+
+extension PreferenceLoss: ExpressibleByArgument {}
+
+struct DPOCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dpo",
+    abstract: "Aligns a policy on pairs, without a reward model: DPO and its relatives.",
+    discussion: """
+      \(PreferenceLoss.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
+
+      The reference's log-probabilities are computed once and kept beside the data. Without \
+      --eval-data a share of the prompts is held out.
+
+      Example: attune dpo --model smollm2 --data pairs.jsonl --output runs/dpo
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var data: DataOption
+
+  @Option(help: ArgumentHelp("The loss (default: dpo).", valueName: "name"))
+  var loss: PreferenceLoss?
+
+  @Option(help: ArgumentHelp("What a nat of log-ratio is worth.", valueName: "x"))
+  var beta: Double?
+
+  @Flag(help: "ipo only: divide log-ratios by the response's tokens.")
+  var lengthNormalised = false
+
+  @OptionGroup var contrast: ContrastiveOptions
+  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var training: TrainingOptions
+  @OptionGroup var shared: SharedOptions
+
+  func run() throws {
+    let settings: DPOSettings = try shared.settings(
+      DPOSettings(),
+      [
+        "loss": loss, "beta": beta, "length_normalised": lengthNormalised ? true : nil,
+        "learning_rate": training.learningRate, "epochs": training.epochs, "seed": shared.seed,
+      ])
+    let file = try DataFile.read(data.url, expecting: [.preference])
+    Output.note(file.summary)
+    let report = try DPO.train(
+      try model.open(shared), reference: try contrast.openReference(), data: file,
+      heldOut: try contrast.heldOut, settings: settings, output: output.url,
+      options: output.options)
+    try contrast.show(report, json: shared.json)
+  }
+}
+
+/// What `dpo` and `kto` are told beside the loss.
+struct ContrastiveOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("The reference (default: the model itself).", valueName: "m"),
+    completion: .directory)
+  var reference: String?
+
+  @Option(
+    help: ArgumentHelp("Rows that are only evaluated on.", valueName: "file"),
+    completion: .file())
+  var evalData: String?
+
+  var heldOut: DataFile? {
+    get throws { try evalData.map { try DataFile.read(URL(filePath: $0)) } }
+  }
+
+  func openReference() throws -> LoadedModel? { try reference.map { try LoadedModel.open($0) } }
+
+  func show(_ report: ContrastiveReport, json: Bool) throws {
+    if json { return try Output.json(report) }
+    if let accuracy = report.evalAccuracy {
+      let margin = report.evalMargin.map { ", margin \(fixed($0, 3))" } ?? ""
+      Output.note(
+        "held out: accuracy \(fixed(100 * accuracy, 0)) % on \(report.evalRows) rows\(margin)")
+    }
+    try Output.line(report.model)
+  }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneData
+import AttuneObjectives
+import AttuneTraining
+import Foundation
+
+extension UnpairedLoss: ExpressibleByArgument {}
+
+struct KTOCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kto",
+    abstract: "Aligns a policy on thumbs up and down, without pairs.",
+    discussion: """
+      \(UnpairedLoss.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
+
+      Pairs are read too: each gives a thumb up and a thumb down.
+
+      Example: attune kto --model smollm2 --data thumbs.jsonl --output runs/kto
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var data: DataOption
+
+  @Option(help: ArgumentHelp("The loss (default: kto).", valueName: "name"))
+  var loss: UnpairedLoss?
+
+  @Option(help: ArgumentHelp("What a nat of log-ratio is worth.", valueName: "x"))
+  var beta: Double?
+
+  @OptionGroup var contrast: ContrastiveOptions
+  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var training: TrainingOptions
+  @OptionGroup var shared: SharedOptions
+
+  func run() throws {
+    let settings: KTOSettings = try shared.settings(
+      KTOSettings(),
+      [
+        "loss": loss, "beta": beta, "learning_rate": training.learningRate,
+        "epochs": training.epochs, "seed": shared.seed,
+      ])
+    let file = try DataFile.read(data.url, expecting: [.unpaired, .preference])
+    Output.note(file.summary)
+    let report = try KTO.train(
+      try model.open(shared), reference: try contrast.openReference(), data: file,
+      heldOut: try contrast.heldOut, settings: settings, output: output.url,
+      options: output.options)
+    try contrast.show(report, json: shared.json)
+  }
+}
