@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneTestSupport
 import Foundation
 import Testing
 
@@ -49,6 +50,36 @@ struct JudgeCommandTests {
     #expect(win["reward"] as? String == "judge:model" && win["value"] as? Double == 0.5)
     let beside = try #require(win["judged"] as? [String: Any])
     #expect(beside["length_controlled"] as? Double == 0.5 && beside["pairs"] as? Int == 12)
+  }
+
+  @Test func `stopped by Ctrl-C, the command goes on and asks a server nothing twice`() throws {
+    let bench = try Workbench()
+    let rows = (0..<20).map {
+      "{\"prompt\":\"q\($0)\",\"chosen\":\"b\($0)\",\"rejected\":\"c\($0)\"}\n"
+    }
+    try bench.write("people.jsonl", rows.joined())
+    let server = try HTTPServerStub { request in
+      guard request.path == "/v1/chat/completions" else { return HTTPServerStub.models }
+      Thread.sleep(forTimeInterval: 0.1)
+      return HTTPServerStub.completion("A", top: [("A", -0.1), ("B", -2.4)])
+    }
+    let arguments = [
+      "judge", "--check", "people.jsonl", "--judge", server.address, "--parallel", "2", "--answers",
+      "said", "--json",
+    ]
+    let stopped = try CommandRun(arguments, in: bench.folder, interruptedAfter: 1)
+    #expect(stopped.code == 130, "\(stopped.errors)")
+    let first = server.requests.count
+    #expect(first > 2 && first < 40)
+    let run = try CommandRun(arguments, in: bench.folder)
+    #expect(run.code == 0, "\(run.errors)")
+    let report = try run.object()
+    let asked = try #require(report["asked"] as? Int)
+    #expect(asked + (report["remembered"] as? Int ?? 0) == 40 && asked < 40)
+    // Two lists of models, and at most the two requests that were on their way.
+    #expect(server.requests.count <= 40 + 2 + 2)
+    let check = try #require(report["check"] as? [String: Any])
+    #expect(check["accuracy"] as? Double == 0.5 && check["pairs"] as? Int == 20)
   }
 
   @Test func `an AI judge stands in for the labeller of the whole loop`() throws {

@@ -8,15 +8,20 @@ public struct JudgeQuestion: Sendable, Hashable {
   public var messages: [Message]
   /// The words to choose from: `A` and `B`, or `1` to `5`.
   public var options: [String]
+  /// What a local judge's answer is made to begin with, an option following. Chosen without labels, by
+  /// how much of SmolLM2's probability the options then have together.
+  public var lead: String
 
   /// Makes a question.
   ///
   /// - Parameters:
   ///   - messages: What the judge reads.
   ///   - options: The words to choose from.
-  public init(messages: [Message], options: [String]) {
+  ///   - lead: What a local judge's answer is made to begin with.
+  public init(messages: [Message], options: [String], lead: String = "Answer: ") {
     self.messages = messages
     self.options = options
+    self.lead = lead
   }
 }
 
@@ -44,7 +49,8 @@ extension JudgeQuestion {
 
       Which answer follows the principle better?
       """
-    return JudgeQuestion(messages: [user(text)], options: letters)
+    return JudgeQuestion(
+      messages: [user(text)], options: letters, lead: "The better answer is (")
   }
 
   /// How well an answer follows a principle, from 1 to 5.
@@ -61,7 +67,7 @@ extension JudgeQuestion {
 
       How well does the answer follow the principle, from 1 (not at all) to 5 (fully)?
       """
-    return JudgeQuestion(messages: [user(text)], options: grades)
+    return JudgeQuestion(messages: [user(text)], options: grades, lead: "Grade: ")
   }
 
   /// The request to think before the question is answered.
@@ -82,7 +88,7 @@ extension JudgeQuestion {
     JudgeQuestion(
       messages: askingForReasons + [
         Message(role: "assistant", content: reasons), Self.user("What is your choice, then?"),
-      ], options: options)
+      ], options: options, lead: lead)
   }
 
   private func ending(_ words: String) -> [Message] {

@@ -19,9 +19,6 @@ package struct LocalJudge: JudgeModel {
     encoder = try TextEncoder(loaded)
   }
 
-  /// What the judge's answer is made to begin with; the option follows after a space.
-  private static let lead = "Answer:"
-
   /// Reads the probabilities of the options' first tokens that differ, after a lead.
   ///
   /// A question longer than the model reads is answered by nothing.
@@ -30,9 +27,9 @@ package struct LocalJudge: JudgeModel {
     // What is scored together has the same candidates.
     var groups: [[String]: [Int]] = [:]
     for (place, question) in questions.enumerated() {
-      groups[question.options, default: []].append(place)
+      groups[question.options.map { question.lead + $0 }, default: []].append(place)
     }
-    for (options, places) in groups.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+    for (options, places) in groups.sorted(by: { $0.value[0] < $1.value[0] }) {
       let (common, candidates) = try tokens(of: options)
       var kept: [(place: Int, ids: [Int32])] = []
       for place in places {
@@ -97,10 +94,10 @@ package struct LocalJudge: JudgeModel {
     return try encoder.prompt(.text(messages.map(\.content).joined(separator: "\n\n") + "\n\n"))
   }
 
-  /// The tokens that lead to the options, and the first token of each that tells it from the others.
+  /// The tokens that options have in common, their lead among them, and the first token of each that
+  /// tells it from the others: tokenised with the lead, as a model would write them.
   private func tokens(of options: [String]) throws -> (common: [Int32], candidates: [Int32]) {
-    let lead = loaded.tokenizer.encode(Self.lead)
-    let ids = options.map { loaded.tokenizer.encode(" " + $0) }
+    let ids = options.map { loaded.tokenizer.encode($0) }
     let depth = ids.dropFirst().map { Self.shared($0, ids[0]) }.min() ?? 0
     let candidates = ids.compactMap { $0.count > depth ? $0[depth] : nil }
     guard Set(candidates).count == options.count else {
@@ -109,7 +106,7 @@ package struct LocalJudge: JudgeModel {
         "\(name): its tokenizer does not tell \(options.joined(separator: ", ")) apart by one token, "
           + "so it can't judge")
     }
-    return (lead + ids[0].prefix(depth), candidates)
+    return (Array(ids[0].prefix(depth)), candidates)
   }
 
   /// How many tokens two texts have in common at their start.

@@ -74,7 +74,9 @@ final class RememberingJudge {
   func choose(_ questions: [JudgeQuestion], progress: @escaping (Int) -> Void = { _ in }) throws
     -> [JudgeChoice]
   {
-    let keys = try questions.map { try key($0.askingForOption, options: $0.options, maxTokens: 0) }
+    let keys = try questions.map {
+      try key($0.askingForOption, options: $0.options + [$0.lead], maxTokens: 0)
+    }
     try answer(keys, progress: progress) { places, told in
       try model.choose(places.map { questions[$0] }) {
         try told($0, Entry(key: "", choice: $1, text: nil))
