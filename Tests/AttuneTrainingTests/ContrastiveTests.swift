@@ -108,6 +108,35 @@ struct ContrastiveTests {
     }
   }
 
+  @Test func `answers that many pairs share are scored once with the same result`() throws {
+    let folder = try TemporaryFolder()
+    let answers = ["bee", "eel", "cat", "dog", "oak tree"]
+    let rows = (0..<8).flatMap { prompt in
+      (0..<4).flatMap { i in
+        (i + 1..<5).map { j in
+          #"{"prompt": "Word \#(prompt): ", "chosen": "\#(answers[i])", "rejected": "\#(answers[j])"}"#
+        }
+      }
+    }
+    let data = try folder.rows("pairs.jsonl", rows)
+    func run(_ name: String, precompute: Bool) throws -> [[String: Double]] {
+      let settings = Self.settings().changing {
+        $0.precomputeReference = precompute
+        $0.epochs = 1
+      }
+      let out = folder.url.appending(path: name)
+      _ = try DPO.train(tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+      return try metrics(out)
+    }
+    let (shared, alone) = (try run("a", precompute: true), try run("b", precompute: false))
+    #expect(shared.count == 9)
+    for (a, b) in zip(shared, alone) {
+      for (key, value) in a {
+        #expect(abs(value - (b[key] ?? .nan)) < 1e-4 * max(1, abs(value)), "\(key)")
+      }
+    }
+  }
+
   @Test func `the file of another reference or of a broken disk is not read`() throws {
     let folder = try TemporaryFolder()
     let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(16))

@@ -456,6 +456,44 @@ extension ContrastiveRun {
     return all
   }
 
+  /// Sums as `sums` has them; an answer that is part of many rows is scored once.
+  ///
+  /// Pairs made from rankings repeat every answer: of ten answers each is part of nine pairs.
+  private func once(
+    _ model: LanguageModel, _ groups: [EncodedGroup], _ trunks: inout TrunkCache
+  ) throws -> [[Double]] {
+    var merged: [EncodedGroup] = []
+    var place: [[Int32]: Int] = [:]
+    var answerPlace: [[EncodedGroup.Answer: Int]] = []
+    let indices = groups.map { group in
+      let at = place[group.prompt] ?? merged.count
+      if at == merged.count {
+        place[group.prompt] = at
+        merged.append(group)
+        merged[at].answers = []
+        answerPlace.append([:])
+      }
+      return (
+        at,
+        group.answers.map { answer in
+          let index = answerPlace[at][answer] ?? merged[at].answers.count
+          if index == merged[at].answers.count {
+            answerPlace[at][answer] = index
+            merged[at].answers.append(answer)
+          }
+          return index
+        }
+      )
+    }
+    let tokens = { (groups: [EncodedGroup]) in groups.reduce(0) { $0 + $1.tokens } }
+    // Where little repeats, the rows' own passes leave the lower layers' results for training.
+    guard 2 * tokens(merged) < tokens(groups) else {
+      return try sums(model, groups) { try trunks.trunk(for: $0, segments: $1) }
+    }
+    let values = try sums(model, merged) { _, _ in nil }
+    return indices.map { at, answers in answers.map { values[at][$0] } }
+  }
+
   /// The companions under policy and reference; empty where rows have none.
   private func companionScores(
     _ model: LanguageModel, _ origin: LoadedModel, _ rows: [ContrastiveRow<Label>]
@@ -498,7 +536,7 @@ extension ContrastiveRun {
       values = kept
     } else {
       say("log-probabilities of the reference, once for all \(rows.count) rows")
-      values = try sums(origin.model, groups) { try trunks.trunk(for: $0, segments: $1) }
+      values = try once(origin.model, groups, &trunks)
       if let failure = file.write(values) { say("they are not kept for the next run: \(failure)") }
     }
     var rows = rows
