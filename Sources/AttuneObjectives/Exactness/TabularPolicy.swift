@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneObjectives
-import AttuneTestSupport
-import Foundation
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
 
 /// A policy over 4 tokens (0 ends the sequence) and at most 3 steps: 13 states, 40 sequences, all
 /// enumerated, so every expectation is a sum and π* is a table of numbers.
-struct TabularPolicy {
-  static let tokens = 4
-  static let steps = 3
-  static let sequences: [[Int]] = enumerate([])
+package struct TabularPolicy: Sendable {
+  package static let tokens = 4
+  package static let steps = 3
+  package static let sequences: [[Int]] = enumerate([])
   /// The state of a prefix of tokens 1…3, numbered.
-  static func state(_ prefix: some Sequence<Int>) -> Int {
+  package static func state(_ prefix: some Sequence<Int>) -> Int {
     prefix.reduce(0) { $0 * 3 + $1 }
   }
-  static let states = 13
+  package static let states = 13
 
   private static func enumerate(_ prefix: [Int]) -> [[Int]] {
     (0..<tokens).flatMap { token -> [[Int]] in
@@ -24,40 +26,42 @@ struct TabularPolicy {
   }
 
   /// Logits [state × token].
-  var logits: [Double]
+  package var logits: [Double]
 
-  init(logits: [Double]) { self.logits = logits }
+  package init(logits: [Double]) { self.logits = logits }
 
   /// Random, every token with at least 0.01.
-  init(seed: UInt64, scale: Double = 1.5) {
-    var random = SplitMix(seed: seed)
+  package init(seed: UInt64, scale: Double = 1.5) {
+    let random = CounterRandom(seed: seed)
     var logits: [Double] = []
-    for _ in 0..<Self.states {
-      let raw = (0..<Self.tokens).map { _ in Double.random(in: -scale...scale, using: &random) }
+    for state in 0..<Self.states {
+      let raw = (0..<Self.tokens).map { token in
+        scale * (2 * random.uniform(UInt64(state * Self.tokens + token)) - 1)
+      }
       let total = logSumExp(raw)
       logits += raw.map { log(0.01 + 0.96 * exp($0 - total)) }
     }
     self.logits = logits
   }
 
-  func distribution(_ state: Int) -> [Double] {
+  package func distribution(_ state: Int) -> [Double] {
     let row = logits[(state * Self.tokens)..<((state + 1) * Self.tokens)]
     let total = logSumExp(row)
     return row.map { exp($0 - total) }
   }
 
   /// Log-probability of each token of a sequence.
-  func logProbabilities(_ sequence: [Int]) -> [Double] {
+  package func logProbabilities(_ sequence: [Int]) -> [Double] {
     sequence.indices.map { log(distribution(Self.state(sequence[..<$0]))[sequence[$0]]) }
   }
 
   /// Probability of every sequence.
-  var probabilities: [Double] {
+  package var probabilities: [Double] {
     Self.sequences.map { exp(logProbabilities($0).reduce(0, +)) }
   }
 
   /// The gradient on the logits of Σ coefficient·logProbability, and of Σ coefficient·entropy.
-  func gradient(_ coefficients: [[Double]]) -> [Double] {
+  package func gradient(_ coefficients: [[Double]]) -> [Double] {
     var gradient = logits.map { _ in 0.0 }
     for (sequence, row) in zip(Self.sequences, coefficients) {
       for (t, coefficient) in row.enumerated() where coefficient != 0 {
@@ -72,30 +76,30 @@ struct TabularPolicy {
   }
 
   /// Total variation distance between distributions over sequences.
-  static func distance(_ p: [Double], _ q: [Double]) -> Double {
+  package static func distance(_ p: [Double], _ q: [Double]) -> Double {
     zip(p, q).reduce(0) { $0 + abs($1.0 - $1.1) } / 2
   }
 
   /// π* ∝ π_ref·e^{r/β}.
-  static func optimum(reference: [Double], rewards: [Double], beta: Double) -> [Double] {
+  package static func optimum(reference: [Double], rewards: [Double], beta: Double) -> [Double] {
     let logs = zip(reference, rewards).map { log($0) + $1 / beta }
     let total = logSumExp(logs)
     return logs.map { exp($0 - total) }
   }
 }
 
-/// Adam, as the exactness suite uses it.
-struct Adam {
+/// Adam (β 0.9, 0.999) in Double, as the exactness suite uses it.
+package struct TabularAdam: Sendable {
   private var first: [Double]
   private var second: [Double]
   private var step = 0.0
 
-  init(count: Int) {
+  package init(count: Int) {
     first = Array(repeating: 0, count: count)
     second = first
   }
 
-  mutating func update(_ x: inout [Double], _ gradient: [Double], rate: Double) {
+  package mutating func update(_ x: inout [Double], _ gradient: [Double], rate: Double) {
     step += 1
     for i in x.indices {
       first[i] = 0.9 * first[i] + 0.1 * gradient[i]
