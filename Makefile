@@ -1,7 +1,7 @@
 # Attune's commands. `make quickstart` and `make test` are all that a newcomer needs.
 
 SHELL := /bin/bash
-PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libssl-dev pkg-config unzip
+PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libssl-dev libsqlite3-dev pkg-config unzip
 # Warnings are errors in our own targets (Package.swift), undeclared imports everywhere.
 SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune

@@ -2,7 +2,8 @@
 // Attune: alignment of language models with human and AI preferences.
 //
 // Three leaf rooms that know nothing of one another (engine, objectives, data), one room where an
-// algorithm is trained, and the command line, the only place that sees everything.
+// algorithm is trained, one where feedback is kept, and the command line, the only place that sees
+// everything.
 
 import PackageDescription
 
@@ -21,11 +22,14 @@ let package = Package(
   products: [
     .library(
       name: "Attune",
-      targets: ["AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining"]),
+      targets: [
+        "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining", "AttuneStore",
+      ]),
     .executable(name: "attune", targets: ["attune"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
   targets: [
     // Pre-tokeniser patterns (Unicode classes, look-ahead, match limits).
@@ -48,10 +52,17 @@ let package = Package(
       name: "AttuneTraining",
       dependencies: ["AttuneEngine", "AttuneObjectives", "AttuneData", "CLibCrypto"],
       resources: [.embedInCode("Judging/constitution.txt")], swiftSettings: room),
+    .target(
+      name: "AttuneStore",
+      dependencies: [
+        "AttuneObjectives", "AttuneData", "CLibCrypto",
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      swiftSettings: room),
     .executableTarget(
       name: "attune",
       dependencies: [
-        "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining",
+        "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining", "AttuneStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -72,6 +83,10 @@ let package = Package(
       dependencies: [
         "AttuneTraining", "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTestSupport",
       ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "AttuneStoreTests",
+      dependencies: ["AttuneStore", "AttuneObjectives", "AttuneData"],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneCLITests", dependencies: ["attune", "AttuneTestSupport"],

@@ -38,7 +38,7 @@ public struct EntityRatings: Sendable, Equatable {
     }
   }
 
-  /// Log-strength of each entity, mean 0 over all, with its bootstrap interval over matches.
+  /// Log-strength of each entity, mean 0 over all, with its bootstrap interval over groups.
   public let logStrengths: [Statistics.Estimate]
   /// Strongly connected components of the graph of wins, each ascending, by their first entity.
   public let components: [[Int]]
@@ -47,7 +47,7 @@ public struct EntityRatings: Sendable, Equatable {
   /// Share of the bootstrap's resamples that needed the prior where the matches did not.
   public let resamplesWithPrior: Double
 
-  /// Fits the strengths.
+  /// Fits the strengths from matches that are independent of one another.
   ///
   /// - Parameters:
   ///   - matches: The comparisons.
@@ -61,6 +61,27 @@ public struct EntityRatings: Sendable, Equatable {
     _ matches: [Match], entities: Int, confidence: Double = 0.95, resamples: Int = 500,
     seed: UInt64 = 0
   ) throws {
+    try self.init(
+      groups: matches.map { [$0] }, entities: entities, confidence: confidence,
+      resamples: resamples, seed: seed)
+  }
+
+  /// Fits the strengths from groups of matches, such as the pairs of one ranking: the bootstrap draws
+  /// whole groups, because the matches of a group are not independent.
+  ///
+  /// - Parameters:
+  ///   - groups: The comparisons.
+  ///   - entities: How many entities there are; a match names them by 0 ..< entities.
+  ///   - confidence: For example 0.95.
+  ///   - resamples: Resamples of the bootstrap.
+  ///   - seed: The intervals depend on it.
+  /// - Throws: `ObjectiveError` for an entity that does not exist or plays itself, or a score outside
+  ///   0…1.
+  public init(
+    groups: [[Match]], entities: Int, confidence: Double = 0.95, resamples: Int = 500,
+    seed: UInt64 = 0
+  ) throws {
+    let matches = groups.flatMap { $0 }
     for (index, match) in matches.enumerated() {
       guard
         (0..<entities).contains(match.first), (0..<entities).contains(match.second),
@@ -78,10 +99,10 @@ public struct EntityRatings: Sendable, Equatable {
     let fitted = Self.fit(wins, prior: components.count > 1, from: nil)
     var drawn: [[Double]] = Array(repeating: [], count: entities)
     var withPrior = 0
-    let draws = matches.count > 1 ? resamples : 0
+    let draws = groups.count > 1 ? resamples : 0
     for r in 0..<draws {
       let random = CounterRandom(seed: seed, UInt64(r))
-      let sample = matches.indices.map { matches[random.below(matches.count, UInt64($0))] }
+      let sample = groups.indices.flatMap { groups[random.below(groups.count, UInt64($0))] }
       let wins = Self.wins(sample, entities)
       let prior = components.count > 1 || !Self.isConnected(wins)
       if prior { withPrior += 1 }

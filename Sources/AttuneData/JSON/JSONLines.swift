@@ -85,7 +85,7 @@ public enum JSONLines {
     return UnsafeRawPointer(hit) - UnsafeRawPointer(base + start)
   }
 
-  private static func object(
+  static func object(
     _ bytes: UnsafeBufferPointer<UInt8>, at place: DataPlace
   ) throws -> JSONValue {
     let value: JSONValue
@@ -101,7 +101,7 @@ public enum JSONLines {
   }
 
   /// Whether the file holds one list: its first byte that is not white space is `[`.
-  private static func isList(_ url: URL) throws -> Bool {
+  static func isList(_ url: URL) throws -> Bool {
     let source = try ByteSource(url)
     while true {
       let bytes = try source.next()

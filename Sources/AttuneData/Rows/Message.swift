@@ -107,7 +107,7 @@ public enum Content: Sendable, Hashable {
   }
 
   /// Reads a string or a list of messages.
-  init(_ json: JSONValue, name: String, at place: DataPlace) throws {
+  package init(_ json: JSONValue, name: String, at place: DataPlace) throws {
     switch json {
     case .string(let text): self = .text(text)
     case .array(let values):

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Foundation
+
+/// Reads a file of examples row by row and goes on after a row that is broken: for files whose rows
+/// were dear to get, such as people's judgements. Trainers use ``DataFile``, which is strict.
+public enum RowReader {
+  /// A row and the words in which it came.
+  public struct RawRow: Sendable {
+    /// The line as it stood in the file; of a file that is one list, the row as one line of JSON.
+    public var text: String
+    /// The shape of the file's rows.
+    public var format: RowFormat
+    /// The row.
+    public var row: Row
+  }
+
+  /// Calls `row` for every row that can be read and `broken` for every other one.
+  ///
+  /// The first row that fits a ``RowFormat`` gives the format of the file, as in ``DataFile``. Of a
+  /// file that is one list, all that follows a mistake in its JSON is out of reach; the mistake is
+  /// then reported as the last row.
+  ///
+  /// - Throws: ``DataError`` if the file can't be read at all, and whatever the closures throw.
+  public static func forEach(
+    in url: URL, broken: (_ line: Int, _ reason: String) throws -> Void,
+    row: (RawRow) throws -> Void
+  ) throws {
+    var format: RowFormat?
+    func take(_ text: String, _ json: JSONValue, at place: DataPlace) throws {
+      let example: Example
+      let shape: RowFormat
+      do {
+        shape = try format ?? RowFormat.of(json, at: place)
+        example = try shape.example(json, at: place)
+      } catch let error as DataError {
+        return try broken(place.line, reason(error, at: place))
+      } catch let error as UnusableRow {
+        return try broken(place.line, error.reason)
+      }
+      format = shape
+      try row(
+        RawRow(text: text, format: shape, row: Row(line: place.line, example: example, json: json)))
+    }
+
+    if try JSONLines.isList(url) {
+      // What the closures throw ends the reading; what the list itself has wrong is a row's fault.
+      var thrown: (any Error)?
+      var last = 0
+      do {
+        try JSONLines.forEach(in: url) { json, place in
+          last = place.line
+          do {
+            try take(json.text, json, at: place)
+          } catch {
+            thrown = error
+            throw error
+          }
+        }
+      } catch let error as DataError where thrown == nil {
+        try broken(last + 1, error.message)
+      }
+    } else {
+      try JSONLines.forEachLine(in: url) { bytes, place in
+        guard bytes.contains(where: { $0 > 32 }) else { return }
+        let json: JSONValue
+        do {
+          json = try JSONLines.object(bytes, at: place)
+        } catch let error as DataError {
+          return try broken(place.line, reason(error, at: place))
+        }
+        var text = String(decoding: bytes, as: UTF8.self)
+        if text.utf8.last == 13 { text = String(decoding: bytes.dropLast(), as: UTF8.self) }
+        try take(text, json, at: place)
+      }
+    }
+  }
+
+  /// What is wrong, without the place in front of it.
+  private static func reason(_ error: DataError, at place: DataPlace) -> String {
+    let prefix = place.error("").message
+    return error.message.hasPrefix(prefix)
+      ? String(error.message.dropFirst(prefix.count)) : error.message
+  }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import CLibCrypto
+public import Foundation
+import GRDB
+
+/// Feedback of people and of models, in one SQLite file that nothing is ever taken out of.
+///
+/// Rule 1: open a file once in a process. A second store of the same file works, but the two wait
+/// for one another. Rule 2: what a function here has written when it returns is on the disk, a power
+/// cut notwithstanding (WAL with `synchronous=FULL`). Rule 3: rows are added and never changed, which
+/// the file itself enforces by triggers; a changed mind is a row that supersedes another.
+public struct FeedbackStore: Sendable {
+  /// The file.
+  public let url: URL
+  let pool: DatabasePool
+
+  /// Opens a store, and makes it where there is none.
+  ///
+  /// - Parameters:
+  ///   - url: The file.
+  ///   - create: Whether a store that is not there is made.
+  /// - Throws: ``StoreError`` if it is not there, is no store, or is a later version's.
+  public init(_ url: URL, create: Bool = true) throws {
+    self.url = url
+    guard create || FileManager.default.fileExists(atPath: url.path) else {
+      throw StoreError(
+        .file, "\(url.relativePath): there is no such store; `attune feedback import` makes one")
+    }
+    var configuration = Configuration()
+    configuration.busyMode = .timeout(30)
+    configuration.prepareDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+    do {
+      pool = try DatabasePool(path: url.path, configuration: configuration)
+      let isLater = try pool.read { try Schema.migrator.hasBeenSuperseded($0) }
+      guard !isLater else {
+        throw StoreError(.file, "\(url.relativePath): a later version of Attune made this store")
+      }
+      try Schema.migrator.migrate(pool)
+    } catch let error as DatabaseError {
+      throw Self.failure(error, url)
+    }
+  }
+
+  /// Adds a comparison.
+  ///
+  /// - Parameters:
+  ///   - comparison: What was found.
+  ///   - superseded: The earlier one of the same annotator that no longer holds, by its number.
+  /// - Returns: Its number.
+  @discardableResult
+  public func add(_ comparison: Comparison, superseding superseded: Int64? = nil) throws -> Int64 {
+    guard comparison.entries.count > 1 else {
+      throw StoreError(.badRequest, "a comparison needs two answers or more")
+    }
+    return try write { try Rows.add(comparison, record: nil, superseding: superseded, to: $0) }
+  }
+
+  /// Adds a thumb up or down.
+  ///
+  /// - Returns: Its number.
+  @discardableResult
+  public func add(_ thumb: Thumb, superseding superseded: Int64? = nil) throws -> Int64 {
+    try write { try Rows.add(thumb, record: nil, superseding: superseded, to: $0) }
+  }
+
+  /// Adds a critique or a rationale.
+  ///
+  /// - Returns: Its number.
+  @discardableResult
+  public func add(_ critique: Critique) throws -> Int64 {
+    try write { try Rows.add(critique, to: $0) }
+  }
+
+  /// How many rows each table has.
+  public func counts() throws -> [String: Int] {
+    try read { db in
+      var counts: [String: Int] = [:]
+      for table in Schema.tables {
+        counts[table] = try Int.fetchOne(db, sql: "SELECT count(*) FROM \(table)") ?? 0
+      }
+      return counts
+    }
+  }
+
+  /// Runs statements in one transaction.
+  func write<Value>(_ body: (Database) throws -> Value) throws -> Value {
+    do { return try pool.write(body) } catch let error as DatabaseError {
+      throw Self.failure(error, url)
+    }
+  }
+
+  /// Reads one state of the store.
+  func read<Value>(_ body: (Database) throws -> Value) throws -> Value {
+    do { return try pool.read(body) } catch let error as DatabaseError {
+      throw Self.failure(error, url)
+    }
+  }
+
+  private static func failure(_ error: DatabaseError, _ url: URL) -> StoreError {
+    let what = error.message ?? "SQLite error \(error.resultCode.rawValue)"
+    return StoreError(.file, "\(url.relativePath): not usable as a store of feedback: \(what)")
+  }
+}
+
+/// SHA-256 of a text, in hexadecimal.
+func digest(_ text: String) -> String {
+  var text = text
+  var bytes = [UInt8](repeating: 0, count: 32)
+  let done = text.withUTF8 { EVP_Digest($0.baseAddress, $0.count, &bytes, nil, EVP_sha256(), nil) }
+  precondition(done == 1, "libcrypto has no SHA-256")
+  let digits = Array("0123456789abcdef".utf8)
+  return String(
+    decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import Foundation
+import GRDB
+
+/// How feedback is written into the tables.
+enum Rows {
+  /// A prompt's number; it is added if it is new.
+  static func prompt(_ content: Content, in db: Database) throws -> Int64 {
+    let text = content.json.text
+    let key = digest(text)
+    if let id = try Int64.fetchOne(
+      db, sql: "SELECT id FROM prompt WHERE digest = ?", arguments: [key])
+    {
+      return id
+    }
+    try db.execute(
+      sql: "INSERT INTO prompt (digest, content) VALUES (?, ?)", arguments: [key, text])
+    return db.lastInsertedRowID
+  }
+
+  /// An answer's number; it is added if it is new. `detail` is what else a samples file says of it.
+  static func answer(
+    _ answer: Answer, detail: JSONValue = .object([]), prompt: Int64, in db: Database
+  ) throws -> Int64 {
+    let text = answer.content.json.text
+    let key: StatementArguments = [
+      prompt, digest(text), answer.model?.name ?? "", answer.model?.fingerprint ?? "",
+      answer.sampling.text, detail.text,
+    ]
+    let found = try Int64.fetchOne(
+      db,
+      sql: """
+        SELECT id FROM answer WHERE prompt = ? AND digest = ? AND model = ? AND fingerprint = ?
+        AND sampling = ? AND detail = ?
+        """, arguments: key)
+    if let found { return found }
+    try db.execute(
+      sql: """
+        INSERT INTO answer (prompt, digest, model, fingerprint, sampling, detail, content)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        """, arguments: key + [text])
+    return db.lastInsertedRowID
+  }
+
+  static func add(
+    _ comparison: Comparison, record: Int64?, superseding superseded: Int64?, to db: Database
+  ) throws -> Int64 {
+    let prompt = try prompt(comparison.prompt, in: db)
+    try db.execute(
+      sql: """
+        INSERT INTO comparison (record, prompt, annotator, origin, outcome, strength, probability,
+          margin, gold, time, milliseconds, supersedes)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+      arguments: [
+        record, prompt, comparison.annotator, comparison.origin.rawValue,
+        comparison.outcome.rawValue, comparison.strength, comparison.probability,
+        comparison.margin, comparison.isGold, comparison.time, comparison.milliseconds, superseded,
+      ])
+    let id = db.lastInsertedRowID
+    for entry in comparison.entries {
+      try db.execute(
+        sql: """
+          INSERT INTO comparison_answer (comparison, answer, rank, score, position)
+          VALUES (?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          id, try answer(entry.answer, prompt: prompt, in: db), entry.rank, entry.score,
+          entry.position,
+        ])
+    }
+    return id
+  }
+
+  static func add(
+    _ thumb: Thumb, record: Int64?, superseding superseded: Int64?, to db: Database
+  ) throws -> Int64 {
+    let prompt = try prompt(thumb.prompt, in: db)
+    try db.execute(
+      sql: """
+        INSERT INTO thumb (record, prompt, answer, good, annotator, time, milliseconds, supersedes)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+      arguments: [
+        record, prompt, try answer(thumb.answer, prompt: prompt, in: db), thumb.isGood,
+        thumb.annotator, thumb.time, thumb.milliseconds, superseded,
+      ])
+    return db.lastInsertedRowID
+  }
+
+  static func add(_ critique: Critique, to db: Database) throws -> Int64 {
+    let prompt = try prompt(critique.prompt, in: db)
+    let answer = try critique.answer.map { try Self.answer($0, prompt: prompt, in: db) }
+    try db.execute(
+      sql: """
+        INSERT INTO critique (prompt, answer, comparison, text, annotator, time)
+        VALUES (?, ?, ?, ?, ?, ?)
+        """,
+      arguments: [
+        prompt, answer, critique.comparison, critique.text, critique.annotator, critique.time,
+      ])
+    return db.lastInsertedRowID
+  }
+}

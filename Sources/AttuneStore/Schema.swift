@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GRDB
+
+/// The tables of a store. A migration that has been released is never changed: what a later version
+/// needs is a further migration below it.
+enum Schema {
+  static var migrator: DatabaseMigrator {
+    var migrator = DatabaseMigrator()
+    migrator.registerMigration("1: feedback") { db in
+      try db.execute(sql: first)
+      // A changed mind is a new row: nothing is ever taken back or written over.
+      for table in tables {
+        for verb in ["UPDATE", "DELETE"] {
+          try db.execute(
+            sql: """
+              CREATE TRIGGER \(table)_no_\(verb.lowercased()) BEFORE \(verb) ON \(table)
+              BEGIN SELECT RAISE(ABORT, 'a store of feedback is append-only'); END
+              """)
+        }
+      }
+    }
+    return migrator
+  }
+
+  /// Every table of the first migration.
+  static let tables = [
+    "record", "prompt", "answer", "comparison", "comparison_answer", "thumb", "critique",
+  ]
+
+  private static let first = """
+    -- A row of a file, as it came; the n-th one of its text and annotator has occurrence n.
+    CREATE TABLE record (
+      id INTEGER PRIMARY KEY,
+      digest TEXT NOT NULL,
+      occurrence INTEGER NOT NULL,
+      format TEXT NOT NULL,
+      text TEXT NOT NULL,
+      file TEXT NOT NULL,
+      line INTEGER NOT NULL,
+      time REAL NOT NULL,
+      UNIQUE (digest, occurrence)
+    ) STRICT;
+    -- A prompt: a JSON string, or a list of messages.
+    CREATE TABLE prompt (
+      id INTEGER PRIMARY KEY,
+      digest TEXT NOT NULL UNIQUE,
+      content TEXT NOT NULL
+    ) STRICT;
+    -- An answer and where it came from; the same text by two models is two answers.
+    CREATE TABLE answer (
+      id INTEGER PRIMARY KEY,
+      prompt INTEGER NOT NULL REFERENCES prompt,
+      digest TEXT NOT NULL,
+      content TEXT NOT NULL,
+      model TEXT NOT NULL,
+      fingerprint TEXT NOT NULL,
+      sampling TEXT NOT NULL,
+      detail TEXT NOT NULL,
+      UNIQUE (prompt, digest, model, fingerprint, sampling, detail)
+    ) STRICT;
+    -- Two or more answers compared by one annotator.
+    CREATE TABLE comparison (
+      id INTEGER PRIMARY KEY,
+      record INTEGER REFERENCES record,
+      prompt INTEGER NOT NULL REFERENCES prompt,
+      annotator TEXT,
+      origin TEXT NOT NULL CHECK (origin IN ('file', 'person', 'ai')),
+      outcome TEXT NOT NULL CHECK (outcome IN ('preferred', 'tie', 'both_bad', 'withdrawn')),
+      strength INTEGER,
+      probability REAL,
+      margin REAL,
+      gold INTEGER NOT NULL DEFAULT 0,
+      time REAL NOT NULL,
+      milliseconds INTEGER,
+      supersedes INTEGER REFERENCES comparison
+    ) STRICT;
+    CREATE INDEX comparison_supersedes ON comparison (supersedes);
+    -- The answers of a comparison: rank 1 is best; position is where it was shown, from 0.
+    CREATE TABLE comparison_answer (
+      comparison INTEGER NOT NULL REFERENCES comparison,
+      answer INTEGER NOT NULL REFERENCES answer,
+      rank INTEGER NOT NULL,
+      score REAL,
+      position INTEGER
+    ) STRICT;
+    CREATE INDEX comparison_answer_comparison ON comparison_answer (comparison);
+    -- A thumb up (1) or down (0) on one answer.
+    CREATE TABLE thumb (
+      id INTEGER PRIMARY KEY,
+      record INTEGER REFERENCES record,
+      prompt INTEGER NOT NULL REFERENCES prompt,
+      answer INTEGER NOT NULL REFERENCES answer,
+      good INTEGER NOT NULL CHECK (good IN (0, 1)),
+      annotator TEXT,
+      time REAL NOT NULL,
+      milliseconds INTEGER,
+      supersedes INTEGER REFERENCES thumb
+    ) STRICT;
+    -- Words about an answer or about a comparison (why it came out as it did).
+    CREATE TABLE critique (
+      id INTEGER PRIMARY KEY,
+      prompt INTEGER NOT NULL REFERENCES prompt,
+      answer INTEGER REFERENCES answer,
+      comparison INTEGER REFERENCES comparison,
+      text TEXT NOT NULL,
+      annotator TEXT,
+      time REAL NOT NULL
+    ) STRICT;
+    """
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneStore
+import Foundation
+import Testing
+
+/// A folder that goes when the test is over.
+final class Bench {
+  let folder: URL
+
+  init() throws {
+    folder = URL.temporaryDirectory.appending(path: "attune-store-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(at: folder) }
+
+  func file(_ name: String, _ text: String) throws -> URL {
+    let url = folder.appending(path: name)
+    try Data(text.utf8).write(to: url)
+    return url
+  }
+
+  func store() throws -> FeedbackStore { try FeedbackStore(folder.appending(path: "feedback.db")) }
+}
+
+@Suite struct StoreTests {
+  /// A row of each format, with spaces, escapes and numbers that a writer of JSON would not choose.
+  static let rows: [(RowFormat, String)] = [
+    (
+      .summarizeFromFeedback,
+      #"{"info": {"post": "A post", "title": "T", "subreddit": "s"}, "summaries": [{"text": " one"}, {"text": " two", "note": 1}], "choice": 1, "worker": "w1"}"#
+    ),
+    (
+      .hhRLHF,
+      #"{"chosen": "\n\nHuman: Hi\n\nAssistant: Hello\u00e9", "rejected": "\n\nHuman: Hi\n\nAssistant: No"}"#
+    ),
+    (
+      .samples,
+      #"{"prompt":"P","completions":[{"text":"a","ids":[1,2],"logprob":-1.50,"finish_reason":"stop"}],"model":{"name":"m","fingerprint":"f"},"sampling":{"seed":7}}"#
+    ),
+    (
+      .ranking,
+      #"{"instruction": "Do", "completions": [{"response": "x", "overall_score": 8.50, "model": "a"}, {"response": "y", "overall_score": 2e0, "model": "b"}]}"#
+    ),
+    (
+      .shareGPT,
+      #"{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}}"#
+    ),
+    (.instruction, #"{"instruction": "i", "input": "", "output": "o"}"#),
+    (
+      .preference,
+      #"{"prompt": "P", "chosen": "c", "rejected": "r", "labeller": "anna", "extra": [1.0, {}]}"#
+    ),
+    (.unpaired, #"{"prompt": "P", "completion": "c", "label": false}"#),
+    (.promptCompletion, #"{"prompt": "P", "completion": "c"}"#),
+    (.questionAnswer, #"{"question": "q", "answer": "a"}"#),
+    (.prompt, #"{"prompt": "only"}"#),
+    (.messages, #"{"messages": [{"role": "user", "content": "u"}]}"#),
+    (.text, #"{"text": "t"}"#),
+  ]
+
+  @Test func `every format that is read has its row here`() {
+    #expect(Set(Self.rows.map(\.0)) == Set(RowFormat.allCases))
+  }
+
+  @Test(arguments: rows.map(\.0))
+  func `what came in goes out byte for byte, once`(format: RowFormat) throws {
+    let bench = try Bench()
+    let row = try #require(Self.rows.first { $0.0 == format }).1
+    // Two rows of one text are two judgements.
+    let text = row + "\n" + row + "\n"
+    let file = try bench.file("in.jsonl", text)
+    let store = try bench.store()
+    let first = try store.importFile(file)
+    #expect(first.added == 2 && first.known == 0 && first.broken.isEmpty)
+    #expect(first.format == format.rawValue)
+    let counts = try store.counts()
+    let again = try store.importFile(file)
+    #expect(again.added == 0 && again.known == 2)
+    #expect(try store.counts() == counts)
+    let (data, report) = try store.export(format)
+    #expect(String(decoding: data, as: UTF8.self) == text)
+    #expect(report.asTheyCame == 2 && report.converted == 0)
+  }
+
+  @Test func `a broken row is named with its line and stops nothing else`() throws {
+    let bench = try Bench()
+    let file = try bench.file(
+      "in.jsonl",
+      """
+      {"prompt":"p","chosen":"a",
+      {"prompt":"p","chosen":"a","rejected":"b"}
+      {"prompt":"p","chosen":5,"rejected":"b"}
+
+      {"text":"another format"}
+      {"prompt":"p","chosen":"c","rejected":"d"}
+      """)
+    let report = try bench.store().importFile(file)
+    #expect(report.added == 2)
+    #expect(report.broken.map(\.line) == [1, 3, 5])
+    #expect(report.broken.first?.reason.contains("not valid JSON") == true)
+  }
+
+  @Test func `a list keeps what stands before its mistake`() throws {
+    let bench = try Bench()
+    let file = try bench.file("in.json", #"[{"text":"a"}, {"text":"b"}, {"text" "c"}]"#)
+    let report = try bench.store().importFile(file)
+    #expect(report.added == 2 && report.broken.count == 1)
+  }
+
+  @Test func `dialogues become preference rows with the prompt apart`() throws {
+    let bench = try Bench()
+    let store = try bench.store()
+    let row = try #require(Self.rows.first { $0.0 == .hhRLHF }).1
+    _ = try store.importFile(try bench.file("hh.jsonl", row), annotator: "anna")
+    let (data, report) = try store.export(.preference)
+    #expect(report.converted == 1)
+    let pair = try Preference(
+      json: JSONValue(parsing: String(decoding: data, as: UTF8.self)),
+      at: DataPlace(file: "out", line: 1))
+    #expect(pair.prompt == .messages([Message(role: "user", content: "Hi")]))
+    #expect(pair.chosen == .messages([Message(role: "assistant", content: "Helloé")]))
+    #expect(pair.labeller == "anna")
+  }
+
+  @Test func `a ranking becomes its unequal pairs`() throws {
+    let bench = try Bench()
+    let store = try bench.store()
+    _ = try store.importFile(
+      try bench.file(
+        "in.jsonl", #"{"prompt":"p","completions":["a","b","c"],"scores":[1,3,1]}"#))
+    let (data, _) = try store.export(.preference)
+    let rows = try Preference.read(
+      try bench.file("out.jsonl", String(decoding: data, as: UTF8.self)))
+    #expect(rows.map(\.chosen) == [.text("b"), .text("b")])
+    #expect(Set(rows.map(\.rejected)) == [.text("a"), .text("c")])
+  }
+
+  @Test func `what was given by hand comes back with all that is known of it`() throws {
+    let bench = try Bench()
+    let store = try bench.store()
+    let model = SampleRow.Model(name: "m1", fingerprint: "f")
+    let comparison = Comparison(
+      prompt: .text("p"),
+      entries: [
+        .init(Answer(.text("worse")), rank: 2, position: 0),
+        .init(Answer(.text("better"), model: model), rank: 1, position: 1),
+      ], annotator: "anna", origin: .person, strength: 3, time: 1000.5, milliseconds: 2500)
+    let id = try store.add(comparison)
+    try store.add(
+      Critique(prompt: .text("p"), comparison: id, text: "clearer", annotator: "anna"))
+    try store.add(Thumb(prompt: .text("p"), answer: Answer(.text("x")), isGood: true))
+    let (data, report) = try store.export(.preference)
+    #expect(
+      String(decoding: data, as: UTF8.self)
+        == #"{"prompt":"p","chosen":"better","rejected":"worse","labeller":"anna","chosen_model":"m1","#
+        + #""shown_first":"rejected","strength":3,"rationale":"clearer","time":1000.5,"seconds":2.5}"#
+        + "\n")
+    #expect(report.omitted == 1)
+    let thumbs = try store.export(.unpaired)
+    #expect(
+      String(decoding: thumbs.data, as: UTF8.self)
+        == #"{"prompt":"p","completion":"x","label":true}"# + "\n")
+    // What was written is read again as the same.
+    let other = try FeedbackStore(bench.folder.appending(path: "other.db"))
+    let file = try bench.file("out.jsonl", String(decoding: data, as: UTF8.self))
+    #expect(try other.importFile(file).added == 1)
+    #expect(try other.counts()["critique"] == 1)
+    #expect(try other.statistics().firstPreferred.value == 0)
+  }
+
+  @Test func `a changed mind is a new row, and the old one stays on the disk`() throws {
+    let bench = try Bench()
+    let store = try bench.store()
+    func comparison(_ outcome: Comparison.Outcome) -> Comparison {
+      Comparison(
+        prompt: .text("p"),
+        entries: [.init(Answer(.text("a")), rank: 1), .init(Answer(.text("b")), rank: 1)],
+        outcome: outcome, annotator: "anna")
+    }
+    let first = try store.add(comparison(.tie))
+    let second = try store.add(comparison(.bothBad), superseding: first)
+    #expect(try store.statistics().outcomes == ["both_bad": 1])
+    try store.add(comparison(.withdrawn), superseding: second)
+    #expect(try store.statistics().comparisons == 0)
+    #expect(try store.counts()["comparison"] == 3)
+  }
+
+  @Test func `a file that is no store is refused in one line`() throws {
+    let bench = try Bench()
+    let file = try bench.file("feedback.db", String(repeating: "not a database. ", count: 100))
+    let error = #expect(throws: StoreError.self) { try FeedbackStore(file) }
+    #expect(error?.message.contains("not usable as a store") == true)
+    #expect(throws: StoreError.self) {
+      try FeedbackStore(bench.folder.appending(path: "none.db"), create: false)
+    }
+  }
+}
