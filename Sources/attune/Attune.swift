@@ -34,6 +34,7 @@ struct Attune: ParsableCommand {
         subcommands: [
           PullCommand.self, EvaluateCommand.self, GenerateCommand.self, ChatCommand.self,
           InspectCommand.self, TokenizeCommand.self, LogprobsCommand.self, BenchCommand.self,
+          ExactnessCommand.self,
         ]),
     ])
 }

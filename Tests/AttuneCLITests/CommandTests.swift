@@ -8,7 +8,7 @@ struct CommandTests {
   @Test(arguments: [
     "quickstart", "rlhf", "sample", "label", "judge", "revise", "score", "sft", "reward", "ppo",
     "pull", "evaluate", "rank",
-    "generate", "chat", "inspect", "tokenize", "logprobs",
+    "generate", "chat", "inspect", "tokenize", "logprobs", "exactness",
   ])
   func `every command explains itself with an example`(command: String) throws {
     let run = try CommandRun([command, "--help"], in: URL.temporaryDirectory)
