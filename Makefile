@@ -44,7 +44,8 @@ lint: ## Check the format of all Swift sources.
 format: ## Format all Swift sources.
 	swift format --in-place --recursive --parallel Sources Tests Package.swift
 
-check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests.
+check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, exactness.
+	$(ATTUNE) exactness
 
 bench: model ## Compare speed and memory with PyTorch/transformers (installs them in .build/).
 	python3 Benchmarks/peers/compare.py

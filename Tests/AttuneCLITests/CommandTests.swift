@@ -8,7 +8,7 @@ struct CommandTests {
   @Test(arguments: [
     "quickstart", "rlhf", "sample", "label", "judge", "revise", "score", "sft", "reward", "ppo",
     "pull", "evaluate", "rank",
-    "generate", "chat", "inspect", "tokenize", "logprobs", "exactness",
+    "generate", "chat", "inspect", "tokenize", "logprobs",
   ])
   func `every command explains itself with an example`(command: String) throws {
     let run = try CommandRun([command, "--help"], in: URL.temporaryDirectory)
@@ -16,6 +16,16 @@ struct CommandTests {
     #expect(run.output.contains("Example: attune \(command)"))
     for option in ["--json", "--seed", "--threads", "--config"] {
       #expect(run.output.contains(option), "\(command) lacks \(option)")
+    }
+  }
+
+  // It draws nothing and reads nothing, so it has neither a seed nor a configuration file.
+  @Test func `exactness explains itself with an example`() throws {
+    let run = try CommandRun(["exactness", "--help"], in: URL.temporaryDirectory)
+    #expect(run.code == 0)
+    #expect(run.output.contains("Example: attune exactness"))
+    for option in ["--json", "--html"] {
+      #expect(run.output.contains(option), "exactness lacks \(option)")
     }
   }
 
