@@ -37,7 +37,7 @@ struct Rollout {
   /// The prompts.
   let prompts: [Content]
   let promptIds: [[Int32]]
-  private(set) var answers: [Answer]
+  var answers: [Answer]
   /// Prompts and their answers, each prompt followed by its answers, without requests.
   let segments: [Segment]
   /// Hidden states below the trained layers, if there are such.
@@ -139,7 +139,7 @@ struct Rollout {
   /// - Parameters:
   ///   - policy: The policy that sampled.
   ///   - reference: The reference.
-  ///   - value: The value model; nil: the policy has the value head.
+  ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
   ///   - layers: Frozen layers that all of them share.
   ///   - temperature: The sampling temperature.
   ///   - budget: Tokens of a piece.
@@ -152,12 +152,19 @@ struct Rollout {
     for piece in pieces(Array(prompts.indices), budget: budget) {
       let (chosen, chosenAnswers) = indices(of: piece)
       let plain = self.request(chosen, scored: true, values: false)
-      let valued = self.request(chosen, scored: value == nil, values: true)
       let trunk = layers > 0 ? try policy.trunk(plain, layers: layers) : nil
-      let ours = try policy.score(value == nil ? valued : plain, request, trunk: trunk)
+      let isShared = value === policy
+      let ours = try policy.score(
+        isShared ? self.request(chosen, scored: true, values: true) : plain, request, trunk: trunk)
       let theirs = try reference.score(
         plain, HeadRequest(temperature: temperature), trunk: trunk)
-      let values = try value.map { try $0.score(valued, trunk: sharing(trunk, $0)) }
+      let values =
+        isShared
+        ? ours
+        : try value.map {
+          try $0.score(
+            self.request(chosen, scored: false, values: true), trunk: sharing(trunk, $0))
+        }
       var place: [Int: Int] = [:]
       for (i, segment) in chosen.enumerated() { place[segment] = i }
       for answer in chosenAnswers {
@@ -165,16 +172,16 @@ struct Rollout {
         answers[answer].old = ours.logProbabilities[i]
         answers[answer].entropies = ours.entropies[i]
         answers[answer].reference = theirs.logProbabilities[i]
-        answers[answer].values = values?.scalars[i] ?? ours.scalars[i]
+        answers[answer].values = values?.scalars[i] ?? []
       }
       if let trunk { trunks.append(trunk) }
     }
     trunk = trunks.isEmpty ? nil : Trunk.joining(trunks)
   }
 
-  /// The trunk, if a value model of its own starts from the same weights.
-  func sharing(_ trunk: Trunk?, _ value: LanguageModel) -> Trunk? {
-    guard let trunk, value.accepts(trunk) else { return nil }
+  /// The trunk, if a model starts from the same weights.
+  func sharing(_ trunk: Trunk?, _ model: LanguageModel) -> Trunk? {
+    guard let trunk, model.accepts(trunk) else { return nil }
     return trunk
   }
 
@@ -204,44 +211,6 @@ struct Rollout {
       for i in answers.indices { total[i] += weight * scores[i] }
     }
     return total
-  }
-
-  /// Normalises rewards and puts the penalty in the place of the score where the end is missing.
-  mutating func normalise(_ scale: RewardScale?, missingEnd: Double?) {
-    for i in answers.indices {
-      var score = answers[i].reward
-      if let scale { score = (score - scale.mean) / (scale.deviation > 0 ? scale.deviation : 1) }
-      if let missingEnd, !answers[i].completion.endedByItself { score = missingEnd }
-      answers[i].score = score
-    }
-  }
-
-  /// Token rewards with the KL term, generalised advantage estimation, whitening.
-  ///
-  /// - Returns: Mean of the rewards with the KL term, mean and deviation of advantages before
-  ///   whitening.
-  mutating func advantages(beta: Double, settings: PPOSettings) -> MetricTotals {
-    var rewards = answers.map {
-      Advantage.tokenRewards(
-        old: $0.old, reference: $0.reference, beta: beta, score: $0.score)
-    }
-    var totals = MetricTotals()
-    let sums = rewards.map { $0.reduce(0, +) }
-    totals.addMean(.rewardShaped, total: sums.reduce(0, +), weight: Double(sums.count))
-    if settings.whitenRewards { rewards = Advantage.whiten(rewards, keepingMean: true) }
-    for i in answers.indices {
-      (answers[i].advantages, answers[i].returns) = Advantage.gae(
-        rewards: rewards[i], values: answers[i].values, gamma: settings.gamma,
-        lambda: settings.lambda)
-    }
-    let moments = RunningMoments(answers.flatMap(\.advantages))
-    totals.add(.advantageMean, moments.mean)
-    totals.add(.advantageDeviation, moments.standardDeviation)
-    if settings.whiten {
-      let whitened = Advantage.whiten(answers.map(\.advantages))
-      for i in answers.indices { answers[i].advantages = whitened[i] }
-    }
-    return totals
   }
 
   /// What a reward that is not trained on says.

@@ -37,7 +37,7 @@ struct PPOTests {
   func train(
     _ settings: PPOSettings, _ folder: TemporaryFolder, _ name: String,
     options: RunOptions = .quiet, start: LoadedModel? = nil, mixed: DataFile? = nil
-  ) throws -> PPOReport {
+  ) throws -> OnlineReport {
     try PPO.train(
       start ?? tinyModel(), data: folder.rows("prompts.jsonl", Self.prompts),
       rewards: [(ShareOfASCII(), 1)], rewardFingerprint: "ascii", mixed: mixed, settings: settings,
@@ -54,6 +54,19 @@ struct PPOTests {
     let report = try train(settings, folder, "ppo")
     #expect(report.firstReward < 0.65 && report.lastReward > 0.85, "\(report)")
     #expect(report.kl > 0.1 && report.steps == 120 && report.stopped == "rollouts")
+  }
+
+  @Test func `reinforce++ raises the reward without a value head`() throws {
+    let folder = try TemporaryFolder()
+    var settings = Self.settings()
+    settings.variant = .reinforcePlusPlus
+    settings.rollouts = 30
+    settings.samplesPerPrompt = 8
+    let report = try train(settings, folder, "ppo")
+    #expect(report.method == "reinforce++" && report.steps == 120)
+    #expect(report.firstReward < 0.65 && report.lastReward > 0.85, "\(report)")
+    let lines = try metrics(folder.url.appending(path: "ppo"))
+    #expect(lines.allSatisfy { $0["value/mean"] == nil && $0["loss/value"] == nil })
   }
 
   @Test(arguments: [TrainedPart.full, .lora, .lastLayers])
@@ -149,6 +162,17 @@ struct PPOTests {
           PPOSettings(), flags: [("adaptive_kl", "false"), (flag, json)])
       }
       #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+    }
+    for knob in ["value", "value_clip", "lambda", "whiten"] {
+      let error = #expect(throws: TrainingError.self) {
+        _ = try ConfigFile.settings(
+          PPOSettings(),
+          flags: [
+            ("variant", "\"reinforce++\""),
+            (knob, knob == "value" ? "\"separate\"" : knob == "whiten" ? "true" : "0.5"),
+          ])
+      }
+      #expect(error?.message.contains("\(knob) is set but not read: reinforce++") == true)
     }
     var settings = PPOSettings()
     settings.minibatches = 99

@@ -1,32 +1,183 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-import AttuneEngine
+public import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
-/// What a run of PPO came to.
-public struct PPOReport: Codable, Sendable, Equatable {
-  /// Version of this object's format.
-  public var formatVersion = 1
-  /// The folder of the trained policy.
-  public var model: String
-  /// Rollouts made.
-  public var rollouts: Int
-  /// Optimiser steps.
-  public var steps: Int
-  /// Mean reward over the first rollout's answers.
-  public var firstReward: Double
-  /// The same over the last rollout's.
-  public var lastReward: Double
-  /// KL from the reference in nats a sequence, over the last rollout's answers.
-  public var kl: Double
-  /// Why the run ended: `rollouts`, or `kl_budget`.
-  public var stopped: String
-  /// What was noticed on the way.
-  public var warnings: [String]
-  /// Seconds of this process's part of the run.
-  public var seconds: Double
+/// The knobs of PPO.
+public struct PPOSettings: SteersKL {
+  /// Which method of the family.
+  public enum Variant: String, Codable, Sendable, CaseIterable {
+    /// Advantages from a value head.
+    case ppo
+    /// No value head: the return to go, normalised over all tokens of the rollout.
+    case reinforcePlusPlus = "reinforce++"
+
+    /// One line for help and documentation.
+    public var summary: String {
+      switch self {
+      case .ppo: "advantages from a value head"
+      case .reinforcePlusPlus: "no value head: returns normalised over all tokens of a rollout"
+      }
+    }
+  }
+
+  /// Where values come from.
+  public enum Value: String, Codable, Sendable, CaseIterable {
+    /// A head on the policy's own trunk, from zero.
+    case shared
+    /// A model of its own, from the start's weights and a zero head, or from a reward model.
+    case separate
+  }
+
+  /// Which numbers are trained.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
+  public var layers = 10
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the policy is written.
+  public var merge = false
+
+  /// Which method of the family.
+  public var variant = Variant.ppo
+  /// How often answers are sampled.
+  public var rollouts = 16
+  /// Prompts of a rollout.
+  public var promptsPerRollout = 8
+  /// Answers to each prompt.
+  public var samplesPerPrompt = 4
+  /// Longest answer in tokens.
+  public var maxTokens = 48
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 0
+  /// Sampling temperature; log-probabilities are taken at it too.
+  public var temperature = 1.0
+  /// Passes over a rollout.
+  public var epochs = 2
+  /// Optimiser steps of a pass.
+  public var minibatches = 2
+
+  /// Weight of the KL term in the reward, at the start.
+  public var beta = 0.1
+  /// Whether that weight follows `kl_target`.
+  public var adaptiveKl = true
+  /// KL in nats a sequence that the weight steers towards.
+  public var klTarget = 8.0
+  /// Training ends when KL in nats a sequence is above this; 0 is never.
+  public var klBudget = 0.0
+  /// Discount.
+  public var gamma = 1.0
+  /// λ of generalised advantage estimation.
+  public var lambda = 0.95
+  /// The ratio is clipped at 1 ± this.
+  public var clip = 0.2
+  /// The value may move this far from the rollout's; 0 is no clipping.
+  public var valueClip = 0.2
+  /// Weight of the value loss.
+  public var valueCoefficient = 0.1
+  /// Weight of the entropy bonus.
+  public var entropyBonus = 0.0
+  /// Whether advantages are whitened over the rollout.
+  public var whiten = true
+  /// Whether token rewards are whitened, their mean kept.
+  public var whitenRewards = false
+  /// What rewards are normalised by.
+  public var normalise = RewardNormalisation.start
+  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
+  public var penaliseMissingEnd = true
+  /// That reward, after normalisation.
+  public var missingEndReward = -1.0
+  /// Where values come from.
+  public var value = Value.shared
+  /// Highest learning rate of a separate value model.
+  public var valueLearningRate = 3e-4
+  /// Weight of the supervised loss that is mixed in; 0 is off.
+  public var ptxWeight = 0.0
+  /// Rows of the mixed-in text that an optimiser step sees.
+  public var ptxBatchSize = 4
+
+  /// Highest learning rate.
+  public var learningRate = 3e-4
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 0
+  /// Adam's ε.
+  public var adamEpsilon = 1e-5
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// A sample is shown every so many rollouts; 0 is never.
+  public var showEvery = 4
+  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
+  public var pieceTokens = 2048
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints, which are written between rollouts.
+  public var checkpointSeconds = 60.0
+  /// The seed of samples and orders.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    var list = unreadSharedKnobs + unreadKLKnobs
+    if !hasValues {
+      let names = [
+        "value", "value_clip", "value_coefficient", "value_learning_rate", "lambda", "whiten",
+      ]
+      list += names.map { ($0, "reinforce++ has no value head and always normalises advantages") }
+    } else if value == .shared {
+      list.append(("value_learning_rate", "value is shared"))
+    }
+    if ptxWeight == 0 { list.append(("ptx_batch_size", "ptx_weight is 0")) }
+    return list
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try validateShared()
+    try validateKL()
+    try validate(epochs: epochs, minibatches: minibatches)
+    try require((0...1).contains(gamma), "gamma", "between 0 and 1")
+    try require((0...1).contains(lambda), "lambda", "between 0 and 1")
+    try require(clip > 0 && clip < 1, "clip", "above 0 and below 1")
+    try require(valueClip >= 0, "value_clip", "at least 0")
+    try require(valueCoefficient >= 0, "value_coefficient", "at least 0")
+    try require(entropyBonus >= 0, "entropy_bonus", "at least 0")
+    try require(ptxWeight >= 0, "ptx_weight", "at least 0")
+    try require(ptxBatchSize > 0, "ptx_batch_size", "at least 1")
+    try require(valueLearningRate > 0, "value_learning_rate", "above 0")
+  }
+
+  /// Whether advantages are held against values.
+  var hasValues: Bool { variant == .ppo }
+
+  /// The policy loss's knobs.
+  var objective: PolicySettings {
+    var objective = PolicySettings()
+    objective.clipLow = clip
+    objective.clipHigh = clip
+    objective.entropyBonus = entropyBonus
+    return objective
+  }
+
+  /// The value loss's knobs.
+  var valueObjective: ValueSettings {
+    var objective = ValueSettings()
+    objective.clip = valueClip > 0 ? valueClip : nil
+    objective.coefficient = valueCoefficient
+    return objective
+  }
 }
 
 /// Proximal policy optimisation with a KL penalty in the reward.
@@ -34,24 +185,14 @@ public struct PPOReport: Codable, Sendable, Equatable {
 /// Answers are sampled, rewarded and compared with what the value head expected; the policy then
 /// makes the tokens that did better more probable, within a clipped ratio (Schulman et al. 2017;
 /// details of Huang et al. 2024, arXiv:2403.17031). The reward of a token is
-/// −β·(log π_old − log π_ref), the answer's score added at its last token.
+/// −β·(log π_old − log π_ref), the answer's score added at its last token. `reinforce++` (Hu 2025,
+/// arXiv:2501.03262) has no value head: a token's advantage is the return from it on, normalised over
+/// all tokens of the rollout.
 ///
 /// Differs from the paper: the answers to a prompt stay together in a minibatch, so that they share
 /// its pass; the frozen layers' results are computed once a rollout, for policy, reference, reward
 /// model and every epoch.
 public enum PPO {
-  private struct State: Codable {
-    var rollout = 0
-    var step = 0
-    var kl: AdaptiveKL
-    var scale: RewardScale?
-    var firstReward = 0.0
-    var lastReward = 0.0
-    var lastKL = 0.0
-    var stopped = false
-    var watch = RolloutWatch()
-  }
-
   /// Trains a policy and writes it.
   ///
   /// - Parameters:
@@ -72,214 +213,124 @@ public enum PPO {
     rewardFingerprint: String, valueStart: LoadedModel? = nil,
     watched: (any RewardSource)? = nil, mixed: DataFile? = nil, settings: PPOSettings,
     output: URL, options: RunOptions = RunOptions()
-  ) throws -> PPOReport {
+  ) throws -> OnlineReport {
     try settings.validate()
-    try settings.check(against: start.model.spec)
-    let began = ContinuousClock.now
-    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
-    let (prompts, promptIds) = try encoder.prompts(data, room: settings.maxTokens)
-    guard prompts.count >= settings.promptsPerRollout else {
-      throw TrainingError(
-        .badSetting,
-        "prompts_per_rollout is \(settings.promptsPerRollout), and \(data.url.path) has only "
-          + "\(prompts.count) prompts")
-    }
-    let ptx = try settings.ptx(mixed, encoder)
+    let ptx = try settings.ptx(
+      mixed, try TextEncoder(start, maximumLength: settings.maxLength))
+    let separate = try settings.valueModel(start, from: valueStart)
+    let headOnPolicy = settings.hasValues && separate == nil
     let mixedDigest = try mixed.map { try Fingerprint.of(file: $0.url) } ?? "none"
-    let record = try RunRecord(
-      stage: "ppo", settings: settings,
+    let run = try OnlineRun(
+      "ppo", start, data: data, rewards: rewards, watched: watched, settings: settings,
+      steps: settings.rollouts * settings.epochs * settings.minibatches,
       inputs: [
-        ("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url)),
         ("reward", rewardFingerprint), ("value start", valueStart?.fingerprint ?? "none"),
         ("ptx data", mixedDigest),
-      ])
-    let folder = try RunFolder(output, record: record, restart: options.restart)
-
-    // The policy carries the value head, unless a model of its own does.
-    let reference = start.model
-    let policy = try reference.copy(
-      training: settings.trainable(reference.spec),
-      scalarHead: settings.value == .shared ? .zero : nil)
-    let value = try settings.valueModel(start, from: valueStart)
-    for model in [policy, value].compactMap(\.self) {
-      model.recomputesActivations = settings.recompute
-    }
-    let trained = [policy] + (value.map { [$0] } ?? [])
-    let sharedLayers = rewards.compactMap { $0.source.sharedLayers(with: start.origin) }
-      .reduce(policy.sharedLayers, min)
-
-    let steps = settings.rollouts * settings.epochs * settings.minibatches
-    let schedule = Schedule(
-      peak: settings.learningRate, decay: settings.decay,
-      warmupSteps: min(settings.warmupSteps, steps / 10),
-      totalSteps: steps)
-    let optimizer = AdamW(epsilon: settings.adamEpsilon, weightDecay: settings.weightDecay)
-    var order = BatchOrder(
-      rows: prompts.count, batch: settings.promptsPerRollout, seed: settings.seed)
+      ],
+      valueHead: headOnPolicy, beside: separate.map { [$0] } ?? [],
+      own: try settings.klControl(), output: output, options: options)
+    let value = headOnPolicy ? run.policy : separate
     var ptxOrder = BatchOrder(
       rows: max(1, ptx.count), batch: settings.ptxBatchSize, seed: settings.seed)
 
-    var progress = Progress(
-      "ppo", total: settings.rollouts, unit: "rollouts", style: options.progress)
-    let saved = try RunCheckpoint<State>.read(into: trained, from: output) {
-      progress.say("warning: \($0)")
-    }
-    var state = try saved?.state ?? State(kl: settings.klControl())
-    if state.rollout > 0 {
-      progress.say("resuming at rollout \(state.rollout)")
-      progress.resume(at: state.rollout)
-    }
-    let metrics = try MetricsFile(in: output, stage: "ppo", keeping: saved?.metricsBytes ?? 0)
-    var clock = CheckpointClock(seconds: settings.checkpointSeconds)
-    func checkpoint() throws {
-      try clock.time {
-        metrics.flush()
-        try RunCheckpoint(state: state, metricsBytes: metrics.bytes).write(trained, to: output)
-      }
-    }
-    func interrupted() throws -> TrainingError {
-      try checkpoint()
-      return TrainingError(
-        .interrupted,
-        "stopped after rollout \(state.rollout); the same command goes on from there")
-    }
-
-    while state.rollout < settings.rollouts, !state.stopped {
+    while run.goesOn {
       // 1. Answers, their rewards, and log-probabilities that stay as they are for all epochs.
-      let stepBegan = ContinuousClock.now
-      let chosen = order.promptsOfRollout(state.rollout)
-      guard
-        var rollout = try Rollout.sample(
-          policy, prompts: chosen.map { prompts[$0] }, promptIds: chosen.map { promptIds[$0] },
-          tokenizer: start.tokenizer,
-          settings: settings.sampling(rollout: state.rollout, end: encoder.endings),
-          shouldStop: options.shouldStop)
-      else { throw try interrupted() }
-      let sampled = ContinuousClock.now
-      try rollout.score(
-        policy: policy, reference: reference, value: value, layers: sharedLayers,
-        temperature: settings.temperature, budget: settings.pieceTokens)
-      try rollout.reward(rewards, origin: start.origin)
-      if options.shouldStop() { throw try interrupted() }
+      var rollout = try run.sample()
+      try run.score(&rollout, value: value)
 
-      // 2. Advantages, once a rollout.
-      if state.scale == nil {
-        state.scale = settings.scale(of: rollout.answers.map(\.reward), sources: rewards)
-      }
-      rollout.normalise(
-        state.scale, missingEnd: settings.penaliseMissingEnd ? settings.missingEndReward : nil)
-      let beta = state.kl.beta
-      var totals = rollout.advantages(beta: beta, settings: settings)
-      totals.merge(rollout.metrics())
-      totals.add(.beta, beta)
-      if settings.adaptiveKl { totals.add(.klTarget, settings.klTarget) }
-      if let watched {
-        totals.merge(
-          try rollout.watched(watched, origin: start.origin))
-      }
-      let scored = ContinuousClock.now
+      // 2. Advantages, once a rollout; where nothing is expected, a return is held against 0.
+      if !settings.hasValues { rollout.expect(0) }
+      var totals = rollout.advantages(
+        beta: run.state.own.beta, gamma: settings.gamma,
+        lambda: settings.hasValues ? settings.lambda : 1, whitenRewards: settings.whitenRewards,
+        whiten: settings.whiten || !settings.hasValues)
+      totals.merge(run.state.own.metrics)
+      totals.merge(try run.measure(rollout))
 
       // 3. Epochs of minibatches over whole prompts.
       for epoch in 0..<settings.epochs {
-        let shuffled = Shuffle.order(
-          count: chosen.count, seed: settings.seed &+ UInt64(state.rollout) &* 0x9E37_79B9,
-          epoch: epoch)
-        for (minibatch, batch) in settings.cut(shuffled).enumerated() {
-          policy.zeroGradients()
-          value?.zeroGradients()
-          let update = PPOUpdate(rollout: rollout, batch: batch, settings: settings)
-          var stepTotals: MetricTotals
-          do {
-            stepTotals = try update.accumulate(
-              policy: policy, value: value, checkingRatio: epoch == 0 && minibatch == 0)
+        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
+        for (minibatch, batch) in minibatches.enumerated() {
+          let update = PolicyUpdate(
+            rollout: rollout, batch: batch, loss: .ppo, objective: settings.objective,
+            valueObjective: settings.valueObjective, temperature: settings.temperature,
+            budget: settings.pieceTokens)
+          let step = try run.step(epoch: epoch, minibatch: minibatch) { rate in
+            separate?.zeroGradients()
+            var measured = try update.accumulate(
+              policy: run.policy, value: value, checkingRatio: epoch == 0 && minibatch == 0)
             if !ptx.isEmpty {
-              let rows = ptxOrder.rows(of: state.step).map { ptx[$0] }
-              stepTotals.merge(try settings.mix(rows, into: policy))
+              let rows = ptxOrder.rows(of: run.state.step).map { ptx[$0] }
+              measured.merge(try settings.mix(rows, into: run.policy))
             }
-            let rate = schedule.rate(state.step)
-            let norm = try policy.step(
-              optimizer, learningRate: rate, maximumNorm: settings.gradientBound)
-            try value?.step(
-              optimizer, learningRate: rate / settings.learningRate * settings.valueLearningRate,
+            try separate?.step(
+              run.optimizer,
+              learningRate: rate / settings.learningRate * settings.valueLearningRate,
               maximumNorm: settings.gradientBound)
-            stepTotals.addMean(.gradientNorm, total: norm, weight: 1)
-            stepTotals.addMean(.learningRate, total: rate, weight: 1)
-          } catch let error as EngineError where error.code == .notFinite {
-            throw TrainingError(
-              .diverged,
-              "rollout \(state.rollout + 1), epoch \(epoch + 1), minibatch \(minibatch + 1): "
-                + "\(error.message); the last checkpoint stays; try a lower learning_rate")
+            return measured
           }
-          state.step += 1
-          totals.merge(stepTotals)
+          totals.merge(step)
         }
       }
 
-      // 4. β follows the KL that this rollout showed; what went wrong is said.
-      let statistics = rollout.statistics
-      state.kl.update(kl: statistics.klPerSequence)
-      state.rollout += 1
-      state.lastReward = totals[.rewardMean] ?? 0
-      state.lastKL = statistics.klPerSequence
-      if state.rollout == 1 { state.firstReward = state.lastReward }
-      for warning in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
-        progress.say("warning: rollout \(state.rollout): \(warning)")
-      }
-      if settings.klBudget > 0, statistics.klPerSequence > settings.klBudget {
-        state.stopped = true
-        progress.say(
-          "KL is \(fixed(statistics.klPerSequence, 1)) nats a sequence, above kl_budget "
-            + "\(settings.klBudget): training ends here")
-      }
-      let finished = ContinuousClock.now
-      totals.add(.secondsRollout, seconds(sampled - stepBegan))
-      totals.add(.secondsScore, seconds(scored - sampled))
-      totals.add(.secondsUpdate, seconds(finished - scored))
-      totals.add(.secondsStep, seconds(finished - stepBegan))
-      totals.add(
-        .sampledTokensPerSecond, Double(statistics.tokens) / seconds(sampled - stepBegan))
-      totals.add(.peakMemory, peakMemory())
-      try metrics.append(step: state.rollout, totals)
-      if settings.showEvery > 0, (state.rollout - 1) % settings.showEvery == 0 {
-        progress.say(
-          try sampleToShow(
-            policy, prompts[0], promptIds[0], start.tokenizer, settings, encoder,
-            rollout: state.rollout))
-      }
-      progress.update(
-        state.rollout,
-        "reward \(fixed(state.lastReward, 3))  KL \(fixed(state.lastKL, 2))  "
-          + "length \(fixed(statistics.meanLength, 1))")
-      if options.shouldStop(), state.rollout < settings.rollouts { throw try interrupted() }
-      if clock.isDue, state.rollout < settings.rollouts { try checkpoint() }
+      // 4. β follows the KL that this rollout showed.
+      run.state.own.update(kl: rollout.statistics.klPerSequence)
+      try run.finish(rollout, totals)
     }
+    return try run.close(method: settings.variant.rawValue)
+  }
+}
 
-    try checkpoint()
-    // The policy without its value head.
-    let written = try reference.copy(training: settings.trainable(reference.spec))
-    try written.setTrainedParameters(
-      policy.trainedParameters().filter { $0.name != "score.weight" })
-    try start.write(written, to: output, merging: settings.merge)
-    let report = PPOReport(
-      model: output.path, rollouts: state.rollout, steps: state.step,
-      firstReward: state.firstReward, lastReward: state.lastReward, kl: state.lastKL,
-      stopped: state.stopped ? "kl_budget" : "rollouts", warnings: state.watch.warnings,
-      seconds: seconds(ContinuousClock.now - began))
-    try folder.finish()
-    return report
+extension PPOSettings {
+  /// The separate value model, if there is to be one.
+  func valueModel(_ start: LoadedModel, from reward: LoadedModel?) throws -> LanguageModel? {
+    guard hasValues, value == .separate else {
+      guard reward == nil else {
+        throw TrainingError(
+          .badSetting,
+          "a value model to start from is given but not read: "
+            + (hasValues ? "value is shared" : "reinforce++ has no value head"))
+      }
+      return nil
+    }
+    guard let reward else {
+      return try start.model.copy(training: trainable(start.model.spec), scalarHead: .zero)
+    }
+    guard reward.model.hasScalarHead else {
+      throw TrainingError(.badModel, "\(reward.name): is no reward model to start values from")
+    }
+    guard reward.model.trainedCount > 0 else {
+      return try reward.model.copy(training: trainable(reward.model.spec))
+    }
+    // Made beside the start: its own adapters or layers go on, on the same frozen weights.
+    let model = try start.model.copy(training: reward.model.trainable, scalarHead: .zero)
+    try model.setTrainedParameters(reward.model.trainedParameters())
+    return model
   }
 
-  /// An answer to the same prompt, with the same random numbers each time.
-  private static func sampleToShow(
-    _ policy: LanguageModel, _ prompt: Content, _ ids: [Int32], _ tokenizer: Tokenizer,
-    _ settings: PPOSettings, _ encoder: TextEncoder, rollout: Int
-  ) throws -> String {
-    var sampling = settings.sampling(rollout: 0, end: encoder.endings)
-    sampling.samplesPerPrompt = 1
-    let sample = try policy.sample([ids], sampling)[0][0]
-    let question = prompt.lastText.prefix(60).replacing("\n", with: " ")
-    let answer = tokenizer.decode(sample.ids).replacing("\n", with: " ")
-    return "after \(rollout): \(question) → \(answer)"
-      + (sample.finishReason == .stop ? "" : " …")
+  /// The rows of the mixed-in text.
+  func ptx(_ data: DataFile?, _ encoder: TextEncoder) throws -> [EncodedGroup] {
+    guard let data else {
+      try require(ptxWeight == 0, "ptx_weight", "0 where no data are given to mix in")
+      return []
+    }
+    try require(ptxWeight > 0, "ptx_weight", "above 0 where data are given to mix in")
+    guard data.kind == .languageModelling || data.kind == .promptCompletion else {
+      throw TrainingError(
+        .badData,
+        "\(data.url.path): holds \(data.kind.rawValue) data; texts or prompt–completion "
+          + "rows can be mixed in")
+    }
+    return try data.rows.map { try encoder.group($0) }
+  }
+
+  /// Adds the gradient of the mixed-in supervised loss.
+  func mix(_ rows: [EncodedGroup], into policy: LanguageModel) throws -> MetricTotals {
+    var supervised = SFTSettings()
+    supervised.pieceTokens = pieceTokens
+    let loss = try accumulateSFT(policy, rows, settings: supervised, weight: ptxWeight)
+    var totals = MetricTotals()
+    totals.addMean(.mixLoss, total: ptxWeight * (loss[.supervisedLoss] ?? 0), weight: 1)
+    return totals
   }
 }

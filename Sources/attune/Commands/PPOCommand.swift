@@ -5,11 +5,15 @@ import AttuneData
 import AttuneTraining
 import Foundation
 
+extension PPOSettings.Variant: ExpressibleByArgument {}
+
 struct PPOCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ppo",
     abstract: "Aligns a policy with a reward by PPO, under a KL penalty.",
     discussion: """
+      \(PPOSettings.Variant.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
+
       SOURCE is model:DIR or labeller:NAME, with @weight behind it if it is not 1; several are \
       added up. The text after the last @ is the weight if it is a number.
 
@@ -20,6 +24,9 @@ struct PPOCommand: ParsableCommand {
   @OptionGroup var model: ModelOption
   @OptionGroup var rewards: RewardOptions
   @OptionGroup var data: DataOption
+
+  @Option(help: ArgumentHelp("The method (default: ppo).", valueName: "name"))
+  var variant: PPOSettings.Variant?
 
   @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
   var watch: String?
@@ -38,7 +45,12 @@ struct PPOCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: PPOSettings = try training.settings(PPOSettings(), shared)
+    let settings: PPOSettings = try shared.settings(
+      PPOSettings(),
+      [
+        "variant": variant, "learning_rate": training.learningRate, "epochs": training.epochs,
+        "seed": shared.seed,
+      ])
     let specifications = try rewards.specifications
     let watched = try watch.map { try RewardSpecification($0) }
     let file = try DataFile.read(data.url)

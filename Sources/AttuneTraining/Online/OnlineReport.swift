@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a run came to whose answers were sampled on the way.
+public struct OnlineReport: Codable, Sendable, Equatable {
+  /// Version of this object's format.
+  public var formatVersion = 1
+  /// The trainer and its variant: `ppo`, `grpo`, `dapo`.
+  public var method: String
+  /// The folder of the trained policy.
+  public var model: String
+  /// Rollouts made.
+  public var rollouts: Int
+  /// Optimiser steps.
+  public var steps: Int
+  /// Mean reward over the first rollout's answers.
+  public var firstReward: Double
+  /// The same over the last rollout's.
+  public var lastReward: Double
+  /// KL from the reference in nats a sequence, over the last rollout's answers.
+  public var kl: Double
+  /// Why the run ended: `rollouts`, or `kl_budget`.
+  public var stopped: String
+  /// What was noticed on the way.
+  public var warnings: [String]
+  /// Seconds of this process's part of the run.
+  public var seconds: Double
+}

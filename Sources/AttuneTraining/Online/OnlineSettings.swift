@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+import AttuneObjectives
+
+/// What rewards are normalised by.
+public enum RewardNormalisation: String, Codable, Sendable, CaseIterable {
+  /// Nothing.
+  case none
+  /// Mean and deviation on answers of the start: the reward model's own, else the first rollout's.
+  case start
+}
+
+/// The knobs that trainers share whose answers are sampled on the way.
+protocol OnlineSettings: TrainsWeights {
+  var rollouts: Int { get }
+  var promptsPerRollout: Int { get }
+  var samplesPerPrompt: Int { get }
+  var maxTokens: Int { get }
+  var maxLength: Int { get }
+  var temperature: Double { get }
+  var klBudget: Double { get }
+  var normalise: RewardNormalisation { get }
+  var penaliseMissingEnd: Bool { get }
+  var missingEndReward: Double { get }
+  var learningRate: Double { get }
+  var decay: Decay { get }
+  var warmupSteps: Int { get }
+  var adamEpsilon: Double { get }
+  var weightDecay: Double { get }
+  var maxGradientNorm: Double { get }
+  var showEvery: Int { get }
+  var pieceTokens: Int { get }
+  var recompute: Bool { get }
+  var checkpointSeconds: Double { get }
+  var seed: UInt64 { get }
+}
+
+extension OnlineSettings {
+  /// Checks the shared knobs' ranges.
+  func validateShared() throws {
+    try require(rollouts > 0, "rollouts", "at least 1")
+    try require(promptsPerRollout > 0, "prompts_per_rollout", "at least 1")
+    try require(samplesPerPrompt > 0, "samples_per_prompt", "at least 1")
+    try require(maxTokens > 0, "max_tokens", "at least 1")
+    try require(maxLength >= 0, "max_length", "at least 0")
+    try require(temperature > 0, "temperature", "above 0: greedy answers have no log-probability")
+    try require(klBudget >= 0, "kl_budget", "at least 0")
+    try require(learningRate > 0, "learning_rate", "above 0")
+    try require(warmupSteps >= 0, "warmup_steps", "at least 0")
+    try require(adamEpsilon > 0, "adam_epsilon", "above 0")
+    try require(weightDecay >= 0, "weight_decay", "at least 0")
+    try require(maxGradientNorm >= 0, "max_gradient_norm", "at least 0")
+    try require(showEvery >= 0, "show_every", "at least 0")
+    try require(pieceTokens > 0, "piece_tokens", "at least 1")
+  }
+
+  /// Checks that a rollout can be cut into minibatches of whole prompts.
+  func validate(epochs: Int, minibatches: Int) throws {
+    try require(epochs > 0, "epochs", "at least 1")
+    try require(
+      minibatches > 0 && minibatches <= promptsPerRollout, "minibatches",
+      "at least 1 and at most prompts_per_rollout (\(promptsPerRollout))")
+  }
+
+  /// The shared knobs that have no effect.
+  var unreadSharedKnobs: [(knob: String, why: String)] {
+    var list = unreadTrainingKnobs
+    if !penaliseMissingEnd { list.append(("missing_end_reward", "penalise_missing_end is false")) }
+    return list
+  }
+
+  /// The norm that a gradient is scaled down to; nil: never.
+  var gradientBound: Double? { maxGradientNorm > 0 ? maxGradientNorm : nil }
+
+  /// How answers are sampled: over the whole vocabulary, with random numbers of this draw alone.
+  func sampling(draw: Int, end: [Int32]) -> SamplingSettings {
+    var sampling = SamplingSettings()
+    sampling.temperature = temperature
+    sampling.maxTokens = maxTokens
+    sampling.samplesPerPrompt = samplesPerPrompt
+    sampling.seed = seed &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(draw)
+    sampling.stopIds = end
+    return sampling
+  }
+
+  /// The numbers that rewards are normalised by from now on.
+  ///
+  /// - Parameters:
+  ///   - rewards: Those of the first rollout.
+  ///   - sources: Where they come from.
+  func scale(
+    of rewards: [Double], sources: [(source: any RewardSource, weight: Double)]
+  ) -> RewardScale? {
+    guard normalise == .start else { return nil }
+    if sources.count == 1, let scale = sources[0].source.scale {
+      let weight = sources[0].weight
+      return RewardScale(mean: weight * scale.mean, deviation: abs(weight) * scale.deviation)
+    }
+    let moments = RunningMoments(rewards)
+    return RewardScale(mean: moments.mean, deviation: moments.standardDeviation)
+  }
+}
+
+/// The knobs of a KL term in the reward, whose weight may follow a target.
+protocol SteersKL: OnlineSettings {
+  var beta: Double { get }
+  var adaptiveKl: Bool { get }
+  var klTarget: Double { get }
+}
+
+extension SteersKL {
+  /// Checks those knobs' ranges.
+  func validateKL() throws {
+    try require(beta >= 0, "beta", "at least 0")
+    try require(!adaptiveKl || (klTarget > 0 && beta > 0), "kl_target", "above 0, and beta too")
+  }
+
+  /// Those of them without effect.
+  var unreadKLKnobs: [(knob: String, why: String)] {
+    adaptiveKl ? [] : [("kl_target", "adaptive_kl is false")]
+  }
+
+  /// The weight at the start.
+  func klControl() throws -> AdaptiveKL {
+    try AdaptiveKL(beta: beta, target: adaptiveKl ? klTarget : nil)
+  }
+}
+
+extension AdaptiveKL {
+  /// The weight, and what it follows.
+  var metrics: MetricTotals {
+    var totals = MetricTotals()
+    totals.add(.beta, beta)
+    if let target { totals.add(.klTarget, target) }
+    return totals
+  }
+}

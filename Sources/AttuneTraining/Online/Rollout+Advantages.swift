@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneObjectives
+
+extension Rollout {
+  /// Normalises rewards and puts the penalty in the place of the score where the end is missing.
+  mutating func normalise(_ scale: RewardScale?, missingEnd: Double?) {
+    for i in answers.indices {
+      var score = answers[i].reward
+      if let scale { score = (score - scale.mean) / (scale.deviation > 0 ? scale.deviation : 1) }
+      if let missingEnd, !answers[i].completion.endedByItself { score = missingEnd }
+      answers[i].score = score
+    }
+  }
+
+  /// Takes one number for the value of every state.
+  mutating func expect(_ value: Double) {
+    for i in answers.indices { answers[i].values = answers[i].old.map { _ in value } }
+  }
+
+  /// Advantages a token: rewards with the KL term, generalised advantage estimation against the
+  /// answers' values, whitening.
+  ///
+  /// - Parameters:
+  ///   - beta: Weight of the KL term.
+  ///   - gamma: Discount.
+  ///   - lambda: 0 trusts the values, 1 the rewards.
+  ///   - whitenRewards: Whether token rewards are whitened, their mean kept.
+  ///   - whiten: Whether advantages are whitened over all tokens.
+  /// - Returns: Mean of the rewards with the KL term, mean and deviation of advantages before
+  ///   whitening.
+  mutating func advantages(
+    beta: Double, gamma: Double = 1, lambda: Double = 1, whitenRewards: Bool = false,
+    whiten: Bool = false
+  ) -> MetricTotals {
+    var rewards = tokenRewards(beta: beta)
+    var totals = MetricTotals()
+    let sums = rewards.map { $0.reduce(0, +) }
+    totals.addMean(.rewardShaped, total: sums.reduce(0, +), weight: Double(sums.count))
+    if whitenRewards { rewards = Advantage.whiten(rewards, keepingMean: true) }
+    for i in answers.indices {
+      (answers[i].advantages, answers[i].returns) = Advantage.gae(
+        rewards: rewards[i], values: answers[i].values, gamma: gamma, lambda: lambda)
+    }
+    addMoments(to: &totals)
+    if whiten {
+      let whitened = Advantage.whiten(answers.map(\.advantages))
+      for i in answers.indices { answers[i].advantages = whitened[i] }
+    }
+    return totals
+  }
+
+  /// One advantage an answer, the same for all its tokens, from the rewards of its prompt's answers
+  /// with the KL of the whole answer in them.
+  ///
+  /// - Parameters:
+  ///   - beta: Weight of the KL term.
+  ///   - estimate: The advantages of one prompt's rewards.
+  /// - Returns: Mean of the rewards with the KL term, mean and deviation of advantages.
+  mutating func groupAdvantages(
+    beta: Double, _ estimate: ([Double]) throws -> [Double]
+  ) rethrows -> MetricTotals {
+    let rewards = tokenRewards(beta: beta).map { $0.reduce(0, +) }
+    var totals = MetricTotals()
+    totals.addMean(.rewardShaped, total: rewards.reduce(0, +), weight: Double(rewards.count))
+    for prompt in prompts.indices {
+      let own = indices(of: [prompt]).answers
+      for (i, advantage) in zip(own, try estimate(own.map { rewards[$0] })) {
+        answers[i].advantages = answers[i].old.map { _ in advantage }
+      }
+    }
+    addMoments(to: &totals)
+    return totals
+  }
+
+  private func tokenRewards(beta: Double) -> [[Double]] {
+    answers.map {
+      Advantage.tokenRewards(old: $0.old, reference: $0.reference, beta: beta, score: $0.score)
+    }
+  }
+
+  private func addMoments(to totals: inout MetricTotals) {
+    let moments = RunningMoments(answers.flatMap(\.advantages))
+    totals.add(.advantageMean, moments.mean)
+    totals.add(.advantageDeviation, moments.standardDeviation)
+  }
+}

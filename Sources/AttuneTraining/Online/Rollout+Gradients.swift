@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+import AttuneObjectives
+
+/// What a loss sees of some answers: one list an answer, one number a token.
+struct AnswerScores {
+  var logProbabilities: [[Double]]
+  /// Empty where they were not asked for.
+  var entropies: [[Double]]
+  /// Empty where they were not asked for.
+  var values: [[Double]]
+}
+
+extension Rollout {
+  /// Adds the gradient of a loss on the answers to some prompts, piece by piece; a piece holds all
+  /// answers to its prompts.
+  ///
+  /// - Parameters:
+  ///   - batch: The prompts.
+  ///   - model: The model that is trained.
+  ///   - request: What its head is asked for.
+  ///   - scored: Whether log-probabilities are wanted.
+  ///   - values: Whether the value of the state before each token is wanted.
+  ///   - budget: Tokens of a piece.
+  ///   - loss: The loss of a piece, from the indices of its answers and their scores; its result has
+  ///     one list an answer.
+  func accumulate(
+    _ batch: [Int], into model: LanguageModel, _ request: HeadRequest, scored: Bool = true,
+    values: Bool = false, budget: Int,
+    loss: (_ answers: [Int], _ scores: AnswerScores) throws -> LossResult
+  ) throws {
+    for piece in pieces(batch, budget: budget) {
+      let (chosen, chosenAnswers) = indices(of: piece)
+      let segments = self.request(chosen, scored: scored, values: values)
+      var place: [Int: Int] = [:]
+      for (i, segment) in chosen.enumerated() { place[segment] = i }
+      let places = chosenAnswers.map { place[answers[$0].segment] ?? 0 }
+      let scores = try model.score(
+        segments, request, trunk: sharing(trunk, model)?.selecting(chosen),
+        keepingActivations: true)
+      let result = try loss(
+        chosenAnswers,
+        AnswerScores(
+          logProbabilities: scored ? places.map { scores.logProbabilities[$0] } : [],
+          entropies: request.entropy ? places.map { scores.entropies[$0] } : [],
+          values: values ? places.map { scores.scalars[$0] } : []))
+      func spread(_ lists: [[Double]]) -> [[Double]] {
+        guard !lists.isEmpty else { return [] }
+        var all = segments.map { _ in [Double]() }
+        for (list, i) in zip(lists, places) { all[i] = list }
+        return all
+      }
+      try model.backward(
+        HeadGradients(
+          logProbabilities: spread(result.logProbabilities),
+          entropies: spread(result.entropies), scalars: spread(result.scalars)))
+    }
+  }
+}
