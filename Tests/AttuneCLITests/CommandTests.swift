@@ -108,6 +108,48 @@ struct CommandTests {
     #expect(again.code == 130 && again.errors.contains("resuming at step"), "\(again.errors)")
   }
 
+  @Test func `in a second round the policy's own answers are labelled, and it goes on`() throws {
+    let bench = try Workbench()
+    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
+    try bench.write(
+      "prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
+    try bench.write(
+      "recipe.json",
+      """
+      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
+       "ppo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,
+              "max_tokens":6},
+       "evaluation":{"n":2,"max_tokens":6},"rounds":2}
+      """)
+    let line = "rlhf --model model --data prompts.jsonl --output run --config recipe.json"
+    let first = try bench.attune(line: "\(line) --json")
+    #expect(first.code == 0, "\(first.errors)")
+    let report = try first.object()
+    let stages = try #require(report["stages"] as? [[String: Any]])
+    #expect(
+      stages.map { $0["name"] as? String } == [
+        "prompts", "samples", "preferences", "reward", "ppo", "samples-2", "preferences-2",
+        "reward-2", "ppo-2", "evaluation", "report",
+      ])
+    let points = try #require(report["training"] as? [[String: Any]])
+    #expect(points.map { $0["step"] as? Int } == [1, 2, 3, 4])
+    let earlier = try bench.read("run/round-1/preferences.jsonl")
+    let all = try bench.read("run/preferences.jsonl")
+    #expect(all == earlier + (try bench.read("run/own-preferences.jsonl")) && all != earlier)
+    #expect(try bench.read("run/report.html").contains("After rollout 2 a new round begins"))
+
+    let redone = try bench.attune(line: "\(line) --from reward-2 --json")
+    #expect(redone.code == 0, "\(redone.errors)")
+    let again = try #require(try redone.object()["stages"] as? [[String: Any]])
+    #expect(again.map { $0["reused"] as? Bool } == (0..<11).map { $0 < 7 })
+    for (options, words) in [
+      ("--from ppo-3", "rounds is 2"), ("--set rounds=1", "--from samples"),
+    ] {
+      let refused = try bench.attune(line: "\(line) \(options)")
+      #expect(refused.code == 1 && refused.failure.contains(words), "\(refused.errors)")
+    }
+  }
+
   @Test func `the whole loop runs, is not run twice, and names knobs that differ`() throws {
     let bench = try Workbench()
     let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]

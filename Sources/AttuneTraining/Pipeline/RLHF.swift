@@ -4,16 +4,16 @@ public import AttuneData
 import AttuneEngine
 public import Foundation
 
-/// The whole job: prompts → samples → preferences → reward model → PPO → evaluation on held-out
-/// prompts → report (Ouyang et al. 2022, with a labeller in place of people).
+/// The whole job: prompts → samples → preferences → reward model → PPO, once or in several rounds →
+/// evaluation on held-out prompts → report (Ouyang et al. 2022, with a labeller in place of people).
 ///
 /// A stage whose output is complete, and whose record equals what would run now, is not run again.
 public enum RLHF {
   /// The stages in their order.
-  public enum Stage: String, CaseIterable, Codable, Sendable, Comparable {
+  public enum Stage: String, CaseIterable, Codable, Sendable {
     /// Prompts, split into those trained on and those held out.
     case prompts
-    /// Answers of the start to all prompts.
+    /// Answers of the start (later of the policy) to all prompts.
     case samples
     /// Preferences over those answers.
     case preferences
@@ -25,11 +25,6 @@ public enum RLHF {
     case evaluation
     /// The report.
     case report
-
-    /// In the order of the run.
-    public static func < (a: Stage, b: Stage) -> Bool {
-      (allCases.firstIndex(of: a) ?? 0) < (allCases.firstIndex(of: b) ?? 0)
-    }
   }
 
   /// What a run is made from.
@@ -63,8 +58,8 @@ public enum RLHF {
 
   /// How a run is watched, and which stages are redone.
   public struct Options: Sendable {
-    /// The first stage that is redone; nil for none.
-    public var from: Stage?
+    /// The first step that is redone; nil for none.
+    public var from: Step?
     /// How trainers are watched and stopped.
     public var run = RunOptions()
     /// Told what is going on, a line at a time.
@@ -88,6 +83,10 @@ public enum RLHF {
     _ inputs: Inputs, settings: RLHFSettings, output: URL, options: Options = Options()
   ) throws -> Report {
     try settings.validate()
+    if let from = options.from, !Step.all(rounds: settings.rounds).contains(from) {
+      throw TrainingError(
+        .badSetting, "there is no \(from.name) to redo: rounds is \(settings.rounds)")
+    }
     try AtomicFile.makeFolder(output)
     let lock = try FolderLock(output)
     defer { withExtendedLifetime(lock) {} }

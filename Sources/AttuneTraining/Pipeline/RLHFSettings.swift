@@ -18,6 +18,12 @@ public struct RLHFSettings: Settings {
   /// How the policy is held against its start; the start's answers to held-out prompts also give
   /// the pairs that the reward model is evaluated on.
   public var evaluation = EvaluationSettings()
+  /// How often answers of the policy so far are labelled, a reward model is trained on all labels, and
+  /// a policy with that; the settings of a stage hold for each round.
+  public var rounds = 1
+  /// Rollouts of the rounds before the last, whose policy is there to be labelled; 0: as many as in
+  /// the last.
+  public var earlyRollouts = 0
   /// Share of the prompts held out where no file is given for them.
   public var heldOutShare = 0.33
   /// Answers shown side by side in the report.
@@ -56,6 +62,7 @@ public struct RLHFSettings: Settings {
     return inside("sample", sample) + preferences + inside("reward", reward)
       + inside("ppo", ppo) + inside("evaluation", evaluation)
       + [("reward.evaluation_share", "the held-out prompts are evaluated on")]
+      + (rounds == 1 ? [("early_rollouts", "rounds is 1")] : [])
   }
 
   /// Checks ranges.
@@ -73,6 +80,8 @@ public struct RLHFSettings: Settings {
     try inside("reward", reward)
     try inside("ppo", ppo)
     try inside("evaluation", evaluation)
+    try require((1...100).contains(rounds), "rounds", "from 1 to 100")
+    try require(earlyRollouts >= 0, "early_rollouts", "at least 0")
     try require(heldOutShare > 0 && heldOutShare < 1, "held_out_share", "above 0 and below 1")
     try require(sideBySide >= 0, "side_by_side", "at least 0")
     try require(sample.n > 1, "sample.n", "at least 2: preferences need answers to compare")
@@ -104,16 +113,20 @@ public struct RLHFSettings: Settings {
 
   /// The recipe of `attune quickstart`: SmolLM2 on two cores in under ten minutes.
   ///
+  /// A first policy of eight rollouts is there to be labelled: the reward model of the second round knows
+  /// what a policy does that climbs it.
+  ///
   /// Low-rank adapters on the top 10 of 30 layers, so that the lower 20 run once a batch and serve
   /// policy, reference, reward model and every epoch.
   public static var quickstart: RLHFSettings {
     var settings = RLHFSettings()
     settings.sample.maxTokens = 48
-    settings.sample.n = 10
+    settings.rounds = 2
+    settings.earlyRollouts = 8
+    settings.evaluation.n = 8
     settings.evaluation.maxTokens = 48
     settings.label.sharpness = 3
     settings.reward.learningRate = 2e-3
-    settings.reward.epochs = 3
     settings.ppo.maxTokens = 48
     settings.ppo.rollouts = 24
     settings.ppo.learningRate = 1e-3

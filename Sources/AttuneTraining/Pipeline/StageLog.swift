@@ -14,27 +14,27 @@ struct StageLog: Codable {
   /// What it was made from.
   var record: RunRecord
 
-  static func url(_ stage: RLHF.Stage, in folder: URL) -> URL {
-    folder.appending(path: "stages/\(stage.rawValue).json")
+  static func url(_ step: RLHF.Step, in folder: URL) -> URL {
+    folder.appending(path: "stages/\(step.name).json")
   }
 
   /// A stage's log; nil if there is none.
   ///
   /// - Throws: `TrainingError.badOutput` if it is damaged.
-  static func read(_ stage: RLHF.Stage, in folder: URL) throws -> StageLog? {
-    let url = url(stage, in: folder)
+  static func read(_ step: RLHF.Step, in folder: URL) throws -> StageLog? {
+    let url = url(step, in: folder)
     guard let data = try? Data(contentsOf: url) else { return nil }
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     guard let log = try? decoder.decode(StageLog.self, from: data) else {
       throw TrainingError(
-        .badOutput, "\(url.path): is damaged; redo the stage with --from \(stage.rawValue)")
+        .badOutput, "\(url.path): is damaged; redo the stage with --from \(step.name)")
     }
     return log
   }
 
-  func write(_ stage: RLHF.Stage, in folder: URL) throws {
-    let url = Self.url(stage, in: folder)
+  func write(_ step: RLHF.Step, in folder: URL) throws {
+    let url = Self.url(step, in: folder)
     try AtomicFile.makeFolder(url.deletingLastPathComponent())
     try AtomicFile.write(try JSONText.pretty(self), to: url)
   }

@@ -6,16 +6,19 @@ import Foundation
 
 /// What the report reads from the files of a run.
 enum ReportFiles {
-  /// The numbers over training, from `metrics.jsonl`.
-  static func points(of metrics: URL) throws -> [Report.Point] {
+  /// The numbers over training, from the `metrics.jsonl` of every round, whose steps are counted on.
+  static func points(of rounds: [URL]) throws -> [Report.Point] {
     var points: [Report.Point] = []
-    try JSONLines.forEach(in: metrics) { row, _ in
-      var values: [String: Double] = [:]
-      for field in row.fields where field.key != "step" && field.key != "time" {
-        if case .number(let digits) = field.value { values[field.key] = Double(digits) }
+    for (round, metrics) in rounds.enumerated() {
+      let before = points.last?.step ?? 0
+      try JSONLines.forEach(in: metrics) { row, _ in
+        var values = rounds.count > 1 ? ["round": Double(round + 1)] : [:]
+        for field in row.fields where field.key != "step" && field.key != "time" {
+          if case .number(let digits) = field.value { values[field.key] = Double(digits) }
+        }
+        guard case .number(let digits)? = row["step"], let step = Int(digits) else { return }
+        points.append(Report.Point(step: before + step, values: values))
       }
-      guard case .number(let digits)? = row["step"], let step = Int(digits) else { return }
-      points.append(Report.Point(step: step, values: values))
     }
     return points
   }

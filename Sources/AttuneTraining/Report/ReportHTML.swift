@@ -146,7 +146,15 @@ extension Report {
 
   private var curves: String {
     guard !training.isEmpty else { return "" }
-    var out = "<h2>Over training</h2>\n<div class=\"charts\">\n"
+    var out = "<h2>Over training</h2>\n"
+    let seams = zip(training, training.dropFirst())
+      .filter { $0.values["round"] != $1.values["round"] }.map { "\($0.0.step)" }
+    if !seams.isEmpty {
+      out += "<p>After rollout \(seams.joined(separator: " and ")) a new round begins: the "
+      out += "policy's own answers were labelled, and a new reward model, whose numbers have "
+      out += "another zero and scale, was trained on all labels.</p>\n"
+    }
+    out += "<div class=\"charts\">\n"
     for curve in ReportCurve.all {
       let series = curve.lines.map { line in
         LineChart.Series(

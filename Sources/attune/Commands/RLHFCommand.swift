@@ -5,12 +5,20 @@ import AttuneData
 import AttuneTraining
 import Foundation
 
-extension RLHF.Stage: ExpressibleByArgument {}
+extension RLHF.Step: ExpressibleByArgument {
+  /// Reads `ppo` or `ppo-2`.
+  public init?(argument: String) { self.init(name: argument) }
+  /// The stages of the first round.
+  public static var allValueStrings: [String] { RLHF.Stage.allCases.map(\.rawValue) }
+}
 
 /// What the whole job prints when it is done, and which stages are redone.
 struct JobOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Redo this stage and all after it.", valueName: "stage"))
-  var from: RLHF.Stage?
+  @Option(
+    help: ArgumentHelp(
+      "Redo this stage and all after it; of a later round with its number: ppo-2.",
+      valueName: "stage"))
+  var from: RLHF.Step?
 
   var options: RLHF.Options {
     var options = RLHF.Options()
