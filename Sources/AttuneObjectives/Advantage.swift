@@ -102,6 +102,20 @@ public enum Advantage {
     return rewards.map { ($0 - mean) * scale }
   }
 
+  /// DAPO's soft penalty of overlong responses: 0 up to L_max − L_cache tokens, then
+  /// ((L_max − L_cache) − n)/L_cache, −1 above L_max.
+  ///
+  /// Paper: Yu et al. 2025, arXiv:2503.14476. Differs from the paper: nothing.
+  ///
+  /// - Parameters:
+  ///   - length: n, the tokens of the response.
+  ///   - limit: L_max.
+  ///   - cache: L_cache, above 0.
+  public static func overlongPenalty(length: Int, limit: Int, cache: Int) -> Double {
+    precondition(cache > 0, "a penalty sets in somewhere before the limit")
+    return max(-1, min(0, Double(limit - cache - length) / Double(cache)))
+  }
+
   /// Rewards of the response tokens with the KL term in them:
   /// r_t = −β·(o_t − ρ_t) + [t last]·score.
   ///

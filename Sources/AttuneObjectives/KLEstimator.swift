@@ -27,6 +27,20 @@ public enum KLEstimator: String, CaseIterable, Codable, Sendable {
     }
   }
 
+  /// What the maximum of E r − β·(the estimator, as a loss on the policy's own samples) is, form by
+  /// form, for help and documentation. `attune exactness` shows it.
+  public static let asLosses: [(form: String, reaches: String)] = [
+    ("k1", "the highest reward alone: its expected gradient is zero, it regularises nothing"),
+    ("k2, per sequence", "the optimum of E r − β·KL(π‖ρ)"),
+    ("k3 ratio-weighted, per sequence", "the same"),
+    ("k3, per sequence", "the optimum of E r − β·KL(ρ‖π), another one"),
+    ("k3, per token (GRPO's)", "neither: it pulls on each token at the states visited, held fixed"),
+    (
+      "k2 or weighted k3, per token",
+      "neither: it drops what a token does to the KL of those after it"
+    ),
+  ]
+
   /// The estimate, with u = `reference` − `policy`.
   public func value(policy: Double, reference: Double) -> Double {
     let u = reference - policy

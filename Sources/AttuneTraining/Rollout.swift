@@ -41,7 +41,7 @@ struct Rollout {
   /// Prompts and their answers, each prompt followed by its answers, without requests.
   let segments: [Segment]
   /// Hidden states below the trained layers, if there are such.
-  private(set) var trunk: Trunk?
+  var trunk: Trunk?
 
   /// Samples answers.
   ///

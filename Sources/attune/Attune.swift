@@ -27,7 +27,8 @@ struct Attune: ParsableCommand {
       CommandGroup(
         name: "TRAINING",
         subcommands: [
-          SFTCommand.self, RewardCommand.self, PPOCommand.self, DPOCommand.self, KTOCommand.self,
+          SFTCommand.self, RewardCommand.self, PPOCommand.self, ReinforceCommand.self,
+          RLOOCommand.self, GRPOCommand.self, DPOCommand.self, KTOCommand.self,
         ]),
       CommandGroup(
         name: "MODELS",

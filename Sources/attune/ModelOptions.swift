@@ -112,7 +112,7 @@ struct TrainingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Highest learning rate.", valueName: "x"))
   var learningRate: Double?
 
-  @Option(help: ArgumentHelp("Passes over the data (of PPO: over a rollout).", valueName: "n"))
+  @Option(help: ArgumentHelp("Passes over the data.", valueName: "n"))
   var epochs: Int?
 
   /// The trainer's settings with these and the shared options laid over them.

@@ -7,6 +7,7 @@ import Testing
 struct CommandTests {
   @Test(arguments: [
     "quickstart", "rlhf", "sample", "label", "judge", "revise", "score", "sft", "reward", "ppo",
+    "reinforce", "rloo", "grpo",
     "pull", "evaluate", "rank",
     "generate", "chat", "inspect", "tokenize", "logprobs",
   ])

@@ -47,6 +47,25 @@ struct AdvantageTests {
     #expect(throws: ObjectiveError.self) { try Advantage.groupNormalised([]) }
   }
 
+  @Test func `a running baseline never sees the return that is held against it`() {
+    var baseline = RunningBaseline(rate: 0.25)
+    let first = baseline.expected([1, 2, 6])
+    #expect(zip(first, [4, 3.5, 1.5]).allSatisfy { near($0, $1) })
+    #expect(baseline.expected([7]) == [0])
+    baseline.update([1, 2, 6])
+    #expect(baseline.mean == 3 && baseline.expected([9, 100]) == [3, 3])
+    baseline.update([])
+    baseline.update([7])
+    #expect(baseline.mean == 4)
+  }
+
+  @Test func `the overlong penalty falls to minus one at the limit`() {
+    for (length, penalty) in [(1, 0.0), (80, 0), (81, -0.05), (90, -0.5), (100, -1), (140, -1)] {
+      let value = Advantage.overlongPenalty(length: length, limit: 100, cache: 20)
+      #expect(near(value, penalty), "\(length)")
+    }
+  }
+
   @Test func `the KL term goes to every token and the score to the last`() {
     let rewards = Advantage.tokenRewards(
       old: [-1, -2], reference: [-1.5, -1], beta: 0.1, score: 3)

@@ -47,6 +47,23 @@ struct PolicyLossTests {
     return [PolicySettings(), entropy, dual, kl, sequence, weighted]
   }
 
+  @Test func `dr_grpo over one token is the policy gradient where nothing was trained yet`() throws
+  {
+    // What rloo's later steps rest on: the same direction and size as its single one.
+    let rows = Self.rows(for: .gspo, count: 6).map { row in
+      PolicyRow(new: row.old, old: row.old, advantages: row.advantages, weight: row.weight)
+    }
+    var settings = PolicySettings()
+    settings.maximumLength = 1
+    func gradients(_ loss: PolicyLoss) throws -> [[Double]] {
+      let statistics = try loss.statistics(of: rows, settings: settings)
+      return loss.loss(rows, statistics: statistics, settings: settings).logProbabilities
+    }
+    let (plain, clipped) = (try gradients(.reinforce), try gradients(.drGrpo))
+    #expect(plain.flatMap { $0 }.contains { abs($0) > 0.1 })
+    for (a, b) in zip(plain.flatMap { $0 }, clipped.flatMap { $0 }) { #expect(abs(a - b) < 1e-12) }
+  }
+
   @Test(arguments: PolicyLoss.allCases, 0..<6)
   func `gradient agrees with central differences`(loss: PolicyLoss, knob: Int) throws {
     let settings = Self.settings(for: loss, knob)

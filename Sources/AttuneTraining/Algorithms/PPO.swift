@@ -228,7 +228,7 @@ public enum PPO {
         ("ptx data", mixedDigest),
       ],
       valueHead: headOnPolicy, beside: separate.map { [$0] } ?? [],
-      own: try settings.klControl(), output: output, options: options)
+      own: { try settings.klControl() }, output: output, options: options)
     let value = headOnPolicy ? run.policy : separate
     var ptxOrder = BatchOrder(
       rows: max(1, ptx.count), batch: settings.ptxBatchSize, seed: settings.seed)
@@ -239,7 +239,7 @@ public enum PPO {
       try run.score(&rollout, value: value)
 
       // 2. Advantages, once a rollout; where nothing is expected, a return is held against 0.
-      if !settings.hasValues { rollout.expect(0) }
+      if !settings.hasValues { rollout.expect(rollout.answers.map { _ in 0 }) }
       var totals = rollout.advantages(
         beta: run.state.own.beta, gamma: settings.gamma,
         lambda: settings.hasValues ? settings.lambda : 1, whitenRewards: settings.whitenRewards,

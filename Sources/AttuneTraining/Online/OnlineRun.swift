@@ -77,7 +77,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   ///   - inputs: Digests of what decides its outcome beside settings, model and data.
   ///   - valueHead: Whether the policy gets a value head.
   ///   - others: Further models whose numbers are kept in the checkpoint.
-  ///   - own: What the trainer itself keeps, at the start.
+  ///   - own: What the trainer itself keeps, at the start; settings are checked by then.
   ///   - output: The run's folder, where the policy is written too.
   ///   - options: How the run is watched and stopped.
   /// - Throws: An error that names what is at fault.
@@ -85,8 +85,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     _ stage: String, _ start: LoadedModel, data: DataFile,
     rewards: [(source: any RewardSource, weight: Double)], watched: (any RewardSource)?,
     settings: Knobs, steps: Int, inputs: [(name: String, digest: String)],
-    valueHead: Bool = false, beside others: [LanguageModel] = [], own: Own, output: URL,
-    options: RunOptions
+    valueHead: Bool = false, beside others: [LanguageModel] = [], own: () throws -> Own,
+    output: URL, options: RunOptions
   ) throws {
     try settings.validate()
     try settings.check(against: start.model.spec)
@@ -123,7 +123,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     let saved = try RunCheckpoint<State>.read(into: trained, from: output) {
       progress.say("warning: \($0)")
     }
-    state = saved?.state ?? State(own: own)
+    state = try saved?.state ?? State(own: own())
     if state.rollout > 0 {
       progress.say("resuming at rollout \(state.rollout)")
       progress.resume(at: state.rollout)
@@ -211,13 +211,13 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// One optimiser step of the policy.
   ///
   /// - Parameters:
-  ///   - epoch: Counted from 0, for the error.
-  ///   - minibatch: Counted from 0, for the error.
+  ///   - epoch: Which pass over the rollout, counted from 0, for the error.
+  ///   - minibatch: Which step of it.
   ///   - accumulate: Adds the gradients to the policy; is told the learning rate of this step.
   /// - Returns: What it measured, with gradient norm and learning rate.
   /// - Throws: `TrainingError.diverged` where a number is not finite.
   func step(
-    epoch: Int, minibatch: Int, accumulate: (_ rate: Double) throws -> MetricTotals
+    epoch: Int = 0, minibatch: Int = 0, accumulate: (_ rate: Double) throws -> MetricTotals
   ) throws -> MetricTotals {
     let rate = schedule.rate(state.step)
     do {

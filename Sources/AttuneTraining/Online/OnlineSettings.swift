@@ -63,6 +63,12 @@ extension OnlineSettings {
       "at least 1 and at most prompts_per_rollout (\(promptsPerRollout))")
   }
 
+  /// Checks the knobs of a KL term in the loss.
+  func validate(_ estimator: KLEstimator, ratioWeighted: Bool) throws {
+    try require(
+      !ratioWeighted || estimator == .k3, "kl_ratio_weighted", "false unless kl_estimator is k3")
+  }
+
   /// The shared knobs that have no effect.
   var unreadSharedKnobs: [(knob: String, why: String)] {
     var list = unreadTrainingKnobs
@@ -102,7 +108,7 @@ extension OnlineSettings {
   }
 }
 
-/// The knobs of a KL term in the reward, whose weight may follow a target.
+/// The knobs of a KL term whose weight may follow a target.
 protocol SteersKL: OnlineSettings {
   var beta: Double { get }
   var adaptiveKl: Bool { get }

@@ -13,16 +13,34 @@ extension Rollout {
     }
   }
 
-  /// Takes one number for the value of every state.
-  mutating func expect(_ value: Double) {
-    for i in answers.indices { answers[i].values = answers[i].old.map { _ in value } }
+  /// Takes up to 1 off the score of answers that come near the token limit.
+  ///
+  /// - Parameters:
+  ///   - limit: The limit in tokens.
+  ///   - cache: How long before it the penalty sets in.
+  mutating func penaliseOverlong(limit: Int, cache: Int) {
+    for i in answers.indices {
+      answers[i].score += Advantage.overlongPenalty(
+        length: answers[i].completion.ids.count, limit: limit, cache: cache)
+    }
   }
+
+  /// Takes one number an answer for the value of all its states.
+  mutating func expect(_ values: [Double]) {
+    for (i, value) in zip(answers.indices, values) {
+      answers[i].values = answers[i].old.map { _ in value }
+    }
+  }
+
+  /// The reward of each answer with the KL of the whole answer in it.
+  func returns(beta: Double) -> [Double] { tokenRewards(beta: beta).map { $0.reduce(0, +) } }
 
   /// Advantages a token: rewards with the KL term, generalised advantage estimation against the
   /// answers' values, whitening.
   ///
   /// - Parameters:
-  ///   - beta: Weight of the KL term.
+  ///   - beta: Weight of the KL term in the reward.
+  ///   - lossBeta: That of one in the loss, which is counted in what is measured alone.
   ///   - gamma: Discount.
   ///   - lambda: 0 trusts the values, 1 the rewards.
   ///   - whitenRewards: Whether token rewards are whitened, their mean kept.
@@ -30,13 +48,12 @@ extension Rollout {
   /// - Returns: Mean of the rewards with the KL term, mean and deviation of advantages before
   ///   whitening.
   mutating func advantages(
-    beta: Double, gamma: Double = 1, lambda: Double = 1, whitenRewards: Bool = false,
+    beta: Double, lossBeta: Double = 0, gamma: Double = 1, lambda: Double = 1,
+    whitenRewards: Bool = false,
     whiten: Bool = false
   ) -> MetricTotals {
+    var totals = objective(beta: beta + lossBeta)
     var rewards = tokenRewards(beta: beta)
-    var totals = MetricTotals()
-    let sums = rewards.map { $0.reduce(0, +) }
-    totals.addMean(.rewardShaped, total: sums.reduce(0, +), weight: Double(sums.count))
     if whitenRewards { rewards = Advantage.whiten(rewards, keepingMean: true) }
     for i in answers.indices {
       (answers[i].advantages, answers[i].returns) = Advantage.gae(
@@ -54,15 +71,15 @@ extension Rollout {
   /// with the KL of the whole answer in them.
   ///
   /// - Parameters:
-  ///   - beta: Weight of the KL term.
+  ///   - beta: Weight of the KL term in the reward.
+  ///   - lossBeta: That of one in the loss, which is counted in what is measured alone.
   ///   - estimate: The advantages of one prompt's rewards.
   /// - Returns: Mean of the rewards with the KL term, mean and deviation of advantages.
   mutating func groupAdvantages(
-    beta: Double, _ estimate: ([Double]) throws -> [Double]
+    beta: Double, lossBeta: Double = 0, _ estimate: ([Double]) throws -> [Double]
   ) rethrows -> MetricTotals {
-    let rewards = tokenRewards(beta: beta).map { $0.reduce(0, +) }
-    var totals = MetricTotals()
-    totals.addMean(.rewardShaped, total: rewards.reduce(0, +), weight: Double(rewards.count))
+    var totals = objective(beta: beta + lossBeta)
+    let rewards = returns(beta: beta)
     for prompt in prompts.indices {
       let own = indices(of: [prompt]).answers
       for (i, advantage) in zip(own, try estimate(own.map { rewards[$0] })) {
@@ -77,6 +94,14 @@ extension Rollout {
     answers.map {
       Advantage.tokenRewards(old: $0.old, reference: $0.reference, beta: beta, score: $0.score)
     }
+  }
+
+  /// What E r − β·KL is on these answers.
+  private func objective(beta: Double) -> MetricTotals {
+    var totals = MetricTotals()
+    let sums = returns(beta: beta)
+    totals.addMean(.rewardShaped, total: sums.reduce(0, +), weight: Double(sums.count))
+    return totals
   }
 
   private func addMoments(to totals: inout MetricTotals) {

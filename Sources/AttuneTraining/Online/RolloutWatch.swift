@@ -8,6 +8,8 @@ struct RolloutWatch: Codable {
   private var firstEntropy: Double?
   private var firstRepetition: Double?
   private var firstLength: Double?
+  private var firstReward: Double?
+  private var firstGold: Double?
   private var seen: [String] = []
 
   /// Looks at a rollout.
@@ -50,6 +52,24 @@ struct RolloutWatch: Codable {
       if length < 0.2 * first || length < 2 {
         raise("short", "answers shrank from \(fixed(first, 0)) to \(fixed(length, 1)) tokens")
       }
+    }
+    if let reward = totals[.rewardMean], let gold = totals[.goldReward] {
+      let (first, firstWatched) = (firstReward ?? reward, firstGold ?? gold)
+      (firstReward, firstGold) = (first, firstWatched)
+      // Half a standard deviation of one rollout's answers each way.
+      if reward - first > 0.5 * (totals[.rewardDeviation] ?? 0),
+        firstWatched - gold > 0.5 * (totals[.goldDeviation] ?? 0)
+      {
+        raise(
+          "gold",
+          "the watched reward fell from \(fixed(firstWatched, 3)) to \(fixed(gold, 3)) while the one "
+            + "trained on rose from \(fixed(first, 3)) to \(fixed(reward, 3)): it is being gamed")
+      }
+    }
+    if let equal = totals[.equalRewardShare], equal == 1 {
+      raise(
+        "equal",
+        "all answers to each prompt got one score: there is nothing to tell apart and learn")
     }
     if let ratio = totals[.ratioMaximum], ratio > 10 {
       raise("ratio", "a token's probability changed \(fixed(ratio, 0)) times within one rollout")

@@ -14,22 +14,19 @@ struct PPOCommand: ParsableCommand {
     discussion: """
       \(PPOSettings.Variant.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
 
-      SOURCE is model:DIR or labeller:NAME, with @weight behind it if it is not 1; several are \
-      added up. The text after the last @ is the weight if it is a number.
+      \(OnlineOptions.sources)
 
       Example: attune ppo --model smollm2 --reward model:runs/reward --data prompts.jsonl \
       --output runs/ppo
       """)
 
-  @OptionGroup var model: ModelOption
-  @OptionGroup var rewards: RewardOptions
-  @OptionGroup var data: DataOption
+  @OptionGroup var online: OnlineOptions
 
   @Option(help: ArgumentHelp("The method (default: ppo).", valueName: "name"))
   var variant: PPOSettings.Variant?
 
-  @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
-  var watch: String?
+  @Option(help: ArgumentHelp("Passes over a rollout.", valueName: "n"))
+  var epochs: Int?
 
   @Option(
     help: ArgumentHelp("A reward model that a separate value model starts from.", valueName: "m"))
@@ -40,29 +37,16 @@ struct PPOCommand: ParsableCommand {
     completion: .file())
   var ptxData: String?
 
-  @OptionGroup var output: OutputFolderOptions
-  @OptionGroup var training: TrainingOptions
-  @OptionGroup var shared: SharedOptions
-
   func run() throws {
-    let settings: PPOSettings = try shared.settings(
-      PPOSettings(),
-      [
-        "variant": variant, "learning_rate": training.learningRate, "epochs": training.epochs,
-        "seed": shared.seed,
-      ])
-    let specifications = try rewards.specifications
-    let watched = try watch.map { try RewardSpecification($0) }
-    let file = try DataFile.read(data.url)
+    let settings = try online.settings(PPOSettings(), ["variant": variant, "epochs": epochs])
     let mixed = try ptxData.map { try DataFile.read(URL(filePath: $0)) }
-    Output.note(file.summary)
-    let start = try model.open(shared)
-    let sources = try RewardSources(specifications, beside: start)
+    let opened = try online.open()
     let report = try PPO.train(
-      start, data: file, rewards: sources.weighted, rewardFingerprint: sources.fingerprint,
-      valueStart: try valueModel.map { try LoadedModel.open($0, beside: start) },
-      watched: try watched.map { try RewardSources([$0], beside: start).weighted[0].source },
-      mixed: mixed, settings: settings, output: output.url, options: output.options)
-    if shared.json { try Output.json(report) } else { try Output.line(report.model) }
+      opened.start, data: opened.data, rewards: opened.rewards.weighted,
+      rewardFingerprint: opened.rewards.fingerprint,
+      valueStart: try valueModel.map { try LoadedModel.open($0, beside: opened.start) },
+      watched: opened.watched, mixed: mixed, settings: settings, output: online.output.url,
+      options: online.output.options)
+    try online.show(report)
   }
 }

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+public import AttuneObjectives
+public import Foundation
+
+/// The knobs of GRPO and its variants.
+public struct GRPOSettings: OnlineSettings {
+  /// Which method of the family.
+  public enum Variant: String, Codable, Sendable, CaseIterable {
+    case grpo
+    case drGrpo = "dr_grpo"
+    case dapo, gspo, cispo
+
+    /// Its loss.
+    public var loss: PolicyLoss {
+      switch self {
+      case .grpo: .grpo
+      case .drGrpo: .drGrpo
+      case .dapo: .dapo
+      case .gspo: .gspo
+      case .cispo: .cispo
+      }
+    }
+  }
+
+  /// Which numbers are trained.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
+  public var layers = 10
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the policy is written.
+  public var merge = false
+
+  /// Which method of the family.
+  public var variant = Variant.grpo
+  /// How often answers are sampled.
+  public var rollouts = 16
+  /// Prompts of a rollout.
+  public var promptsPerRollout = 8
+  /// Answers to each prompt.
+  public var samplesPerPrompt = 8
+  /// Longest answer in tokens.
+  public var maxTokens = 48
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 0
+  /// Sampling temperature; log-probabilities are taken at it too.
+  public var temperature = 1.0
+  /// Passes over a rollout.
+  public var epochs = 1
+  /// Optimiser steps of a pass.
+  public var minibatches = 2
+
+  /// Weight of the KL term in the loss; null is the variant's own (`grpo` 0.04, the others 0).
+  @OwnDefault public var beta: Double? = nil
+  /// Estimator of a KL term in the loss; `attune grpo --help` says what each reaches.
+  public var klEstimator = KLEstimator.k3
+  /// Whether that term is of the whole answer, not of each token.
+  public var klPerSequence = false
+  /// Whether `k3` is weighted by the ratio to the sampling policy, which gives a whole answer's the
+  /// gradient of KL(π‖ρ).
+  public var klRatioWeighted = false
+  /// Training ends when KL in nats a sequence is above this; 0 is never.
+  public var klBudget = 0.0
+  /// The ratio is clipped at 1 − this; null is the variant's own (0.2, `gspo` 3e-4; `cispo` has none).
+  @OwnDefault public var clipLow: Double? = nil
+  /// The ratio is clipped at 1 + this; null is the variant's own (0.2, `dapo` 0.28, `gspo` 4e-4,
+  /// `cispo` 4).
+  @OwnDefault public var clipHigh: Double? = nil
+  /// What `dr_grpo` divides an answer's sum by, in tokens; 0 is `max_tokens`.
+  public var fixedLength = 0
+  /// How many draws of prompts `dapo` makes at most to fill a rollout with prompts whose answers are
+  /// not all of one reward.
+  public var maxDraws = 4
+  /// Tokens before `max_tokens` over which `dapo` takes up to 1 off an answer's score; 0 is a fifth of
+  /// `max_tokens`.
+  public var overlongCache = 0
+  /// Weight of the entropy bonus.
+  public var entropyBonus = 0.0
+  /// What rewards are normalised by.
+  public var normalise = RewardNormalisation.none
+  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
+  public var penaliseMissingEnd = false
+  /// That reward, after normalisation.
+  public var missingEndReward = -1.0
+
+  /// Highest learning rate.
+  public var learningRate = 1e-3
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 0
+  /// Adam's ε.
+  public var adamEpsilon = 1e-5
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// A sample is shown every so many rollouts; 0 is never.
+  public var showEvery = 4
+  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
+  public var pieceTokens = 2048
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints, which are written between rollouts.
+  public var checkpointSeconds = 60.0
+  /// The seed of samples and orders.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// The policy loss's knobs: the variant's own where nothing else is said.
+  var objective: PolicySettings {
+    var objective = variant.loss.defaults
+    if let beta { objective.klWeight = beta }
+    if let clipLow { objective.clipLow = clipLow }
+    if let clipHigh { objective.clipHigh = clipHigh }
+    objective.klEstimator = klEstimator
+    objective.klPerSequence = klPerSequence
+    objective.klRatioWeighted = klRatioWeighted
+    objective.entropyBonus = entropyBonus
+    objective.maximumLength = fixedLength > 0 ? fixedLength : maxTokens
+    return objective
+  }
+
+  /// Tokens over which `dapo`'s penalty rises.
+  var overlongTokens: Int { overlongCache > 0 ? overlongCache : max(1, maxTokens / 5) }
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    var list = unreadSharedKnobs
+    func only(_ reader: Variant, _ knobs: String...) {
+      guard variant != reader else { return }
+      list += knobs.map { ($0, "\(variant.rawValue) does not read it; \(reader.rawValue) does") }
+    }
+    only(.drGrpo, "fixed_length")
+    only(.dapo, "max_draws", "overlong_cache")
+    if variant == .cispo { list.append(("clip_low", "cispo cuts the ratio above alone")) }
+    if objective.klWeight == 0 {
+      for knob in ["kl_estimator", "kl_per_sequence", "kl_ratio_weighted"] {
+        list.append((knob, "beta is 0"))
+      }
+    }
+    return list
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try validateShared()
+    try validate(epochs: epochs, minibatches: minibatches)
+    try validate(klEstimator, ratioWeighted: klRatioWeighted)
+    try require(
+      samplesPerPrompt > 1, "samples_per_prompt",
+      "at least 2: an answer is held against the mean of its prompt's")
+    try require(objective.klWeight >= 0, "beta", "at least 0")
+    try require((0...1).contains(objective.clipLow), "clip_low", "between 0 and 1")
+    try require(objective.clipHigh >= 0, "clip_high", "at least 0")
+    try require(fixedLength >= 0, "fixed_length", "at least 0")
+    try require(maxDraws > 0, "max_draws", "at least 1")
+    try require(
+      (0...maxTokens).contains(overlongCache), "overlong_cache",
+      "between 0 and max_tokens (\(maxTokens))")
+    try require(entropyBonus >= 0, "entropy_bonus", "at least 0")
+  }
+}
+
+/// Group-relative policy optimisation and what came after it: an answer's reward against the mean of
+/// its prompt's answers, no value head (Shao et al. 2024, arXiv:2402.03300).
+///
+/// All but `dr_grpo` divide by the standard deviation of the prompt's rewards, which makes prompts
+/// equally strong whatever their rewards' spread and moves the optimum with it. `dapo` (Yu et al. 2025,
+/// arXiv:2503.14476) draws other prompts in place of those whose answers all got one score, and takes
+/// up to 1 off the score of answers near the token limit. The variants' losses are `PolicyLoss`'s.
+///
+/// Differs from the papers: what is reported of a `dapo` rollout, and what the KL budget looks at, is
+/// its first draw, since prompts that were kept are no fair sample; where `max_draws` draws don't fill
+/// a rollout, it is as large as they made it.
+public enum GRPO {
+  private struct State: Codable {
+    /// Draws of prompts so far.
+    var draws = 0
+  }
+
+  /// Trains a policy and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The model to start from; it is the reference too.
+  ///   - data: Prompts; of rows that hold more, the prompt is taken.
+  ///   - rewards: Where rewards come from, each with its weight.
+  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
+  ///   - watched: A reward that is only measured.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the policy is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
+    rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: GRPOSettings,
+    output: URL,
+    options: RunOptions = RunOptions()
+  ) throws -> OnlineReport {
+    let run = try OnlineRun(
+      "grpo", start, data: data, rewards: rewards, watched: watched, settings: settings,
+      steps: settings.rollouts * settings.epochs * settings.minibatches,
+      inputs: [("reward", rewardFingerprint)], own: { State() }, output: output,
+      options: options)
+    let variant = settings.variant
+    let objective = settings.objective
+
+    while run.goesOn {
+      // 1. Answers, their rewards and log-probabilities; dapo draws until a rollout is full of prompts
+      // whose answers can be told apart.
+      var draws: [Rollout] = []
+      var found = 0
+      repeat {
+        var draw = try run.sample(draw: run.state.own.draws + draws.count)
+        try run.score(&draw)
+        if variant == .dapo {
+          draw.penaliseOverlong(limit: settings.maxTokens, cache: settings.overlongTokens)
+        }
+        found += draw.promptsToldApart.count
+        draws.append(draw)
+      } while variant == .dapo && found < settings.promptsPerRollout
+        && draws.count < settings.maxDraws
+      var rollout = draws[0]
+      if variant == .dapo {
+        rollout = Rollout.joining(draws.map { $0.keeping($0.promptsToldApart) })
+        rollout = rollout.keeping(
+          Array(rollout.prompts.indices.prefix(settings.promptsPerRollout)))
+      }
+
+      // 2. Each answer against the mean of its prompt's.
+      var totals = try rollout.groupAdvantages(beta: 0, lossBeta: objective.klWeight) {
+        try Advantage.groupNormalised($0, scaling: variant != .drGrpo)
+      }
+      let drawn = Double(draws.count * settings.promptsPerRollout)
+      totals.addMean(.equalRewardShare, total: drawn - Double(found), weight: drawn)
+      if variant == .dapo { totals.add(.draws, Double(draws.count)) }
+      if objective.klWeight > 0 { totals.add(.beta, objective.klWeight) }
+      totals.merge(try run.measure(draws[0]))
+
+      // 3. Epochs of minibatches over whole prompts.
+      for epoch in 0..<settings.epochs {
+        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
+        for (minibatch, batch) in minibatches.enumerated() {
+          let update = PolicyUpdate(
+            rollout: rollout, batch: batch, loss: variant.loss, objective: objective,
+            temperature: settings.temperature, budget: settings.pieceTokens)
+          totals.merge(
+            try run.step(epoch: epoch, minibatch: minibatch) { _ in
+              try update.accumulate(
+                policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
+            })
+        }
+      }
+
+      run.state.own.draws += draws.count
+      try run.finish(draws[0], totals)
+    }
+    return try run.close(method: variant.rawValue)
+  }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+import AttuneObjectives
+public import Foundation
+
+/// The knobs of RLOO.
+public struct RLOOSettings: SteersKL {
+  /// Which numbers are trained.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
+  public var layers = 10
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the policy is written.
+  public var merge = false
+
+  /// How often answers are sampled.
+  public var rollouts = 32
+  /// Prompts of a rollout.
+  public var promptsPerRollout = 8
+  /// Answers to each prompt.
+  public var samplesPerPrompt = 4
+  /// Longest answer in tokens.
+  public var maxTokens = 48
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 0
+  /// Sampling temperature; log-probabilities are taken at it too.
+  public var temperature = 1.0
+  /// Passes over a rollout.
+  public var epochs = 1
+  /// Optimiser steps of a pass.
+  public var minibatches = 1
+
+  /// Weight of the KL term in the reward, at the start.
+  public var beta = 0.05
+  /// Whether that weight follows `kl_target`.
+  public var adaptiveKl = false
+  /// KL in nats a sequence that the weight steers towards.
+  public var klTarget = 8.0
+  /// Training ends when KL in nats a sequence is above this; 0 is never.
+  public var klBudget = 0.0
+  /// A token's ratio is clipped at 1 ± this where a rollout has several steps.
+  public var clip = 0.2
+  /// What rewards are normalised by.
+  public var normalise = RewardNormalisation.start
+  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
+  public var penaliseMissingEnd = true
+  /// That reward, after normalisation.
+  public var missingEndReward = -1.0
+
+  /// Highest learning rate.
+  public var learningRate = 1e-3
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 0
+  /// Adam's ε.
+  public var adamEpsilon = 1e-5
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// A sample is shown every so many rollouts; 0 is never.
+  public var showEvery = 4
+  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
+  public var pieceTokens = 2048
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints, which are written between rollouts.
+  public var checkpointSeconds = 60.0
+  /// The seed of samples and orders.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Whether a rollout is one step, on the policy that sampled.
+  var isOnPolicy: Bool { epochs * minibatches == 1 }
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    var list = unreadSharedKnobs + unreadKLKnobs
+    if isOnPolicy {
+      list.append(("clip", "epochs and minibatches are 1, so that every ratio is 1"))
+    }
+    return list
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try validateShared()
+    try validateKL()
+    try validate(epochs: epochs, minibatches: minibatches)
+    try require(
+      samplesPerPrompt > 1, "samples_per_prompt",
+      "at least 2: an answer is held against the others to its prompt")
+    try require(clip > 0 && clip < 1, "clip", "above 0 and below 1")
+  }
+
+  /// The policy loss. With several steps a rollout it is clipped as PPO's but summed over an answer's
+  /// tokens, which is what `dr_grpo` is with a fixed length of 1.
+  var loss: (member: PolicyLoss, objective: PolicySettings) {
+    var objective = PolicySettings()
+    guard !isOnPolicy else { return (.reinforce, objective) }
+    objective.clipLow = clip
+    objective.clipHigh = clip
+    objective.maximumLength = 1
+    return (.drGrpo, objective)
+  }
+}
+
+/// REINFORCE leave-one-out: an answer's reward, with the KL of the whole answer in it, against the
+/// mean of the other answers to its prompt (Ahmadian et al. 2024, arXiv:2402.14740).
+///
+/// No value head and no running mean; the baseline is unbiased. A rollout is one step, as in the
+/// paper. With more epochs or minibatches the later steps are off-policy, and the loss is PPO's clip:
+/// −Σ_t min(q_t·A, clip(q_t)·A) over an answer's tokens, whose gradient at ratio 1 is that of the one
+/// step. TRL clips one ratio an answer instead, the product of its tokens' ratios, whose spread grows
+/// with the answer's length until the clip binds for most answers; a token's ratio does not know
+/// their number.
+public enum RLOO {
+  /// Trains a policy and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The model to start from; it is the reference too.
+  ///   - data: Prompts; of rows that hold more, the prompt is taken.
+  ///   - rewards: Where rewards come from, each with its weight.
+  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
+  ///   - watched: A reward that is only measured.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the policy is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
+    rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: RLOOSettings,
+    output: URL,
+    options: RunOptions = RunOptions()
+  ) throws -> OnlineReport {
+    let run = try OnlineRun(
+      "rloo", start, data: data, rewards: rewards, watched: watched, settings: settings,
+      steps: settings.rollouts * settings.epochs * settings.minibatches,
+      inputs: [("reward", rewardFingerprint)], own: { try settings.klControl() }, output: output,
+      options: options)
+    let loss = settings.loss
+
+    while run.goesOn {
+      // 1. Answers, their rewards and log-probabilities.
+      var rollout = try run.sample()
+      try run.score(&rollout)
+
+      // 2. Each answer against the others to its prompt.
+      var totals = try rollout.groupAdvantages(beta: run.state.own.beta) {
+        try Advantage.leaveOneOut($0)
+      }
+      totals.merge(run.state.own.metrics)
+      totals.merge(try run.measure(rollout))
+
+      // 3. One step, or epochs of minibatches over whole prompts.
+      for epoch in 0..<settings.epochs {
+        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
+        for (minibatch, batch) in minibatches.enumerated() {
+          let update = PolicyUpdate(
+            rollout: rollout, batch: batch, loss: loss.member, objective: loss.objective,
+            temperature: settings.temperature, budget: settings.pieceTokens)
+          totals.merge(
+            try run.step(epoch: epoch, minibatch: minibatch) { _ in
+              try update.accumulate(
+                policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
+            })
+        }
+      }
+
+      // 4. β follows the KL that this rollout showed.
+      run.state.own.update(kl: rollout.statistics.klPerSequence)
+      try run.finish(rollout, totals)
+    }
+    return try run.close()
+  }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+public import AttuneObjectives
+public import Foundation
+
+/// The knobs of REINFORCE.
+public struct ReinforceSettings: SteersKL {
+  /// What a return is held against.
+  public enum Baseline: String, Codable, Sendable, CaseIterable {
+    /// The running mean of the rollouts before.
+    case runningMean = "running_mean"
+    /// A value head on the policy's own trunk, from zero.
+    case value
+
+    /// One line for help and documentation.
+    public var summary: String {
+      switch self {
+      case .runningMean: "the mean return of the rollouts before, one number"
+      case .value: "a value head's number for each state"
+      }
+    }
+  }
+
+  /// Where the KL term is.
+  public enum KLPlace: String, Codable, Sendable, CaseIterable {
+    /// In the reward of each token, so that a token answers for the KL of those after it.
+    case reward
+    /// In the loss, by `kl_estimator`.
+    case loss
+  }
+
+  /// Which numbers are trained.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
+  public var layers = 10
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the policy is written.
+  public var merge = false
+
+  /// How often answers are sampled.
+  public var rollouts = 32
+  /// Prompts of a rollout.
+  public var promptsPerRollout = 8
+  /// Answers to each prompt.
+  public var samplesPerPrompt = 4
+  /// Longest answer in tokens.
+  public var maxTokens = 48
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 0
+  /// Sampling temperature; log-probabilities are taken at it too.
+  public var temperature = 1.0
+
+  /// Where the KL term is.
+  public var kl = KLPlace.reward
+  /// Weight of the KL term, at the start.
+  public var beta = 0.05
+  /// Whether that weight follows `kl_target`.
+  public var adaptiveKl = false
+  /// KL in nats a sequence that the weight steers towards.
+  public var klTarget = 8.0
+  /// Training ends when KL in nats a sequence is above this; 0 is never.
+  public var klBudget = 0.0
+  /// Estimator of a KL term in the loss; `attune reinforce --help` says what each reaches.
+  public var klEstimator = KLEstimator.k2
+  /// Whether that term is of the whole answer, not of each token.
+  public var klPerSequence = true
+  /// Whether `k3` is weighted by the ratio to the sampling policy, which gives a whole answer's the
+  /// gradient of KL(π‖ρ).
+  public var klRatioWeighted = false
+  /// What a return is held against.
+  public var baseline = Baseline.runningMean
+  /// How far a running mean moves to the newest rollout's, from 0 to 1.
+  public var baselineRate = 0.1
+  /// Weight of the value loss.
+  public var valueCoefficient = 0.1
+  /// Weight of the entropy bonus.
+  public var entropyBonus = 0.0
+  /// What rewards are normalised by.
+  public var normalise = RewardNormalisation.start
+  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
+  public var penaliseMissingEnd = true
+  /// That reward, after normalisation.
+  public var missingEndReward = -1.0
+
+  /// Highest learning rate.
+  public var learningRate = 1e-3
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 0
+  /// Adam's ε.
+  public var adamEpsilon = 1e-5
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// A sample is shown every so many rollouts; 0 is never.
+  public var showEvery = 4
+  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
+  public var pieceTokens = 2048
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints, which are written between rollouts.
+  public var checkpointSeconds = 60.0
+  /// The seed of samples and orders.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    var list = unreadSharedKnobs + unreadKLKnobs
+    if kl == .reward {
+      for knob in ["kl_estimator", "kl_per_sequence", "kl_ratio_weighted"] {
+        list.append((knob, "kl is reward: the term is in the reward, not in the loss"))
+      }
+    }
+    switch baseline {
+    case .runningMean: list.append(("value_coefficient", "baseline is running_mean"))
+    case .value: list.append(("baseline_rate", "baseline is value"))
+    }
+    return list
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try validateShared()
+    try validateKL()
+    try validate(klEstimator, ratioWeighted: klRatioWeighted)
+    try require(baselineRate > 0 && baselineRate <= 1, "baseline_rate", "above 0 and at most 1")
+    try require(valueCoefficient >= 0, "value_coefficient", "at least 0")
+    try require(entropyBonus >= 0, "entropy_bonus", "at least 0")
+  }
+
+  /// The policy loss's knobs.
+  ///
+  /// - Parameter beta: Weight of the KL term now.
+  func objective(beta: Double) -> PolicySettings {
+    var objective = PolicySettings()
+    objective.entropyBonus = entropyBonus
+    guard kl == .loss else { return objective }
+    objective.klWeight = beta
+    objective.klEstimator = klEstimator
+    objective.klPerSequence = klPerSequence
+    objective.klRatioWeighted = klRatioWeighted
+    return objective
+  }
+
+  /// The value loss's knobs: the step is the rollout's only one, so there is nothing to clip.
+  var valueObjective: ValueSettings {
+    var objective = ValueSettings()
+    objective.clip = nil
+    objective.coefficient = valueCoefficient
+    return objective
+  }
+}
+
+/// REINFORCE, the policy gradient itself: log-probabilities of sampled tokens, times how much more
+/// came after them than expected (Williams 1992).
+///
+/// There is no ratio to the sampling policy, so a rollout is one optimiser step. With the KL term in
+/// the reward, −β·(log π_old − log π_ref) a token, its gradient is that of E r − β·KL(π‖ρ).
+///
+/// Differs from the paper: the running mean is of the rollouts before, and an answer of the first
+/// rollout is held against the mean of its others; so the baseline never depends on the answer
+/// itself, and the gradient is unbiased.
+public enum Reinforce {
+  private struct State: Codable {
+    var kl: AdaptiveKL
+    var baseline: RunningBaseline
+  }
+
+  /// Trains a policy and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The model to start from; it is the reference too.
+  ///   - data: Prompts; of rows that hold more, the prompt is taken.
+  ///   - rewards: Where rewards come from, each with its weight.
+  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
+  ///   - watched: A reward that is only measured.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the policy is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
+    rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: ReinforceSettings,
+    output: URL,
+    options: RunOptions = RunOptions()
+  ) throws -> OnlineReport {
+    let hasValues = settings.baseline == .value
+    let run = try OnlineRun(
+      "reinforce", start, data: data, rewards: rewards, watched: watched, settings: settings,
+      steps: settings.rollouts, inputs: [("reward", rewardFingerprint)], valueHead: hasValues,
+      own: {
+        State(
+          kl: try settings.klControl(), baseline: RunningBaseline(rate: settings.baselineRate))
+      },
+      output: output, options: options)
+    let value = hasValues ? run.policy : nil
+
+    while run.goesOn {
+      // 1. Answers, their rewards and log-probabilities.
+      var rollout = try run.sample()
+      try run.score(&rollout, value: value)
+
+      // 2. What came after each token, against what was expected.
+      let beta = run.state.own.kl.beta
+      let rewardBeta = settings.kl == .reward ? beta : 0
+      let returns = rollout.returns(beta: rewardBeta)
+      if !hasValues { rollout.expect(run.state.own.baseline.expected(returns)) }
+      var totals = rollout.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
+      if let mean = run.state.own.baseline.mean, !hasValues { totals.add(.baseline, mean) }
+      totals.merge(run.state.own.kl.metrics)
+      totals.merge(try run.measure(rollout))
+
+      // 3. One step.
+      let update = PolicyUpdate(
+        rollout: rollout, batch: Array(rollout.prompts.indices), loss: .reinforce,
+        objective: settings.objective(beta: beta), valueObjective: settings.valueObjective,
+        temperature: settings.temperature, budget: settings.pieceTokens)
+      totals.merge(
+        try run.step { _ in
+          try update.accumulate(policy: run.policy, value: value, checkingRatio: true)
+        })
+
+      // 4. Baseline and β follow what this rollout showed.
+      run.state.own.baseline.update(returns)
+      run.state.own.kl.update(kl: rollout.statistics.klPerSequence)
+      try run.finish(rollout, totals)
+    }
+    return try run.close()
+  }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneTraining
+
+struct RLOOCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rloo",
+    abstract:
+      "Aligns a policy with a reward by REINFORCE, each answer against its prompt's others.",
+    discussion: """
+      Leave-one-out baseline over the answers to a prompt (samples_per_prompt), the KL of the whole \
+      answer in its reward, no value head. A rollout is one optimiser step; with more epochs or \
+      minibatches the steps go through PPO's clipped ratio, a token.
+
+      \(OnlineOptions.sources)
+
+      Example: attune rloo --model smollm2 --reward labeller:concise --data prompts.jsonl \
+      --output runs/rloo
+      """)
+
+  @OptionGroup var online: OnlineOptions
+
+  @Option(help: ArgumentHelp("Answers to each prompt, at least 2.", valueName: "k"))
+  var samplesPerPrompt: Int?
+
+  @Option(help: ArgumentHelp("Passes over a rollout.", valueName: "n"))
+  var epochs: Int?
+
+  func run() throws {
+    let settings = try online.settings(
+      RLOOSettings(), ["samples_per_prompt": samplesPerPrompt, "epochs": epochs])
+    let opened = try online.open()
+    let report = try RLOO.train(
+      opened.start, data: opened.data, rewards: opened.rewards.weighted,
+      rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched, settings: settings,
+      output: online.output.url, options: online.output.options)
+    try online.show(report)
+  }
+}
