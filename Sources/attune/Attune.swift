@@ -21,13 +21,15 @@ struct Attune: ParsableCommand {
       CommandGroup(
         name: "FEEDBACK",
         subcommands: [
-          SampleCommand.self, LabelCommand.self, JudgeCommand.self, ReviseCommand.self,
+          PromptsCommand.self, SampleCommand.self, LabelCommand.self, JudgeCommand.self,
+          ReviseCommand.self,
           ScoreCommand.self, FeedbackCommand.self, RankCommand.self,
         ]),
       CommandGroup(
         name: "TRAINING",
         subcommands: [
           SFTCommand.self, RewardCommand.self, PPOCommand.self, DPOCommand.self, KTOCommand.self,
+          IterateCommand.self,
         ]),
       CommandGroup(
         name: "MODELS",
