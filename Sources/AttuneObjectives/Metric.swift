@@ -16,6 +16,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case klLoss = "loss/kl"
   case mixLoss = "loss/ptx"
   case preferenceLoss = "loss/preference"
+  case explorationLoss = "loss/exploration"
   case distributionLoss = "loss/distribution"
   case heldOutLoss = "loss/held_out"
   case perplexity = "perplexity"
@@ -52,6 +53,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case rewardShaped = "reward/with_kl_mean"
   case equalRewardShare = "reward/equal_share"
   case draws = "rollout/draws"
+  case rewardGap = "reward/best_worst_gap"
+  case freshAccuracy = "reward/fresh_accuracy"
+  case promptsWithoutPair = "reward/prompts_without_pair_share"
   case goldReward = "reward/gold_mean"
   case goldDeviation = "reward/gold_sd"
   case goldCorrelation = "reward/gold_correlation"
@@ -109,6 +113,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .klLoss: "KL term in the loss, times its weight."
     case .mixLoss: "Supervised loss on the mixed-in text (ptx), times its coefficient."
     case .preferenceLoss: "Loss of the preference objective."
+    case .explorationLoss:
+      "XPO's bonus: α times the log-probability of the reference's own answers."
     case .distributionLoss:
       "Loss of distribution matching; a surrogate with constant weights, except for brain."
     case .heldOutLoss: "The loss on rows that are not trained on."
@@ -148,6 +154,10 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .equalRewardShare:
       "Share of prompts whose answers all got one score, which have no gradient in a group method."
     case .draws: "Draws of prompts that a rollout of dapo took."
+    case .rewardGap: "Mean reward of a prompt's best answer minus that of its worst."
+    case .freshAccuracy:
+      "Share of freshly sampled pairs that the implicit reward ranks right before they are trained on."
+    case .promptsWithoutPair: "Share of prompts whose answers give no pair: all alike or all equal."
     case .goldReward: "Mean reward of a source that is watched, not trained on."
     case .goldDeviation: "Standard deviation of the watched reward."
     case .goldCorrelation: "Correlation of learned and watched reward over the rollout's answers."

@@ -155,6 +155,10 @@ extension FeedbackStore {
       scores: agree ? scores : entries.map { Double(entries.count - $0.rank) },
       labeller: comparison.annotator)
     var json = row.json
+    if entries.contains(where: { !$0.model.isEmpty }) {
+      json = json.setting(
+        "models", .array(entries.map { $0.model.isEmpty ? .null : .string($0.model) }))
+    }
     for field in timing(comparison.time, comparison.milliseconds) {
       json = json.setting(field.key, field.value)
     }

@@ -120,7 +120,8 @@ struct RecordReader {
       let id = try Rows.prompt(samples.prompt, in: db)
       for completion in samples.completions {
         let answer = Answer(
-          samples.answer(completion), model: samples.model, sampling: samples.sampling)
+          samples.answer(completion), model: samples.model(of: completion),
+          sampling: samples.sampling(of: completion))
         _ = try Rows.answer(answer, detail: completion.detail, prompt: id, in: db)
       }
     case .preference(let pair): try add(pair, to: db)
@@ -162,6 +163,10 @@ struct RecordReader {
       for (i, value) in values.enumerated() where i < models.count {
         models[i] = model(value["model"])
       }
+    }
+    // attune label and judge name them beside the answers.
+    if case .array(let values)? = row.json["models"], values.count == models.count {
+      models = values.map { model($0) }
     }
     let answers = zip(ranking.completions, models).map { Answer($0, model: $1) }
     guard answers.count > 1 else {
@@ -228,9 +233,9 @@ extension SampleRow {
 extension SampleRow.Completion {
   /// What a samples file says of an answer beside its text.
   var detail: JSONValue {
-    .object([
-      .init("ids", .array(ids.map { .int(Int($0)) })), .init("logprob", .double(logProbability)),
-      .init("finish_reason", .string(finishReason.rawValue)),
-    ])
+    var fields: [JSONValue.Field] = []
+    if let ids { fields.append(.init("ids", .array(ids.map { .int(Int($0)) }))) }
+    if let logProbability { fields.append(.init("logprob", .double(logProbability))) }
+    return .object(fields + [.init("finish_reason", .string(finishReason.rawValue))])
   }
 }

@@ -51,8 +51,8 @@ public struct ModelRanking: Codable, Sendable, Equatable {
 
   /// Rates the models of a file of comparisons or rankings, or of a store.
   ///
-  /// - Parameter url: A file whose rows name the models (`chosen_model` and `rejected_model`, or
-  ///   `model` of each completion), or a store.
+  /// - Parameter url: A file whose rows name the models (`chosen_model` and `rejected_model`,
+  ///   `models`, or `model` of each completion), or a store.
   /// - Throws: `DataError`, ``StoreError``, and `ObjectiveError` if nothing can be rated.
   public init(_ url: URL) throws {
     if try Self.isStore(url) {
@@ -75,6 +75,9 @@ public struct ModelRanking: Codable, Sendable, Equatable {
           for (i, value) in values.enumerated() where i < names.count {
             names[i] = Self.name(value["model"])
           }
+        }
+        if case .array(let values)? = row.json["models"], values.count == names.count {
+          names = values.map { Self.name($0) }
         }
         let ranks = ranking.scores.map { score in 1 + ranking.scores.count { $0 > score } }
         rows.append(Row(models: names, ranks: ranks, isBad: false))

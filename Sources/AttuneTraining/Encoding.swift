@@ -136,15 +136,23 @@ public struct TextEncoder: Sendable {
   /// - Parameters:
   ///   - prompt: The prompt.
   ///   - answers: The answers, and whether each ended by itself.
+  ///   - sampled: For each answer its tokens as a model sampled them, where they are known: those that
+  ///     say its text in this tokenizer stay as they are, for a text can be cut in more ways than one.
   ///   - line: The line of the data file.
   /// - Throws: `TrainingError` that names the line.
   public func group(
-    prompt: Content, answers: [(content: Content, ended: Bool)], line: Int
+    prompt: Content, answers: [(content: Content, ended: Bool)], sampled: [[Int32]?] = [], line: Int
   ) throws -> EncodedGroup {
     try named(line) {
       let promptIds = try self.prompt(prompt)
-      let encoded = try answers.map {
-        try answer($0.content, to: prompt, promptIds: promptIds, ended: $0.ended)
+      let encoded = try answers.enumerated().map { i, answer in
+        if i < sampled.count, let ids = sampled[i], !ids.isEmpty,
+          tokenizer.decode(ids) == answer.content.lastText
+        {
+          return EncodedGroup.Answer(ids: ids, scored: [0..<ids.count], isCut: false)
+        }
+        return try self.answer(
+          answer.content, to: prompt, promptIds: promptIds, ended: answer.ended)
       }
       return cut(EncodedGroup(line: line, prompt: promptIds, promptCut: 0, answers: encoded))
     }
@@ -165,7 +173,7 @@ public struct TextEncoder: Sendable {
         answers: [
           (pair.chosen, ended(row, "chosen_finish_reason")),
           (pair.rejected, ended(row, "rejected_finish_reason")),
-        ], line: row.line)
+        ], sampled: ["chosen_ids", "rejected_ids"].map { Self.ids(row, $0) }, line: row.line)
     case .ranking(let ranking):
       let reasons = row.json["finish_reasons"]
       let answers = ranking.completions.enumerated().map { i, completion in
@@ -175,13 +183,29 @@ public struct TextEncoder: Sendable {
       }
       return try group(prompt: ranking.prompt, answers: answers, line: row.line)
     case .samples(let sample):
-      // Token ids stay token ids.
+      // Token ids stay token ids, but for those of another model's tokenizer.
+      guard sample.models.count < 2, let ids = sample.ids else {
+        return try group(
+          prompt: sample.prompt,
+          answers: sample.completions.map { (.text($0.text), $0.finishReason == .stop) },
+          sampled: sample.completions.map(\.ids), line: row.line)
+      }
       let prompt = try named(row.line) { try self.prompt(sample.prompt) }
-      let answers = sample.completions.map {
-        EncodedGroup.Answer(ids: $0.ids, scored: [0..<$0.ids.count], isCut: false)
+      let answers = ids.map {
+        EncodedGroup.Answer(ids: $0, scored: [0..<$0.count], isCut: false)
       }
       return cut(EncodedGroup(line: row.line, prompt: prompt, promptCut: 0, answers: answers))
     }
+  }
+
+  /// Token ids under a key of a row; nil where there are none.
+  static func ids(_ row: Row, _ key: String) -> [Int32]? {
+    guard case .array(let values)? = row.json[key] else { return nil }
+    let ids = values.compactMap { value -> Int32? in
+      guard case .number(let digits) = value, let id = Int32(digits), id >= 0 else { return nil }
+      return id
+    }
+    return ids.count == values.count ? ids : nil
   }
 
   /// The tokens that end an answer while it is sampled.

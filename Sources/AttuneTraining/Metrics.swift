@@ -46,6 +46,24 @@ package final class MetricsFile {
   /// Brings all lines to the disk, before a checkpoint counts on them.
   package func flush() { fsync(descriptor) }
 
+  /// The last value of a metric in a run's folder; nil where it was not measured.
+  ///
+  /// - Throws: `TrainingError` if the file can't be read.
+  static func last(_ metric: Metric, in folder: URL) throws -> Double? {
+    let url = folder.appending(path: "metrics.jsonl")
+    let text: String
+    do {
+      text = try String(contentsOf: url, encoding: .utf8)
+    } catch {
+      throw TrainingError(.file, "\(url.path): can't be read: \(reason(error))")
+    }
+    for line in text.split(separator: "\n").reversed() {
+      let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      if let value = object?[metric.rawValue] as? Double { return value }
+    }
+    return nil
+  }
+
   private static func line(
     step: Int, stage: String, time: Double, metrics: MetricTotals
   ) -> String {

@@ -21,7 +21,8 @@ struct Attune: ParsableCommand {
       CommandGroup(
         name: "FEEDBACK",
         subcommands: [
-          SampleCommand.self, LabelCommand.self, JudgeCommand.self, ReviseCommand.self,
+          PromptsCommand.self, SampleCommand.self, LabelCommand.self, JudgeCommand.self,
+          ReviseCommand.self,
           ScoreCommand.self, FeedbackCommand.self, RankCommand.self,
         ]),
       CommandGroup(
@@ -29,6 +30,7 @@ struct Attune: ParsableCommand {
         subcommands: [
           SFTCommand.self, RewardCommand.self, PPOCommand.self, ReinforceCommand.self,
           RLOOCommand.self, GRPOCommand.self, DPOCommand.self, KTOCommand.self,
+          IterateCommand.self,
         ]),
       CommandGroup(
         name: "MODELS",

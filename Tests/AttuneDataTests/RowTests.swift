@@ -34,6 +34,56 @@ struct RowTests {
     #expect(decoded.completions == sample.completions && decoded.prompt == sample.prompt)
   }
 
+  @Test func `a row of several models names each answer's, a server's has neither ids nor logprob`()
+    throws
+  {
+    let server = SampleRow.Model(name: "http://h/v1#m", fingerprint: "")
+    let row = SampleRow(
+      prompt: .text("p"),
+      completions: [
+        .init(
+          text: "a", ids: nil, logProbability: nil, finishReason: .stop, model: server,
+          sampling: .object([.init("temperature", .double(0.5))])),
+        .init(
+          text: "b", ids: [3], logProbability: -1, finishReason: .length,
+          model: .init(name: "x", fingerprint: "f"), sampling: .object([])),
+      ])
+    let text = row.json.text
+    #expect(!text.contains("null") && text.components(separatedBy: "\"ids\"").count == 2)
+    let read = try SampleRow(json: JSONValue(parsing: text), at: place)
+    #expect(read == row && read.ids == nil)
+    #expect(read.models.map(\.name) == ["http://h/v1#m", "x"])
+    #expect(read.model(of: read.completions[0]) == server)
+    #expect(sample.models == [.init(name: "smollm2", fingerprint: "f")])
+    for broken in [
+      #"{"text":"a","ids":[1],"finish_reason":"stop"}"#,
+      #"{"text":"a","logprob":-1,"finish_reason":"stop"}"#,
+      #"{"text":"a","finish_reason":"end"}"#,
+      #"{"text":"a","finish_reason":"stop","model":"x"}"#,
+    ] {
+      let json = try JSONValue(parsing: #"{"prompt":"p","completions":[\#(broken)]}"#)
+      let error = #expect(throws: DataError.self) { try SampleRow(json: json, at: place) }
+      #expect(error?.message.contains("rows.jsonl:1") == true)
+    }
+  }
+
+  @Test func `what is no draw from a known distribution is refused as a proposal`() throws {
+    try sample.checkProposal(at: place)
+    func refused(_ word: String, _ change: (inout SampleRow) -> Void) {
+      var row = sample
+      change(&row)
+      let error = #expect(throws: DataError.self) { try row.checkProposal(at: place) }
+      #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+    }
+    refused("completions[1] of smollm2 has no ids") {
+      $0.completions[1].ids = nil
+      $0.completions[1].logProbability = nil
+    }
+    refused("top_p 0.9") { $0.sampling = .object([.init("top_p", .double(0.9))]) }
+    refused("top_k 40") { $0.completions[0].sampling = .object([.init("top_k", .int(40))]) }
+    refused("greedy") { $0.sampling = .object([.init("temperature", .int(0))]) }
+  }
+
   @Test func `a pair says no more than it must`() {
     let pair = Preference(prompt: .text("p"), chosen: .text("a"), rejected: .text("b"))
     #expect(pair.json.text == #"{"prompt":"p","chosen":"a","rejected":"b"}"#)

@@ -7,7 +7,7 @@ public enum RowFormat: String, Sendable, CaseIterable {
   case summarizeFromFeedback = "summarize-from-feedback"
   /// Anthropic's dialogues: `\n\nHuman: …\n\nAssistant: …` in `chosen` and `rejected`.
   case hhRLHF = "HH-RLHF"
-  /// A model's answers: `{"prompt","completions":[{"text","ids", …}]}`.
+  /// Models' answers: `{"prompt","completions":[{"text","ids","finish_reason", …}]}`.
   case samples
   /// `{"prompt","completions","scores"}`, UltraFeedback's `{"instruction","completions"}` too.
   case ranking
@@ -44,7 +44,11 @@ public enum RowFormat: String, Sendable, CaseIterable {
         return false
       }
       return chosen.utf8.starts(with: "\n\nHuman:".utf8)
-    case .samples: return has("prompt", "completions") && firstCompletionHas("ids")
+    case .samples:
+      // A server's answers have no ids.
+      return has("prompt", "completions")
+        && (firstCompletionHas("ids")
+          || firstCompletionHas("finish_reason") && !firstCompletionHas("score") && !has("scores"))
     case .ranking:
       return has("prompt", "completions", "scores")
         || has("prompt", "completions")

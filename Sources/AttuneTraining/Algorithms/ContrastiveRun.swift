@@ -126,13 +126,15 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
   /// - Parameters:
   ///   - start: The policy's start.
   ///   - reference: The reference, if it is not the start.
+  ///   - trained: A policy opened beside the start whose numbers are gone on with.
   ///   - data: The file that all rows come from.
   ///   - rows: Its rows.
   ///   - heldOut: A file of held-out rows and these; without it some of the prompts are held out.
   ///   - pair: Gives rows their companions, once training and held-out rows are apart.
   ///   - leftOut: Rows that were of no use.
   func train(
-    _ start: LoadedModel, reference: LoadedModel?, data: DataFile, rows: [ContrastiveRow<Label>],
+    _ start: LoadedModel, reference: LoadedModel?, goingOnWith trained: LoadedModel? = nil,
+    data: DataFile, rows: [ContrastiveRow<Label>],
     heldOut: (data: DataFile, rows: [ContrastiveRow<Label>])?,
     pair: ([ContrastiveRow<Label>]) throws -> [ContrastiveRow<Label>], leftOut: Int,
     encoder: TextEncoder, output: URL, options: RunOptions
@@ -141,9 +143,11 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     var inputs = [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
     if let heldOut { inputs.append(("held-out data", try Fingerprint.of(file: heldOut.data.url))) }
     if let reference { inputs.append(("reference", reference.fingerprint)) }
+    if let trained { inputs.append(("policy", trained.fingerprint)) }
     let record = try RunRecord(stage: stage, settings: settings, inputs: inputs)
     let folder = try RunFolder(output, record: record, restart: options.restart)
     let model = try start.model.copy(training: settings.trainable(start.model.spec))
+    if let trained { try model.setTrainedParameters(trained.model.trainedParameters()) }
     model.recomputesActivations = settings.recompute
     let origin = reference ?? start
     let all = rows + (heldOut?.rows ?? [])
@@ -289,7 +293,9 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
 
 extension ContrastiveRun {
   /// Gradients of one batch; the optimiser's step is the caller's.
-  private func step(
+  ///
+  /// - Returns: The loss.
+  func step(
     _ model: LanguageModel, _ origin: LoadedModel, _ batch: [ContrastiveRow<Label>],
     _ trunks: inout TrunkCache, _ unpaired: inout UnpairedState, _ totals: inout MetricTotals
   ) throws -> Double {

@@ -73,6 +73,9 @@ public struct DPOSettings: ContrastiveSettings {
   public var ties = RewardSettings.Ties.skip
   /// Whether soft labels are rounded where the loss can't read them.
   public var harden = false
+  /// α of XPO's bonus: the weight of log π of a row's `explored` answer, which the reference gave;
+  /// `iterate` writes such rows. 0 is off.
+  public var xpoAlpha = 0.0
   /// Whether a row's `probability` is its label; else the chosen answer is simply the better one.
   public var softLabels = true
 
@@ -137,6 +140,7 @@ public struct DPOSettings: ContrastiveSettings {
   /// Checks ranges.
   public func validate() throws {
     try validateShared()
+    try require(xpoAlpha >= 0 && xpoAlpha.isFinite, "xpo_alpha", "at least 0")
     do {
       _ = try loss.statistics(of: [], settings: objective)
     } catch let error as ObjectiveError {
@@ -172,9 +176,10 @@ public struct DPOSettings: ContrastiveSettings {
 ///
 /// Paper: Rafailov et al. 2023, arXiv:2305.18290.
 public enum DPO {
-  private struct Label {
-    var probability: Double
-    var outcome: Comparison.Outcome
+  /// What was said of a pair.
+  struct Label {
+    var probability = 1.0
+    var outcome = Comparison.Outcome.preferred
   }
 
   /// Trains a policy on pairs and writes it.
@@ -182,6 +187,8 @@ public enum DPO {
   /// - Parameters:
   ///   - start: The policy's start.
   ///   - reference: The reference; nil is the start itself.
+  ///   - trained: A policy that was trained from the start with the same `train` knobs and opened
+  ///     beside it: its numbers are gone on with.
   ///   - data: Preferences.
   ///   - heldOut: Preferences for evaluation; without them some of the prompts are held out.
   ///   - settings: The knobs.
@@ -190,8 +197,9 @@ public enum DPO {
   /// - Returns: What it came to.
   /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
   public static func train(
-    _ start: LoadedModel, reference: LoadedModel? = nil, data: DataFile, heldOut: DataFile? = nil,
-    settings: DPOSettings, output: URL, options: RunOptions = RunOptions()
+    _ start: LoadedModel, reference: LoadedModel? = nil, goingOnWith trained: LoadedModel? = nil,
+    data: DataFile, heldOut: DataFile? = nil, settings: DPOSettings, output: URL,
+    options: RunOptions = RunOptions()
   ) throws -> ContrastiveReport {
     try settings.validate()
     try settings.check(against: start.model.spec)
@@ -200,11 +208,24 @@ public enum DPO {
       throw TrainingError(
         .badSetting, "\(loss.rawValue) needs no reference: leave it out, or use a loss such as dpo")
     }
-    let objective = settings.objective
     let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
     let (rows, leftOut) = try rows(data, encoder, settings)
+    guard settings.xpoAlpha == 0 || rows.contains(where: { $0.encoded.answers.count > 2 }) else {
+      throw TrainingError(
+        .badData,
+        "\(data.url.path): no row has an answer of the reference under \"explored\", which xpo_alpha "
+          + "reads; attune iterate writes such rows")
+    }
     let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder, settings).rows) }
-    let run = ContrastiveRun<Label, DPOSettings>(
+    return try contrast(settings).train(
+      start, reference: reference, goingOnWith: trained, data: data, rows: rows, heldOut: held,
+      pair: { $0 }, leftOut: leftOut, encoder: encoder, output: output, options: options)
+  }
+
+  /// The loss as the contrastive loop takes it; a row's third answer is the one that XPO's bonus is on.
+  static func contrast(_ settings: DPOSettings) -> ContrastiveRun<Label, DPOSettings> {
+    let (loss, objective) = (settings.loss, settings.objective)
+    return ContrastiveRun<Label, DPOSettings>(
       stage: "dpo", lossName: loss.rawValue, settings: settings,
       needsReference: loss.needsReference, needsCurrentScores: loss.needsCurrentScores,
       scoresPrompt: settings.nllOver == .promptAndCompletion
@@ -218,18 +239,25 @@ public enum DPO {
       }
       let statistics = try loss.statistics(of: rows(labels, responses), settings: objective)
       return { places, responses in
-        try loss.loss(
+        var result = try loss.loss(
           rows(labels[places], responses), at: Array(places), statistics: statistics,
           settings: objective)
+        guard settings.xpoAlpha > 0 else { return result }
+        let bonus = ExplorationBonus.loss(
+          responses.map { $0.count > 2 ? $0[2].policy : nil }, rows: labels.count,
+          alpha: settings.xpoAlpha)
+        result.loss += bonus.loss
+        result.metrics.merge(bonus.metrics)
+        for (row, gradient) in bonus.logProbabilities.enumerated() {
+          result.logProbabilities[row].insert(contentsOf: gradient, at: 2)
+        }
+        return result
       }
     }
-    return try run.train(
-      start, reference: reference, data: data, rows: rows, heldOut: held, pair: { $0 },
-      leftOut: leftOut, encoder: encoder, output: output, options: options)
   }
 
   /// The pairs that the loss can use.
-  private static func rows(
+  static func rows(
     _ data: DataFile, _ encoder: TextEncoder, _ settings: DPOSettings
   ) throws -> (rows: [ContrastiveRow<Label>], leftOut: Int) {
     var rows: [ContrastiveRow<Label>] = []
@@ -245,7 +273,7 @@ public enum DPO {
         let label = Label(
           probability: settings.softLabels ? pair.probability ?? 1 : 1,
           outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred)
-        let encoded = try encoder.group(row)
+        let encoded = try group(row, pair, encoder, settings)
         let blank = encoded.answers.map {
           ScoredResponse(
             policy: -1, reference: -1, tokens: $0.scored.reduce(0) { $0 + $1.count })
@@ -276,5 +304,25 @@ public enum DPO {
         "\(data.url.path): no row says anything that \(settings.loss.rawValue) can use")
     }
     return (rows, leftOut)
+  }
+
+  /// Both answers as tokens, and the one that XPO's bonus is on where a row has it.
+  private static func group(
+    _ row: Row, _ pair: Preference, _ encoder: TextEncoder, _ settings: DPOSettings
+  ) throws -> EncodedGroup {
+    guard settings.xpoAlpha > 0, case .string(let explored)? = row.json["explored"] else {
+      return try encoder.group(row)
+    }
+    func ended(_ answer: String) -> Bool {
+      row.json["\(answer)_finish_reason"] != .string("length")
+    }
+    return try encoder.group(
+      prompt: pair.prompt,
+      answers: [
+        (pair.chosen, ended("chosen")), (pair.rejected, ended("rejected")),
+        (.text(explored), ended("explored")),
+      ],
+      sampled: ["chosen_ids", "rejected_ids", "explored_ids"].map { TextEncoder.ids(row, $0) },
+      line: row.line)
   }
 }

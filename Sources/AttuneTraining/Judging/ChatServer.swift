@@ -36,6 +36,8 @@ final class ChatServer {
   private let key: String?
   private let settings: JudgeSettings
   private let exchange: Exchange
+  /// How a person says which model is meant.
+  private let modelOption: String
   /// The name of the model that answers.
   let model: String
   /// Address and model.
@@ -46,19 +48,22 @@ final class ChatServer {
   /// - Parameters:
   ///   - address: `http://HOST:PORT` or with the path that `chat/completions` follows.
   ///   - settings: The knobs.
+  ///   - modelOption: How a person says which model is meant, for errors.
   /// - Throws: `TrainingError` for an address that is none, a server that does not answer, or one
   ///   that has several models of which none is named.
-  init(_ address: String, settings: JudgeSettings) throws {
+  init(
+    _ address: String, settings: JudgeSettings, modelOption: String = "--judge-model"
+  ) throws {
     guard var parts = URLComponents(string: address), parts.host?.isEmpty == false,
       parts.query == nil, parts.fragment == nil
     else {
       throw TrainingError(
-        .badSetting, "the judge's address is no URL: write http://HOST:PORT/v1")
+        .badSetting, "the server's address is no URL: write http://HOST:PORT/v1")
     }
     guard parts.user == nil, parts.password == nil else {
       throw TrainingError(
         .badSetting,
-        "a judge's address must hold no user or password: put the key into the environment variable "
+        "a server's address must hold no user or password: put the key into the environment variable "
           + settings.keyVariable)
     }
     while parts.path.hasSuffix("/") { parts.path.removeLast() }
@@ -68,12 +73,13 @@ final class ChatServer {
     }
     self.base = base
     self.settings = settings
+    self.modelOption = modelOption
     let found = ProcessInfo.processInfo.environment[settings.keyVariable] ?? ""
     key = found.isEmpty ? nil : found
     exchange = Exchange(settings)
     if settings.serverModel.isEmpty {
       model = try Self.onlyModel(
-        base, Self.get(base, exchange, key: found, settings), key: found)
+        base, Self.get(base, exchange, key: found, settings), key: found, modelOption)
     } else {
       model = settings.serverModel
     }
@@ -98,7 +104,7 @@ final class ChatServer {
     while !waiting.isEmpty || !flying.isEmpty {
       guard !Interrupt.isRequested else {
         throw TrainingError(
-          .interrupted, "stopped; what the judge has answered is kept, the same command goes on")
+          .interrupted, "stopped; what the server has answered is kept, the same command goes on")
       }
       let now = ContinuousClock.now
       while flying.count < settings.parallel,
@@ -147,7 +153,7 @@ final class ChatServer {
     let advice =
       switch reply.status {
       case 401, 403: "; put the key into the environment variable \(settings.keyVariable)"
-      case 404: "; check address and model (--judge-model)"
+      case 404: "; check address and model (\(modelOption))"
       default: ""
       }
     return TrainingError(
@@ -231,7 +237,9 @@ final class ChatServer {
   }
 
   /// The model of a server that has one.
-  private static func onlyModel(_ base: URL, _ reply: Reply, key: String) throws -> String {
+  private static func onlyModel(
+    _ base: URL, _ reply: Reply, key: String, _ modelOption: String
+  ) throws -> String {
     struct List: Decodable {
       struct Model: Decodable { var id: String }
       var data: [Model]
@@ -241,14 +249,14 @@ final class ChatServer {
       throw TrainingError(
         .unavailable,
         "\(base.absoluteString): answers to a request for its models with status \(reply.status)"
-          + "\(said(reply.data, key: key)); name the model with --judge-model")
+          + "\(said(reply.data, key: key)); name the model with \(modelOption)")
     }
     guard list.data.count == 1 else {
       let names = list.data.prefix(8).map(\.id).joined(separator: ", ")
       throw TrainingError(
         .badSetting,
         "\(base.absoluteString): has \(list.data.count) models (\(names)); name one with "
-          + "--judge-model")
+          + modelOption)
     }
     return list.data[0].id
   }

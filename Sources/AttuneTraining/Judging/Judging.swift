@@ -117,6 +117,8 @@ public enum Judging {
   private struct Candidate {
     var pair: JudgedPair
     var reasons: (first: SampleRow.FinishReason, second: SampleRow.FinishReason)?
+    /// Who gave each answer, where that is known.
+    var models: (first: AttuneData.JSONValue?, second: AttuneData.JSONValue?)
   }
 
   private static func compared(
@@ -138,10 +140,14 @@ public enum Judging {
               pair: JudgedPair(
                 prompt: sample.prompt, first: a.text, second: b.text,
                 place: [UInt64(index), UInt64(i), UInt64(j)]),
-              reasons: (a.finishReason, b.finishReason)))
+              reasons: (a.finishReason, b.finishReason),
+              models: (sample.model(of: a)?.json, sample.model(of: b)?.json)))
         }
       case .preference(let preference):
-        candidates.append(Candidate(pair: pair(preference, index)))
+        candidates.append(
+          Candidate(
+            pair: pair(preference, index),
+            models: (named(row, "chosen_model"), named(row, "rejected_model"))))
       default:
         throw TrainingError(
           .badData,
@@ -188,7 +194,15 @@ public enum Judging {
       json = json.setting("chosen_finish_reason", .string(chosen.rawValue))
         .setting("rejected_finish_reason", .string(rejected.rawValue))
     }
+    let (first, second) = candidate.models
+    if let model = isSwapped ? second : first { json = json.setting("chosen_model", model) }
+    if let model = isSwapped ? first : second { json = json.setting("rejected_model", model) }
     return json
+  }
+
+  /// The model under a key of a row; nil where there is none.
+  private static func named(_ row: Row, _ key: String) -> AttuneData.JSONValue? {
+    row.json[key].flatMap { $0 == .null ? nil : $0 }
   }
 
   /// A pair as people or a file compared it: the chosen answer first.
@@ -248,13 +262,15 @@ public enum Judging {
         content(sample.completions[answer].text, sample.prompt)
       }
       if panel.settings.shape == .rankings {
+        let ranking = RankingRow(
+          prompt: sample.prompt, completions: kept.map { text($0) },
+          scores: kept.map { scores[$0] ?? 0 }, labeller: panel.name
+        ).json.setting(
+          "finish_reasons",
+          .array(kept.map { .string(sample.completions[$0].finishReason.rawValue) }))
         made.append(
-          RankingRow(
-            prompt: sample.prompt, completions: kept.map { text($0) },
-            scores: kept.map { scores[$0] ?? 0 }, labeller: panel.name
-          ).json.setting(
-            "finish_reasons",
-            .array(kept.map { .string(sample.completions[$0].finishReason.rawValue) })))
+          PreferenceMaker.naming(
+            kept.map { sample.model(of: sample.completions[$0]) }, in: ranking))
         continue
       }
       for (i, j) in noise.pairs(of: kept, count: panel.settings.pairsPerPrompt, prompt: index) {
@@ -268,7 +284,9 @@ public enum Judging {
         made.append(
           PreferenceMaker.Pair(
             row: pair, chosenFinishReason: sample.completions[winner].finishReason,
-            rejectedFinishReason: sample.completions[loser].finishReason
+            rejectedFinishReason: sample.completions[loser].finishReason,
+            chosenModel: sample.model(of: sample.completions[winner]),
+            rejectedModel: sample.model(of: sample.completions[loser])
           ).json)
       }
     }

@@ -9,7 +9,7 @@ import Foundation
 /// were on their way. The key of an answer is the digest of the judge's identity and of every word it
 /// read, never of anything secret.
 final class RememberingJudge {
-  private struct Entry: Codable {
+  private struct Entry: KeyedEntry {
     var key: String
     var choice: JudgeChoice?
     var text: String?
@@ -27,9 +27,7 @@ final class RememberingJudge {
   private(set) var asked = 0
   /// Questions that were answered before.
   private(set) var remembered = 0
-  private var known: [String: Entry] = [:]
-  private var file: FileHandle?
-  private let url: URL?
+  private let log: AnswerLog<Entry>
 
   /// Reads what was answered before.
   ///
@@ -39,36 +37,8 @@ final class RememberingJudge {
   /// - Throws: `TrainingError.file` if it can't be read or written.
   init(_ model: any JudgeModel, url: URL?) throws {
     self.model = model
-    self.url = url
-    guard let url else { return }
-    var length = 0
-    if let data = try? Data(contentsOf: url) {
-      // A line that a kill cut in two is dropped; the file goes on before it.
-      for line in data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-        guard line.endIndex < data.endIndex,
-          let entry = try? JSONDecoder().decode(Entry.self, from: line)
-        else { break }
-        known[entry.key] = entry
-        length = data.distance(from: data.startIndex, to: line.endIndex) + 1
-      }
-      guard length == data.count || data[length...].firstIndex(of: UInt8(ascii: "\n")) == nil else {
-        throw TrainingError(
-          .badOutput,
-          "\(url.path): is no file of a judge's answers; give another one, or remove it")
-      }
-    } else if !FileManager.default.createFile(atPath: url.path, contents: nil) {
-      throw TrainingError(.file, "\(url.path): can't be written")
-    }
-    do {
-      let handle = try FileHandle(forWritingTo: url)
-      try handle.truncate(atOffset: UInt64(length))
-      file = handle
-    } catch {
-      throw TrainingError(.file, "\(url.path): can't be written: \(reason(error))")
-    }
+    log = try AnswerLog(url)
   }
-
-  deinit { try? file?.close() }
 
   /// The judge's choices, in the order of the questions.
   func choose(_ questions: [JudgeQuestion], progress: @escaping (Int) -> Void = { _ in }) throws
@@ -82,7 +52,7 @@ final class RememberingJudge {
         try told($0, Entry(key: "", choice: $1, text: nil))
       }
     }
-    return keys.map { known[$0]?.choice ?? JudgeChoice(probabilities: nil) }
+    return keys.map { log[$0]?.choice ?? JudgeChoice(probabilities: nil) }
   }
 
   /// The judge's continuations, in the order of the conversations.
@@ -95,7 +65,7 @@ final class RememberingJudge {
         try told($0, Entry(key: "", choice: nil, text: $1))
       }
     }
-    return keys.map { known[$0]?.text ?? "" }
+    return keys.map { log[$0]?.text ?? "" }
   }
 
   private func answer(
@@ -103,7 +73,7 @@ final class RememberingJudge {
     ask: ([Int], (Int, Entry) throws -> Void) throws -> Void
   ) throws {
     var seen: Set<String> = []
-    let missing = keys.indices.filter { known[keys[$0]] == nil && seen.insert(keys[$0]).inserted }
+    let missing = keys.indices.filter { log[keys[$0]] == nil && seen.insert(keys[$0]).inserted }
     remembered += keys.count - missing.count
     var done = keys.count - missing.count
     progress(done)
@@ -111,22 +81,10 @@ final class RememberingJudge {
     try ask(missing) { place, entry in
       var entry = entry
       entry.key = keys[missing[place]]
-      known[entry.key] = entry
       asked += 1
-      try keep(entry)
+      try log.keep(entry)
       done += 1
       progress(done)
-    }
-  }
-
-  private func keep(_ entry: Entry) throws {
-    guard let file, let url else { return }
-    do {
-      let line = try JSONEncoder().encode(entry) + Data("\n".utf8)
-      try file.seekToEnd()
-      try file.write(contentsOf: line)
-    } catch {
-      throw TrainingError(.file, "\(url.path): can't be written: \(reason(error))")
     }
   }
 

@@ -28,13 +28,21 @@ public struct PreferenceMaker: Sendable {
     public var chosenFinishReason: SampleRow.FinishReason
     /// Why the other one did.
     public var rejectedFinishReason: SampleRow.FinishReason
+    /// Who gave the preferred answer, where that is known.
+    public var chosenModel: SampleRow.Model?
+    /// Who gave the other one.
+    public var rejectedModel: SampleRow.Model?
 
     /// The row with `chosen_finish_reason` and `rejected_finish_reason`, so that an answer that was
-    /// cut gets no end-of-sequence token in training.
+    /// cut gets no end-of-sequence token in training; and with `chosen_model` and `rejected_model`, so
+    /// that models can be ranked by it.
     public var json: AttuneData.JSONValue {
-      row.json
+      var json = row.json
         .setting("chosen_finish_reason", .string(chosenFinishReason.rawValue))
         .setting("rejected_finish_reason", .string(rejectedFinishReason.rawValue))
+      if let chosenModel { json = json.setting("chosen_model", chosenModel.json) }
+      if let rejectedModel { json = json.setting("rejected_model", rejectedModel.json) }
+      return json
     }
   }
 
@@ -46,12 +54,16 @@ public struct PreferenceMaker: Sendable {
     public var labellerScores: [Double]
     /// Why each answer ended.
     public var finishReasons: [SampleRow.FinishReason]
+    /// Who gave each answer, where that is known.
+    public var models: [SampleRow.Model?]
 
-    /// The row with `labeller_scores` and `finish_reasons`.
+    /// The row with `labeller_scores`, `finish_reasons` and `models`.
     public var json: AttuneData.JSONValue {
-      row.json
-        .setting("labeller_scores", .array(labellerScores.map { .double($0) }))
-        .setting("finish_reasons", .array(finishReasons.map { .string($0.rawValue) }))
+      PreferenceMaker.naming(
+        models,
+        in: row.json
+          .setting("labeller_scores", .array(labellerScores.map { .double($0) }))
+          .setting("finish_reasons", .array(finishReasons.map { .string($0.rawValue) })))
     }
   }
 
@@ -131,7 +143,9 @@ public struct PreferenceMaker: Sendable {
           chosenScore: scores[winner], rejectedScore: scores[loser],
           labeller: scorer.labeller.rawValue),
         chosenFinishReason: row.completions[winner].finishReason,
-        rejectedFinishReason: row.completions[loser].finishReason)
+        rejectedFinishReason: row.completions[loser].finishReason,
+        chosenModel: row.model(of: row.completions[winner]),
+        rejectedModel: row.model(of: row.completions[loser]))
     }
   }
 
@@ -150,7 +164,8 @@ public struct PreferenceMaker: Sendable {
         prompt: row.prompt, completions: kept.map { Self.content(row, $0) },
         scores: kept.map { perceived[$0] }, labeller: scorer.labeller.rawValue),
       labellerScores: kept.map { scores[$0] },
-      finishReasons: kept.map { row.completions[$0].finishReason })
+      finishReasons: kept.map { row.completions[$0].finishReason },
+      models: kept.map { row.model(of: row.completions[$0]) })
   }
 
   /// Labels a file of samples.
@@ -196,6 +211,14 @@ public struct PreferenceMaker: Sendable {
     let decided = summary.pairs - summary.equalPairs
     summary.agreement = decided > 0 ? Double(agreeing) / Double(decided) : 0
     return (made, summary)
+  }
+
+  /// A ranking row that says who gave each answer, where any of them is known.
+  static func naming(
+    _ models: [SampleRow.Model?], in row: AttuneData.JSONValue
+  ) -> AttuneData.JSONValue {
+    guard models.contains(where: { $0 != nil }) else { return row }
+    return row.setting("models", .array(models.map { $0?.json ?? .null }))
   }
 
   /// The answers whose text no earlier one has: two equal answers can't be told apart.

@@ -211,7 +211,8 @@ extension RLHFRun {
         [
           EvaluatedModel(role: "policy", loaded: policy),
           EvaluatedModel(
-            role: "start", loaded: start, answers: rows.map { $0.completions.map(Answer.init) }),
+            role: "start", loaded: start,
+            answers: try rows.map { try $0.completions.map(Answer.init) }),
         ],
         reference: start, prompts: rows.map(\.prompt),
         rewards: (gold.map { [$0] } ?? []) + [reward], settings: knobs, judge: judge, style: style,

@@ -44,42 +44,25 @@ public struct RLHFSettings: Settings {
 
   /// Knobs without effect, those of the stages among them.
   public var unreadKnobs: [(knob: String, why: String)] {
-    func inside(_ stage: String, _ settings: some Settings) -> [(knob: String, why: String)] {
-      settings.unreadKnobs.map { ("\(stage).\($0.knob)", $0.why) }
-        + [("\(stage).seed", "the run's own seed is read")]
-    }
-    func all(_ stage: String, _ settings: some Settings, _ why: String) -> [(
-      knob: String, why: String
-    )] {
-      guard case .object(let knobs)? = try? ConfigFile.value(of: settings) else { return [] }
-      return knobs.keys.sorted().map { ("\(stage).\($0)", why) }
-    }
     let preferences =
       hasJudge
-      ? inside("judge", judge) + all("label", label, "a judge labels")
-      : inside("label", label)
-        + all("judge", judge, "there is no judge; name one with judge.judges")
-    return inside("sample", sample) + preferences + inside("reward", reward)
-      + inside("ppo", ppo) + inside("evaluation", evaluation)
+      ? judge.unreadKnobs(in: "judge") + label.allKnobs(in: "label", "a judge labels")
+      : label.unreadKnobs(in: "label")
+        + judge.allKnobs(in: "judge", "there is no judge; name one with judge.judges")
+    return sample.unreadKnobs(in: "sample") + preferences + reward.unreadKnobs(in: "reward")
+      + ppo.unreadKnobs(in: "ppo") + evaluation.unreadKnobs(in: "evaluation")
       + [("reward.evaluation_share", "the held-out prompts are evaluated on")]
       + (rounds == 1 ? [("early_rollouts", "rounds is 1")] : [])
   }
 
   /// Checks ranges.
   public func validate() throws {
-    func inside(_ stage: String, _ settings: some Settings) throws {
-      do {
-        try settings.validate()
-      } catch let error as TrainingError {
-        throw TrainingError(error.code, "\(stage).\(error.message)")
-      }
-    }
-    try inside("sample", sample)
-    try inside("label", label)
-    try inside("judge", judge)
-    try inside("reward", reward)
-    try inside("ppo", ppo)
-    try inside("evaluation", evaluation)
+    try sample.validate(in: "sample")
+    try label.validate(in: "label")
+    try judge.validate(in: "judge")
+    try reward.validate(in: "reward")
+    try ppo.validate(in: "ppo")
+    try evaluation.validate(in: "evaluation")
     try require((1...100).contains(rounds), "rounds", "from 1 to 100")
     try require(earlyRollouts >= 0, "early_rollouts", "at least 0")
     try require(heldOutShare > 0 && heldOutShare < 1, "held_out_share", "above 0 and below 1")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
+import AttuneData
 import AttuneEngine
-public import Foundation
+import Foundation
 
 /// The knobs of sampling: of `attune sample`, `generate` and `chat`.
 public struct SampleSettings: Settings {
@@ -82,10 +82,16 @@ public struct Answer: Sendable, Equatable {
   }
 
   /// An answer from a file of samples, of whose log-probabilities only the sum is known.
-  init(_ row: SampleRow.Completion) {
+  ///
+  /// - Throws: `TrainingError` for one without token ids, which a server gave.
+  init(_ row: SampleRow.Completion) throws {
+    guard let ids = row.ids, let logProbability = row.logProbability else {
+      throw TrainingError(
+        .badData, "a sampled answer has no ids and logprob: sample with a local model")
+    }
     completion = Completion(
-      ids: row.ids, text: row.text, endedByItself: row.finishReason == .stop)
-    logProbabilities = [row.logProbability]
+      ids: ids, text: row.text, endedByItself: row.finishReason == .stop)
+    logProbabilities = [logProbability]
   }
 
   /// Its row in a file of samples.
@@ -208,83 +214,5 @@ struct StopWatch {
     held = isStopped ? "" : String(held.dropFirst(part.count))
     text += part
     return part
-  }
-}
-
-/// What sampling a file came to: the object of `sample --json`.
-public struct SampleReport: Codable, Sendable, Equatable {
-  /// Version of this object's format.
-  public var formatVersion = 1
-  /// The file that was written.
-  public var output: String
-  /// Prompts.
-  public var prompts: Int
-  /// Answers.
-  public var answers: Int
-  /// Tokens sampled.
-  public var tokens: Int
-  /// Share of answers that ended by themselves.
-  public var completed: Double
-  /// Mean length in tokens.
-  public var length: Double
-  /// Seconds.
-  public var seconds: Double
-  /// Tokens sampled a second.
-  public var tokensPerSecond: Double
-}
-
-extension Sampling {
-  /// Samples answers to the prompts of a file.
-  ///
-  /// - Parameters:
-  ///   - loaded: The model.
-  ///   - data: Rows of any kind that has prompts; fields of prompt-only rows are kept.
-  ///   - settings: The knobs.
-  ///   - output: The file to write.
-  ///   - style: Where progress goes.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names the line, setting or file at fault.
-  public static func run(
-    _ loaded: LoadedModel, data: DataFile, settings: SampleSettings, output: URL,
-    style: Progress.Style = .automatic
-  ) throws -> SampleReport {
-    let began = ContinuousClock.now
-    let encoder = try TextEncoder(loaded)
-    let rows = data.rows
-    var prompts: [(content: Content, ids: [Int32])] = []
-    for row in rows {
-      guard let prompt = row.example.prompt else {
-        throw TrainingError(
-          .badData, "\(data.url.path), line \(row.line): there is no prompt to answer")
-      }
-      do {
-        prompts.append((prompt, try encoder.prompt(prompt)))
-      } catch let error as TrainingError {
-        throw TrainingError(
-          error.code, "\(data.url.path), line \(row.line): \(error.message)")
-      }
-    }
-    let answers = try answers(
-      loaded, prompts: prompts.map(\.ids), settings: settings, label: "sample", style: style)
-    let sampling = try JSONDecoder().decode(
-      AttuneData.JSONValue.self, from: Data(try JSONText.line(settings).utf8))
-    var text = ""
-    for (i, row) in rows.enumerated() {
-      let fields = data.kind == .promptOnly ? row.json.fields.filter { $0.key != "prompt" } : []
-      let sample = SampleRow(
-        prompt: prompts[i].content, completions: answers[i].map(\.row),
-        model: .init(name: loaded.name, fingerprint: loaded.fingerprint), sampling: sampling,
-        fields: fields)
-      text += sample.json.text + "\n"
-    }
-    try AtomicFile.write(text, to: output)
-    let all = answers.flatMap(\.self)
-    let tokens = all.reduce(0) { $0 + $1.completion.ids.count }
-    let elapsed = seconds(ContinuousClock.now - began)
-    return SampleReport(
-      output: output.path, prompts: rows.count, answers: all.count, tokens: tokens,
-      completed: Double(all.count { $0.completion.endedByItself }) / Double(max(1, all.count)),
-      length: Double(tokens) / Double(max(1, all.count)), seconds: elapsed,
-      tokensPerSecond: Double(tokens) / max(elapsed, 1e-9))
   }
 }

@@ -7,29 +7,49 @@ import AttuneTraining
 struct SampleCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sample",
-    abstract: "Writes several answers to each prompt of a file.",
+    abstract: "Writes several answers to each prompt of a file, by one model or several.",
     discussion: """
-      Any data file with prompts will do. The rows that come out are what attune label reads.
+      Any data file with prompts will do. The rows that come out are what attune label and judge read; \
+      of several models each answer names its own, so that attune rank can rate them. A server is the \
+      URL of an OpenAI-compatible one, with #MODEL behind it where it has several; it answers \
+      conversations, its key is read from ATTUNE_SERVER_KEY (of the second server from \
+      ATTUNE_SERVER_KEY_2), and its answers have no ids and logprob.
 
       Example: attune sample --model smollm2 --data prompts.jsonl --n 6 --output samples.jsonl
       """)
 
-  @OptionGroup var model: ModelOption
+  @Option(
+    name: .customLong("model"),
+    help: ArgumentHelp(
+      "A directory, a .gguf file, a pulled name, or a server's URL; repeatable.", valueName: "m"),
+    completion: .directory)
+  var models: [String]
+
   @OptionGroup var data: DataOption
   @OptionGroup var output: OutputFileOption
   @OptionGroup var sampling: SamplingOptions
 
-  @Option(help: ArgumentHelp("Answers to each prompt (default: 4).", valueName: "k"))
+  @Option(help: ArgumentHelp("Answers of each model to each prompt (default: 4).", valueName: "k"))
   var n: Int?
 
+  @Option(help: ArgumentHelp("Requests to a server at once (default: 8).", valueName: "n"))
+  var parallel: Int?
+
   @OptionGroup var shared: SharedOptions
+
+  func validate() throws {
+    if parallel != nil, !models.contains(where: { $0.hasPrefix("http") }) {
+      throw ValidationError("--parallel is of no use without a server.")
+    }
+  }
 
   func run() throws {
     let settings = try sampling.settings(SampleSettings(), shared, n: n)
     let file = try DataFile.read(data.url)
     Output.note(file.summary)
+    try shared.startEngine()
     let report = try Sampling.run(
-      try model.open(shared), data: file, settings: settings, output: output.url)
+      models: models, data: file, settings: settings, output: output.url, parallel: parallel ?? 8)
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }
 }

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import Foundation
+
+/// What sampling a file came to: the object of `sample --json`.
+public struct SampleReport: Codable, Sendable, Equatable {
+  /// What one model gave.
+  public struct Part: Codable, Sendable, Equatable {
+    /// The model, as rows name it.
+    public var model: String
+    /// Answers.
+    public var answers: Int
+    /// Share of them that ended by themselves.
+    public var completed: Double
+    /// Mean length in tokens; nil where a server does not say.
+    public var length: Double?
+  }
+
+  /// Version of this object's format.
+  public var formatVersion = 1
+  /// The file that was written.
+  public var output: String
+  /// Prompts.
+  public var prompts: Int
+  /// Answers.
+  public var answers: Int
+  /// Tokens sampled, as far as they are known.
+  public var tokens: Int
+  /// Share of answers that ended by themselves.
+  public var completed: Double
+  /// Mean length in tokens of the answers whose length is known.
+  public var length: Double
+  /// What each model gave.
+  public var models: [Part]
+  /// Seconds.
+  public var seconds: Double
+  /// Tokens sampled a second.
+  public var tokensPerSecond: Double
+}
+
+extension Sampling {
+  /// One model's answers to every prompt.
+  private struct Part {
+    var model: SampleRow.Model
+    var completions: [[SampleRow.Completion]]
+    /// Lengths in tokens that are known.
+    var lengths: [Int]
+  }
+
+  /// Samples one model's answers to the prompts of a file.
+  ///
+  /// - Parameters:
+  ///   - loaded: The model.
+  ///   - data: Rows of any kind that has prompts; fields of prompt-only rows are kept.
+  ///   - settings: The knobs.
+  ///   - output: The file to write.
+  ///   - style: Where progress goes.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names the line, setting or file at fault.
+  public static func run(
+    _ loaded: LoadedModel, data: DataFile, settings: SampleSettings, output: URL,
+    style: Progress.Style = .automatic
+  ) throws -> SampleReport {
+    let began = ContinuousClock.now
+    let part = try part(loaded, data, settings, label: "sample", style)
+    return try write([part], data, settings, output: output, began: began)
+  }
+
+  /// Samples several models' answers to the prompts of a file, a row a prompt. A model is loaded when it
+  /// is its turn. What servers have answered is kept beside the output and not asked again.
+  ///
+  /// - Parameters:
+  ///   - models: Models as `LoadedModel.open` takes them, and addresses of OpenAI-compatible servers,
+  ///     with `#MODEL` behind those that have several.
+  ///   - data: Rows of any kind that has prompts; fields of prompt-only rows are kept.
+  ///   - settings: The knobs.
+  ///   - output: The file to write.
+  ///   - parallel: Requests to a server at once.
+  ///   - style: Where progress goes.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names the model, server, line, setting or file at fault.
+  public static func run(
+    models: [String], data: DataFile, settings: SampleSettings, output: URL, parallel: Int = 8,
+    style: Progress.Style = .automatic
+  ) throws -> SampleReport {
+    let began = ContinuousClock.now
+    try settings.validate()
+    if let twice = models.first(where: { name in models.count { $0 == name } > 1 }) {
+      throw TrainingError(.badSetting, "the model \(twice) is given twice")
+    }
+    let addresses = models.filter(ServerSampler.isAddress)
+    // Servers are reached before a model takes its time.
+    let servers = try addresses.enumerated().map { place, address in
+      try ServerSampler(address, settings: settings, place: place, parallel: parallel)
+    }
+    let log: AnswerLog<ServerSampler.Answer>? =
+      servers.isEmpty ? nil : try AnswerLog(output.appendingPathExtension("answers"))
+    var first: LoadedModel?
+    let parts = try models.map { name -> Part in
+      if let place = addresses.firstIndex(of: name), let log {
+        return try part(servers[place], data, log, style)
+      }
+      let loaded = try LoadedModel.open(name, beside: first)
+      first = first ?? loaded
+      return try part(
+        loaded, data, settings, label: models.count > 1 ? "sample \(name)" : "sample", style)
+    }
+    return try write(parts, data, settings, output: output, began: began)
+  }
+
+  private static func part(
+    _ loaded: LoadedModel, _ data: DataFile, _ settings: SampleSettings, label: String,
+    _ style: Progress.Style
+  ) throws -> Part {
+    let encoder = try TextEncoder(loaded)
+    let prompts = try data.rows.map { row in
+      do {
+        return try encoder.prompt(try prompt(row, data))
+      } catch let error as TrainingError {
+        throw TrainingError(error.code, "\(data.url.path), line \(row.line): \(error.message)")
+      }
+    }
+    let answers = try answers(
+      loaded, prompts: prompts, settings: settings, label: label, style: style)
+    return Part(
+      model: .init(name: loaded.name, fingerprint: loaded.fingerprint),
+      completions: answers.map { $0.map(\.row) },
+      lengths: answers.flatMap { $0.map(\.completion.ids.count) })
+  }
+
+  private static func part(
+    _ server: ServerSampler, _ data: DataFile, _ log: AnswerLog<ServerSampler.Answer>,
+    _ style: Progress.Style
+  ) throws -> Part {
+    let conversations = try data.rows.map { row in
+      guard case .messages(let messages) = try prompt(row, data), messages.last?.role == "user"
+      else {
+        throw TrainingError(
+          .badData,
+          "\(data.url.path), line \(row.line): a server answers conversations that end in a turn of "
+            + "the user; give the prompt as messages")
+      }
+      return messages
+    }
+    let answers = try server.answers(conversations, log: log, style: style)
+    return Part(
+      model: .init(name: server.name, fingerprint: ""),
+      completions: answers.map {
+        $0.map {
+          SampleRow.Completion(
+            text: $0.text, ids: nil, logProbability: nil,
+            finishReason: $0.isCut ? .length : .stop)
+        }
+      }, lengths: answers.flatMap { $0.compactMap(\.tokens) })
+  }
+
+  private static func prompt(_ row: Row, _ data: DataFile) throws -> Content {
+    if let prompt = row.example.prompt { return prompt }
+    throw TrainingError(
+      .badData, "\(data.url.path), line \(row.line): there is no prompt to answer")
+  }
+
+  /// Writes a row a prompt: a single model stands in the row, several at each of their answers.
+  private static func write(
+    _ parts: [Part], _ data: DataFile, _ settings: SampleSettings, output: URL,
+    began: ContinuousClock.Instant
+  ) throws -> SampleReport {
+    let sampling = try JSONDecoder().decode(
+      AttuneData.JSONValue.self, from: Data(try JSONText.line(settings).utf8))
+    var text = ""
+    for (i, row) in data.rows.enumerated() {
+      let fields = data.kind == .promptOnly ? row.json.fields.filter { $0.key != "prompt" } : []
+      let isOne = parts.count == 1
+      let completions = parts.flatMap { part in
+        part.completions[i].map { completion in
+          var completion = completion
+          if !isOne {
+            completion.model = part.model
+            completion.sampling = sampling
+          }
+          return completion
+        }
+      }
+      let sample = SampleRow(
+        prompt: try prompt(row, data), completions: completions,
+        model: isOne ? parts[0].model : nil, sampling: sampling, fields: fields)
+      text += sample.json.text + "\n"
+    }
+    try AtomicFile.write(text, to: output)
+    func completed(_ completions: [SampleRow.Completion]) -> Double {
+      Double(completions.count { $0.finishReason == .stop }) / Double(max(1, completions.count))
+    }
+    let all = parts.flatMap { $0.completions.flatMap(\.self) }
+    let lengths = parts.flatMap(\.lengths)
+    let tokens = lengths.reduce(0, +)
+    let elapsed = seconds(ContinuousClock.now - began)
+    return SampleReport(
+      output: output.path, prompts: data.rows.count, answers: all.count, tokens: tokens,
+      completed: completed(all), length: Double(tokens) / Double(max(1, lengths.count)),
+      models: parts.map { part in
+        let own = part.completions.flatMap(\.self)
+        return .init(
+          model: part.model.name, answers: own.count, completed: completed(own),
+          length: part.lengths.isEmpty
+            ? nil : Double(part.lengths.reduce(0, +)) / Double(part.lengths.count))
+      }, seconds: elapsed, tokensPerSecond: Double(tokens) / max(elapsed, 1e-9))
+  }
+}
