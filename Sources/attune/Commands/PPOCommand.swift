@@ -10,8 +10,8 @@ struct PPOCommand: ParsableCommand {
     commandName: "ppo",
     abstract: "Aligns a policy with a reward by PPO, under a KL penalty.",
     discussion: """
-      SOURCE is model:DIR or labeller:NAME, with @weight behind it if it is not 1; several are \
-      added up. The text after the last @ is the weight if it is a number.
+      Several sources are added up. The text after the last @ is the weight if it is a number. \
+      Documentation/Rewards.md describes every source.
 
       Example: attune ppo --model smollm2 --reward model:runs/reward --data prompts.jsonl \
       --output runs/ppo
@@ -40,7 +40,7 @@ struct PPOCommand: ParsableCommand {
   func run() throws {
     let settings: PPOSettings = try training.settings(PPOSettings(), shared)
     let specifications = try rewards.specifications
-    let watched = try watch.map { try RewardSpecification($0) }
+    let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
     let file = try DataFile.read(data.url)
     let mixed = try ptxData.map { try DataFile.read(URL(filePath: $0)) }
     Output.note(file.summary)
