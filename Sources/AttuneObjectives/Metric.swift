@@ -56,6 +56,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case rewardGap = "reward/best_worst_gap"
   case freshAccuracy = "reward/fresh_accuracy"
   case promptsWithoutPair = "reward/prompts_without_pair_share"
+  case sourceReward = "reward/source_mean"
+  case sourceDeviation = "reward/source_sd"
+  case sourceCorrelation = "reward/source_correlation"
   case goldReward = "reward/gold_mean"
   case goldDeviation = "reward/gold_sd"
   case goldCorrelation = "reward/gold_correlation"
@@ -73,6 +76,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case distinct1 = "response/distinct_1"
   case distinct2 = "response/distinct_2"
   case repetition = "response/repetition"
+  case selfBLEU = "response/self_bleu"
+  case distinctAnswers = "response/distinct_answers"
   // Policy and value updates
   case clipShare = "policy/clip_share"
   case dualClipShare = "policy/dual_clip_share"
@@ -158,6 +163,11 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .freshAccuracy:
       "Share of freshly sampled pairs that the implicit reward ranks right before they are trained on."
     case .promptsWithoutPair: "Share of prompts whose answers give no pair: all alike or all equal."
+    case .sourceReward:
+      "Mean reward by one of several sources before its weight; the source stands in brackets behind the name."
+    case .sourceDeviation: "Standard deviation of that source's rewards, in the same way."
+    case .sourceCorrelation:
+      "Correlation of two sources over the rollout's answers, their names in brackets with | between."
     case .goldReward: "Mean reward of a source that is watched, not trained on."
     case .goldDeviation: "Standard deviation of the watched reward."
     case .goldCorrelation: "Correlation of learned and watched reward over the rollout's answers."
@@ -176,6 +186,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .distinct1: "Distinct tokens over tokens, all answers of the rollout together."
     case .distinct2: "Distinct token pairs over token pairs."
     case .repetition: "Share of word 4-grams of an answer that it had before."
+    case .selfBLEU:
+      "Mean BLEU (to word 4-grams) of an answer against the others to its prompt: 1 is all alike."
+    case .distinctAnswers: "Different answers to a prompt over answers to it, mean over prompts."
     case .clipShare: "Share of tokens where the clipped ratio stops the gradient."
     case .dualClipShare: "Share of tokens where the dual clip stops the gradient."
     case .ratioMean: "Mean of π_new/π_old over tokens; near 1."

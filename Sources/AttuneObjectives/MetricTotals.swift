@@ -11,7 +11,14 @@ public struct MetricTotals: Sendable, Equatable {
     case explained(weight: Double, error: Double, error2: Double, target: Double, target2: Double)
   }
 
+  /// One of several sources of a metric.
+  private struct Source: Hashable, Sendable {
+    var metric: Metric
+    var name: String
+  }
+
   private var totals: [Metric: Total] = [:]
+  private var sources: [Source: Double] = [:]
 
   /// Nothing measured.
   public init() {}
@@ -49,11 +56,22 @@ public struct MetricTotals: Sendable, Equatable {
         target: weight * target, target2: weight * target * target))
   }
 
+  /// Adds to a metric of one of several sources, a plain sum over pieces.
+  ///
+  /// - Parameters:
+  ///   - metric: The metric.
+  ///   - value: The value.
+  ///   - source: The source's name.
+  public mutating func add(_ metric: Metric, _ value: Double, of source: String) {
+    sources[Source(metric: metric, name: source), default: 0] += value
+  }
+
   /// Adds the totals of another piece.
   ///
   /// A metric must be of one kind in both.
   public mutating func merge(_ other: MetricTotals) {
     for (metric, total) in other.totals { merge(metric, total) }
+    for (source, value) in other.sources { sources[source, default: 0] += value }
   }
 
   /// The value over everything added; `nil` if nothing was, or if it has no value (no weight, a
@@ -76,6 +94,14 @@ public struct MetricTotals: Sendable, Equatable {
     totals.keys.sorted().compactMap { metric in
       self[metric].map { (metric: metric, value: $0) }
     }
+  }
+
+  /// Every number that `metrics.jsonl` holds, by its key there: `reward/mean`, and of several sources
+  /// `reward/source_mean[labeller:concise]`.
+  public var named: [(key: String, value: Double)] {
+    let own = values.map { (key: $0.metric.rawValue, value: $0.value) }
+    let ofSources = sources.sorted { ($0.key.metric, $0.key.name) < ($1.key.metric, $1.key.name) }
+    return own + ofSources.map { ("\($0.key.metric.rawValue)[\($0.key.name)]", $0.value) }
   }
 
   private mutating func merge(_ metric: Metric, _ new: Total) {

@@ -289,7 +289,8 @@ public struct TextEncoder: Sendable {
       || tokenizer.addingSequenceTokens([]).first == beginOfSequence
   }
 
-  private func answer(
+  /// An answer's tokens after its prompt's.
+  func answer(
     _ content: Content, to prompt: Content, promptIds: [Int32], ended: Bool
   ) throws -> EncodedGroup.Answer {
     switch (prompt, content) {
@@ -347,7 +348,7 @@ public struct TextEncoder: Sendable {
 
   /// Longer prompts lose their start, so that every answer fits; an answer that is too long beside
   /// one token of prompt loses its end.
-  private func cut(_ group: EncodedGroup) -> EncodedGroup {
+  func cut(_ group: EncodedGroup) -> EncodedGroup {
     var group = group
     let longest = group.answers.map(\.ids.count).max() ?? 0
     let kept = group.prompt.isEmpty ? 0 : 1

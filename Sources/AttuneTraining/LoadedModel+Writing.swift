@@ -30,6 +30,10 @@ extension LoadedModel {
       if case .lastLayers = trained.trainable {
         note.base = Note.Base(name: absoluteName, fingerprint: fingerprint)
         note.trained = trained.trainable
+      } else if (try? Self.resolve(name)) != nil {
+        // All numbers are here; the base is what `implicit:` compares with.
+        note.base = Note.Base(name: absoluteName, fingerprint: fingerprint)
+        note.trained = .full
       }
       try trained.write(to: folder, head: trained.hasScalarHead ? .scalar : .language)
       try tokenizer.write(to: folder, chatTemplate: chatTemplateSource)

@@ -174,6 +174,25 @@ public struct LoadedModel {
     return try texts(Checkpoint.open(url), url).0
   }
 
+  /// What a model was trained from, as noted beside it; nil where nothing is noted.
+  ///
+  /// - Parameter name: As `open` takes it.
+  /// - Throws: An error that names what is missing or damaged.
+  static func base(of name: String) throws -> (name: String, fingerprint: String?)? {
+    let url = try resolve(name)
+    if let base = try readNote(url)?.base { return (base.name, base.fingerprint) }
+    return LoRAFiles.isPresent(in: url) ? (try adapterBase(url), nil) : nil
+  }
+
+  /// The model that one was trained from, opened, where most of its weights are the same; nil where
+  /// it has none in common, or where that is no longer there.
+  static func sharedBase(of name: String) throws -> LoadedModel? {
+    guard let note = try readNote(try resolve(name)), let base = note.base,
+      let trained = note.trained, trained != .full, (try? resolve(base.name)) != nil
+    else { return nil }
+    return try open(base.name)
+  }
+
   /// Where a name leads: a path that exists, or something pulled.
   ///
   /// - Throws: `TrainingError` that says what there is.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneData
 package import AttuneObjectives
 package import Foundation
 
@@ -68,8 +69,8 @@ package final class MetricsFile {
     step: Int, stage: String, time: Double, metrics: MetricTotals
   ) -> String {
     var line = "{\"step\":\(step),\"stage\":\"\(stage)\",\"time\":\(fixed(time, 3))"
-    for (metric, value) in metrics.values where value.isFinite {
-      line += ",\"\(metric.rawValue)\":\(value)"
+    for (key, value) in metrics.named where value.isFinite {
+      line += ",\(AttuneData.JSONValue.string(key).text):\(value)"
     }
     return line + "}\n"
   }

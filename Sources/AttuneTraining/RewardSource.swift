@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
 
 /// An answer as a reward source sees it.
 public struct Completion: Sendable, Equatable {
@@ -11,44 +10,21 @@ public struct Completion: Sendable, Equatable {
   public var text: String
   /// Whether it ended by itself, and was not cut at the token limit.
   public var endedByItself: Bool
+  /// Its turns, where a data file holds it as messages; `text` is then what the assistant says last.
+  public var messages: [Message]?
 
   /// Makes an answer.
   ///
   /// - Parameters:
-  ///   - ids: The tokens as sampled.
+  ///   - ids: The tokens as sampled; empty where only the text is known.
   ///   - text: Its text.
   ///   - endedByItself: Whether it ended by itself.
-  public init(ids: [Int32], text: String, endedByItself: Bool) {
+  ///   - messages: Its turns, where it is more than a text.
+  public init(ids: [Int32], text: String, endedByItself: Bool, messages: [Message]? = nil) {
     self.ids = ids
     self.text = text
     self.endedByItself = endedByItself
-  }
-}
-
-/// The prompts and answers of a batch as the policy reads them, with hidden states that every
-/// model made from the same weights can start from.
-public struct SharedPass {
-  /// The prompts, then their answers, each with its prompt as parent.
-  public var segments: [Segment]
-  /// For each answer, in the order of `completions`, its segment.
-  public var answers: [Int]
-  /// Hidden states of those segments below some layer, where the lower layers are frozen.
-  public var trunk: Trunk?
-  /// The fingerprint of the model that trunk and policy were made from.
-  public var origin: String
-
-  /// Makes a pass.
-  ///
-  /// - Parameters:
-  ///   - segments: The prompts, then their answers.
-  ///   - answers: For each answer its segment.
-  ///   - trunk: Hidden states of the segments.
-  ///   - origin: The fingerprint of the model they were made from.
-  public init(segments: [Segment], answers: [Int], trunk: Trunk?, origin: String) {
-    self.segments = segments
-    self.answers = answers
-    self.trunk = trunk
-    self.origin = origin
+    self.messages = messages
   }
 }
 
@@ -72,7 +48,7 @@ public protocol RewardSource {
   ///   - shared: The same as tokens with shared hidden states; a source that doesn't need them, or
   ///     whose tokenizer or weights are others, takes the texts.
   /// - Returns: One finite number an answer.
-  /// - Throws: An error that names the source, and the answer at fault if there is one.
+  /// - Throws: An error that names the source; `AnswerFault` if it is one answer's.
   func scores(prompts: [Content], completions: [Completion], shared: SharedPass?) throws -> [Double]
 }
 
@@ -82,4 +58,63 @@ extension RewardSource {
 
   /// Nil: they are taken from the first answers.
   public var scale: RewardScale? { nil }
+}
+
+extension RewardSource {
+  /// The reward of every answer, held to what `scores` promises.
+  ///
+  /// - Parameters:
+  ///   - prompts: For each answer its prompt.
+  ///   - completions: The answers.
+  ///   - shared: The same as tokens with shared hidden states.
+  /// - Throws: What the source throws; an error that names it if a reward is missing or no finite
+  ///   number.
+  public func checkedScores(
+    prompts: [Content], completions: [Completion], shared: SharedPass?
+  ) throws -> [Double] {
+    let scores = try scores(prompts: prompts, completions: completions, shared: shared)
+    guard scores.count == completions.count else {
+      throw TrainingError(
+        .badData, "\(name): gave \(scores.count) rewards for \(completions.count) answers")
+    }
+    if let fault = scores.firstIndex(where: { !$0.isFinite }) {
+      throw AnswerFault(
+        source: name, answer: fault,
+        message: "got \(scores[fault]), no finite number, for “\(completions[fault].excerpt)”")
+    }
+    return scores
+  }
+}
+
+/// What is wrong with one of the answers that a reward source was given, or with what it says of it.
+public struct AnswerFault: Error, Sendable, CustomStringConvertible {
+  /// The source.
+  public var source: String
+  /// Which answer, from 0.
+  public var answer: Int
+  /// What is wrong, without source and answer.
+  public var message: String
+
+  /// Makes a fault.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - answer: Which answer, from 0.
+  ///   - message: What is wrong.
+  public init(source: String, answer: Int, message: String) {
+    self.source = source
+    self.answer = answer
+    self.message = message
+  }
+
+  /// Source, answer and message.
+  public var description: String { "\(source): answer \(answer + 1): \(message)" }
+}
+
+extension Completion {
+  /// Its beginning on one line, for messages.
+  var excerpt: String {
+    let line = text.replacing("\n", with: " ")
+    return line.count <= 60 ? line : line.prefix(59) + "…"
+  }
 }

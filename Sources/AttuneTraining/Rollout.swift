@@ -42,6 +42,8 @@ struct Rollout {
   let segments: [Segment]
   /// Hidden states below the trained layers, if there are such.
   var trunk: Trunk?
+  /// What each source of the reward said of every answer.
+  var sourceRewards: [(source: String, rewards: [Double])] = []
 
   /// Samples answers.
   ///
@@ -189,33 +191,23 @@ struct Rollout {
   mutating func reward(
     _ sources: [(source: any RewardSource, weight: Double)], origin: String
   ) throws {
-    let total = try rewards(of: sources, origin: origin)
+    let scores = try sources.map { try rewards(of: $0.source, origin: origin) }
+    let total = RewardSources.sum(scores, weights: sources.map(\.weight))
     for i in answers.indices { answers[i].reward = total[i] }
+    sourceRewards = zip(sources, scores).map { ($0.source.name, $1) }
   }
 
-  /// The weighted sum of the rewards of all answers.
-  func rewards(
-    of sources: [(source: any RewardSource, weight: Double)], origin: String
-  ) throws -> [Double] {
-    let pass = SharedPass(
-      segments: segments, answers: answers.map(\.segment), trunk: trunk, origin: origin)
-    let prompts = answers.map { self.prompts[$0.prompt] }
-    let completions = answers.map(\.completion)
-    var total = answers.map { _ in 0.0 }
-    for (source, weight) in sources {
-      let scores = try source.scores(prompts: prompts, completions: completions, shared: pass)
-      guard scores.count == answers.count, scores.allSatisfy(\.isFinite) else {
-        throw TrainingError(
-          .badData, "\(source.name): gave rewards that are not one finite number an answer")
-      }
-      for i in answers.indices { total[i] += weight * scores[i] }
-    }
-    return total
+  /// A source's rewards of all answers.
+  func rewards(of source: any RewardSource, origin: String) throws -> [Double] {
+    try source.checkedScores(
+      prompts: answers.map { prompts[$0.prompt] }, completions: answers.map(\.completion),
+      shared: SharedPass(
+        segments: segments, answers: answers.map(\.segment), trunk: trunk, origin: origin))
   }
 
   /// What a reward that is not trained on says.
   func watched(_ source: any RewardSource, origin: String) throws -> MetricTotals {
-    let gold = try rewards(of: [(source, 1)], origin: origin)
+    let gold = try rewards(of: source, origin: origin)
     var totals = MetricTotals()
     totals.addMean(.goldReward, total: gold.reduce(0, +), weight: Double(gold.count))
     totals.add(.goldDeviation, Statistics.standardDeviation(gold))
@@ -232,6 +224,7 @@ struct Rollout {
     }
     mean(.rewardMean, answers.map(\.reward))
     totals.add(.rewardDeviation, Statistics.standardDeviation(answers.map(\.reward)))
+    totals.merge(RewardSources.statistics(sourceRewards))
     mean(.rewardNormalised, answers.map(\.score))
     mean(.entropy, answers.flatMap(\.entropies))
     mean(.missingEndShare, answers.map { $0.completion.endedByItself ? 0 : 1 })
@@ -241,6 +234,11 @@ struct Rollout {
     let words = answers.map { $0.completion.text.split(whereSeparator: \.isWhitespace) }
     totals.addMean(
       .repetition, total: words.reduce(0) { $0 + Statistics.repetition($1) }, weight: n)
+    let byPrompt = prompts.indices.map { prompt in
+      answers.compactMap { $0.prompt == prompt ? $0.completion.text : nil }
+    }
+    mean(.selfBLEU, byPrompt.compactMap(TextStatistics.selfBLEU))
+    mean(.distinctAnswers, byPrompt.compactMap(Statistics.distinctShare))
     let gaps = answers.flatMap { zip($0.sampler, $0.old).map { abs($0 - $1) } }
     totals.addMaximum(.samplerGap, gaps.max() ?? 0)
     return totals

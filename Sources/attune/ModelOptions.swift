@@ -58,8 +58,9 @@ struct OutputFolderOptions: ParsableArguments {
 struct RewardOptions: ParsableArguments {
   @Option(
     name: .customLong("reward"),
-    help: ArgumentHelp("model:DIR or labeller:NAME, with @weight; repeatable.", valueName: "source")
-  )
+    help: ArgumentHelp(
+      "Where rewards come from, with @weight behind it if that is not 1; repeatable.",
+      discussion: RewardSpecification.Kind.table, valueName: "source"))
   var sources: [String] = []
 
   /// The sources, at least one.

@@ -44,7 +44,7 @@ struct OnlineOptions: ParsableArguments {
   /// Reads the data and opens the models.
   func open() throws -> Opened {
     let specifications = try rewards.specifications
-    let watched = try watch.map { try RewardSpecification($0) }
+    let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
     let file = try DataFile.read(data.url)
     Output.note(file.summary)
     let start = try model.open(shared)
@@ -60,8 +60,8 @@ struct OnlineOptions: ParsableArguments {
 
   /// How sources are written, for the commands' help.
   static let sources = """
-    SOURCE is model:DIR or labeller:NAME, with @weight behind it if it is not 1; several are \
-    added up. The text after the last @ is the weight if it is a number.
+    Several sources are added up. The text after the last @ is the weight if it is a number. \
+    Documentation/Rewards.md describes every source.
     """
 }
 

@@ -113,6 +113,20 @@ struct BadInputTests {
     try expect(
       bench, "ppo --model model --data texts.jsonl --output out --reward modle:x",
       names: "modle", "model")
+    try expect(
+      bench, "ppo --model model --data texts.jsonl --output out --reward regex:a(b",
+      names: "regex", "missing closing parenthesis")
+    try expect(
+      bench,
+      "ppo --model model --data texts.jsonl --output out --reward length:3 --watch length:4@2",
+      names: "--watch", "weight")
+    try expect(
+      bench, "evaluate --model model --data texts.jsonl --reward length:3@2", names: "--reward",
+      "weight")
+    try expect(
+      bench, "score --data texts.jsonl --output out --reward exec:no-such-program",
+      names: "no-such-program", "127")
+    try expect(bench, "score --data texts.jsonl --output out", code: 64, names: "--reward")
     try expect(bench, "pull smollm", names: "smollm2")
   }
 

@@ -207,5 +207,14 @@ struct CommandTests {
     let row = try #require(try bench.read("scores.jsonl").split(separator: "\n").first)
     let object = try JSONSerialization.jsonObject(with: Data(row.utf8)) as? [String: Any]
     #expect((object?["score"] as? [Double])?.count == (object?["scores"] as? [Double])?.count)
+
+    // The policy's implicit reward of the same answers, from what it was trained from, and a rule.
+    let implicit = try bench.attune(
+      line: "score --reward implicit:run/policy --reward length:3@0.5 --data run/preferences.jsonl "
+        + "--output implicit.jsonl --json")
+    #expect(implicit.code == 0, "\(implicit.errors)")
+    let sources = try #require(try implicit.object()["sources"] as? [[String: Any]])
+    #expect(sources.map { $0["name"] as? String } == ["implicit:run/policy", "length:3"])
+    #expect(sources[0]["sd"] as? Double ?? 0 > 0)
   }
 }

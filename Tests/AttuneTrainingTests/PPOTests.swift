@@ -132,6 +132,25 @@ struct PPOTests {
     for (key, value) in a { #expect(abs(value - (b[key] ?? .nan)) < 1e-4, "\(key)") }
   }
 
+  @Test func `several sources are added up, and each is in the metrics`() throws {
+    let folder = try TemporaryFolder()
+    var settings = Self.settings()
+    settings.rollouts = 1
+    let length = try LengthReward("3")
+    _ = try PPO.train(
+      tinyModel(), data: folder.rows("prompts.jsonl", Self.prompts),
+      rewards: [(ShareOfASCII(), 2), (length, -0.5)], rewardFingerprint: "two",
+      settings: settings, output: folder.url.appending(path: "ppo"), options: .quiet)
+    let line = try metrics(folder.url.appending(path: "ppo"))[0]
+    let ascii = try #require(line["reward/source_mean[share of ASCII]"])
+    let words = try #require(line["reward/source_mean[length:3]"])
+    #expect(abs((line["reward/mean"] ?? 0) - (2 * ascii - 0.5 * words)) < 1e-12)
+    #expect((line["reward/source_sd[share of ASCII]"] ?? 0) > 0)
+    #expect(abs(line["reward/source_correlation[share of ASCII|length:3]"] ?? 9) <= 1)
+    let distinct = try #require(line["response/distinct_answers"])
+    #expect(distinct > 0 && distinct <= 1 && line["response/self_bleu"] != nil)
+  }
+
   @Test func `a KL budget ends the run`() throws {
     let folder = try TemporaryFolder()
     var settings = Self.settings()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneObjectives
 import AttuneTraining
 import Foundation
 import Testing
@@ -20,7 +21,11 @@ struct ReportTests {
       lengthInterval: Interval(35, 41), completed: completed,
       completedInterval: Interval(completed - 0.1, completed + 0.1), distinct1: 0.4,
       distinct2: 0.8, distinct3: 0.9, repetition: 0.02, perplexity: 3.7, promptWords: 0.45,
-      promptWordsInterval: Interval(0.4, 0.5), empty: 0)
+      promptWordsInterval: Interval(0.4, 0.5), empty: 0,
+      diversity: .init(
+        selfBLEU: .init(value: 0.31, interval: .init(low: 0.2, high: 0.4)),
+        distinctAnswers: .init(value: 0.97, interval: .init(low: 0.9, high: 1)),
+        entropy: .init(value: 1.23, interval: .init(low: 1.1, high: 1.4))))
   }
 
   /// A report with a hostile answer in it and a curve that has a hole.
@@ -147,6 +152,11 @@ struct ReportTests {
     let win = try #require(evaluation["win_rate"] as? [String: Any])
     #expect(win["value"] as? Double == 0.81)
     #expect(win["interval"] as? [Double] == [0.74, 0.87])
+    let models = try #require(evaluation["models"] as? [[String: Any]])
+    let diversity = try #require(models[0]["diversity"] as? [String: Any])
+    #expect(diversity["self_bleu"] as? Double == 0.31)
+    #expect(diversity["distinct_answers_interval"] as? [Double] == [0.9, 1])
+    #expect(diversity["entropy"] as? Double == 1.23)
     #expect(try JSONDecoder().decode(Report.self, from: data) == report)
   }
 
@@ -154,6 +164,9 @@ struct ReportTests {
     let lines = Self.report().terminalTable.split(separator: "\n")
     let table = lines.filter { !$0.hasPrefix("win rate") }
     #expect(Set(table.map(\.count)).count == 1)
+    for row in ["self-BLEU", "distinct answers", "entropy"] {
+      #expect(lines.contains { $0.hasPrefix("\(row) ") }, "\(row)")
+    }
     #expect(lines.contains { $0.hasPrefix("win rate by labeller:concise: 81 % [74 %, 87 %]") })
   }
 

@@ -23,6 +23,9 @@ extension Rollout {
         answer.prompt = places[answer.prompt] ?? 0
         return answer
       })
+    rollout.sourceRewards = sourceRewards.map { source, rewards in
+      (source, chosenAnswers.map { rewards[$0] })
+    }
     rollout.trunk = kept.isEmpty ? nil : trunk?.selecting(chosen)
     return rollout
   }
@@ -42,6 +45,10 @@ extension Rollout {
     var joined = Rollout(
       prompts: rollouts.flatMap(\.prompts), promptIds: rollouts.flatMap(\.promptIds),
       answers: answers)
+    for (place, source) in (rollouts.first?.sourceRewards ?? []).enumerated() {
+      joined.sourceRewards.append(
+        (source.source, rollouts.flatMap { $0.sourceRewards[place].rewards }))
+    }
     let trunks = rollouts.compactMap(\.trunk)
     joined.trunk = trunks.isEmpty ? nil : Trunk.joining(trunks)
     return joined

@@ -61,9 +61,12 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     public var promptWordsInterval: Interval
     /// Share of answers without any text.
     public var empty: Double
+    /// How far answers to the same prompt differ.
+    public var diversity: Diversity
 
     private enum CodingKeys: String, CodingKey {
       case model, role, rewards, kl, length, completed, repetition, perplexity, empty
+      case diversity
       case klInterval = "kl_interval"
       case lengthInterval = "length_interval"
       case completedInterval = "completed_interval"
@@ -81,7 +84,7 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
       completedInterval: Interval, distinct1: Double, distinct2: Double, distinct3: Double,
       repetition: Double, perplexity: Double?, promptWords: Double,
       promptWordsInterval:
-        Interval, empty: Double
+        Interval, empty: Double, diversity: Diversity
     ) {
       self.model = model
       self.role = role
@@ -100,6 +103,7 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
       self.promptWords = promptWords
       self.promptWordsInterval = promptWordsInterval
       self.empty = empty
+      self.diversity = diversity
     }
   }
 

@@ -38,6 +38,9 @@ struct ReportCurve {
       title: "Distinct token pairs", unit: "share",
       lines: [.init(name: "distinct-2", metric: .distinct2)], including: [0, 1]),
     .init(
+      title: "Likeness of the answers to one prompt", unit: "self-BLEU",
+      lines: [.init(name: "self-BLEU", metric: .selfBLEU)], including: [0, 1]),
+    .init(
       title: "Answers that end by themselves", unit: "share",
       lines: [.init(name: "completed", metric: .endedShare)], including: [0, 1]),
     .init(
@@ -78,7 +81,7 @@ extension Report {
     }
     let names = Set(models.flatMap(\.rewards.keys)).sorted()
     for name in names {
-      add(name, name.hasPrefix("model:") ? "the learned reward" : "the gold reward") { model in
+      add(name, RewardSpecification.Kind.of(source: name)?.role ?? "a reward") { model in
         guard let reward = model.rewards[name] else { return ("–", "") }
         return (readable(reward.mean), bracket(reward.interval) + " SD \(readable(reward.sd))")
       }
@@ -94,6 +97,23 @@ extension Report {
     }
     add("distinct word pairs", "of all word pairs in all answers") {
       (readablePercent($0.distinct2), "")
+    }
+    if models.contains(where: { $0.diversity.selfBLEU != nil }) {
+      add("self-BLEU", "of the answers to one prompt; 1 is all alike") {
+        (
+          readable($0.diversity.selfBLEU),
+          $0.diversity.selfBLEUInterval.map { bracket($0) } ?? ""
+        )
+      }
+      add("distinct answers", "of the answers to one prompt") {
+        (
+          readablePercent($0.diversity.distinctAnswers),
+          $0.diversity.distinctAnswersInterval.map { bracketPercent($0) } ?? ""
+        )
+      }
+    }
+    add("entropy", "nats a token") {
+      (readable($0.diversity.entropy), bracket($0.diversity.entropyInterval))
     }
     add("repeated 4-grams", "word 4-grams that the same answer had before") {
       (readablePercent($0.repetition, digits: 1), "")

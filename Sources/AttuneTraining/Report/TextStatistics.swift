@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneObjectives
+
 /// What can be counted about an answer's words without a model.
 package enum TextStatistics {
   /// Words as most people count them: runs between white space.
@@ -29,6 +31,12 @@ package enum TextStatistics {
   /// Share of a text's word 4-grams that it had before; 0 where it has none.
   package static func repetition(_ text: String) -> Double {
     words(text).count < 4 ? 0 : 1 - distinct(4, in: [text])
+  }
+
+  /// Self-BLEU of the answers to one prompt over their words, to 4-grams (`Statistics.selfBLEU`); nil
+  /// of fewer than two.
+  package static func selfBLEU(_ texts: [String]) -> Double? {
+    Statistics.selfBLEU(texts.map(words))
   }
 
   /// The words that carry a text's matter: lower case, letters and digits alone, at least three

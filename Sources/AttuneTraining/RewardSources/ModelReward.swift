@@ -33,66 +33,29 @@ public struct ModelReward: RewardSource {
   var fingerprint: String { loaded.fingerprint }
 
   /// Its lower layers where it was trained from that model and opened beside it.
-  public func sharedLayers(with origin: String) -> Int? {
-    loaded.origin == origin ? loaded.model.sharedLayers : nil
-  }
+  public func sharedLayers(with origin: String) -> Int? { loaded.sharedLayers(with: origin) }
 
   /// Mean and deviation of its rewards on what it was trained on.
   public var scale: RewardScale? { loaded.reward }
 
-  /// The reward of every answer; where the pass is of this model's own origin, token ids are taken
-  /// as they are and its trunk is reused.
+  /// The reward of every answer; where the pass is of this model's own origin, its trunk is reused.
   public func scores(
     prompts: [Content], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
-    if let shared, shared.origin == loaded.origin { return try scores(shared) }
-    var groups: [EncodedGroup] = []
-    var start = 0
-    while start < completions.count {
-      var end = start + 1
-      while end < completions.count, prompts[end] == prompts[start] { end += 1 }
-      let answers = completions[start..<end].map {
-        (content: Content.text($0.text), ended: $0.endedByItself)
-      }
-      groups.append(try encoder.group(prompt: prompts[start], answers: answers, line: start + 1))
-      start = end
+    if let shared, shared.origin == loaded.origin {
+      return try shared.values(
+        loaded.model, pieceTokens: pieceTokens,
+        asking: { $0.scalarsAfter = [$0.ids.count - 1] }, reading: { $0.scalars[$1][0] })
     }
+    let groups = try encoder.groups(prompts: prompts, completions: completions, source: name)
     return try SequenceScores.rewards(loaded.model, groups, pieceTokens: pieceTokens)
       .flatMap(\.self)
   }
+}
 
-  private func scores(_ shared: SharedPass) throws -> [Double] {
-    let answers = Set(shared.answers)
-    let trunk = shared.trunk.flatMap { loaded.model.accepts($0) ? $0 : nil }
-    // Each prompt with its answers is a family; pieces are cut between families.
-    var families: [[Int]] = []
-    var family: [Int: Int] = [:]
-    for (index, segment) in shared.segments.enumerated() {
-      if let parent = segment.parent, let of = family[parent] {
-        families[of].append(index)
-        family[index] = of
-      } else {
-        family[index] = families.count
-        families.append([index])
-      }
-    }
-    var rewards: [Int: Double] = [:]
-    let tokens = families.map { $0.reduce(0) { $0 + shared.segments[$1].ids.count } }
-    for piece in cutIntoPieces(tokens, budget: pieceTokens) {
-      let chosen = families[piece].flatMap(\.self)
-      var places: [Int: Int] = [:]
-      for (place, index) in chosen.enumerated() { places[index] = place }
-      let segments = chosen.map { index in
-        let segment = shared.segments[index]
-        return Segment(
-          segment.ids, parent: segment.parent.flatMap { places[$0] },
-          scalarsAfter: answers.contains(index) ? [segment.ids.count - 1] : [])
-      }
-      let scores = try loaded.model.score(segments, trunk: trunk?.selecting(chosen))
-      for (place, index) in chosen.enumerated() where answers.contains(index) {
-        rewards[index] = scores.scalars[place][0]
-      }
-    }
-    return shared.answers.map { rewards[$0] ?? .nan }
+extension LoadedModel {
+  /// How many lower layers it shares with all models of that origin; nil where it shares none.
+  func sharedLayers(with origin: String) -> Int? {
+    self.origin == origin && model.sharedLayers > 0 ? model.sharedLayers : nil
   }
 }

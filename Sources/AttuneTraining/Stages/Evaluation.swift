@@ -159,7 +159,10 @@ public enum Evaluation {
       }
     }
     return EvaluationReport(
-      models: facts, winRate: wins.first { !$0.reward.hasPrefix("model:") } ?? wins.first,
+      models: facts,
+      winRate: wins.first {
+        RewardSpecification.Kind.of(source: $0.reward)?.isLearned != true
+      } ?? wins.first,
       winRates: wins, prompts: prompts.count, samplesPerPrompt: settings.n,
       confidence: settings.confidence, reference: reference?.name,
       seconds: seconds(ContinuousClock.now - began))
@@ -228,11 +231,7 @@ public enum Evaluation {
     let asked = zip(prompts, answers).flatMap { prompt, answers in answers.map { _ in prompt } }
     var all: [String: [[Double]]] = [:]
     for source in sources {
-      let scores = try source.scores(prompts: asked, completions: flat, shared: shared)
-      guard scores.count == flat.count, scores.allSatisfy(\.isFinite) else {
-        throw TrainingError(
-          .badData, "\(source.name): gave rewards that are not one finite number an answer")
-      }
+      let scores = try source.checkedScores(prompts: asked, completions: flat, shared: shared)
       var next = 0
       all[source.name] = answers.map { answers in
         defer { next += answers.count }
@@ -278,8 +277,7 @@ public enum Evaluation {
     func mean(_ value: (Answer) -> Double) -> Statistics.Estimate {
       mean(answers.map { $0.map(value) })
     }
-    let texts = answers.flatMap(\.self).map(\.completion.text)
-    let words = texts.map { TextStatistics.words($0) }
+    let words = answers.flatMap(\.self).map { TextStatistics.words($0.completion.text) }
     let length = mean { Double($0.completion.ids.count) }
     let completed = mean { $0.completion.endedByItself ? 1 : 0 }
     let taken = mean(
@@ -288,9 +286,12 @@ public enum Evaluation {
           TextStatistics.takenUp(prompt: prompt.lastText, answer: $0.completion.text)
         }
       })
-    let (kl, perplexity) = try divergence(
+    let passes = try passes(
       model, answers: answers, ids: ids, reference: reference, settings: settings)
-    let klEstimate = kl.map { mean($0) }
+    let kl = passes.kl.map { mean($0) }
+    let texts = answers.map { $0.map(\.completion.text) }
+    let selfBLEU = texts.map { TextStatistics.selfBLEU($0).map { [$0] } ?? [] }
+    let distinct = texts.map { Statistics.distinctShare($0).map { [$0] } ?? [] }
     return EvaluationReport.Model(
       model: model.loaded.name, role: model.role,
       rewards: scores.mapValues { groups in
@@ -299,25 +300,35 @@ public enum Evaluation {
           mean: estimate.value, sd: Statistics.standardDeviation(groups.flatMap(\.self)),
           interval: Interval(estimate.interval))
       },
-      kl: klEstimate?.value, klInterval: klEstimate.map { Interval($0.interval) },
+      kl: kl?.value, klInterval: kl.map { Interval($0.interval) },
       length: length.value, lengthInterval: Interval(length.interval),
       completed: completed.value, completedInterval: Interval(completed.interval),
       distinct1: Statistics.distinct(words, n: 1) ?? 0,
       distinct2: Statistics.distinct(words, n: 2) ?? 0,
       distinct3: Statistics.distinct(words, n: 3) ?? 0,
       repetition: Statistics.mean(words.map { Statistics.repetition($0, n: 4) }),
-      perplexity: perplexity, promptWords: taken.value,
+      perplexity: passes.perplexity, promptWords: taken.value,
       promptWordsInterval: Interval(taken.interval),
-      empty: Statistics.mean(words.map { $0.isEmpty ? 1 : 0 }))
+      empty: Statistics.mean(words.map { $0.isEmpty ? 1 : 0 }),
+      diversity: EvaluationReport.Diversity(
+        selfBLEU: settings.n > 1 ? mean(selfBLEU) : nil,
+        distinctAnswers: settings.n > 1 ? mean(distinct) : nil, entropy: mean(passes.entropies)))
   }
 
-  /// log π(y|x) − log π_ref(y|x) of every answer, and the perplexity under the reference at
-  /// temperature 1.
-  private static func divergence(
+  /// What passes of both models over the answers say.
+  private struct Passes {
+    /// log π(y|x) − log π_ref(y|x) of every answer; nil without a reference.
+    var kl: [[Double]]?
+    /// exp of the mean negative log-probability a token under the reference at temperature 1.
+    var perplexity: Double?
+    /// For each prompt the entropies of the model's own distributions at its answers' tokens.
+    var entropies: [[Double]]
+  }
+
+  private static func passes(
     _ model: EvaluatedModel, answers: [[Answer]], ids: [[Int32]], reference: LoadedModel?,
     settings: EvaluationSettings
-  ) throws -> (kl: [[Double]]?, perplexity: Double?) {
-    guard let reference else { return (nil, nil) }
+  ) throws -> Passes {
     let groups = zip(ids, answers).enumerated().map { line, row in
       EncodedGroup(
         line: line + 1, prompt: row.0, promptCut: 0,
@@ -326,21 +337,25 @@ public enum Evaluation {
             ids: $0.completion.ids, scored: [0..<$0.completion.ids.count], isCut: false)
         })
     }
-    func pass(_ model: LoadedModel, _ temperature: Double) throws -> [[[Double]]] {
+    func pass(_ model: LoadedModel, _ temperature: Double) throws -> [[SequenceScores.Tokens]] {
       try SequenceScores.tokens(
-        model.model, groups, temperature: temperature, pieceTokens: settings.pieceTokens
-      ).map { $0.map(\.logProbabilities) }
+        model.model, groups, temperature: temperature, pieceTokens: settings.pieceTokens)
     }
-    let theirs = try pass(reference, settings.temperature)
+    let ours = try pass(model.loaded, settings.temperature)
+    let entropies = ours.map { $0.flatMap(\.entropies) }
+    guard let reference else { return Passes(entropies: entropies) }
     // The policy's own from the same kind of pass, so that a model has no KL from itself.
-    let ours =
+    let theirs =
       model.loaded.fingerprint == reference.fingerprint
-      ? theirs : try pass(model.loaded, settings.temperature)
+      ? ours : try pass(reference, settings.temperature)
     let kl = zip(ours, theirs).map { ours, theirs in
-      zip(ours, theirs).map { $0.reduce(0, +) - $1.reduce(0, +) }
+      zip(ours, theirs).map {
+        $0.logProbabilities.reduce(0, +) - $1.logProbabilities.reduce(0, +)
+      }
     }
     let plain = settings.temperature == 1 ? theirs : try pass(reference, 1)
-    let all = plain.flatMap(\.self).flatMap(\.self)
-    return (kl, all.isEmpty ? nil : exp(-Statistics.mean(all)))
+    let all = plain.flatMap(\.self).flatMap(\.logProbabilities)
+    return Passes(
+      kl: kl, perplexity: all.isEmpty ? nil : exp(-Statistics.mean(all)), entropies: entropies)
   }
 }

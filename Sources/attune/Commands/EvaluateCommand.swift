@@ -11,9 +11,9 @@ struct EvaluateCommand: ParsableCommand {
     abstract: "Holds a model against another on prompts: rewards, KL, length, win rate.",
     discussion: """
       KL is against the reference, which is the model of --against unless given; without either \
-      there is none. The first --reward that is no reward model decides the win rate. A --judge \
-      compares the answers of both models in both orders; its win rate is given with and without \
-      length control.
+      there is none. The first --reward that is not learned (no model, ensemble or implicit) decides \
+      the win rate. A --judge compares the answers of both models in both orders; its win rate is \
+      given with and without length control.
 
       Example: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
       --reward labeller:concise --n 4
@@ -52,7 +52,8 @@ struct EvaluateCommand: ParsableCommand {
       ["n": n, "max_tokens": maxTokens, "temperature": temperature, "seed": shared.seed])
     let judges = try judge.settings(seed: shared.seed)
     let specifications =
-      judges != nil && rewards.sources.isEmpty ? [] : try rewards.specifications
+      judges != nil && rewards.sources.isEmpty
+      ? [] : try rewards.specifications.map { try $0.withoutWeight("--reward") }
     let file = try DataFile.read(data.url)
     try shared.startEngine()
     let report = try Evaluation.run(

@@ -100,7 +100,7 @@ struct IterateCommand: ParsableCommand {
         "seed": shared.seed,
       ])
     let specifications = judge.judges.isEmpty ? try rewards.specifications : []
-    let watched = try watch.map { try RewardSpecification($0) }
+    let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
     let file = try DataFile.read(data.url)
     Output.note(file.summary)
     let fixed = try mixed.map { try DataFile.read($0.file, expecting: [.preference]) }

@@ -7,22 +7,38 @@ import AttuneTraining
 struct ScoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "score",
-    abstract: "Scores answers with a reward model: each row that came in plus \"score\".",
+    abstract: "Scores answers with reward sources: each row that came in plus \"score\".",
     discussion: """
-      A row with several answers gets a list: of chosen and rejected, or of all completions.
+      A row with several answers gets a list: of chosen and rejected, or of all completions. Several \
+      sources are added up by their weights, and \"rewards\" holds what each said. --model M is \
+      --reward model:M.
 
-      Example: attune score --model runs/reward --data pairs.jsonl --output scores.jsonl
+      Example: attune score --reward model:runs/reward --data pairs.jsonl --output scores.jsonl
       """)
 
-  @OptionGroup var model: ModelOption
+  @Option(help: ArgumentHelp("A reward model.", valueName: "m"), completion: .directory)
+  var model: String?
+
+  @OptionGroup var rewards: RewardOptions
   @OptionGroup var data: DataOption
   @OptionGroup var output: OutputFileOption
   @OptionGroup var shared: SharedOptions
 
+  func validate() throws {
+    if model == nil, rewards.sources.isEmpty {
+      throw ValidationError("Give --reward, or --model with a reward model.")
+    }
+  }
+
   func run() throws {
     try shared.refuseSettings()
+    let specifications =
+      (model.map { [RewardSpecification(model: $0)] } ?? [])
+      + (rewards.sources.isEmpty ? [] : try rewards.specifications)
     let file = try DataFile.read(data.url)
-    let report = try Scoring.run(try model.open(shared), data: file, output: output.url)
+    try shared.startEngine()
+    let sources = try RewardSources(specifications, beside: nil)
+    let report = try Scoring.run(sources.weighted, data: file, output: output.url)
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }
 }

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneObjectives
+import AttuneTraining
+import Foundation
+import Testing
+
+struct RewardSourceTests {
+  static let prompts = ["a cat", "a cat", "a dog"].map { Content.text($0) }
+  static let texts = ["sat on the mat", "ran", "barks and barks"]
+
+  /// Those answers as texts, cut at the token limit.
+  static let completions = texts.map { Completion(ids: [], text: $0, endedByItself: false) }
+
+  func source(_ text: String, beside model: LoadedModel? = nil) throws -> any RewardSource {
+    try RewardSources([RewardSpecification(text)], beside: model).weighted[0].source
+  }
+
+  func scores(
+    _ text: String, beside model: LoadedModel? = nil, shared: SharedPass? = nil
+  ) throws -> [Double] {
+    try source(text, beside: model).checkedScores(
+      prompts: Self.prompts, completions: Self.completions, shared: shared)
+  }
+
+  /// The same answers as a rollout has them.
+  func pass(_ base: LoadedModel, layers: Int) throws -> SharedPass {
+    func ids(_ text: String) -> [Int32] { base.tokenizer.encode(text) }
+    let segments = [
+      Segment(ids("a cat")), Segment(ids(Self.texts[0]), parent: 0),
+      Segment(ids(Self.texts[1]), parent: 0), Segment(ids("a dog")),
+      Segment(ids(Self.texts[2]), parent: 3),
+    ]
+    return SharedPass(
+      segments: segments, answers: [1, 2, 4],
+      trunk: try base.model.trunk(segments, layers: layers), origin: base.origin)
+  }
+
+  func agree(_ a: [Double], _ b: [Double], within tolerance: Double = 1e-5) -> Bool {
+    a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) < tolerance }
+  }
+
+  // MARK: Specifications
+
+  @Test func `kind, argument and weight are told apart`() throws {
+    for (text, name, weight) in [
+      ("labeller:concise", "labeller:concise", 1.0), ("length:20-40@0.5", "length:20-40", 0.5),
+      ("regex:a@2@1", "regex:a@2", 1), ("regex:me@home", "regex:me@home", 1),
+      ("exec:2.5s:cat -@-3", "exec:2.5s:cat -", -3),
+      ("ensemble:mean-0.5std:a,b", "ensemble:mean-0.5std:a,b", 1),
+    ] {
+      let source = try RewardSpecification(text)
+      #expect(source.name == name && source.weight == weight, "\(source)")
+    }
+  }
+
+  @Test(arguments: [
+    ("concise", "write KIND:ARGUMENT"), ("lenght:3", "did you mean length?"),
+    ("model:", "nothing stands after model:"), ("labeller:consise", "concise"),
+    ("regex:a(b", "missing closing parenthesis, after “a(b”"),
+    ("regex:[z-a]", "range out of order"),
+    ("length:0", "from 1 on"), ("length:9-3", "MIN-MAX"), ("length:few", "length:few"),
+    ("ensemble:runs/a,runs/b", "RULE"), ("ensemble:max:a,b", "RULE"),
+    ("ensemble:mean-std:a,b", "RULE"), ("ensemble:min:a", "two reward models"),
+    ("ensemble:min:a,", "two reward models"), ("implicit:a,b,c", "implicit:POLICY"),
+    ("implicit:,b", "implicit:POLICY"), ("exec:0s:cat", "seconds above 0"),
+    ("exec:3s: ", "seconds above 0"),
+  ])
+  func `what is wrong with a source is said before anything is opened`(text: String, word: String) {
+    let error = #expect(throws: TrainingError.self) { try RewardSpecification(text) }
+    #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+  }
+
+  @Test func `every kind explains itself in one table`() {
+    let lines = RewardSpecification.Kind.table.split(separator: "\n")
+    #expect(lines.count == RewardSpecification.Kind.allCases.count)
+    for (kind, line) in zip(RewardSpecification.Kind.allCases, lines) {
+      #expect(line.hasPrefix("\(kind.rawValue):\(kind.form) – ") && kind.summary.count > 20)
+    }
+  }
+
+  @Test func `the page describes every kind in the same form`() throws {
+    let url = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "Documentation/Rewards.md")
+    let page = try String(contentsOf: url, encoding: .utf8)
+    for kind in RewardSpecification.Kind.allCases {
+      #expect(page.contains("| `\(kind.rawValue):\(kind.form)` | "), "\(kind)")
+    }
+  }
+
+  @Test func `a source twice, or a weight that nobody reads, is refused`() throws {
+    let twice = try ["length:3", "length:3@2"].map { try RewardSpecification($0) }
+    #expect(throws: TrainingError.self) { try RewardSources(twice, beside: nil) }
+    let error = #expect(throws: TrainingError.self) {
+      try twice[1].withoutWeight("--watch")
+    }
+    #expect(error?.message.contains("--watch length:3@2.00") == true, "\(error?.message ?? "")")
+    #expect(try twice[0].withoutWeight("--watch") == twice[0])
+  }
+
+  @Test func `fingerprints tell sources, weights and members apart`() throws {
+    let family = try ModelFamily()
+    let a = try family.member("a", .lastLayers(1), seed: 1, isReward: true)
+    let b = try family.member("b", .lastLayers(1), seed: 2, isReward: true)
+    let c = try family.member("c", .lastLayers(1), seed: 3, isReward: true)
+    let marks = try [
+      "length:3", "length:4", "length:3@2", "regex:3", "model:\(a)", "model:\(b)",
+      "ensemble:min:\(a),\(b)", "ensemble:min:\(a),\(c)", "ensemble:mean:\(a),\(b)",
+      "ensemble:mean-1std:\(a),\(b)", "ensemble:mean-2std:\(a),\(b)",
+    ].map { try RewardSources([RewardSpecification($0)], beside: family.base).fingerprint }
+    #expect(Set(marks).count == marks.count)
+  }
+
+  // MARK: Rules
+
+  @Test func `a pattern is found anywhere, in Unicode, within limits`() throws {
+    func found(_ pattern: String, _ texts: String...) throws -> [Double] {
+      try PatternReward(pattern).scores(
+        prompts: texts.map { _ in .text("") },
+        completions: texts.map { Completion(ids: [], text: $0, endedByItself: true) }, shared: nil)
+    }
+    #expect(try found(#"\d+"#, "yes 42", "no", "") == [1, 0, 0])
+    #expect(try found(#"^\w+$"#, "größer", "zwei Worte") == [1, 0])
+    #expect(try found("(?i)yes", "YES", "sey") == [1, 0])
+    #expect(try found("^$", "", "x") == [1, 0])
+    // Two to the forty ways to fail.
+    let hostile = String(repeating: "a", count: 40) + "b"
+    #expect(try found("(a|a)+$", hostile, "aaa") == [0, 1])
+  }
+
+  @Test func `a length costs its logarithm from the nearest bound`() throws {
+    #expect(agree(try scores("length:2"), [-log(2.0), -log(2.0), -log(1.5)]))
+    #expect(agree(try scores("length:3-9"), [0, -log(3.0), 0]))
+    let empty = Completion(ids: [], text: " \n", endedByItself: true)
+    #expect(
+      agree(
+        try LengthReward("5").scores(prompts: [.text("")], completions: [empty], shared: nil),
+        [-log(5.0)]))
+  }
+
+  // MARK: Models
+
+  @Test func `an ensemble is what its members say by hand`() throws {
+    let family = try ModelFamily()
+    let scales = [
+      RewardScale(mean: 0.3, deviation: 2), RewardScale(mean: -1, deviation: 0.5),
+      RewardScale(mean: 0.1, deviation: 0),
+    ]
+    let lora = Trainable.lora(LoRASettings(rank: 2, alpha: 4, lastLayers: 1))
+    let members = [
+      try family.member("a", .lastLayers(1), seed: 1, isReward: true, scale: scales[0]),
+      try family.member("b", lora, seed: 2, isReward: true, scale: scales[1]),
+      try family.member("c", .full, seed: 3, isReward: true, scale: scales[2]),
+    ]
+    let own = try zip(members, scales).map { member, scale in
+      try scores("model:\(member)", beside: family.base).map {
+        ($0 - scale.mean) / (scale.deviation == 0 ? 1 : scale.deviation)
+      }
+    }
+    #expect(Set(own.flatMap(\.self)).count == 9)
+    let list = members.joined(separator: ",")
+    func by(_ rule: ([Double]) -> Double) -> [Double] {
+      (0..<3).map { i in rule(own.map { $0[i] }) }
+    }
+    for (name, rule) in [
+      ("mean", { Statistics.mean($0) }), ("min", { $0.min() ?? .nan }),
+      ("mean-0.5std", { Statistics.mean($0) - 0.5 * Statistics.standardDeviation($0) }),
+    ] as [(String, ([Double]) -> Double)] {
+      // Alone, beside the base, and on a rollout's own hidden states.
+      let expected = by(rule)
+      let spec = "ensemble:\(name):\(list)"
+      #expect(agree(try scores(spec), expected), "\(name)")
+      #expect(agree(try scores(spec, beside: family.base), expected), "\(name)")
+      let pass = try pass(family.base, layers: 1)
+      #expect(agree(try scores(spec, beside: family.base, shared: pass), expected), "\(name)")
+    }
+    let whole = try source("ensemble:min:\(list)", beside: family.base)
+    #expect(whole.sharedLayers(with: family.base.origin) == 1)
+    #expect(whole.sharedLayers(with: "another") == nil && whole.scale == nil)
+  }
+
+  @Test func `members without a scale count as they are, but not beside others`() throws {
+    let family = try ModelFamily()
+    let a = try family.member("a,1", .lastLayers(1), seed: 1, isReward: true)
+    let b = try family.member("b", .lastLayers(1), seed: 2, isReward: true)
+    let c = try family.member(
+      "c", .lastLayers(1), seed: 3, isReward: true, scale: RewardScale(mean: 0, deviation: 1))
+    let one = try scores("model:\(a)", beside: family.base)
+    let two = try scores("model:\(b)", beside: family.base)
+    let protected = a.replacing(",", with: "\\,")
+    #expect(
+      agree(
+        try scores("ensemble:min:\(protected),\(b)", beside: family.base), zip(one, two).map(min)))
+    let error = #expect(throws: TrainingError.self) {
+      try scores("ensemble:min:\(b),\(c)", beside: family.base)
+    }
+    #expect(error?.message.contains("model:\(b) does not say") == true, "\(error?.message ?? "")")
+    #expect(throws: TrainingError.self) {
+      try scores("ensemble:min:\(b),\(family.base.name)", beside: family.base)
+    }
+  }
+
+  /// The sums that `attune logprobs` writes.
+  func sums(_ loaded: LoadedModel, _ folder: TemporaryFolder) throws -> [Double] {
+    let rows = zip(["a cat", "a cat", "a dog"], Self.texts).map {
+      #"{"prompt": "\#($0)", "completion": "\#($1)"}"#
+    }
+    let data = try folder.rows("rows.jsonl", rows)
+    let output = folder.url.appending(path: "logprobs.jsonl")
+    _ = try LogProbabilities.run(loaded, data: data, output: output)
+    return try String(contentsOf: output, encoding: .utf8).split(separator: "\n").map { line in
+      let row = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      return try #require(row?["sum"] as? Double)
+    }
+  }
+
+  @Test(arguments: ["lora", "merged", "layers", "full"])
+  func `an implicit reward is the difference of log-probabilities`(way: String) throws {
+    let family = try ModelFamily()
+    let lora = Trainable.lora(LoRASettings(rank: 2, alpha: 4, lastLayers: 1))
+    let training: Trainable = way == "full" ? .full : way == "layers" ? .lastLayers(1) : lora
+    let policy = try family.member("policy", training, seed: 5, merging: way == "merged")
+    let other = try family.member("other", .full, seed: 6)
+    let ours = try sums(LoadedModel.open(policy), family.folder)
+    let theirs = try sums(family.base, family.folder)
+    let others = try sums(LoadedModel.open(other), family.folder)
+    let expected = zip(ours, theirs).map { $0 - $1 }
+    #expect(expected.allSatisfy { abs($0) > 0.01 })
+    // What it was trained from is noted beside it.
+    #expect(agree(try scores("implicit:\(policy)"), expected, within: 1e-4))
+    #expect(agree(try scores("implicit:\(policy)", beside: family.base), expected, within: 1e-4))
+    let pass = try pass(family.base, layers: 1)
+    #expect(
+      agree(
+        try scores("implicit:\(policy)", beside: family.base, shared: pass), expected,
+        within: 1e-4))
+    #expect(
+      agree(
+        try scores("implicit:\(policy),\(other)"), zip(ours, others).map { $0 - $1 }, within: 1e-4))
+  }
+
+  @Test func `an implicit reward needs two policies with the same tokens`() throws {
+    let family = try ModelFamily()
+    let reward = try family.member("reward", .lastLayers(1), seed: 1, isReward: true)
+    let base = family.base.name
+    for (text, word) in [
+      ("implicit:\(base)", "does not say what it was trained from"),
+      ("implicit:\(reward)", "is a reward model"),
+      ("implicit:\(base),\(family.folder.url.path)", "no model"),
+    ] {
+      let error = #expect(throws: TrainingError.self) { try scores(text) }
+      #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+    }
+  }
+
+  @Test func `sampled ids stay what was sampled where the tokenizer is the same`() throws {
+    let family = try ModelFamily()
+    let path = try family.member("reward", .lastLayers(1), seed: 1, isReward: true)
+    let reward = try source("model:\(path)")
+    let ids = family.base.tokenizer.encode("ran")
+    func score(_ ids: [Int32], ended: Bool = false) throws -> Double {
+      try reward.scores(
+        prompts: [.text("a cat")],
+        completions: [Completion(ids: ids, text: "ran", endedByItself: ended)], shared: nil)[0]
+    }
+    let end = try #require(family.base.tokenizer.endOfSequence)
+    #expect(try score([]) == score(ids))
+    #expect(try score([], ended: true) == score(ids + [end], ended: true))
+    #expect(try score([], ended: true) != score(ids))
+    // Ids that say something else, or that this model does not have, are another model's.
+    #expect(try score([]) == score([1, 2]))
+    #expect(try score([]) == score([Int32.max]))
+  }
+}

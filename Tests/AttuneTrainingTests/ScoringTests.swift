@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneTraining
+import Foundation
+import Testing
+
+struct ScoringTests {
+  func score(
+    _ sources: [String], _ data: DataFile, _ folder: TemporaryFolder
+  ) throws -> (report: ScoringReport, rows: [[String: Any]]) {
+    let output = folder.url.appending(path: "scores.jsonl")
+    let opened = try RewardSources(try sources.map { try RewardSpecification($0) }, beside: nil)
+    let report = try Scoring.run(opened.weighted, data: data, output: output, style: .silent)
+    let rows = try String(contentsOf: output, encoding: .utf8).split(separator: "\n").map {
+      try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] ?? [:]
+    }
+    return (report, rows)
+  }
+
+  /// Whether JSON's number or list is what it should be, but for the last digit.
+  func near(_ value: Any?, _ expected: [Double]) -> Bool {
+    let list = value as? [Double] ?? (value as? Double).map { [$0] } ?? []
+    return list.count == expected.count
+      && zip(list, expected).allSatisfy { abs($0 - $1) < 1e-12 }
+  }
+
+  @Test func `several sources are added up by weight, and each is told`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows(
+      "pairs.jsonl",
+      [
+        #"{"prompt":"p","chosen":"one 2","rejected":"one two","id":7}"#,
+        #"{"prompt":"p","chosen":"x","rejected":"2 2"}"#,
+      ])
+    let (report, rows) = try score(["regex:[0-9]@3", "length:1@-1"], data, folder)
+    let two = log(2.0)
+    #expect(near(rows[0]["score"], [3 + two, two]))
+    #expect(near(rows[1]["score"], [0, 3 + two]))
+    #expect(rows[0]["id"] as? Int == 7)
+    let parts = try #require(rows[0]["rewards"] as? [String: Any])
+    #expect(parts.count == 2 && near(parts["regex:[0-9]"], [1, 0]))
+    #expect(near(parts["length:1"], [-two, -two]))
+    #expect(report.accuracy == 0.5 && report.sources.map(\.weight) == [3, -1])
+    #expect(report.sources[0].mean == 0.5 && abs(report.mean - (6 + 3 * two) / 4) < 1e-12)
+  }
+
+  @Test func `one source and one answer make one number`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("rows.jsonl", [#"{"prompt":"p","completion":"one two"}"#])
+    let (report, rows) = try score(["length:2"], data, folder)
+    #expect(rows[0]["score"] as? Double == 0 && rows[0]["rewards"] == nil)
+    #expect(report.accuracy == nil && report.rows == 1)
+  }
+
+  @Test func `every kind of row that has answers is read`() throws {
+    let folder = try TemporaryFolder()
+    let end = #""finish_reason":"stop""#
+    for (row, expected) in [
+      (#"{"text":"a b"}"#, [0.0]),
+      (#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a b"}]}"#, [0]),
+      (#"{"prompt":"p","completion":"a b","label":true}"#, [0]),
+      (#"{"prompt":"p","completions":["a b","a"],"scores":[1,2]}"#, [0, -log(2.0)]),
+      (#"{"prompt":"p","completions":[{"text":"a b","ids":[1],"logprob":-1,\#(end)}]}"#, [0]),
+    ] {
+      let (_, rows) = try score(["length:2"], try folder.rows("rows.jsonl", [row]), folder)
+      #expect(near(rows[0]["score"], expected), "\(row)")
+    }
+    for (row, word) in [
+      (#"{"prompt":"p"}"#, "no answer"),
+      (
+        #"{"prompt":[{"role":"user","content":"q"}],"completion":[{"role":"user","content":"x"}]}"#,
+        "no turn of the assistant"
+      ),
+    ] {
+      let error = #expect(throws: TrainingError.self) {
+        try score(["length:2"], try folder.rows("rows.jsonl", [row]), folder)
+      }
+      #expect(error?.message.contains("rows.jsonl, line 1: ") == true)
+      #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+    }
+  }
+
+  @Test func `a fault names the line, past the first piece too`() throws {
+    let folder = try TemporaryFolder()
+    let rows = (0..<300).map { #"{"prompt":"p","chosen":"\#($0)","rejected":"x"}"# }
+    let command = #"while read -r l; do case $l in *'"280"'*) echo bad;; *) echo 1;; esac; done"#
+    let error = #expect(throws: TrainingError.self) {
+      try score(["exec:\(command)"], try folder.rows("rows.jsonl", rows), folder)
+    }
+    #expect(
+      error?.message.contains("rows.jsonl, line 281: exec:") == true, "\(error?.message ?? "")")
+    #expect(!folder.exists("scores.jsonl"))
+  }
+}
