@@ -181,7 +181,8 @@ public enum DPO {
   ///
   /// - Parameters:
   ///   - start: The policy's start.
-  ///   - reference: The reference; nil is the start itself.
+  ///   - reference: The reference; nil is the start itself. Handed over (`consume`), the weights of
+  ///     both go once nothing reads them any more.
   ///   - data: Preferences.
   ///   - heldOut: Preferences for evaluation; without them some of the prompts are held out.
   ///   - settings: The knobs.
@@ -190,8 +191,8 @@ public enum DPO {
   /// - Returns: What it came to.
   /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
   public static func train(
-    _ start: LoadedModel, reference: LoadedModel? = nil, data: DataFile, heldOut: DataFile? = nil,
-    settings: DPOSettings, output: URL, options: RunOptions = RunOptions()
+    _ start: consuming LoadedModel, reference: consuming LoadedModel? = nil, data: DataFile,
+    heldOut: DataFile? = nil, settings: DPOSettings, output: URL, options: RunOptions = RunOptions()
   ) throws -> ContrastiveReport {
     try settings.validate()
     try settings.check(against: start.model.spec)
@@ -201,7 +202,7 @@ public enum DPO {
         .badSetting, "\(loss.rawValue) needs no reference: leave it out, or use a loss such as dpo")
     }
     let objective = settings.objective
-    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
     let (rows, leftOut) = try rows(data, encoder, settings)
     let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder, settings).rows) }
     let run = ContrastiveRun<Label, DPOSettings>(
