@@ -7,10 +7,10 @@ SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build model quickstart test check lint format bench agreement clean
+.PHONY: help setup build model quickstart test check lint format bench bench-trl agreement clean
 
 help: ## Print this list.
-	@grep -hE '^[a-z]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*\#\# /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*\#\# /  make \1\t/' | expand -t 20
 
 setup: ## Install the Debian packages that are missing (nothing elsewhere).
 	@command -v swift >/dev/null || { echo "make: Swift 6.3 or later is needed: see swift.org/install" >&2; exit 1; }
@@ -49,6 +49,10 @@ check: setup lint test ## What CI runs: lint, build with warnings as errors and 
 
 bench: model ## Compare speed and memory with PyTorch/transformers (installs them in .build/).
 	python3 Benchmarks/peers/compare.py
+
+# Three rounds take an hour and a half, and a gigabyte and a half under .build/.
+bench-trl: model ## Compare every trainer's speed and memory with TRL's (installs it in .build/).
+	python3 Benchmarks/peers/compare_trl.py
 
 # Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it.
 agreement: model ## Hold SmolLM2 against transformers (installs it in .build/): scores, gradients, AdamW.

@@ -22,19 +22,18 @@ struct RunCheckpoint<State: Codable> {
   ///
   /// - Throws: An error if it can't be written; the one before it then stays.
   func write(_ models: [LanguageModel], to folder: URL) throws {
-    var tensors: [(name: String, shape: [Int], values: [Float])] = []
-    var steps: [Int] = []
-    for (i, model) in models.enumerated() {
-      let (state, step) = model.trainingState()
-      for tensor in state { tensors.append(("\(i).\(tensor.name)", tensor.shape, tensor.values)) }
-      steps.append(step)
-    }
     let note = try JSONEncoder().encode(
       Note(
-        state: state, metricsBytes: metricsBytes, steps: steps, machine: Host.computing))
-    try Safetensors.write(
-      tensors, metadata: ["attune": String(decoding: note, as: UTF8.self)],
-      to: Self.url(folder), as: .float32)
+        state: state, metricsBytes: metricsBytes, steps: models.map(\.optimizerSteps),
+        machine: Host.computing))
+    try withExtendedLifetime(models) {
+      let tensors = models.enumerated().flatMap { i, model in
+        model.trainingBuffers.map { ("\(i).\($0.name)", $0.shape, $0.values) }
+      }
+      try Safetensors.write(
+        tensors, metadata: ["attune": String(decoding: note, as: UTF8.self)],
+        to: Self.url(folder), as: .float32)
+    }
   }
 
   /// Reads it and puts the models back to where they were.

@@ -45,6 +45,8 @@ extension LoadedModel {
       throw TrainingError(.diverged, "\(folder.path): the rewards are not finite")
     }
     try AtomicFile.write(data, to: folder.appending(path: "attune.json"))
+    // Room for the model that is loaded now.
+    trained.releaseMemory()
     try compare(trained, with: folder)
   }
 

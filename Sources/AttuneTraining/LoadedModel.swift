@@ -22,7 +22,7 @@ public struct RewardScale: Codable, Sendable, Equatable {
 public struct LoadedModel {
   /// The weights, frozen; a model opened beside the one that it was trained from shares its frozen
   /// layers.
-  public let model: LanguageModel
+  public private(set) var model: LanguageModel
   /// The tokenizer.
   public let tokenizer: Tokenizer
   /// The chat template, if the model has one.
@@ -78,6 +78,14 @@ public struct LoadedModel {
     self.fingerprint = fingerprint
     self.origin = origin ?? fingerprint
     self.reward = reward
+  }
+
+  /// The same model with other weights, so that its own can go where nothing reads them any more:
+  /// beside a copy of which every weight is trained they are a fifth of the memory.
+  func holding(_ model: LanguageModel) -> LoadedModel {
+    var held = self
+    held.model = model
+    return held
   }
 
   /// Opens a model.

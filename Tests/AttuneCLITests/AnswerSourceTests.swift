@@ -52,7 +52,7 @@ struct AnswerSourceTests {
     for (name, line) in [
       ("pairs", "label --data samples.jsonl --labeller concise --set sharpness=8"),
       ("rankings", "label --data samples.jsonl --labeller concise --as rankings --sharpness 8"),
-      ("judged", "judge --data samples.jsonl --judge model"),
+      ("judged", "judge --data samples.jsonl --judge model --pairs-per-prompt 3"),
     ] {
       let made = try bench.attune(line: "\(line) --output \(name).out.jsonl")
       #expect(made.code == 0, "\(made.errors)")
@@ -73,32 +73,34 @@ struct AnswerSourceTests {
     #expect(try bench.attune(line: "rank r.jsonl").code == 0)
   }
 
-  @Test(arguments: [
-    ("prompts --data none.jsonl --output out", 1, "none.jsonl"),
-    ("prompts --data texts.jsonl --output out", 1, "no row has a prompt"),
-    ("prompts --data rows.jsonl --output out --count 9", 1, "only 2 different"),
-    ("prompts --data rows.jsonl --output out --held-out held", 1, "held_out_share"),
-    ("prompts --data rows.jsonl --output out --held-out-share 0.5", 1, "held_out_share"),
-    (
-      "prompts --data rows.jsonl --output out --held-out out --held-out-share 0.5", 1, "one file"
-    ),
-    ("prompts --data rows.jsonl --output out --count -1", 64, "-1"),
-    ("sample --data rows.jsonl --output out", 64, "--model"),
-    ("sample --model model --model model --data rows.jsonl --output out", 1, "given twice"),
-    ("sample --model model --model no --data rows.jsonl --output out --max-tokens 1", 1, "no"),
-    ("sample --model model --data rows.jsonl --output out --parallel 3", 64, "--parallel"),
-    ("sample --model http:// --data rows.jsonl --output out", 1, "address"),
-    (
-      "sample --model http://127.0.0.1:9#m --data rows.jsonl --output out --top-k 3", 1, "top_k"
-    ),
-    ("sample --model http://127.0.0.1:9#m --data rows.jsonl --output out", 1, "line 1"),
-  ])
-  func `what can't be had is refused in one line`(line: String, code: Int, word: String) throws {
+  @Test func `what can't be had is refused in one line`() throws {
     let bench = try Workbench()
-    try bench.write("rows.jsonl", "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}\n{\"prompt\":\"a \"}\n")
-    let run = try bench.attune(line: line)
-    #expect(run.code == Int32(code), "\(run.errors)")
-    #expect(run.failure.hasPrefix("error: ") && run.failure.contains(word), "\(run.errors)")
-    #expect(run.output.isEmpty && !bench.exists("out"))
+    try bench.write(
+      "rows.jsonl", ["a", "b", "a "].map { "{\"prompt\":\"\($0)\"}\n" }.joined())
+    let cases: [(line: String, code: Int32, word: String)] = [
+      ("prompts --data none.jsonl --output out", 1, "none.jsonl"),
+      ("prompts --data texts.jsonl --output out", 1, "no row has a prompt"),
+      ("prompts --data rows.jsonl --output out --count 9", 1, "only 2 different"),
+      ("prompts --data rows.jsonl --output out --held-out held", 1, "held_out_share"),
+      ("prompts --data rows.jsonl --output out --held-out-share 0.5", 1, "held_out_share"),
+      (
+        "prompts --data rows.jsonl --output out --held-out out --held-out-share 0.5", 1, "one file"
+      ),
+      ("sample --data rows.jsonl --output out", 64, "--model"),
+      ("sample --model model --model model --data rows.jsonl --output out", 1, "given twice"),
+      ("sample --model model --model no --data rows.jsonl --output out --max-tokens 1", 1, "no"),
+      ("sample --model model --data rows.jsonl --output out --parallel 3", 64, "--parallel"),
+      ("sample --model http:// --data rows.jsonl --output out", 1, "address"),
+      (
+        "sample --model http://127.0.0.1:9#m --data rows.jsonl --output out --top-k 3", 1, "top_k"
+      ),
+      ("sample --model http://127.0.0.1:9#m --data rows.jsonl --output out", 1, "line 1"),
+    ]
+    for (line, code, word) in cases {
+      let run = try bench.attune(line: line)
+      #expect(run.code == code && run.failure.contains(word), "\(line): \(run.errors)")
+      #expect(run.failure.hasPrefix("error: "), "\(run.errors)")
+      #expect(run.output.isEmpty && !bench.exists("out"))
+    }
   }
 }

@@ -290,6 +290,12 @@ struct LanguageModelTests {
     let again = try frozen.copy(training: .full)
     try again.restoreTrainingState(state.tensors, step: state.step)
     #expect(try again.score(segments) == model.score(segments))
+    // Where they lie, not copies: what a step changes is seen.
+    let buffers = model.trainingBuffers
+    #expect(buffers.map(\.name) == state.tensors.map(\.name))
+    #expect(zip(buffers, state.tensors).allSatisfy { Array($0.values) == $1.values })
+    try model.step(AdamW(), learningRate: 1e-2)
+    #expect(zip(buffers, state.tensors).allSatisfy { Array($0.values) != $1.values })
 
     let parameters = model.trainedParameters()
     model.scaleGradients(.infinity)

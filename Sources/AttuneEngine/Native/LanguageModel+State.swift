@@ -116,10 +116,10 @@ extension LanguageModel {
     return (tensor?.name ?? projection.rawValue).replacingOccurrences(of: ".weight", with: "")
   }
 
-  private func tensors(of buffer: FloatBuffer, prefix: String = "") -> [NamedTensor] {
+  private func tensors(of buffer: FloatBuffer) -> [NamedTensor] {
     trainedTensors.map { tensor in
       NamedTensor(
-        name: prefix + tensor.name, shape: tensor.shape,
+        name: tensor.name, shape: tensor.shape,
         values: Array(
           UnsafeBufferPointer(
             start: buffer.pointer + tensor.offset, count: tensor.shape.reduce(1, *))))
@@ -179,12 +179,28 @@ extension LanguageModel {
   ///
   /// - Returns: The tensors and the step.
   public func trainingState() -> (tensors: [NamedTensor], step: Int) {
-    var all = trainedParameters()
-    if let firstMoment, let secondMoment {
-      all += tensors(of: firstMoment, prefix: "moment1.")
-      all += tensors(of: secondMoment, prefix: "moment2.")
+    let copies = trainingBuffers.map {
+      NamedTensor(name: $0.name, shape: $0.shape, values: Array($0.values))
     }
-    return (all, optimizerSteps)
+    return (copies, optimizerSteps)
+  }
+
+  /// What `trainingState` copies, where it lies: three times the trained numbers are too many to
+  /// hold twice. Valid while the model lives.
+  package var trainingBuffers: [(name: String, shape: [Int], values: UnsafeBufferPointer<Float>)] {
+    var named = arena.map { [("", $0)] } ?? []
+    if let firstMoment, let secondMoment {
+      named += [("moment1.", firstMoment), ("moment2.", secondMoment)]
+    }
+    let tensors = trainedTensors
+    return named.flatMap { prefix, buffer in
+      tensors.map { name, shape, offset in
+        (
+          prefix + name, shape,
+          UnsafeBufferPointer(start: buffer.pointer + offset, count: shape.reduce(1, *))
+        )
+      }
+    }
   }
 
   /// Goes back to a saved state.

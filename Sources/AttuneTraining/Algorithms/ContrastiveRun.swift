@@ -133,8 +133,8 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
   ///   - pair: Gives rows their companions, once training and held-out rows are apart.
   ///   - leftOut: Rows that were of no use.
   func train(
-    _ start: LoadedModel, reference: LoadedModel?, goingOnWith trained: LoadedModel? = nil,
-    data: DataFile, rows: [ContrastiveRow<Label>],
+    _ start: consuming LoadedModel, reference: consuming LoadedModel?,
+    goingOnWith trained: LoadedModel? = nil, data: DataFile, rows: [ContrastiveRow<Label>],
     heldOut: (data: DataFile, rows: [ContrastiveRow<Label>])?,
     pair: ([ContrastiveRow<Label>]) throws -> [ContrastiveRow<Label>], leftOut: Int,
     encoder: TextEncoder, output: URL, options: RunOptions
@@ -149,7 +149,8 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     let model = try start.model.copy(training: settings.trainable(start.model.spec))
     if let trained { try model.setTrainedParameters(trained.model.trainedParameters()) }
     model.recomputesActivations = settings.recompute
-    let origin = reference ?? start
+    // Let go once every answer's log-probability under it is known.
+    var origin: LoadedModel? = reference ?? copy start
     let all = rows + (heldOut?.rows ?? [])
     var trunks = TrunkCache(
       model, megabytes: settings.trunkMegabytes,
@@ -165,7 +166,7 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     var known = rows
     var evaluated = heldOut?.rows ?? []
     let isPrecomputed = needsReference && settings.precomputeReference
-    if isPrecomputed {
+    if isPrecomputed, let origin {
       known = try withReference(
         known, of: data, origin, &trunks, encoder: encoder, say: { progress.say($0) })
       if let heldOut {
@@ -194,10 +195,12 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     } else {
       evaluated = []
     }
-    if isPrecomputed {
+    if isPrecomputed, let origin {
       training = try withCompanionReference(training, origin)
       evaluated = try withCompanionReference(evaluated, origin)
     }
+    if isPrecomputed || !needsReference { origin = nil }
+    if settings.train == .full { start = start.holding(model) }
     let referenceSeconds = seconds(ContinuousClock.now - referenceBegan)
 
     var order = BatchOrder(
@@ -296,7 +299,7 @@ extension ContrastiveRun {
   ///
   /// - Returns: The loss.
   func step(
-    _ model: LanguageModel, _ origin: LoadedModel, _ batch: [ContrastiveRow<Label>],
+    _ model: LanguageModel, _ origin: LoadedModel?, _ batch: [ContrastiveRow<Label>],
     _ trunks: inout TrunkCache, _ unpaired: inout UnpairedState, _ totals: inout MetricTotals
   ) throws -> Double {
     let pieces = cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens)
@@ -349,7 +352,7 @@ extension ContrastiveRun {
 
   /// Loss and metrics over rows that are not trained on, as one batch.
   private func evaluate(
-    _ model: LanguageModel, _ origin: LoadedModel, _ rows: [ContrastiveRow<Label>],
+    _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
     _ trunks: inout TrunkCache, _ unpaired: UnpairedState
   ) throws -> (loss: Double, totals: MetricTotals) {
     var unpaired = unpaired
@@ -381,7 +384,7 @@ extension ContrastiveRun {
 
   /// The responses of rows under the model as it is, without a gradient.
   private func responses(
-    _ model: LanguageModel, _ origin: LoadedModel, _ rows: [ContrastiveRow<Label>],
+    _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
     _ trunks: inout TrunkCache
   ) throws -> [[ScoredResponse]] {
     var all: [[ScoredResponse]] = []
@@ -420,12 +423,13 @@ extension ContrastiveRun {
 
   /// The reference's pass over rows for which it is not known yet.
   private func reference(
-    _ rows: ArraySlice<ContrastiveRow<Label>>, _ segments: [Segment], _ origin: LoadedModel,
+    _ rows: ArraySlice<ContrastiveRow<Label>>, _ segments: [Segment], _ origin: LoadedModel?,
     _ trunk: Trunk?
   ) throws -> HeadScores? {
     guard needsReference, rows.contains(where: { $0.reference == nil }) else { return nil }
-    let fits = trunk.map { origin.model.accepts($0) } ?? false
-    return try origin.model.score(segments, trunk: fits ? trunk : nil)
+    let model = Self.unknown(under: origin)
+    let fits = trunk.map { model.accepts($0) } ?? false
+    return try model.score(segments, trunk: fits ? trunk : nil)
   }
 
   private func responses(
@@ -437,6 +441,12 @@ extension ContrastiveRun {
         tokens: row.encoded.answers[i].scored.reduce(0) { $0 + $1.count },
         promptTokens: scoresPrompt ? max(0, row.encoded.prompt.count - 1) : 0)
     }
+  }
+
+  /// The reference, where something is to be asked of it.
+  private static func unknown(under origin: LoadedModel?) -> LanguageModel {
+    guard let origin else { preconditionFailure("the reference is gone, and something is unknown") }
+    return origin.model
   }
 
   private static func sum(_ values: [Double]) -> Double { values.reduce(0, +) }
@@ -502,14 +512,15 @@ extension ContrastiveRun {
 
   /// The companions under policy and reference; empty where rows have none.
   private func companionScores(
-    _ model: LanguageModel, _ origin: LoadedModel, _ rows: [ContrastiveRow<Label>]
+    _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>]
   ) throws -> [ScoredResponse] {
     let groups = rows.compactMap(\.companion)
     guard !groups.isEmpty else { return [] }
     let policy = try sums(model, groups) { _, _ in nil }
     let known = rows.compactMap(\.companionReference)
     let reference =
-      known.count == groups.count ? known : try sums(origin.model, groups) { _, _ in nil }
+      known.count == groups.count
+      ? known : try sums(Self.unknown(under: origin), groups) { _, _ in nil }
     return groups.indices.map { i in
       ScoredResponse(
         policy: policy[i][0], reference: reference[i][0],

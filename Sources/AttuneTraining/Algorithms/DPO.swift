@@ -186,7 +186,8 @@ public enum DPO {
   ///
   /// - Parameters:
   ///   - start: The policy's start.
-  ///   - reference: The reference; nil is the start itself.
+  ///   - reference: The reference; nil is the start itself. Handed over (`consume`), the weights of
+  ///     both go once nothing reads them any more.
   ///   - trained: A policy that was trained from the start with the same `train` knobs and opened
   ///     beside it: its numbers are gone on with.
   ///   - data: Preferences.
@@ -197,9 +198,9 @@ public enum DPO {
   /// - Returns: What it came to.
   /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
   public static func train(
-    _ start: LoadedModel, reference: LoadedModel? = nil, goingOnWith trained: LoadedModel? = nil,
-    data: DataFile, heldOut: DataFile? = nil, settings: DPOSettings, output: URL,
-    options: RunOptions = RunOptions()
+    _ start: consuming LoadedModel, reference: consuming LoadedModel? = nil,
+    goingOnWith trained: LoadedModel? = nil, data: DataFile, heldOut: DataFile? = nil,
+    settings: DPOSettings, output: URL, options: RunOptions = RunOptions()
   ) throws -> ContrastiveReport {
     try settings.validate()
     try settings.check(against: start.model.spec)
@@ -208,7 +209,7 @@ public enum DPO {
       throw TrainingError(
         .badSetting, "\(loss.rawValue) needs no reference: leave it out, or use a loss such as dpo")
     }
-    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
     let (rows, leftOut) = try rows(data, encoder, settings)
     guard settings.xpoAlpha == 0 || rows.contains(where: { $0.encoded.answers.count > 2 }) else {
       throw TrainingError(

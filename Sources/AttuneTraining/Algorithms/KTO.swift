@@ -98,7 +98,8 @@ public enum KTO {
   ///
   /// - Parameters:
   ///   - start: The policy's start.
-  ///   - reference: The reference; nil is the start itself.
+  ///   - reference: The reference; nil is the start itself. Handed over (`consume`), the weights of
+  ///     both go once nothing reads them any more.
   ///   - data: Thumbs, or pairs, of which each gives a thumb up and a thumb down.
   ///   - heldOut: Rows for evaluation; without them some of the prompts are held out.
   ///   - settings: The knobs.
@@ -107,14 +108,14 @@ public enum KTO {
   /// - Returns: What it came to.
   /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
   public static func train(
-    _ start: LoadedModel, reference: LoadedModel? = nil, data: DataFile, heldOut: DataFile? = nil,
-    settings: KTOSettings, output: URL, options: RunOptions = RunOptions()
+    _ start: consuming LoadedModel, reference: consuming LoadedModel? = nil, data: DataFile,
+    heldOut: DataFile? = nil, settings: KTOSettings, output: URL, options: RunOptions = RunOptions()
   ) throws -> ContrastiveReport {
     try settings.validate()
     try settings.check(against: start.model.spec)
     let loss = settings.loss
     let objective = settings.objective
-    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
     let (rows, leftOut) = try rows(data, encoder)
     let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder).rows) }
     let run = ContrastiveRun<Bool, KTOSettings>(

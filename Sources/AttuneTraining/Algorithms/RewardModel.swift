@@ -155,7 +155,7 @@ public enum RewardModel {
   /// Trains a reward model and writes it.
   ///
   /// - Parameters:
-  ///   - start: The model to start from.
+  ///   - start: The model to start from; handed over (`consume`), its weights go once all are copied.
   ///   - data: Preferences, rankings or thumbs.
   ///   - heldOut: Rows for evaluation; without them some of the prompts are held out.
   ///   - settings: The knobs.
@@ -164,13 +164,13 @@ public enum RewardModel {
   /// - Returns: What it came to.
   /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
   public static func train(
-    _ start: LoadedModel, data: DataFile, heldOut: DataFile? = nil,
+    _ start: consuming LoadedModel, data: DataFile, heldOut: DataFile? = nil,
     settings: RewardModelSettings, output: URL, options: RunOptions = RunOptions()
   ) throws -> RewardReport {
     try settings.validate()
     try settings.check(against: start.model.spec)
     let began = ContinuousClock.now
-    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
     let set = try RewardData(data, heldOut: heldOut, encoder: encoder, settings: settings)
     let loss = settings.loss
 
@@ -182,6 +182,7 @@ public enum RewardModel {
     // From zero: behind a trained final norm a random head would start with scores far apart.
     let model = try start.model.copy(
       training: settings.trainable(start.model.spec), scalarHead: .zero)
+    if settings.train == .full { start = start.holding(model) }
     model.recomputesActivations = settings.recompute
 
     var order = BatchOrder(

@@ -110,7 +110,7 @@ public enum SFT {
   /// Trains a model and writes it.
   ///
   /// - Parameters:
-  ///   - start: The model to start from.
+  ///   - start: The model to start from; handed over (`consume`), its weights go once all are copied.
   ///   - data: Texts, prompt–completion rows or conversations.
   ///   - heldOut: Rows of the same kind that are only scored.
   ///   - settings: The knobs.
@@ -119,13 +119,13 @@ public enum SFT {
   /// - Returns: What it came to.
   /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
   public static func train(
-    _ start: LoadedModel, data: DataFile, heldOut: DataFile? = nil, settings: SFTSettings,
+    _ start: consuming LoadedModel, data: DataFile, heldOut: DataFile? = nil, settings: SFTSettings,
     output: URL, options: RunOptions = RunOptions()
   ) throws -> SFTReport {
     try settings.validate()
     try settings.check(against: start.model.spec)
     let began = ContinuousClock.now
-    let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
+    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
     let groups = try encode(data, encoder, settings)
     let heldOutGroups = try heldOut.map { try encode($0, encoder, settings) } ?? []
     let cuts = encoder.cuts(groups)
@@ -136,6 +136,7 @@ public enum SFT {
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
     let model = try start.model.copy(training: settings.trainable(start.model.spec))
+    if settings.train == .full { start = start.holding(model) }
     model.recomputesActivations = settings.recompute
 
     var order = BatchOrder(rows: groups.count, batch: settings.batchSize, seed: settings.seed)

@@ -55,7 +55,7 @@ struct SFTCommand: ParsableCommand {
         try LoadedModel.open(model ?? "")
       }
     let report = try SFT.train(
-      start, data: file, heldOut: heldOut, settings: settings, output: output.url,
+      consume start, data: file, heldOut: heldOut, settings: settings, output: output.url,
       options: output.options)
     if shared.json { try Output.json(report) } else { try Output.line(report.model) }
   }
