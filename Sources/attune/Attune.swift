@@ -28,6 +28,7 @@ struct Attune: ParsableCommand {
         name: "TRAINING",
         subcommands: [
           SFTCommand.self, RewardCommand.self, PPOCommand.self, DPOCommand.self, KTOCommand.self,
+          DPGCommand.self, BRAInCommand.self, RAFTCommand.self,
         ]),
       CommandGroup(
         name: "MODELS",

@@ -58,14 +58,14 @@ struct SharedOptions: ParsableArguments {
   ///   - defaults: What holds where nothing is said.
   ///   - flags: The command's flags by their names in a recipe; those that are nil were not given.
   func settings<S: Settings>(
-    _ defaults: S = S(), _ flags: KeyValuePairs<String, (any Encodable)?> = [:]
+    _ defaults: S = S(), _ flags: KeyValuePairs<String, (any Encodable)?>...
   ) throws -> S {
     var given: [(knob: String, json: String)] = []
     for setting in settings {
       let parts = setting.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       given.append((String(parts[0]), Self.json(String(parts[1]))))
     }
-    for (knob, value) in flags {
+    for (knob, value) in flags.joined() {
       guard let value else { continue }
       given.append((knob, try JSONText.line(value)))
     }

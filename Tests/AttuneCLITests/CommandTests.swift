@@ -7,7 +7,7 @@ import Testing
 struct CommandTests {
   @Test(arguments: [
     "quickstart", "rlhf", "sample", "label", "judge", "revise", "score", "sft", "reward", "ppo",
-    "pull", "evaluate", "rank",
+    "dpg", "brain", "raft", "pull", "evaluate", "rank",
     "generate", "chat", "inspect", "tokenize", "logprobs",
   ])
   func `every command explains itself with an example`(command: String) throws {

@@ -228,7 +228,7 @@ public enum PPO {
         ("ptx data", mixedDigest),
       ],
       valueHead: headOnPolicy, beside: separate.map { [$0] } ?? [],
-      own: try settings.klControl(), output: output, options: options)
+      own: { try settings.klControl() }, output: output, options: options)
     let value = headOnPolicy ? run.policy : separate
     var ptxOrder = BatchOrder(
       rows: max(1, ptx.count), batch: settings.ptxBatchSize, seed: settings.seed)

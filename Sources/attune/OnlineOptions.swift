@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AttuneData
+import AttuneObjectives
+import AttuneTraining
+import Foundation
+
+/// What every trainer is told that samples its own answers.
+struct OnlineOptions: ParsableArguments {
+  @OptionGroup var model: ModelOption
+  @OptionGroup var rewards: RewardOptions
+  @OptionGroup var data: DataOption
+
+  @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
+  var watch: String?
+
+  @Option(help: ArgumentHelp("Weight of the KL term.", valueName: "x"))
+  var beta: Double?
+
+  @OptionGroup var output: OutputFolderOptions
+
+  @Option(help: ArgumentHelp("Highest learning rate.", valueName: "x"))
+  var learningRate: Double?
+
+  @OptionGroup var shared: SharedOptions
+
+  /// What `open` gives.
+  struct Opened {
+    var start: LoadedModel
+    var data: DataFile
+    var rewards: RewardSources
+    var watched: (any RewardSource)?
+  }
+
+  /// The trainer's settings with these options and a command's own laid over them.
+  func settings<S: Settings>(
+    _ defaults: S, _ own: KeyValuePairs<String, (any Encodable)?>
+  ) throws -> S {
+    try shared.settings(
+      defaults, own, ["beta": beta, "learning_rate": learningRate, "seed": shared.seed])
+  }
+
+  /// Reads the data and opens the models.
+  func open() throws -> Opened {
+    let specifications = try rewards.specifications
+    let watched = try watch.map { try RewardSpecification($0) }
+    let file = try DataFile.read(data.url)
+    Output.note(file.summary)
+    let start = try model.open(shared)
+    return Opened(
+      start: start, data: file, rewards: try RewardSources(specifications, beside: start),
+      watched: try watched.map { try RewardSources([$0], beside: start).weighted[0].source })
+  }
+
+  /// Says what the run came to.
+  func show(_ report: OnlineReport) throws {
+    if shared.json { try Output.json(report) } else { try Output.line(report.model) }
+  }
+
+  /// How sources are written, for the commands' help.
+  static let sources = """
+    SOURCE is model:DIR or labeller:NAME, with @weight behind it if it is not 1; several are \
+    added up. The text after the last @ is the weight if it is a number.
+    """
+}
