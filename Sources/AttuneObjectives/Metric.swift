@@ -48,6 +48,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case saturated = "ratio/saturated_share"
   // Rollouts
   case rewardMean = "reward/mean"
+  case policyReward = "reward/policy_mean"
+  case keptReward = "reward/kept_mean"
   case rewardDeviation = "reward/sd"
   case rewardNormalised = "reward/normalised_mean"
   case rewardShaped = "reward/with_kl_mean"
@@ -65,6 +67,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case missingEndShare = "reward/missing_end_share"
   case klSequence = "kl/sequence"
   case klToken = "kl/token"
+  case klBestOfN = "kl/best_of_n"
   case klUpdateK1 = "kl/update_k1"
   case klUpdateK3 = "kl/update_k3"
   case beta = "kl/beta"
@@ -95,6 +98,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   // Distribution matching
   case klTargetPolicy = "distribution/kl_target_policy"
   case klTargetProposal = "distribution/kl_target_proposal"
+  case proposalReplaced = "distribution/proposal_replaced"
   case effectiveSampleShare = "distribution/effective_sample_share"
   case logPartition = "distribution/log_partition"
   case targetShareEntropy = "distribution/target_share_entropy"
@@ -153,7 +157,10 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .rejectedLogProbability: "Mean log-probability of the answers not preferred, a sequence."
     case .saturated: "Share of rows whose log-ratio is beyond the bound of 20."
     case .rewardMean: "Mean reward of the sampled answers, as its source gives it."
-    case .rewardDeviation: "Standard deviation of that reward."
+    case .policyReward:
+      "Mean reward of the policy where another model drew the answers, which are weighted by π/q."
+    case .keptReward: "Mean reward of the answers that raft keeps."
+    case .rewardDeviation: "Standard deviation of reward/mean's reward."
     case .rewardNormalised: "Mean reward after normalisation and penalties, before the KL term."
     case .rewardShaped: "Mean reward with the KL term: an estimate of the objective J."
     case .equalRewardShare:
@@ -171,10 +178,13 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .goldReward: "Mean reward of a source that is watched, not trained on."
     case .goldDeviation: "Standard deviation of the watched reward."
     case .goldCorrelation: "Correlation of learned and watched reward over the rollout's answers."
-    case .missingEndShare: "Share of answers that got the penalty for not ending by themselves."
+    case .missingEndShare:
+      "Share of answers that did not end by themselves; the penalty, where there is one, is theirs."
     case .klSequence:
-      "KL from the reference in nats a sequence, estimated by log-ratios on the policy's own samples."
+      "KL from the reference in nats a sequence, estimated by log-ratios on the policy's own samples; on another's they are weighted by π/q."
     case .klToken: "The same a token."
+    case .klBestOfN:
+      "Most KL that one round of best-of-n adds: log n − (n−1)/n nats a sequence where one is kept."
     case .klUpdateK1: "KL of this update from the sampling policy, a token: mean of −log-ratio."
     case .klUpdateK3: "The same by k3, which is never negative and has less variance."
     case .beta: "Weight of the KL term in reward or loss."
@@ -207,6 +217,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .klTargetPolicy:
       "KL from target to policy in nats a sequence, by weighted samples: what dpg brings down."
     case .klTargetProposal: "The same from target to the policy that drew the samples."
+    case .proposalReplaced: "Share of rollouts after which the policy took the proposal's place."
     case .effectiveSampleShare:
       "Effective sample size over a prompt's samples: 1 is even weights, 1/n all weight on one."
     case .logPartition: "Mean estimate of log Z(x), the target's normaliser."

@@ -8,7 +8,8 @@ public struct SequenceStatistics: Codable, Sendable, Equatable {
   public let tokens: Int
   /// For each response Σ_t (π_t − ρ_t): a sample of KL(π ‖ ρ) if the response was drawn from π.
   public let logRatios: [Double]
-  /// Mean of the log-ratios: estimates KL(π ‖ ρ) in nats a sequence without bias (k1).
+  /// Mean of the log-ratios: estimates KL(π ‖ ρ) in nats a sequence without bias (k1); with weights
+  /// of π/q, by samples of q, with a bias that falls with their number.
   public let klPerSequence: Double
   /// Standard error of that mean; 0 for fewer than two responses.
   public let klStandardError: Double
@@ -27,19 +28,36 @@ public struct SequenceStatistics: Codable, Sendable, Equatable {
   ///   - policy: Log-probabilities of the tokens of each response under the policy that sampled.
   ///   - reference: The same shape, under the reference.
   ///   - ended: Whether each response ended by itself, or empty.
-  public init(policy: [[Double]], reference: [[Double]], ended: [Bool] = []) {
+  ///   - weights: How much each response counts for the KL: π/q where q drew it; empty where the
+  ///     policy did, and all count the same.
+  public init(
+    policy: [[Double]], reference: [[Double]], ended: [Bool] = [], weights: [Double] = []
+  ) {
     precondition(policy.count == reference.count, "one reference list a response")
     precondition(ended.isEmpty || ended.count == policy.count, "one flag a response")
+    precondition(weights.isEmpty || weights.count == policy.count, "one weight a response")
     responses = policy.count
     tokens = policy.reduce(0) { $0 + $1.count }
     logRatios = zip(policy, reference).map { p, q in
       precondition(p.count == q.count, "one reference log-probability a token")
       return zip(p, q).reduce(0) { $0 + ($1.0 - $1.1) }
     }
-    klPerSequence = Statistics.mean(logRatios)
-    klStandardError = Statistics.standardError(logRatios)
-    klPerToken = tokens > 0 ? logRatios.reduce(0, +) / Double(tokens) : 0
     let lengths = policy.map { Double($0.count) }
+    if weights.isEmpty {
+      klPerSequence = Statistics.mean(logRatios)
+      klStandardError = Statistics.standardError(logRatios)
+      klPerToken = tokens > 0 ? logRatios.reduce(0, +) / Double(tokens) : 0
+    } else {
+      func sum(_ values: [Double]) -> Double { zip(weights, values).reduce(0) { $0 + $1.0 * $1.1 } }
+      let total = weights.reduce(0, +)
+      let mean = total > 0 ? sum(logRatios) / total : 0
+      klPerSequence = mean
+      let squares = zip(weights, logRatios).reduce(0) {
+        $0 + $1.0 * $1.0 * ($1.1 - mean) * ($1.1 - mean)
+      }
+      klStandardError = total > 0 ? squares.squareRoot() / total : 0
+      klPerToken = sum(lengths) > 0 ? sum(logRatios) / sum(lengths) : 0
+    }
     meanLength = Statistics.mean(lengths)
     lengthDeviation = Statistics.standardDeviation(lengths)
     endedShare =

@@ -70,9 +70,22 @@ public enum Fingerprint {
     }
     var digest = SHA256Digest()
     for name in names.sorted() where isPartOfModel(name) {
-      digest.update(name + "\u{0}" + (try of(file: url.appending(path: name))) + "\n")
+      let file = url.appending(path: name)
+      let own = try name == "attune.json" ? of(note: file) : of(file: file)
+      digest.update(name + "\u{0}" + own + "\n")
     }
     return digest.hexadecimal()
+  }
+
+  /// What a model notes of its base is the base's fingerprint; where that lies says nothing.
+  private static func of(note file: URL) throws -> String {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    guard let data = try? Data(contentsOf: file),
+      var note = try? decoder.decode(LoadedModel.Note.self, from: data)
+    else { return try of(file: file) }
+    note.base?.name = ""
+    return try of(value: note)
   }
 
   private static func isPartOfModel(_ name: String) -> Bool {

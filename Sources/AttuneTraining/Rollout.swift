@@ -14,7 +14,7 @@ struct Rollout {
     var prompt: Int
     /// What was sampled.
     var completion: Completion
-    /// Log-probabilities as the sampler had them.
+    /// Log-probabilities as the sampler had them; of a recorded answer the sum alone.
     var sampler: [Double]
     /// The answer's segment.
     var segment = 0
@@ -32,6 +32,11 @@ struct Rollout {
     var score = 0.0
     var advantages: [Double] = []
     var returns: [Double] = []
+
+    /// log q of the whole answer under what drew it.
+    var proposal: Double { sampler.reduce(0, +) }
+    /// log π of the whole answer under the policy of the trainer's own pass.
+    var policy: Double { old.reduce(0, +) }
   }
 
   /// The prompts.
@@ -44,6 +49,9 @@ struct Rollout {
   var trunk: Trunk?
   /// What each source of the reward said of every answer.
   var sourceRewards: [(source: String, rewards: [Double])] = []
+  /// Whether another model than the one that is trained drew the answers: what is said of the policy
+  /// is then weighted by π/q.
+  var isOffPolicy = false
 
   /// Samples answers.
   ///
@@ -223,6 +231,12 @@ struct Rollout {
       totals.addMean(metric, total: values.reduce(0, +), weight: Double(values.count))
     }
     mean(.rewardMean, answers.map(\.reward))
+    let weights = policyWeights
+    if !weights.isEmpty {
+      totals.addMean(
+        .policyReward, total: zip(weights, answers).reduce(0) { $0 + $1.0 * $1.1.reward },
+        weight: weights.reduce(0, +))
+    }
     totals.add(.rewardDeviation, Statistics.standardDeviation(answers.map(\.reward)))
     totals.merge(RewardSources.statistics(sourceRewards))
     mean(.rewardNormalised, answers.map(\.score))
@@ -239,8 +253,10 @@ struct Rollout {
     }
     mean(.selfBLEU, byPrompt.compactMap(TextStatistics.selfBLEU))
     mean(.distinctAnswers, byPrompt.compactMap(Statistics.distinctShare))
-    let gaps = answers.flatMap { zip($0.sampler, $0.old).map { abs($0 - $1) } }
-    totals.addMaximum(.samplerGap, gaps.max() ?? 0)
+    if !isOffPolicy {
+      let gaps = answers.flatMap { zip($0.sampler, $0.old).map { abs($0 - $1) } }
+      totals.addMaximum(.samplerGap, gaps.max() ?? 0)
+    }
     return totals
   }
 
@@ -248,6 +264,6 @@ struct Rollout {
   var statistics: SequenceStatistics {
     SequenceStatistics(
       policy: answers.map(\.old), reference: answers.map(\.reference),
-      ended: answers.map(\.completion.endedByItself))
+      ended: answers.map(\.completion.endedByItself), weights: policyWeights)
   }
 }

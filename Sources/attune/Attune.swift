@@ -29,8 +29,8 @@ struct Attune: ParsableCommand {
         name: "TRAINING",
         subcommands: [
           SFTCommand.self, RewardCommand.self, PPOCommand.self, ReinforceCommand.self,
-          RLOOCommand.self, GRPOCommand.self, DPOCommand.self, KTOCommand.self,
-          IterateCommand.self,
+          RLOOCommand.self, GRPOCommand.self, RAFTCommand.self, DPGCommand.self,
+          BRAInCommand.self, DPOCommand.self, KTOCommand.self, IterateCommand.self,
         ]),
       CommandGroup(
         name: "MODELS",

@@ -7,8 +7,8 @@ import Testing
 struct CommandTests {
   @Test(arguments: [
     "quickstart", "rlhf", "sample", "label", "judge", "revise", "score", "sft", "reward", "ppo",
-    "reinforce", "rloo", "grpo",
-    "pull", "evaluate", "rank",
+    "reinforce", "rloo", "grpo", "dpg", "brain", "raft", "iterate", "prompts", "pull", "evaluate",
+    "rank",
     "generate", "chat", "inspect", "tokenize", "logprobs",
   ])
   func `every command explains itself with an example`(command: String) throws {

@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized)
 struct OnlineCommandTests {
   private static let small =
-    "--model model --data prompts.jsonl --reward labeller:concise@2 --reward labeller:concise@0.5 "
+    "--model model --data prompts.jsonl --reward labeller:concise@2 --reward length:3-9@0.5 "
     + "--watch labeller:concise --threads 1 --set rollouts=2 --set prompts_per_rollout=2 "
     + "--set samples_per_prompt=3 --set max_tokens=6 --set layers=1"
 

@@ -12,12 +12,14 @@ public struct OnlineReport: Codable, Sendable, Equatable {
   public var rollouts: Int
   /// Optimiser steps.
   public var steps: Int
-  /// Mean reward over the first rollout's answers.
+  /// Mean reward over the first rollout's answers; weighted by π/q where another model drew them.
   public var firstReward: Double
   /// The same over the last rollout's.
   public var lastReward: Double
   /// KL from the reference in nats a sequence, over the last rollout's answers.
   public var kl: Double
+  /// The most KL that one round of best-of-n adds, in nats a sequence; of `raft` alone.
+  public var bestOfNBound: Double?
   /// Why the run ended: `rollouts`, or `kl_budget`.
   public var stopped: String
   /// What was noticed on the way.

@@ -50,6 +50,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   private let start: LoadedModel
   private let prompts: [Content]
   private let promptIds: [[Int32]]
+  private let recorded: RecordedSamples?
   private let rewards: [(source: any RewardSource, weight: Double)]
   private let watched: (any RewardSource)?
   private let sharedLayers: Int
@@ -70,6 +71,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   ///   - stage: The trainer.
   ///   - start: The model to start from; it is the reference too.
   ///   - data: Prompts; of rows that hold more, the prompt is taken.
+  ///   - recorded: The same file's answers, which then take the place of the policy's own.
   ///   - rewards: Where rewards come from, each with its weight.
   ///   - watched: A reward that is only measured.
   ///   - settings: The knobs, which are checked here.
@@ -82,7 +84,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   ///   - options: How the run is watched and stopped.
   /// - Throws: An error that names what is at fault.
   init(
-    _ stage: String, _ start: LoadedModel, data: DataFile,
+    _ stage: String, _ start: LoadedModel, data: DataFile, recorded: RecordedSamples? = nil,
     rewards: [(source: any RewardSource, weight: Double)], watched: (any RewardSource)?,
     settings: Knobs, steps: Int, inputs: [(name: String, digest: String)],
     valueHead: Bool = false, beside others: [LanguageModel] = [], own: () throws -> Own,
@@ -91,7 +93,10 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     try settings.validate()
     try settings.check(against: start.model.spec)
     encoder = try TextEncoder(start, maximumLength: settings.maxLength)
-    (prompts, promptIds) = try encoder.prompts(data, room: settings.maxTokens)
+    (prompts, promptIds) =
+      try recorded.map { ($0.prompts, $0.promptIds) }
+      ?? encoder.prompts(data, room: settings.maxTokens)
+    self.recorded = recorded
     guard prompts.count >= settings.promptsPerRollout else {
       throw TrainingError(
         .badSetting,
@@ -142,7 +147,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// Whether there is a rollout to make.
   var goesOn: Bool { state.rollout < settings.rollouts && !state.stopped }
 
-  /// Samples answers to the next prompts.
+  /// Samples answers to the next prompts, or takes those that are recorded.
   ///
   /// - Parameters:
   ///   - draw: Which prompts and which random numbers; nil is the rollout's own number, which serves
@@ -154,11 +159,13 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     if times == nil { times = Times() }
     let draw = draw ?? state.rollout
     let chosen = order.promptsOfRollout(draw)
-    let rollout = try Rollout.sample(
+    if let recorded { return recorded.rollout(chosen) }
+    var rollout = try Rollout.sample(
       sampler ?? policy, prompts: chosen.map { prompts[$0] },
       promptIds: chosen.map { promptIds[$0] }, tokenizer: start.tokenizer,
       settings: settings.sampling(draw: draw, end: encoder.endings),
       shouldStop: options.shouldStop)
+    rollout?.isOffPolicy = sampler != nil
     guard let rollout else { throw try interrupted() }
     times?.rollout += ContinuousClock.now - began
     times?.tokens += rollout.answers.reduce(0) { $0 + $1.completion.ids.count }
@@ -247,7 +254,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     var totals = totals
     let statistics = rollout.statistics
     state.rollout += 1
-    state.lastReward = totals[.rewardMean] ?? 0
+    state.lastReward = totals[.policyReward] ?? totals[.rewardMean] ?? 0
     state.lastKL = statistics.klPerSequence
     if state.rollout == 1 { state.firstReward = state.lastReward }
     for warning in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
@@ -278,10 +285,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// - Parameter method: The trainer and its variant; nil is the trainer's name.
   func close(method: String? = nil) throws -> OnlineReport {
     try checkpoint()
-    let written = try reference.copy(training: settings.trainable(reference.spec))
-    try written.setTrainedParameters(
-      policy.trainedParameters().filter { $0.name != "score.weight" })
-    try start.write(written, to: folder.url, merging: settings.merge)
+    try start.write(try policyWithoutHead(), to: folder.url, merging: settings.merge)
     let report = OnlineReport(
       method: method ?? stage, model: folder.url.path, rollouts: state.rollout, steps: state.step,
       firstReward: state.firstReward, lastReward: state.lastReward, kl: state.lastKL,
@@ -291,6 +295,15 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     return report
   }
 
+  /// The policy itself where it has no value head: a copy takes as much memory again.
+  private func policyWithoutHead() throws -> LanguageModel {
+    guard policy.hasScalarHead else { return policy }
+    let written = try reference.copy(training: settings.trainable(reference.spec))
+    try written.setTrainedParameters(
+      policy.trainedParameters().filter { $0.name != "score.weight" })
+    return written
+  }
+
   private func addTimes(to totals: inout MetricTotals) {
     guard let times else { return }
     let whole = ContinuousClock.now - times.began
@@ -298,7 +311,9 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     totals.add(.secondsScore, seconds(times.score))
     totals.add(.secondsUpdate, seconds(whole - times.rollout - times.score))
     totals.add(.secondsStep, seconds(whole))
-    totals.add(.sampledTokensPerSecond, Double(times.tokens) / seconds(times.rollout))
+    if times.tokens > 0 {
+      totals.add(.sampledTokensPerSecond, Double(times.tokens) / seconds(times.rollout))
+    }
     totals.add(.peakMemory, peakMemory())
     self.times = nil
   }
@@ -322,7 +337,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   private func sampleToShow() throws -> String {
     var sampling = settings.sampling(draw: 0, end: encoder.endings)
     sampling.samplesPerPrompt = 1
-    let sample = try policy.sample([promptIds[0]], sampling)[0][0]
+    let prompt = promptIds[0].suffix(max(1, encoder.maximumLength - settings.maxTokens))
+    let sample = try policy.sample([Array(prompt)], sampling)[0][0]
     let question = prompts[0].lastText.prefix(60).replacing("\n", with: " ")
     let answer = start.tokenizer.decode(sample.ids).replacing("\n", with: " ")
     return "after \(state.rollout): \(question) → \(answer)"

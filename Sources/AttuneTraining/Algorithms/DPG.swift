@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+public import AttuneEngine
+public import AttuneObjectives
+public import Foundation
+
+/// The knobs of distribution matching by DPG's family.
+public struct DPGSettings: OnlineSettings {
+  /// Which member of the family.
+  public enum Method: String, Codable, Sendable, CaseIterable {
+    /// Answers weighted by target over proposal, a frozen policy that is replaced now and then.
+    case dpg
+    /// The same with a baseline, on the policy's own answers.
+    case gdcPlusPlus = "gdc++"
+    /// Any divergence from the target, on the policy's own answers.
+    case fdpg
+
+    /// The loss.
+    public var loss: DistributionLoss {
+      switch self {
+      case .dpg: .dpg
+      case .gdcPlusPlus: .gdcPlusPlus
+      case .fdpg: .fdpg
+      }
+    }
+  }
+
+  /// Which numbers are trained.
+  public var train = TrainedPart.lora
+  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
+  public var layers = 10
+  /// Rank of the adapters.
+  public var rank = 16
+  /// Scale of the adapters, divided by the rank.
+  public var alpha = 32.0
+  /// The matrices that carry adapters.
+  public var projections = Projection.allCases
+  /// Whether adapters are merged into the weights when the policy is written.
+  public var merge = false
+
+  /// Which member of the family.
+  public var method = Method.gdcPlusPlus
+  /// The divergence that `fdpg` descends.
+  public var divergence = TargetDivergence.forwardKL
+  /// How often answers are sampled.
+  public var rollouts = 16
+  /// Prompts of a rollout.
+  public var promptsPerRollout = 8
+  /// Answers to each prompt.
+  public var samplesPerPrompt = 8
+  /// Longest answer in tokens.
+  public var maxTokens = 48
+  /// Longest prompt and answer in tokens; 0 is the model's own limit.
+  public var maxLength = 0
+  /// Sampling temperature; log-probabilities are taken at it too.
+  public var temperature = 1.0
+  /// Passes over a rollout.
+  public var epochs = 1
+  /// Optimiser steps of a pass.
+  public var minibatches = 2
+
+  /// β: what a reward, after normalisation and penalties, is divided by in the target ρ·e^{r/β}.
+  public var beta = 0.5
+  /// Training ends when KL in nats a sequence is above this; 0 is never.
+  public var klBudget = 0.0
+  /// What rewards are normalised by, before β divides them.
+  public var normalise = RewardNormalisation.start
+  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
+  public var penaliseMissingEnd = true
+  /// That reward, after normalisation.
+  public var missingEndReward = -1.0
+
+  /// Highest learning rate.
+  public var learningRate = 3e-4
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 0
+  /// Adam's ε.
+  public var adamEpsilon = 1e-5
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+  /// A sample is shown every so many rollouts; 0 is never.
+  public var showEvery = 4
+  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
+  public var pieceTokens = 2048
+  /// Computes activations again instead of keeping them: less memory, a third more time.
+  public var recompute = false
+  /// Seconds between checkpoints, which are written between rollouts.
+  public var checkpointSeconds = 60.0
+  /// The seed of samples and orders.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Knobs without effect.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    var list = unreadSharedKnobs
+    if method != .fdpg {
+      list.append(("divergence", "\(method.rawValue) has one of its own; fdpg reads it"))
+    }
+    return list
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try validateShared()
+    try validate(epochs: epochs, minibatches: minibatches)
+    try validateTarget(beta: beta)
+  }
+
+  /// The loss's knobs.
+  var objective: DistributionSettings {
+    var objective = DistributionSettings()
+    if method == .fdpg { objective.divergence = divergence }
+    return objective
+  }
+}
+
+/// Distribution matching: the policy is brought to the target p ∝ ρ·e^{r/β}, the optimum of
+/// E r − β·KL(π ‖ ρ), by answers weighted by how probable the target makes them.
+///
+/// r is the reward after normalisation and with the missing-end penalty in its place: β counts the
+/// start's standard deviations of reward. A shift of r changes nothing, for Z(x) is each prompt's own,
+/// estimated from its answers. `dpg` (Parshakova et al. 2019, arXiv:1912.08517) samples from a
+/// proposal, a frozen copy of the policy that is replaced by it once, on fresh answers, the estimated
+/// KL(p ‖ π) is below KL(p ‖ q). `gdc++` (Korbak et al. 2022, arXiv:2206.00761) and `fdpg` (Go et al.
+/// 2023, arXiv:2302.08215) sample from the policy. On recorded samples the proposal is what they
+/// record, for all three.
+///
+/// Differs from the papers: log Z(x) comes from the same few answers, with a bias of O(1/n); later
+/// minibatches of a rollout are off-policy, which the weight π/q sets right.
+public enum DPG {
+  /// Trains a policy and writes it.
+  ///
+  /// - Parameters:
+  ///   - start: The model to start from; it is the reference too.
+  ///   - data: Prompts, or samples, whose answers then take the place of the policy's own.
+  ///   - rewards: Where rewards come from, each with its weight.
+  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
+  ///   - watched: A reward that is only measured.
+  ///   - settings: The knobs.
+  ///   - output: The run's folder, where the policy is written too.
+  ///   - options: How the run is watched and stopped.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  public static func train(
+    _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
+    rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: DPGSettings,
+    output: URL, options: RunOptions = RunOptions()
+  ) throws -> OnlineReport {
+    try settings.validate()
+    let recorded = try RecordedSamples(data, start, settings: settings)
+    let loss = settings.method.loss
+    let proposal =
+      loss.keepsProposal && recorded == nil
+      ? try start.model.copy(training: settings.trainable(start.model.spec)) : nil
+    let run = try OnlineRun(
+      "dpg", start, data: data, recorded: recorded, rewards: rewards, watched: watched,
+      settings: settings, steps: settings.rollouts * settings.epochs * settings.minibatches,
+      inputs: [("reward", rewardFingerprint)], beside: proposal.map { [$0] } ?? [],
+      own: { DistributionState() }, output: output, options: options)
+
+    while run.goesOn {
+      // 1. Answers of the proposal, their rewards, and their probability under policy and reference.
+      var rollout = try run.sample(from: proposal)
+      try run.score(&rollout)
+      var totals = try run.measure(rollout)
+
+      // 2. The policy as it is takes the proposal's place where it is nearer to the target. These
+      // answers are fresh: what was trained on them would look better than it is.
+      if let proposal {
+        let fit = ProposalFit(
+          rollout.groups(of: Array(rollout.prompts.indices), beta: settings.beta))
+        // Before the first step both are one, and what tells them apart is rounding.
+        let isCloser = run.state.rollout > 0 && fit?.policyIsCloser == true
+        if isCloser { try proposal.setTrainedParameters(run.policy.trainedParameters()) }
+        totals.addMean(.proposalReplaced, total: isCloser ? 1 : 0, weight: 1)
+      }
+
+      // 3. Epochs of minibatches over whole prompts.
+      for epoch in 0..<settings.epochs {
+        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
+        for (minibatch, batch) in minibatches.enumerated() {
+          let update = DistributionUpdate(
+            rollout: rollout, batch: batch, loss: loss, objective: settings.objective,
+            beta: settings.beta, temperature: settings.temperature, budget: settings.pieceTokens)
+          totals.merge(
+            try run.step(epoch: epoch, minibatch: minibatch) { _ in
+              try update.accumulate(
+                policy: run.policy, isFirst: epoch == 0 && minibatch == 0, state: &run.state.own)
+            })
+        }
+      }
+      try run.finish(rollout, totals)
+    }
+    return try run.close(method: settings.method.rawValue)
+  }
+}
+
+extension OnlineSettings {
+  /// Checks the knobs of a target ρ·e^{r/β} whose normaliser comes from a prompt's own answers.
+  func validateTarget(beta: Double) throws {
+    try require(beta > 0, "beta", "above 0")
+    try require(
+      samplesPerPrompt > 1, "samples_per_prompt",
+      "at least 2: a single answer's weight among itself is 1 whatever its reward")
+  }
+}
