@@ -22,7 +22,7 @@ struct Attune: ParsableCommand {
         name: "FEEDBACK",
         subcommands: [
           SampleCommand.self, LabelCommand.self, JudgeCommand.self, ReviseCommand.self,
-          ScoreCommand.self, FeedbackCommand.self, RankCommand.self,
+          ScoreCommand.self, CollectCommand.self, FeedbackCommand.self, RankCommand.self,
         ]),
       CommandGroup(
         name: "TRAINING",
