@@ -55,6 +55,17 @@ public struct CollectSettings: Codable, Sendable, Equatable {
     return unread
   }
 
+  /// How many answers each of some models has to give to a prompt so that there is a question.
+  public func answersOfEach(_ models: Int) -> Int {
+    let needed =
+      switch shape {
+      case .pairs: 2
+      case .rankings: rankedTogether
+      case .thumbs: 1
+      }
+    return (needed + models - 1) / max(1, models)
+  }
+
   /// Checks ranges.
   ///
   /// - Throws: ``ServerError`` that names the knob.

@@ -108,6 +108,44 @@ import Testing
     #expect(try run.interrupt() == 0)
   }
 
+  @Test func `a model answers while people label, and what it said is not made again`() async throws
+  {
+    let model = try Workbench()
+    try model.write(
+      "prompts.jsonl", (0..<6).map { #"{"prompt":"the cat \#($0)"}"# }.joined(separator: "\n"))
+    let arguments = [
+      "collect", "--model", "model", "--prompts", "prompts.jsonl", "--store", "feedback.db",
+      "--port", "0", "--max-tokens", "8", "--reward", "labeller:concise", "--json", "--threads",
+      "1",
+    ]
+    var finished = 0
+    for round in 0..<2 {
+      let run = try Served(arguments, in: model.folder)
+      try await run.listens()
+      let client = PageClient(run.url)
+      try await client.begin("anna")
+      var given = 0
+      while given < 3 {
+        let turn = try await client.post("api/next").object
+        guard let question = turn["question"] as? String else {
+          #expect(turn["state"] as? String == "waiting")
+          try await Task.sleep(for: .milliseconds(50))
+          continue
+        }
+        #expect(try await client.label(question, ranks: [1, 2]).status == 200)
+        given += 1
+      }
+      if round == 1 {
+        #expect(try await client.post("api/next").object["state"] as? String == "done")
+      }
+      #expect(try run.interrupt() == 0)
+      finished = try run.object()["finished"] as? Int ?? 0
+    }
+    #expect(finished == 6)
+    let counts = try FeedbackStore(model.url("feedback.db")).counts()
+    #expect(counts["prompt"] == 6 && counts["answer"] == 12 && counts["comparison"] == 6)
+  }
+
   @Test(arguments: [
     ("--samples none.jsonl", 1, "none.jsonl"), ("--samples broken.jsonl", 1, "broken.jsonl:1:"),
     ("--samples one.jsonl", 1, "two different answers"),
@@ -118,6 +156,9 @@ import Testing
     ("--samples samples.jsonl --host 0.0.0.0 --token short", 64, "16 to 256"),
     ("--samples samples.jsonl --port 99999", 64, "--port 99999"),
     ("--samples samples.jsonl --accuracy 2", 64, "--accuracy 2"), ("", 64, "--samples"),
+    ("--samples samples.jsonl --n 3", 64, "--model"), ("--model m", 64, "--prompts"),
+    ("--model none --prompts samples.jsonl", 1, "none"),
+    ("--samples samples.jsonl --reward other:x", 1, "other"),
   ])
   func `what it can't work with is told in one line`(
     arguments: String, code: Int32, message: String
@@ -163,8 +204,7 @@ private final class Bench: Sendable {
     let run = try Served(
       ["collect", "--samples", "samples.jsonl", "--store", "feedback.db", "--port", "0"] + more,
       in: folder)
-    for _ in 0..<1500 where run.url.isEmpty { try await Task.sleep(for: .milliseconds(20)) }
-    guard !run.url.isEmpty else { throw Served.Failure(message: run.errors) }
+    try await run.listens()
     return run
   }
 }
@@ -198,6 +238,12 @@ private final class Served: Sendable {
   var url: String {
     guard let found = errors.firstMatch(of: /http:\/\/127\.0\.0\.1:\d+\//) else { return "" }
     return String(found.output)
+  }
+
+  /// Waits until it listens.
+  func listens() async throws {
+    for _ in 0..<1500 where url.isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+    guard !url.isEmpty else { throw Failure(message: errors) }
   }
 
   /// Ends it as a power cut would.
