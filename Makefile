@@ -1,7 +1,10 @@
 # Attune's commands. `make quickstart` and `make test` are all that a newcomer needs.
 
 SHELL := /bin/bash
-PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libssl-dev libsqlite3-dev pkg-config unzip
+PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libssl-dev libsqlite3-dev libcmark-gfm-dev \
+  libcmark-gfm-extensions-dev pkg-config unzip
+# What only the tests need: a browser that presses the keys of the page.
+TEST_PACKAGES := chromium-headless-shell fonts-dejavu-core
 # Warnings are errors in our own targets (Package.swift), undeclared imports everywhere.
 SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
@@ -34,6 +37,7 @@ quickstart: model ## Set up, then align SmolLM2 from end to end and write the re
 	$(ATTUNE) quickstart $(QUICKSTART)
 
 # Objectives, engine and training are tested as they run: in release.
+test: PACKAGES += $(TEST_PACKAGES)
 test: setup ## Set up, then run the tests.
 	swift build $(SWIFT_FLAGS) --build-tests
 	swift test -c release --skip-build
@@ -44,6 +48,7 @@ lint: ## Check the format of all Swift sources.
 format: ## Format all Swift sources.
 	swift format --in-place --recursive --parallel Sources Tests Package.swift
 
+check: PACKAGES += $(TEST_PACKAGES)
 check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, exactness.
 	$(ATTUNE) exactness
 

@@ -2,8 +2,8 @@
 // Attune: alignment of language models with human and AI preferences.
 //
 // Three leaf rooms that know nothing of one another (engine, objectives, data), one room where an
-// algorithm is trained, one where feedback is kept, and the command line, the only place that sees
-// everything.
+// algorithm is trained, one where feedback is kept, one that serves the page where people give it,
+// and the command line, the only place that sees everything.
 
 import PackageDescription
 
@@ -24,12 +24,21 @@ let package = Package(
       name: "Attune",
       targets: [
         "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining", "AttuneStore",
+        "AttuneServer",
       ]),
     .executable(name: "attune", targets: ["attune"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    // Without its traits: they read configurations, which the page has no use for.
+    .package(
+      url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+    // What Hummingbird itself depends on, where its types are named.
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0", traits: []),
+    .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.0.0"),
   ],
   targets: [
     // Pre-tokeniser patterns (Unicode classes, look-ahead, match limits).
@@ -40,6 +49,11 @@ let package = Package(
     // SHA-256 of models, data and settings: the fingerprints of runs.
     .systemLibrary(
       name: "CLibCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+    // Markdown of answers, as safe HTML.
+    .systemLibrary(
+      name: "CMarkGFM", pkgConfig: "libcmark-gfm",
+      providers: [.apt(["libcmark-gfm-dev", "libcmark-gfm-extensions-dev"])]),
 
     // -O3 in debug builds too: at -O0 the kernels are thirty times slower.
     .target(
@@ -59,10 +73,27 @@ let package = Package(
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: room),
+    .target(
+      name: "AttuneServer",
+      dependencies: [
+        "AttuneStore", "AttuneObjectives", "AttuneData", "CLibCrypto", "CMarkGFM",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      resources: [
+        "label.html", "progress.html", "page.css", "session.js", "label.js", "ranking.js",
+        "progress.js", "charts.js", "icon.svg",
+      ].map { .embedInCode("Page/\($0)") },
+      swiftSettings: room),
     .executableTarget(
       name: "attune",
       dependencies: [
         "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining", "AttuneStore",
+        "AttuneServer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -89,7 +120,11 @@ let package = Package(
       dependencies: ["AttuneStore", "AttuneObjectives", "AttuneData"],
       swiftSettings: strict),
     .testTarget(
-      name: "AttuneCLITests", dependencies: ["attune", "AttuneTestSupport"],
+      name: "AttuneServerTests",
+      dependencies: ["AttuneServer", "AttuneStore", "AttuneData", "AttuneTestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "AttuneCLITests", dependencies: ["attune", "AttuneStore", "AttuneTestSupport"],
       swiftSettings: strict),
   ]
 )

@@ -181,7 +181,8 @@ extension FeedbackStore {
     let (live, thumbs, critiques) = try read { db in
       let standing = """
         SELECT count(*) FROM thumb t
-        WHERE NOT EXISTS (SELECT 1 FROM thumb later WHERE later.supersedes = t.id)
+        WHERE t.withdrawn = 0
+          AND NOT EXISTS (SELECT 1 FROM thumb later WHERE later.supersedes = t.id)
         """
       return (
         try LiveComparison.all(in: db), try Int.fetchOne(db, sql: standing) ?? 0,

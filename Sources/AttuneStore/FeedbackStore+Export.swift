@@ -74,7 +74,7 @@ extension FeedbackStore {
           SELECT t.*, p.content AS prompt_content, a.content, a.model FROM thumb t
           JOIN prompt p ON p.id = t.prompt JOIN answer a ON a.id = t.answer
           LEFT JOIN record r ON r.id = t.record
-          WHERE r.format IS NOT ?
+          WHERE r.format IS NOT ? AND t.withdrawn = 0
             AND NOT EXISTS (SELECT 1 FROM thumb later WHERE later.supersedes = t.id)
           ORDER BY t.id
           """, arguments: [format.rawValue])

@@ -97,12 +97,18 @@ extension FeedbackStore {
 
 /// Puts what a row of a file says into the tables beside the row itself.
 struct RecordReader {
-  let record: Int64
+  let record: Int64?
   let row: AttuneData.Row
   let annotator: String?
   let origin: Comparison.Origin
+  /// Whether it is an answer key even if the row does not say so.
+  var isKey = false
 
-  func add(to db: Database) throws {
+  /// Adds it.
+  ///
+  /// - Returns: The comparison's number, if it is one.
+  @discardableResult
+  func add(to db: Database) throws -> Int64? {
     switch row.example {
     case .text:
       if let prompt = row.example.prompt { _ = try Rows.prompt(prompt, in: db) }
@@ -116,20 +122,14 @@ struct RecordReader {
         isGood: label, annotator: string("labeller") ?? annotator, time: number("time") ?? 0,
         milliseconds: milliseconds)
       _ = try Rows.add(thumb, record: record, superseding: nil, to: db)
-    case .samples(let samples):
-      let id = try Rows.prompt(samples.prompt, in: db)
-      for completion in samples.completions {
-        let answer = Answer(
-          samples.answer(completion), model: samples.model(of: completion),
-          sampling: samples.sampling(of: completion))
-        _ = try Rows.answer(answer, detail: completion.detail, prompt: id, in: db)
-      }
-    case .preference(let pair): try add(pair, to: db)
-    case .ranking(let ranking): try add(ranking, to: db)
+    case .samples(let samples): _ = try Rows.answers(samples, in: db)
+    case .preference(let pair): return try add(pair, to: db)
+    case .ranking(let ranking): return try add(ranking, to: db)
     }
+    return nil
   }
 
-  private func add(_ pair: Preference, to db: Database) throws {
+  private func add(_ pair: Preference, to db: Database) throws -> Int64 {
     let isDecided = pair.outcome == .preferred
     let shownFirst = chosenPosition
     let chosen = Answer(
@@ -146,7 +146,7 @@ struct RecordReader {
       ], outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred,
       annotator: pair.labeller ?? annotator, origin: origin,
       strength: number("strength").flatMap { Int(exactly: $0) }, probability: pair.probability,
-      margin: pair.margin, isGold: row.json["gold"] == .bool(true), time: number("time") ?? 0,
+      margin: pair.margin, isGold: isGold, time: number("time") ?? 0,
       milliseconds: milliseconds)
     let id = try Rows.add(comparison, record: record, superseding: nil, to: db)
     if let rationale = string("rationale"), !rationale.isEmpty {
@@ -155,9 +155,10 @@ struct RecordReader {
         time: comparison.time)
       _ = try Rows.add(critique, to: db)
     }
+    return id
   }
 
-  private func add(_ ranking: RankingRow, to db: Database) throws {
+  private func add(_ ranking: RankingRow, to db: Database) throws -> Int64? {
     var models: [SampleRow.Model?] = ranking.completions.map { _ in nil }
     if case .array(let values)? = row.json["completions"] {
       for (i, value) in values.enumerated() where i < models.count {
@@ -172,7 +173,7 @@ struct RecordReader {
     guard answers.count > 1 else {
       let id = try Rows.prompt(ranking.prompt, in: db)
       for answer in answers { _ = try Rows.answer(answer, prompt: id, in: db) }
-      return
+      return nil
     }
     let comparison = Comparison(
       prompt: ranking.prompt,
@@ -180,10 +181,11 @@ struct RecordReader {
         .init(answer, rank: 1 + ranking.scores.count { $0 > score }, score: score)
       }, outcome: Set(ranking.scores).count == 1 ? .tie : .preferred,
       annotator: ranking.labeller ?? annotator, origin: origin,
-      isGold: row.json["gold"] == .bool(true), time: number("time") ?? 0,
-      milliseconds: milliseconds)
-    _ = try Rows.add(comparison, record: record, superseding: nil, to: db)
+      isGold: isGold, time: number("time") ?? 0, milliseconds: milliseconds)
+    return try Rows.add(comparison, record: record, superseding: nil, to: db)
   }
+
+  private var isGold: Bool { isKey || row.json["gold"] == .bool(true) }
 
   /// Where the chosen answer was shown, if the row says so: `shown_first` in Attune's rows, the order
   /// of `summaries` in OpenAI's.

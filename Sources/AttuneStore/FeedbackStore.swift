@@ -91,6 +91,15 @@ public struct FeedbackStore: Sendable {
     }
   }
 
+  /// Runs statements in one transaction, on a thread of the database's own.
+  func writeAside<Value: Sendable>(
+    _ body: @escaping @Sendable (Database) throws -> Value
+  ) async throws -> Value {
+    do { return try await pool.write(body) } catch let error as DatabaseError {
+      throw Self.failure(error, url)
+    }
+  }
+
   /// Reads one state of the store.
   func read<Value>(_ body: (Database) throws -> Value) throws -> Value {
     do { return try pool.read(body) } catch let error as DatabaseError {

@@ -87,7 +87,10 @@ public struct ModelRanking: Codable, Sendable, Equatable {
     try self.init(rows, name: url.relativePath)
   }
 
-  init(_ store: FeedbackStore, name: String) throws {
+  /// Rates the models of a store that is open.
+  ///
+  /// - Throws: ``StoreError``, and `ObjectiveError` if nothing can be rated.
+  public init(_ store: FeedbackStore, name: String) throws {
     let live = try store.read { try LiveComparison.all(in: $0) }
     try self.init(
       live.filter { !$0.isGold }.map {

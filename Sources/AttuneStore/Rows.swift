@@ -44,6 +44,21 @@ enum Rows {
     return db.lastInsertedRowID
   }
 
+  /// The numbers of a prompt and of a model's answers to it; what is new is added.
+  static func answers(
+    _ samples: SampleRow, in db: Database
+  ) throws -> (prompt: Int64, answers: [Int64]) {
+    let prompt = try prompt(samples.prompt, in: db)
+    let answers = try samples.completions.map { completion in
+      try answer(
+        Answer(
+          samples.answer(completion), model: samples.model(of: completion),
+          sampling: samples.sampling(of: completion)),
+        detail: completion.detail, prompt: prompt, in: db)
+    }
+    return (prompt, answers)
+  }
+
   static func add(
     _ comparison: Comparison, record: Int64?, superseding superseded: Int64?, to db: Database
   ) throws -> Int64 {
@@ -61,17 +76,23 @@ enum Rows {
       ])
     let id = db.lastInsertedRowID
     for entry in comparison.entries {
-      try db.execute(
-        sql: """
-          INSERT INTO comparison_answer (comparison, answer, rank, score, position)
-          VALUES (?, ?, ?, ?, ?)
-          """,
-        arguments: [
-          id, try answer(entry.answer, prompt: prompt, in: db), entry.rank, entry.score,
-          entry.position,
-        ])
+      try addEntry(
+        of: id, answer: try answer(entry.answer, prompt: prompt, in: db), rank: entry.rank,
+        score: entry.score, position: entry.position, to: db)
     }
     return id
+  }
+
+  /// Adds an answer to a comparison.
+  static func addEntry(
+    of comparison: Int64, answer: Int64, rank: Int, score: Double?, position: Int?,
+    to db: Database
+  ) throws {
+    try db.execute(
+      sql: """
+        INSERT INTO comparison_answer (comparison, answer, rank, score, position)
+        VALUES (?, ?, ?, ?, ?)
+        """, arguments: [comparison, answer, rank, score, position])
   }
 
   static func add(

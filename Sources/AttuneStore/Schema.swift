@@ -9,16 +9,11 @@ enum Schema {
     var migrator = DatabaseMigrator()
     migrator.registerMigration("1: feedback") { db in
       try db.execute(sql: first)
-      // A changed mind is a new row: nothing is ever taken back or written over.
-      for table in tables {
-        for verb in ["UPDATE", "DELETE"] {
-          try db.execute(
-            sql: """
-              CREATE TRIGGER \(table)_no_\(verb.lowercased()) BEFORE \(verb) ON \(table)
-              BEGIN SELECT RAISE(ABORT, 'a store of feedback is append-only'); END
-              """)
-        }
-      }
+      for table in tables { try forbidChanges(to: table, in: db) }
+    }
+    migrator.registerMigration("2: submissions") { db in
+      try db.execute(sql: second)
+      try forbidChanges(to: "submission", in: db)
     }
     return migrator
   }
@@ -27,6 +22,17 @@ enum Schema {
   static let tables = [
     "record", "prompt", "answer", "comparison", "comparison_answer", "thumb", "critique",
   ]
+
+  /// A changed mind is a new row: nothing is ever taken back or written over.
+  private static func forbidChanges(to table: String, in db: Database) throws {
+    for verb in ["UPDATE", "DELETE"] {
+      try db.execute(
+        sql: """
+          CREATE TRIGGER \(table)_no_\(verb.lowercased()) BEFORE \(verb) ON \(table)
+          BEGIN SELECT RAISE(ABORT, 'a store of feedback is append-only'); END
+          """)
+    }
+  }
 
   private static let first = """
     -- A row of a file, as it came; the n-th one of its text and annotator has occurrence n.
@@ -106,6 +112,20 @@ enum Schema {
       text TEXT NOT NULL,
       annotator TEXT,
       time REAL NOT NULL
+    ) STRICT;
+    """
+
+  private static let second = """
+    -- A thumb that takes back the one it supersedes.
+    ALTER TABLE thumb ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT 0 CHECK (withdrawn IN (0, 1));
+    CREATE INDEX thumb_supersedes ON thumb (supersedes);
+    -- What a client has sent, by a key of its own: the same key again adds nothing.
+    CREATE TABLE submission (
+      annotator TEXT NOT NULL,
+      key TEXT NOT NULL,
+      comparison INTEGER REFERENCES comparison,
+      thumb INTEGER REFERENCES thumb,
+      PRIMARY KEY (annotator, key)
     ) STRICT;
     """
 }

@@ -21,9 +21,9 @@ struct Attune: ParsableCommand {
       CommandGroup(
         name: "FEEDBACK",
         subcommands: [
-          PromptsCommand.self, SampleCommand.self, LabelCommand.self, JudgeCommand.self,
-          ReviseCommand.self,
-          ScoreCommand.self, FeedbackCommand.self, RankCommand.self,
+          PromptsCommand.self, SampleCommand.self, LabelCommand.self, CollectCommand.self,
+          JudgeCommand.self, ReviseCommand.self, ScoreCommand.self, FeedbackCommand.self,
+          RankCommand.self,
         ]),
       CommandGroup(
         name: "TRAINING",

@@ -21,7 +21,7 @@ struct CommandRun {
   }
 
   /// The program that was built beside the tests.
-  private static let program: URL = {
+  static let program: URL = {
     var folder = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
     for _ in 0..<4 {
       let program = folder.appending(path: "attune")

@@ -109,6 +109,34 @@ struct CommandTests {
     #expect(again.code == 130 && again.errors.contains("resuming at step"), "\(again.errors)")
   }
 
+  @Test(arguments: [
+    ("rloo", #""rloo":{"rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2}"#),
+    ("dpg", #""dpg":{"rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2}"#),
+    ("iterate", #""iterate":{"rounds":1,"prompts_per_round":3,"samples_per_prompt":2}"#),
+    ("dpo", #""dpo":{"max_steps":1}"#), ("kto", #""kto":{"max_steps":1}"#),
+  ])
+  func `the whole loop takes any trainer`(method: String, knobs: String) throws {
+    let bench = try Workbench()
+    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
+    try bench.write(
+      "prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
+    try bench.write(
+      "recipe.json",
+      """
+      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
+       "evaluation":{"n":2,"max_tokens":6},\(knobs)}
+      """)
+    let line =
+      "rlhf --model model --data prompts.jsonl --output run --config recipe.json --method \(method)"
+    let run = try bench.attune(line: "\(line) --json")
+    #expect(run.code == 0, "\(run.errors)")
+    let stages = try #require(try run.object()["stages"] as? [[String: Any]])
+    #expect(stages.map { $0["name"] as? String }.contains("policy"))
+    #expect(try !bench.read("run/policy/metrics.jsonl").isEmpty)
+    let unread = try bench.attune(line: "\(line) --set ppo.rollouts=3")
+    #expect(unread.code == 1 && unread.failure.contains("method is \(method)"), "\(unread.errors)")
+  }
+
   @Test func `in a second round the policy's own answers are labelled, and it goes on`() throws {
     let bench = try Workbench()
     let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
@@ -129,8 +157,8 @@ struct CommandTests {
     let stages = try #require(report["stages"] as? [[String: Any]])
     #expect(
       stages.map { $0["name"] as? String } == [
-        "prompts", "samples", "preferences", "reward", "ppo", "samples-2", "preferences-2",
-        "reward-2", "ppo-2", "evaluation", "report",
+        "prompts", "samples", "preferences", "reward", "policy", "samples-2", "preferences-2",
+        "reward-2", "policy-2", "evaluation", "report",
       ])
     let points = try #require(report["training"] as? [[String: Any]])
     #expect(points.map { $0["step"] as? Int } == [1, 2, 3, 4])
@@ -144,7 +172,7 @@ struct CommandTests {
     let again = try #require(try redone.object()["stages"] as? [[String: Any]])
     #expect(again.map { $0["reused"] as? Bool } == (0..<11).map { $0 < 7 })
     for (options, words) in [
-      ("--from ppo-3", "rounds is 2"), ("--set rounds=1", "--from samples"),
+      ("--from policy-3", "rounds is 2"), ("--set rounds=1", "--from samples"),
     ] {
       let refused = try bench.attune(line: "\(line) \(options)")
       #expect(refused.code == 1 && refused.failure.contains(words), "\(refused.errors)")
@@ -185,9 +213,9 @@ struct CommandTests {
     let other = try bench.attune(line: "\(line) --set ppo.rollouts=3")
     #expect(other.code == 1)
     #expect(other.failure.contains("rollouts (2 there, 3 now)"))
-    #expect(other.failure.contains("--from ppo"))
+    #expect(other.failure.contains("--from policy"))
 
-    let redone = try bench.attune(line: "\(line) --set ppo.rollouts=3 --from ppo --json")
+    let redone = try bench.attune(line: "\(line) --set ppo.rollouts=3 --from policy --json")
     #expect(redone.code == 0, "\(redone.errors)")
     let again = try #require(try redone.object()["stages"] as? [[String: Any]])
     #expect(again.map { $0["reused"] as? Bool } == [true, true, true, true, false, false, false])

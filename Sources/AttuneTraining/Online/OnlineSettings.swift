@@ -13,10 +13,10 @@ public enum RewardNormalisation: String, Codable, Sendable, CaseIterable {
 
 /// The knobs that trainers share whose answers are sampled on the way.
 protocol OnlineSettings: TrainsWeights {
-  var rollouts: Int { get }
+  var rollouts: Int { get set }
   var promptsPerRollout: Int { get }
   var samplesPerPrompt: Int { get }
-  var maxTokens: Int { get }
+  var maxTokens: Int { get set }
   var maxLength: Int { get }
   var temperature: Double { get }
   var klBudget: Double { get }
@@ -33,7 +33,7 @@ protocol OnlineSettings: TrainsWeights {
   var pieceTokens: Int { get }
   var recompute: Bool { get }
   var checkpointSeconds: Double { get }
-  var seed: UInt64 { get }
+  var seed: UInt64 { get set }
 }
 
 extension OnlineSettings {

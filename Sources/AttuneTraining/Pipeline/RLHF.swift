@@ -4,7 +4,7 @@ public import AttuneData
 import AttuneEngine
 public import Foundation
 
-/// The whole job: prompts → samples → preferences → reward model → PPO, once or in several rounds →
+/// The whole job: prompts → samples → preferences → reward model → policy, once or in several rounds →
 /// evaluation on held-out prompts → report (Ouyang et al. 2022, with a labeller in place of people).
 ///
 /// A stage whose output is complete, and whose record equals what would run now, is not run again.
@@ -20,7 +20,7 @@ public enum RLHF {
     /// The reward model.
     case reward
     /// The policy.
-    case ppo
+    case policy
     /// The policy against its start.
     case evaluation
     /// The report.

@@ -22,7 +22,7 @@ extension RLHF {
 
     /// Reads a step.
     ///
-    /// - Parameter name: A stage's name; of a later round with its number behind it: `ppo-2`.
+    /// - Parameter name: A stage's name; of a later round with its number behind it: `policy-2`.
     public init?(name: String) {
       let parts = name.split(separator: "-", omittingEmptySubsequences: false)
       guard let stage = Stage(rawValue: String(parts[0])), parts.count <= 2 else { return nil }
@@ -32,10 +32,10 @@ extension RLHF {
       self.round = round
     }
 
-    /// `ppo`, `ppo-2`.
+    /// `policy`, `policy-2`.
     public var name: String { stage.rawValue + (round > 1 ? "-\(round)" : "") }
 
-    /// `ppo`, `ppo of round 2`.
+    /// `policy`, `policy of round 2`.
     var words: String { stage.rawValue + (round > 1 ? " of round \(round)" : "") }
 
     /// All steps of a run in their order.
@@ -52,7 +52,7 @@ extension RLHF.Stage {
   /// Whether every round has it.
   var isOfARound: Bool {
     switch self {
-    case .samples, .preferences, .reward, .ppo: true
+    case .samples, .preferences, .reward, .policy: true
     case .prompts, .evaluation, .report: false
     }
   }

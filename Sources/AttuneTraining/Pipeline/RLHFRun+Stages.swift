@@ -74,7 +74,7 @@ extension RLHFRun {
   }
 
   /// Where a round's files are depends on how many rounds there are.
-  private func roundInput(_ round: RLHFRound) -> (name: String, digest: String) {
+  func roundInput(_ round: RLHFRound) -> (name: String, digest: String) {
     ("round", "\(round.number) of \(settings.rounds)")
   }
 
@@ -152,41 +152,9 @@ extension RLHFRun {
   }
 
   /// The learned reward, on the start's own weights.
-  private func learnedReward(_ round: RLHFRound) throws -> ModelReward {
+  func learnedReward(_ round: RLHFRound) throws -> ModelReward {
     try ModelReward(
       try LoadedModel.open(round.rewardFolder.path, beside: start), name: "model:reward")
-  }
-
-  /// A policy from the start, whatever it became in earlier rounds: going on with what those ended as
-  /// reached less (`Documentation/Log.md`, 2026-11-26).
-  mutating func trainPolicy(_ round: RLHFRound) throws {
-    var knobs = settings.ppo
-    knobs.seed = round.seed(knobs.seed)
-    if round.number < settings.rounds, settings.earlyRollouts > 0 {
-      knobs.rollouts = settings.earlyRollouts
-    }
-    let (start, prompts, folder) = (start, trainPrompts, round.policyFolder)
-    let (labeller, gold) = (labeller, try goldReward())
-    let reward = try learnedReward(round)
-    let run = self
-    try perform(
-      round.step(.ppo), settings: knobs,
-      inputs: [
-        ("model", start.fingerprint), ("reward model", reward.fingerprint),
-        ("prompts", try Fingerprint.of(file: prompts)), ("labeller", labeller), roundInput(round),
-      ]
-    ) { restart in
-      let report = try run.train(restart) {
-        try PPO.train(
-          start, data: try DataFile.read(prompts), rewards: [(reward, 1)],
-          rewardFingerprint: reward.fingerprint,
-          watched: gold, settings: knobs, output: folder, options: $0)
-      }
-      return "\(report.rollouts) rollouts of "
-        + "\(knobs.promptsPerRollout * knobs.samplesPerPrompt) answers, learned reward "
-        + "\(readable(report.firstReward)) → \(readable(report.lastReward)), KL "
-        + "\(readable(report.kl, digits: 1)) nats"
-    }
   }
 
   mutating func evaluate() throws {

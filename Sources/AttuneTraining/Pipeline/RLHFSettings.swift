@@ -13,8 +13,28 @@ public struct RLHFSettings: Settings {
   public var judge = JudgeSettings()
   /// How the reward model is trained.
   public var reward = RewardModelSettings()
-  /// How the policy is trained.
+  /// How the policy is trained; the settings of the other methods are not read.
+  public var method = RLHF.Method.ppo
+  /// The knobs of `method` ppo.
   public var ppo = PPOSettings()
+  /// Those of reinforce.
+  public var reinforce = ReinforceSettings()
+  /// Those of rloo.
+  public var rloo = RLOOSettings()
+  /// Those of grpo.
+  public var grpo = GRPOSettings()
+  /// Those of raft.
+  public var raft = RAFTSettings()
+  /// Those of dpg.
+  public var dpg = DPGSettings()
+  /// Those of brain.
+  public var brain = BRAInSettings()
+  /// Those of iterate, whose pairs are ranked by the reward model.
+  public var iterate = IterateSettings()
+  /// Those of dpo.
+  public var dpo = DPOSettings()
+  /// Those of kto.
+  public var kto = KTOSettings()
   /// How the policy is held against its start; the start's answers to held-out prompts also give
   /// the pairs that the reward model is evaluated on.
   public var evaluation = EvaluationSettings()
@@ -38,8 +58,30 @@ public struct RLHFSettings: Settings {
     reward.loss = .kWise
     reward.epochs = 2
     reward.batchSize = 8
-    evaluation.maxTokens = sample.maxTokens
-    ppo.maxTokens = sample.maxTokens
+    setMaxTokens(sample.maxTokens)
+  }
+
+  /// One longest answer for everything that samples.
+  private mutating func setMaxTokens(_ count: Int) {
+    sample.maxTokens = count
+    evaluation.maxTokens = count
+    ppo.maxTokens = count
+    reinforce.maxTokens = count
+    rloo.maxTokens = count
+    grpo.maxTokens = count
+    raft.maxTokens = count
+    dpg.maxTokens = count
+    brain.maxTokens = count
+    iterate.maxTokens = count
+  }
+
+  /// The settings of each method.
+  private var ofMethods: [(method: RLHF.Method, settings: any Settings)] {
+    [
+      (.ppo, ppo), (.reinforce, reinforce), (.rloo, rloo), (.grpo, grpo), (.raft, raft),
+      (.dpg, dpg),
+      (.brain, brain), (.iterate, iterate), (.dpo, dpo), (.kto, kto),
+    ]
   }
 
   /// Knobs without effect, those of the stages among them.
@@ -49,8 +91,15 @@ public struct RLHFSettings: Settings {
       ? judge.unreadKnobs(in: "judge") + label.allKnobs(in: "label", "a judge labels")
       : label.unreadKnobs(in: "label")
         + judge.allKnobs(in: "judge", "there is no judge; name one with judge.judges")
+    let policy = ofMethods.flatMap { method, settings in
+      method == self.method
+        ? settings.unreadKnobs(in: method.rawValue)
+        : settings.allKnobs(in: method.rawValue, "method is \(self.method.rawValue)")
+    }
     return sample.unreadKnobs(in: "sample") + preferences + reward.unreadKnobs(in: "reward")
-      + ppo.unreadKnobs(in: "ppo") + evaluation.unreadKnobs(in: "evaluation")
+      + policy + evaluation.unreadKnobs(in: "evaluation")
+      + (method.readsPreferences
+        ? [("\(method.rawValue).evaluation_share", "the held-out prompts are evaluated on")] : [])
       + [("reward.evaluation_share", "the held-out prompts are evaluated on")]
       + (rounds == 1 ? [("early_rollouts", "rounds is 1")] : [])
   }
@@ -61,7 +110,13 @@ public struct RLHFSettings: Settings {
     try label.validate(in: "label")
     try judge.validate(in: "judge")
     try reward.validate(in: "reward")
-    try ppo.validate(in: "ppo")
+    for (method, settings) in ofMethods where method == self.method {
+      try settings.validate(in: method.rawValue)
+    }
+    try require(
+      !method.readsPreferences || hasJudge || label.shape == .pairs, "label.shape",
+      "pairs where method is \(method.rawValue), and reward.loss one of pairs such as bradley_terry"
+    )
     try evaluation.validate(in: "evaluation")
     try require((1...100).contains(rounds), "rounds", "from 1 to 100")
     try require(earlyRollouts >= 0, "early_rollouts", "at least 0")
@@ -80,6 +135,15 @@ public struct RLHFSettings: Settings {
     settings.label.seed = base &+ 3
     settings.reward.seed = base &+ 4
     settings.ppo.seed = base &+ 5
+    settings.reinforce.seed = base &+ 5
+    settings.rloo.seed = base &+ 5
+    settings.grpo.seed = base &+ 5
+    settings.raft.seed = base &+ 5
+    settings.dpg.seed = base &+ 5
+    settings.brain.seed = base &+ 5
+    settings.iterate.seed = base &+ 5
+    settings.dpo.seed = base &+ 5
+    settings.kto.seed = base &+ 5
     settings.judge.seed = base &+ 6
     return settings
   }
@@ -87,10 +151,18 @@ public struct RLHFSettings: Settings {
   /// Whether an AI judge prefers, not a labeller.
   var hasJudge: Bool { !judge.judges.isEmpty }
 
-  /// The defaults of RLAIF: soft labels of pairs.
-  public static var rlaif: RLHFSettings {
+  /// The defaults of a method and of who prefers.
+  ///
+  /// - Parameters:
+  ///   - method: What learns from the collected preferences reads pairs, not rankings.
+  ///   - judged: Whether an AI judge prefers (RLAIF), who gives soft labels of pairs.
+  public static func defaults(_ method: RLHF.Method, judged: Bool) -> RLHFSettings {
     var settings = RLHFSettings()
-    settings.reward.loss = .bradleyTerry
+    settings.method = method
+    if judged || method.readsPreferences {
+      settings.reward.loss = .bradleyTerry
+      settings.label.shape = .pairs
+    }
     return settings
   }
 
@@ -103,14 +175,12 @@ public struct RLHFSettings: Settings {
   /// policy, reference, reward model and every epoch.
   public static var quickstart: RLHFSettings {
     var settings = RLHFSettings()
-    settings.sample.maxTokens = 48
+    settings.setMaxTokens(48)
     settings.rounds = 2
     settings.earlyRollouts = 8
     settings.evaluation.n = 8
-    settings.evaluation.maxTokens = 48
     settings.label.sharpness = 3
     settings.reward.learningRate = 2e-3
-    settings.ppo.maxTokens = 48
     settings.ppo.rollouts = 24
     settings.ppo.learningRate = 1e-3
     settings.ppo.beta = 0.03

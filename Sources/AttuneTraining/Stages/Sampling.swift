@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneData
+public import AttuneData
 import AttuneEngine
 import Foundation
 
@@ -111,14 +111,17 @@ public enum Sampling {
   ///   - loaded: The model.
   ///   - prompts: Token ids, at least one each.
   ///   - settings: The knobs.
+  ///   - streams: For each prompt the stream of random numbers of its first answer; unless given,
+  ///     answers are numbered through all prompts.
   ///   - label: What the progress is called; nil shows none.
   ///   - style: Where progress goes.
   ///   - onText: Given each answer's text as it comes: prompt, answer, more text.
   /// - Returns: For each prompt its answers.
   /// - Throws: An error that names a setting or prompt at fault; `interrupted` after Ctrl-C.
   public static func answers(
-    _ loaded: LoadedModel, prompts: [[Int32]], settings: SampleSettings, label: String? = nil,
-    style: Progress.Style = .automatic, onText: ((Int, Int, String) throws -> Void)? = nil
+    _ loaded: LoadedModel, prompts: [[Int32]], settings: SampleSettings, streams: [UInt64]? = nil,
+    label: String? = nil, style: Progress.Style = .automatic,
+    onText: ((Int, Int, String) throws -> Void)? = nil
   ) throws -> [[Answer]] {
     try settings.validate()
     let endings = try TextEncoder(loaded).endings
@@ -129,7 +132,9 @@ public enum Sampling {
       style: label == nil ? .silent : style)
     var done = 0
     let isWatched = !settings.stop.isEmpty || onText != nil
-    let samples = try loaded.model.sample(prompts, settings.engine(end: endings)) { event in
+    let samples = try loaded.model.sample(
+      prompts, settings.engine(end: endings), streams: streams
+    ) { event in
       if Interrupt.isRequested { throw TrainingError(.interrupted, "stopped while sampling") }
       let isEnd = ends.contains(event.id)
       var goesOn = true
@@ -214,5 +219,42 @@ struct StopWatch {
     held = isStopped ? "" : String(held.dropFirst(part.count))
     text += part
     return part
+  }
+}
+
+extension SampleSettings {
+  /// The knobs as they are written beside samples.
+  public var json: AttuneData.JSONValue {
+    get throws {
+      try JSONDecoder().decode(
+        AttuneData.JSONValue.self, from: Data(try JSONText.line(self).utf8))
+    }
+  }
+}
+
+extension Sampling {
+  /// Samples answers to some prompts of many: each prompt's answers are what they would be if all
+  /// were sampled at once.
+  ///
+  /// - Parameters:
+  ///   - loaded: The model.
+  ///   - prompts: The prompts.
+  ///   - numbers: The place of each among all.
+  ///   - settings: The knobs.
+  /// - Returns: A row for each prompt.
+  /// - Throws: An error that names a setting or prompt at fault; `interrupted` after Ctrl-C.
+  public static func rows(
+    _ loaded: LoadedModel, prompts: [Content], numbers: [Int], settings: SampleSettings
+  ) throws -> [SampleRow] {
+    let encoder = try TextEncoder(loaded)
+    let sampling = try settings.json
+    let answers = try answers(
+      loaded, prompts: try prompts.map { try encoder.prompt($0) }, settings: settings,
+      streams: numbers.map { UInt64($0) * UInt64(settings.n) })
+    return zip(prompts, answers).map { prompt, answers in
+      SampleRow(
+        prompt: prompt, completions: answers.map(\.row),
+        model: .init(name: loaded.name, fingerprint: loaded.fingerprint), sampling: sampling)
+    }
   }
 }

@@ -166,8 +166,7 @@ extension Sampling {
     _ parts: [Part], _ data: DataFile, _ settings: SampleSettings, output: URL,
     began: ContinuousClock.Instant
   ) throws -> SampleReport {
-    let sampling = try JSONDecoder().decode(
-      AttuneData.JSONValue.self, from: Data(try JSONText.line(settings).utf8))
+    let sampling = try settings.json
     var text = ""
     for (i, row) in data.rows.enumerated() {
       let fields = data.kind == .promptOnly ? row.json.fields.filter { $0.key != "prompt" } : []

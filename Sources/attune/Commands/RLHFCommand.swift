@@ -6,7 +6,7 @@ import AttuneTraining
 import Foundation
 
 extension RLHF.Step: ExpressibleByArgument {
-  /// Reads `ppo` or `ppo-2`.
+  /// Reads `policy` or `policy-2`.
   public init?(argument: String) { self.init(name: argument) }
   /// The stages of the first round.
   public static var allValueStrings: [String] { RLHF.Stage.allCases.map(\.rawValue) }
@@ -16,7 +16,7 @@ extension RLHF.Step: ExpressibleByArgument {
 struct JobOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Redo this stage and all after it; of a later round with its number: ppo-2.",
+      "Redo this stage and all after it; of a later round with its number: policy-2.",
       valueName: "stage"))
   var from: RLHF.Step?
 
@@ -36,14 +36,19 @@ struct JobOptions: ParsableArguments {
   }
 }
 
+extension RLHF.Method: ExpressibleByArgument {}
+
 struct RLHFCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rlhf",
-    abstract: "Samples, collects preferences, trains a reward model, aligns by PPO, and reports.",
+    abstract: "Samples, collects preferences, trains a reward model and the policy, and reports.",
     discussion: """
       Stages: \(RLHF.Stage.allCases.map(\.rawValue).joined(separator: ", ")). One that is done is \
       not done again; one that was made with other settings stops the command, which names them, \
       unless --from redoes it. Settings of a stage go by its name: --set ppo.rollouts=32.
+
+      Methods:
+      \(RLHF.Method.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
 
       With --labeller judge an AI judge prefers (RLAIF) and decides the win rate.
 
@@ -66,6 +71,9 @@ struct RLHFCommand: ParsableCommand {
 
   @OptionGroup var judge: JudgeOptions
 
+  @Option(help: ArgumentHelp("How the policy is trained (default: ppo).", valueName: "name"))
+  var method: RLHF.Method?
+
   @Option(help: ArgumentHelp("The run's folder.", valueName: "dir"), completion: .directory)
   var output: String
 
@@ -84,8 +92,9 @@ struct RLHFCommand: ParsableCommand {
 
   func run() throws {
     let settings: RLHFSettings = try shared.settings(
-      judge.judges.isEmpty ? RLHFSettings() : .rlaif,
+      .defaults(method ?? .ppo, judged: !judge.judges.isEmpty),
       [
+        "method": method,
         "label.labeller": judge.judges.isEmpty ? labeller : nil,
         "judge.judges": judge.judges.isEmpty ? nil : judge.judges,
         "judge.server_model": judge.judgeModel, "judge.constitution": judge.constitution,

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import ServiceLifecycle
+import Synchronization
+
+/// The server of the page, on threads of its own.
+public final class CollectServer: Sendable {
+  /// Where it listens and whom it lets in.
+  public struct Address: Sendable {
+    /// The address; 127.0.0.1 serves this machine alone.
+    public var host = "127.0.0.1"
+    /// The port; 0 takes one that is free.
+    public var port = 0
+    /// What annotators have to show; needed wherever others than this machine are served.
+    public var token: String?
+    /// The annotators that there are; anybody may take a name if empty.
+    public var annotators: [String] = []
+
+    /// This machine alone, at a free port.
+    public init() {}
+
+    /// Whether only this machine is served.
+    public var isLocal: Bool { ["127.0.0.1", "localhost", "::1"].contains(host) }
+
+    /// Checks it.
+    ///
+    /// - Throws: ``ServerError`` that names what is wrong.
+    public func validate() throws {
+      guard (0...65_535).contains(port) else {
+        throw ServerError(.badSetting, "port \(port): give 0 to 65535")
+      }
+      guard isLocal || token != nil else {
+        throw ServerError(.badSetting, "a token is needed to serve others than this machine")
+      }
+      if let token, token.utf8.count < 16 || token.utf8.count > 256 {
+        throw ServerError(.badSetting, "the token must have 16 to 256 bytes")
+      }
+      for name in annotators where Access.name(name) != name {
+        throw ServerError(
+          .badSetting, "annotator \"\(name)\": a name has 1 to 64 characters that can be seen")
+      }
+    }
+  }
+
+  /// The address that it listens on: `http://HOST:PORT/`.
+  public let url: String
+  /// A link for each annotator, with the name; one for all where no names were given.
+  public let links: [(name: String?, url: String)]
+  private let group: ServiceGroup
+  private let running: Task<Void, Never>
+
+  private init(
+    url: String, links: [(name: String?, url: String)], group: ServiceGroup,
+    running: Task<Void, Never>
+  ) {
+    self.url = url
+    self.links = links
+    self.group = group
+    self.running = running
+  }
+
+  /// A token that nobody can guess.
+  public static func makeToken() -> String { Access.makeToken() }
+
+  /// Starts a server; it listens when this returns.
+  ///
+  /// - Parameters:
+  ///   - collector: What is asked, and where answers go.
+  ///   - address: Where it listens.
+  /// - Throws: ``ServerError`` if it can't listen there.
+  public static func start(
+    _ collector: Collector, at address: Address
+  ) async throws -> CollectServer {
+    try address.validate()
+    let access = Access(token: address.token, annotators: address.annotators)
+    let start = Start()
+    let logger = Logger(label: "attune") { _ in SwiftLogNoOpLogHandler() }
+    let app = Application(
+      responder: CallbackResponder<PageContext> { request, context in
+        guard let routes = start.routes else {
+          return Reply.failure(.serviceUnavailable, "not ready yet").response
+        }
+        return await routes.reply(to: request, from: context.address).response
+      },
+      server: .http1(
+        configuration: .init(
+          idleTimeout: .seconds(75),
+          httpDecoderConfiguration: .init(
+            maxHeaderFieldSize: 16_384, maxHeaderListSize: 32_768, maxHeaderFieldCount: 100))),
+      configuration: .init(
+        address: .hostname(address.host, port: address.port),
+        availableConnectionsDelegate: .maximum(collector.settings.connections, logger: logger)),
+      onServerRunning: { channel in
+        let port = channel.localAddress?.port ?? address.port
+        start.listens(
+          Routes(
+            collector: collector, access: access,
+            hosts: address.isLocal ? ["127.0.0.1", "localhost", "[::1]"] : [], port: port),
+          at: port)
+      }, logger: logger)
+    let group = ServiceGroup(configuration: .init(services: [app], logger: logger))
+    let running = Task.detached {
+      do {
+        try await group.run()
+        start.ends(.failure(ServerError(.address, "the server ended at once")))
+      } catch {
+        start.ends(.failure(error))
+      }
+    }
+    let port: Int
+    do {
+      port = try await start.port
+    } catch {
+      throw ServerError(
+        .address, "can't listen on \(address.host), port \(address.port): \(error)")
+    }
+    let host = address.host.contains(":") ? "[\(address.host)]" : address.host
+    let url = "http://\(host):\(port)/"
+    let names: [String?] = address.annotators.isEmpty ? [nil] : address.annotators
+    return CollectServer(
+      url: url, links: names.map { ($0, url + access.fragment(for: $0)) }, group: group,
+      running: running)
+  }
+
+  /// Ends it: takes no further request, answers those that are under way, and leaves what is open
+  /// after three seconds.
+  public func stop() async {
+    await group.triggerGracefulShutdown()
+    let running = running
+    await withTaskGroup(of: Void.self) { tasks in
+      tasks.addTask { await running.value }
+      tasks.addTask {
+        try? await Task.sleep(for: .seconds(3))
+        running.cancel()
+      }
+      await tasks.next()
+      tasks.cancelAll()
+    }
+  }
+
+  /// Serves while a body runs on this thread, which is not to be one of the pool's: a command's main
+  /// thread. The server has threads of its own.
+  ///
+  /// - Parameters:
+  ///   - collector: What is asked, and where answers go.
+  ///   - address: Where it listens.
+  ///   - body: What is done meanwhile, until people are to be asked no more.
+  /// - Throws: ``ServerError`` if it can't listen there, and what the body throws.
+  public static func serve<Value>(
+    _ collector: Collector, at address: Address, _ body: (CollectServer) throws -> Value
+  ) throws -> Value {
+    let server = try blocking { try await start(collector, at: address) }
+    defer { _ = try? blocking { await server.stop() } }
+    return try body(server)
+  }
+
+  private static func blocking<Value: Sendable>(
+    _ body: @escaping @Sendable () async throws -> Value
+  ) throws -> Value {
+    let (done, result) = (DispatchSemaphore(value: 0), Box<Value>())
+    Task.detached {
+      do {
+        let value = try await body()
+        result.value.withLock { $0 = .success(value) }
+      } catch {
+        result.value.withLock { $0 = .failure(error) }
+      }
+      done.signal()
+    }
+    done.wait()
+    guard let result = result.value.withLock({ $0 }) else { preconditionFailure("no result came") }
+    return try result.get()
+  }
+
+  private final class Box<Value: Sendable>: Sendable {
+    let value = Mutex<Result<Value, any Error>?>(nil)
+  }
+}
+
+/// Who asks, beside the request.
+private struct PageContext: RequestContext {
+  var coreContext: CoreRequestContextStorage
+  let address: String
+
+  init(source: ApplicationRequestContextSource) {
+    coreContext = .init(source: source)
+    address = source.channel.remoteAddress?.ipAddress ?? ""
+  }
+}
+
+/// A server that is being started: the port comes once, or what hindered it.
+private final class Start: Sendable {
+  private let state = Mutex<(routes: Routes?, port: Result<Int, any Error>?)>((nil, nil))
+  private let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+
+  var routes: Routes? { state.withLock { $0.routes } }
+
+  func listens(_ routes: Routes, at port: Int) {
+    state.withLock { $0.routes = routes }
+    ends(.success(port))
+  }
+
+  /// Only the first time counts.
+  func ends(_ result: Result<Int, any Error>) {
+    state.withLock { if $0.port == nil { $0.port = result } }
+    continuation.finish()
+  }
+
+  var port: Int {
+    get async throws {
+      for await _ in stream {}
+      guard let port = state.withLock({ $0.port }) else { throw CancellationError() }
+      return try port.get()
+    }
+  }
+}

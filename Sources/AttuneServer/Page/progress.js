@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// How far it has come: labels a day, agreement, ratings, the learning curve.
+import { bars, line, ranges } from "/charts.js";
+import { persist, resume } from "/session.js";
+
+const at = id => document.getElementById(id);
+const percent = value => value == null ? "–" : `${(value * 100).toFixed(1)} %`;
+const figure = value => value == null ? "–" : value.toFixed(3);
+
+/** An element with its children. */
+function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children.map(child => child instanceof Node ? child : `${child}`));
+  return made;
+}
+
+function table(caption, heads, rows) {
+  const cell = (name, value, i) =>
+    make(name, { ...(i > 0 ? { class: "number" } : {}), ...(name === "th" ? { scope: "col" } : {}) }, value);
+  return make("table", { "aria-label": caption },
+    make("thead", {}, make("tr", {}, ...heads.map((head, i) => cell("th", head, i)))),
+    make("tbody", {}, ...rows.map(row => make("tr", {}, ...row.map((value, i) => cell("td", value, i))))));
+}
+
+function panel(title, wide, ...children) {
+  const id = `panel-${title.replace(/\W+/g, "-").toLowerCase()}`;
+  return make("section", { class: wide ? "card wide" : "card", "aria-labelledby": id },
+    make("h2", { id }, title), ...children);
+}
+
+const note = text => make("p", { class: "note" }, text);
+const share = share => share.value == null ? "–" : `${percent(share.value)} of ${share.count}`;
+
+function totals(all) {
+  const figures = {
+    "Comparisons": all.statistics.comparisons, "Thumbs": all.statistics.thumbs,
+    "Questions finished": `${all.questions.finished} of ${all.questions.all}`,
+    "Annotators": all.statistics.annotators.length,
+    "Fleiss’ κ": figure(all.statistics.fleiss_kappa),
+    "Krippendorff’s α": figure(all.statistics.krippendorff_alpha),
+  };
+  return panel("Totals", true, make("dl", { class: "figures" },
+    ...Object.entries(figures).map(([name, value]) =>
+      make("div", {}, make("dt", {}, name), make("dd", {}, value)))));
+}
+
+function days(all) {
+  if (!all.days.length) return null;
+  const points = all.days.map(day => ({ label: day.day, value: day.labels }));
+  return panel("Labels a day", false,
+    bars(points.slice(-60), `Labels a day, ${points.length} days`),
+    table("Labels a day", ["day", "labels"], all.days.slice(-7).map(day => [day.day, day.labels])));
+}
+
+function annotators(all) {
+  const rows = all.statistics.annotators;
+  if (!rows.length) return null;
+  return panel("Annotators", true, table("Annotators",
+    ["name", "pairs", "undecided", "gold questions right", "κ with others", "first shown wins", "longer wins", "median time"],
+    rows.map(row => [
+      row.name, row.labels, percent(row.undecided), share(row.gold), figure(row.kappa),
+      share(row.first_preferred), share(row.longer_preferred),
+      row.median_seconds == null ? "–" : `${row.median_seconds.toFixed(1)} s`,
+    ])));
+}
+
+function agreement(all) {
+  const rows = all.statistics.agreement;
+  if (!rows.length) return null;
+  return panel("Agreement", false, table("Agreement", ["annotators", "pairs both saw", "agree on", "Cohen’s κ"],
+    rows.map(row => [row.annotators.join(" and "), row.items, percent(row.agreement), figure(row.kappa)])));
+}
+
+function models(all) {
+  if (!all.ranking) return null;
+  const rows = all.ranking.models;
+  return panel("Models", false,
+    ranges(rows.map(row => ({
+      name: row.model, value: row.rating, low: row.interval.low, high: row.interval.high,
+    })), "Bradley–Terry ratings with 95 % intervals"),
+    table("Models", ["model", "rating", "95 % interval", "won", "of"], rows.map(row => [
+      row.model, Math.round(row.rating),
+      `${Math.round(row.interval.low)} to ${Math.round(row.interval.high)}`,
+      percent(row.win_rate), row.comparisons,
+    ])),
+    note(all.ranking.used_prior
+      ? "A model never won or never lost yet: its rating rests on a weak prior and says little."
+      : "Bradley–Terry ratings: 400 points are odds of ten to one, the mean is 1000."));
+}
+
+function rewards(all) {
+  if (!all.rewards.length) return null;
+  return panel("Reward models", false,
+    table("Reward models", ["reward model", "agrees with people on", "95 % interval"],
+      all.rewards.map(row => [
+        row.name, row.accuracy == null ? "–" : `${percent(row.accuracy)} of ${row.pairs}`,
+        `${percent(row.interval.low)} to ${percent(row.interval.high)}`,
+      ])),
+    note("Pairs that people decided; held-out labels, unless a model was trained on them."));
+}
+
+function curve(all) {
+  if (!all.curve) return null;
+  const need = all.statistics.need;
+  return panel("Reward model’s accuracy", false,
+    line(all.curve.map(point => ({ x: point.labels, y: point.accuracy })),
+      "Accuracy on held-out labels by number of labels"),
+    table("Accuracy", ["labels", "accuracy on held-out labels"],
+      all.curve.map(point => [point.labels, percent(point.accuracy)])),
+    ...(need?.labels == null ? [] : [note(
+      `For ${percent(need.accuracy)} it is likely to need about ${Math.round(need.labels)} labels, `
+      + `${Math.round(need.more)} more than there are.`)]));
+}
+
+async function look() {
+  try {
+    const all = await persist("GET", "/api/progress", null, text => { at("problem").textContent = text && "Attune does not answer. Trying again …"; });
+    at("figures").replaceChildren(
+      ...[totals, days, models, rewards, annotators, agreement, curve].map(part => part(all)).filter(Boolean));
+  } catch (error) {
+    at("problem").textContent = error.message;
+  }
+}
+
+if (await resume().catch(() => false)) {
+  await look();
+  setInterval(() => { if (!document.hidden) look(); }, 10_000);
+} else {
+  at("problem").textContent = "Begin with your name on the page “Label”.";
+}

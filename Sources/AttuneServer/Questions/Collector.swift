@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+public import AttuneStore
+import Dispatch
+public import Foundation
+import Synchronization
+
+/// Asks people and stores what they say: the queue of questions before a store of feedback.
+///
+/// Safe to use from any thread; new answers may be added while people work.
+public final class Collector: Sendable {
+  /// The knobs.
+  public let settings: CollectSettings
+  let store: FeedbackStore
+  let queue: Mutex<QuestionQueue>
+  /// Annotators whose judgement is being written: one at a time each.
+  private let busy = Mutex<Set<String>>([])
+  /// Whether further questions may still come.
+  private let isGrowing = Mutex(false)
+  /// What `attune reward --json` said, for the progress view.
+  let curve: URL?
+  /// The accuracy whose need of labels the progress view tells.
+  let wantedAccuracy: Double?
+  /// What reward models said of answers.
+  let scores = Mutex(Scores())
+  let progressQueue = DispatchQueue(label: "attune.progress")
+  let lastProgress = Mutex<(time: ContinuousClock.Instant, json: JSONValue)?>(nil)
+
+  /// Makes a collector without questions.
+  ///
+  /// - Parameters:
+  ///   - settings: The knobs.
+  ///   - store: Where judgements go.
+  ///   - curve: What `attune reward --json` said, for the progress view; read whenever it is shown.
+  ///   - accuracy: An accuracy whose need of labels the progress view tells by that curve.
+  /// - Throws: ``ServerError`` if a knob is out of its range.
+  public init(
+    _ settings: CollectSettings, store: FeedbackStore, curve: URL? = nil, accuracy: Double? = nil
+  ) throws {
+    try settings.validate()
+    self.settings = settings
+    self.store = store
+    self.curve = curve
+    wantedAccuracy = accuracy
+    queue = Mutex(QuestionQueue(settings))
+  }
+
+  /// Adds questions about the answers of files of samples, and the answers to the store.
+  ///
+  /// - Throws: `DataError`, `StoreError`, and ``ServerError`` if the files hold nothing to ask about.
+  public func addSamples(_ files: [URL]) throws {
+    var sets: [AnswerSet] = []
+    for file in files {
+      let rows = try DataFile.read(file, expecting: [.samples]).rows
+      _ = try store.importFile(file)
+      for case .samples(let row) in rows.map(\.example) { sets.append(try store.add(row)) }
+    }
+    let made = QuestionMaker(settings).questions(sets)
+    guard !made.isEmpty else {
+      let wanted = settings.shape == .thumbs ? "an answer" : "two different answers to a prompt"
+      throw ServerError(
+        .badData,
+        "\(files.map(\.relativePath).joined(separator: ", ")): nowhere is there \(wanted)")
+    }
+    try add(made)
+  }
+
+  /// Adds gold questions, to which the right answer is known.
+  ///
+  /// - Parameter file: Preference or ranking rows.
+  /// - Throws: `DataError`, `StoreError`, and ``ServerError`` if people are asked something else.
+  public func addGold(_ file: URL) throws {
+    guard settings.shape != .thumbs else {
+      throw ServerError(.badSetting, "gold questions are comparisons: they need pairs or rankings")
+    }
+    let sets = try store.addKey(file)
+    let most = settings.shape == .pairs ? 2 : 9
+    for set in sets where set.answers.count > most {
+      throw ServerError(
+        .badData,
+        "\(file.relativePath): a gold question compares \(set.answers.count) answers; with "
+          + "\(settings.shape.rawValue) it may be \(most)")
+    }
+    try add(
+      sets.map {
+        Question(prompt: $0.prompt, content: $0.content, answers: $0.answers, isGold: true)
+      })
+  }
+
+  /// Adds questions; judgements of them that the store has count.
+  func add(_ questions: [Question]) throws {
+    let judgements = try store.standingJudgements()
+    queue.withLock { queue in
+      for question in questions { queue.add(question) }
+      for judgement in judgements where judgement.isThumb == (settings.shape == .thumbs) {
+        queue.restore(judgement)
+      }
+    }
+  }
+
+  /// Says whether further questions may come: people then wait for them where there are none.
+  public func setGrowing(_ isGrowing: Bool) { self.isGrowing.withLock { $0 = isGrowing } }
+
+  // MARK: What the page asks for
+
+  /// What somebody is to do next.
+  enum Turn: Sendable {
+    /// To answer a question.
+    case question(Question)
+    /// To wait: questions may come.
+    case waiting
+    /// Nothing: all is answered.
+    case done
+  }
+
+  /// How far it has come.
+  struct Counts: Sendable, Equatable {
+    /// This annotator's judgements that hold.
+    var yours: Int
+    /// Questions with all judgements asked for.
+    var finished: Int
+    /// All questions.
+    var all: Int
+  }
+
+  /// A judgement as the page sends it.
+  struct Judgement: Sendable {
+    var key: String
+    var question: String
+    /// A rank for each answer in the order in which they were shown.
+    var verdict: Submission.Verdict
+    var reason: String
+    var milliseconds: Int?
+  }
+
+  /// Why a judgement is not taken.
+  enum Refusal: Error {
+    /// There is no such question, or it cannot be judged in this way.
+    case bad(String)
+    /// Another judgement of the same annotator is being written.
+    case busy
+  }
+
+  /// The question before somebody, or the next one.
+  func turn(of annotator: String, at time: Double) -> Turn {
+    let isGrowing = isGrowing.withLock { $0 }
+    return queue.withLock { queue in
+      if let place = queue.next(for: annotator, at: time) {
+        return .question(queue.questions[place])
+      }
+      return isGrowing || queue.mayComeBack(to: annotator, at: time) ? .waiting : .done
+    }
+  }
+
+  /// How far it has come.
+  func counts(for annotator: String) -> Counts {
+    queue.withLock {
+      Counts(yours: $0.judgements(of: annotator), finished: $0.finished, all: $0.count)
+    }
+  }
+
+  /// Stores a judgement: when this returns it is on the disk.
+  func judge(_ judgement: Judgement, by annotator: String, at time: Double) async throws {
+    let found = queue.withLock { queue -> (Int, Question, Int64?)? in
+      guard let place = queue.place(of: judgement.question) else { return nil }
+      return (place, queue.questions[place], queue.judgement(at: place, by: annotator))
+    }
+    guard let (place, question, earlier) = found else { throw Refusal.bad("no such question") }
+    if case .comparison(_, let ranks, _) = judgement.verdict,
+      ranks.count != question.answers.count
+    {
+      throw Refusal.bad("the question has \(question.answers.count) answers")
+    }
+    let number = try await alone(annotator) {
+      try await self.store.submit(
+        Submission(
+          key: judgement.key, annotator: annotator, prompt: question.prompt,
+          answers: question.shown(to: annotator, seed: self.settings.seed).map(\.number),
+          verdict: judgement.verdict, reason: judgement.reason, time: self.wallTime,
+          milliseconds: judgement.milliseconds, supersedes: earlier)
+      ).number
+    }
+    queue.withLock { $0.record(number, at: place, by: annotator) }
+  }
+
+  /// Passes a question over.
+  func skip(_ key: String, by annotator: String) throws {
+    try queue.withLock { queue in
+      guard let place = queue.place(of: key) else { throw Refusal.bad("no such question") }
+      queue.skip(place, by: annotator)
+    }
+  }
+
+  /// Takes back what somebody did last: a judgement by a row that says so.
+  ///
+  /// - Returns: False if there is nothing to take back.
+  func undo(by annotator: String, key: String, at time: Double) async throws -> Bool {
+    guard let step = queue.withLock({ $0.lastStep(of: annotator) }) else { return false }
+    if case .judged(_, let number) = step {
+      let isNew = try await alone(annotator) {
+        try await self.store.withdraw(
+          number, isThumb: self.settings.shape == .thumbs, annotator: annotator, key: key,
+          time: self.wallTime
+        ).isNew
+      }
+      // Sent again because the answer was lost: the step that it meant is undone already.
+      guard isNew else { return true }
+    }
+    queue.withLock { $0.undo(step, by: annotator, at: time) }
+    return true
+  }
+
+  private var wallTime: Double { Date().timeIntervalSince1970 }
+
+  /// Runs a writing of an annotator's while there is no other one.
+  private func alone<Value: Sendable>(
+    _ annotator: String, _ body: @Sendable () async throws -> Value
+  ) async throws -> Value {
+    guard busy.withLock({ $0.insert(annotator).inserted }) else { throw Refusal.busy }
+    defer { busy.withLock { _ = $0.remove(annotator) } }
+    return try await body()
+  }
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneStore
+import AttuneTestSupport
+import Foundation
+import Synchronization
+import Testing
+
+@Suite(.timeLimit(.minutes(5))) struct CollectCommandTests {
+  private let bench: Bench
+
+  init() throws { bench = try Bench() }
+
+  /// Four people label 200 questions; the server is killed in the middle and started again, and
+  /// each of them sends what was not acknowledged once more.
+  @Test
+  func `of two hundred labels none is lost and none is there twice when the server is killed`()
+    async throws
+  {
+    var run = try await bench.serve()
+    let labels = Labels(run.url)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for name in ["anna", "bert", "carl", "dora"] {
+        group.addTask { try await Self.label(fifty: name, labels) }
+      }
+      // Killed twice, at moments that nobody chose.
+      for threshold in [60, 130] {
+        while labels.acknowledged.withLock({ $0.count }) < threshold {
+          try await Task.sleep(for: .milliseconds(1))
+        }
+        run.kill()
+        let before = labels.acknowledged.withLock { $0 }
+        let stored = try store.standingJudgements()
+        for label in before.keys {
+          let count = stored.count { "\($0.annotator) \(Self.key($0.answers))" == label }
+          #expect(count == 1, "\(label) was acknowledged and is there \(count) times")
+        }
+        run = try await bench.serve()
+        let url = run.url
+        labels.address.withLock { $0 = url }
+      }
+      try await group.waitForAll()
+    }
+    #expect(try run.interrupt() == 0)
+    #expect(labels.acknowledged.withLock { $0.count } == 200)
+    let stored = try store.standingJudgements()
+    #expect(stored.count == 200)
+    // A question that somebody had before them when the server was killed may have gone to
+    // somebody else too; nobody's label of it is there twice.
+    #expect(Set(stored.map { "\($0.annotator) \(Self.key($0.answers))" }).count == 200)
+  }
+
+  private var store: FeedbackStore {
+    get throws { try FeedbackStore(bench.folder.appending(path: "feedback.db")) }
+  }
+
+  /// What four people share: where the server is, and what it has acknowledged.
+  private final class Labels: Sendable {
+    let acknowledged = Mutex<[String: Int]>([:])
+    let address: Mutex<String>
+
+    init(_ address: String) { self.address = Mutex(address) }
+  }
+
+  /// Gives fifty labels; a request that fails is made again, at the address that holds by then.
+  private static func label(fifty name: String, _ labels: Labels) async throws {
+    var client = PageClient(labels.address.withLock { $0 })
+    func again(
+      _ request: (PageClient) async throws -> PageClient.Answer
+    ) async throws -> PageClient.Answer {
+      while true {
+        if let answer = try? await request(client), answer.status == 200 { return answer }
+        try await Task.sleep(for: .milliseconds(20))
+        let now = labels.address.withLock { $0 }
+        if now != client.address { client = PageClient(now) }
+        _ = try? await client.begin(name)
+      }
+    }
+    for number in 0..<50 {
+      let turn = try await again { try await $0.post("api/next") }
+      guard let question = turn.object["question"] as? String else { return }
+      let key = "\(name)-\(number)"
+      _ = try await again { try await $0.label(question, ranks: [1, 2], key: key) }
+      labels.acknowledged.withLock { $0["\(name) \(question)", default: 0] += 1 }
+    }
+  }
+
+  @Test func `Ctrl-C ends it cleanly with a report`() async throws {
+    let run = try await bench.serve(["--json"])
+    let client = PageClient(run.url)
+    try await client.begin("anna")
+    let question = try #require(try await client.next())
+    #expect(try await client.label(question, ranks: [2, 1]).status == 200)
+    #expect(try run.interrupt() == 0)
+    let report = try run.object()
+    #expect(report["labels"] as? Int == 1 && report["questions"] as? Int == 220)
+    #expect(report["annotators"] as? Int == 1)
+  }
+
+  @Test func `with a host there is a token, and a link for each annotator`() async throws {
+    let run = try await bench.serve([
+      "--host", "127.0.0.1", "--token", "0123456789abcdef", "--annotator", "anna",
+    ])
+    #expect(run.errors.contains("anna: http://127.0.0.1:"))
+    let client = PageClient(run.url)
+    #expect(try await client.begin("anna").status == 403)
+    #expect(try await client.begin("anna", token: "0123456789abcdef").status == 200)
+    #expect(try run.interrupt() == 0)
+  }
+
+  @Test func `a model answers while people label, and what it said is not made again`() async throws
+  {
+    let model = try Workbench()
+    try model.write(
+      "prompts.jsonl", (0..<6).map { #"{"prompt":"the cat \#($0)"}"# }.joined(separator: "\n"))
+    let arguments = [
+      "collect", "--model", "model", "--prompts", "prompts.jsonl", "--store", "feedback.db",
+      "--port", "0", "--max-tokens", "8", "--reward", "labeller:concise", "--json", "--threads",
+      "1",
+    ]
+    var finished = 0
+    for round in 0..<2 {
+      let run = try Served(arguments, in: model.folder)
+      try await run.listens()
+      let client = PageClient(run.url)
+      try await client.begin("anna")
+      var given = 0
+      while given < 3 {
+        let turn = try await client.post("api/next").object
+        guard let question = turn["question"] as? String else {
+          #expect(turn["state"] as? String == "waiting")
+          try await Task.sleep(for: .milliseconds(50))
+          continue
+        }
+        #expect(try await client.label(question, ranks: [1, 2]).status == 200)
+        given += 1
+      }
+      if round == 1 {
+        #expect(try await client.post("api/next").object["state"] as? String == "done")
+      }
+      #expect(try run.interrupt() == 0)
+      finished = try run.object()["finished"] as? Int ?? 0
+    }
+    #expect(finished == 6)
+    let counts = try FeedbackStore(model.url("feedback.db")).counts()
+    #expect(counts["prompt"] == 6 && counts["answer"] == 12 && counts["comparison"] == 6)
+  }
+
+  @Test(arguments: [
+    ("--samples none.jsonl", 1, "none.jsonl"), ("--samples broken.jsonl", 1, "broken.jsonl:1:"),
+    ("--samples one.jsonl", 1, "two different answers"),
+    ("--samples samples.jsonl --gold samples.jsonl", 1, "samples.jsonl:1: a gold question"),
+    ("--samples samples.jsonl --votes 0", 1, "votes must be 1 to 1000"),
+    ("--samples samples.jsonl --as thumbs --pairs-per-prompt 2", 1, "pairs_per_prompt"),
+    ("--samples samples.jsonl --gold-share 0.5", 64, "--gold"),
+    ("--samples samples.jsonl --host 0.0.0.0 --token short", 64, "16 to 256"),
+    ("--samples samples.jsonl --port 99999", 64, "--port 99999"),
+    ("--samples samples.jsonl --accuracy 2", 64, "--accuracy 2"), ("", 64, "--samples"),
+    ("--samples samples.jsonl --n 3", 64, "--model"), ("--model m", 64, "--prompts"),
+    ("--model none --prompts samples.jsonl", 1, "none"),
+    ("--samples samples.jsonl --reward other:x", 1, "other"),
+  ])
+  func `what it can't work with is told in one line`(
+    arguments: String, code: Int32, message: String
+  ) throws {
+    try Data("{\"prompt\":\n".utf8).write(to: bench.folder.appending(path: "broken.jsonl"))
+    let one =
+      #"{"prompt":"p","completions":[{"text":"a","ids":[1],"logprob":-1,"#
+      + #""finish_reason":"stop"}],"sampling":{}}"#
+    try Data(one.utf8).write(to: bench.folder.appending(path: "one.jsonl"))
+    let run = try CommandRun(
+      ["collect", "--store", "other.db"] + arguments.split(separator: " ").map(String.init),
+      in: bench.folder)
+    #expect(run.code == code && run.errorLines.count == 1, "\(run.errors)")
+    #expect(run.failure.contains(message), "\(run.failure)")
+  }
+
+  private static func key(_ answers: [Int64]) -> String {
+    answers.sorted().map(String.init).joined(separator: "-")
+  }
+}
+
+/// A folder with two hundred and twenty questions.
+private final class Bench: Sendable {
+  let folder: URL
+
+  init() throws {
+    folder = URL.temporaryDirectory.appending(path: "attune-collect-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    let rows = (0..<220).map { i in
+      let completions = ["one \(i)", "two \(i)"].map {
+        #"{"text":"\#($0)","ids":[1],"logprob":-1,"finish_reason":"stop"}"#
+      }
+      return
+        #"{"prompt":"p\#(i)","completions":[\#(completions.joined(separator: ","))],"sampling":{}}"#
+    }
+    try Data(rows.joined(separator: "\n").utf8).write(to: folder.appending(path: "samples.jsonl"))
+  }
+
+  deinit { try? FileManager.default.removeItem(at: folder) }
+
+  /// Starts a server and waits until it listens.
+  func serve(_ more: [String] = []) async throws -> Served {
+    let run = try Served(
+      ["collect", "--samples", "samples.jsonl", "--store", "feedback.db", "--port", "0"] + more,
+      in: folder)
+    try await run.listens()
+    return run
+  }
+}
+
+/// A server that runs.
+private final class Served: Sendable {
+  struct Failure: Error { let message: String }
+
+  private let process = Process()
+  private let outputFile: URL
+  private let errorFile: URL
+
+  init(_ arguments: [String], in folder: URL) throws {
+    outputFile = folder.appending(path: "out-\(UUID().uuidString)")
+    errorFile = folder.appending(path: "err-\(UUID().uuidString)")
+    for file in [outputFile, errorFile] { try Data().write(to: file) }
+    process.executableURL = CommandRun.program
+    process.arguments = arguments
+    process.currentDirectoryURL = folder
+    process.standardOutput = try FileHandle(forWritingTo: outputFile)
+    process.standardError = try FileHandle(forWritingTo: errorFile)
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+  }
+
+  deinit { if process.isRunning { kill() } }
+
+  var errors: String { (try? String(contentsOf: errorFile, encoding: .utf8)) ?? "" }
+
+  /// Where it listens; empty as long as it does not.
+  var url: String {
+    guard let found = errors.firstMatch(of: /http:\/\/127\.0\.0\.1:\d+\//) else { return "" }
+    return String(found.output)
+  }
+
+  /// Waits until it listens.
+  func listens() async throws {
+    for _ in 0..<1500 where url.isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+    guard !url.isEmpty else { throw Failure(message: errors) }
+  }
+
+  /// Ends it as a power cut would.
+  func kill() {
+    Foundation.kill(process.processIdentifier, SIGKILL)
+    process.waitUntilExit()
+  }
+
+  /// Ends it by Ctrl-C.
+  ///
+  /// - Returns: Its exit code.
+  func interrupt() throws -> Int32 {
+    process.interrupt()
+    process.waitUntilExit()
+    guard process.terminationReason == .exit else { throw Failure(message: errors) }
+    return process.terminationStatus
+  }
+
+  func object() throws -> [String: Any] {
+    try JSONSerialization.jsonObject(with: Data(contentsOf: outputFile)) as? [String: Any] ?? [:]
+  }
+}
