@@ -38,9 +38,10 @@ struct CommandRun {
   ///   - folder: The working folder.
   ///   - output: A file that standard output goes to, in place of the result.
   ///   - seconds: When Ctrl-C is pressed; nil for never.
+  ///   - words: What standard error has to say before those seconds begin.
   init(
     _ arguments: [String], in folder: URL, output: String? = nil,
-    interruptedAfter seconds: Double? = nil
+    interruptedAfter seconds: Double? = nil, onceItSays words: String? = nil
   ) throws {
     let process = Process()
     process.executableURL = Self.program
@@ -64,6 +65,11 @@ struct CommandRun {
     process.standardInput = FileHandle.nullDevice
     try process.run()
     if let seconds {
+      // A machine that is busy takes its time to begin.
+      for _ in 0..<600 where words != nil {
+        if try String(contentsOf: errorFile, encoding: .utf8).contains(words ?? "") { break }
+        Thread.sleep(forTimeInterval: 0.1)
+      }
       Thread.sleep(forTimeInterval: seconds)
       process.interrupt()
     }

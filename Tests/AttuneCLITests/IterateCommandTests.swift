@@ -92,12 +92,15 @@ struct IterateCommandTests {
   @Test func `Ctrl-C ends with 130`() throws {
     let bench = try Workbench()
     try bench.write("prompts.jsonl", Self.rows.joined())
-    for (output, more) in [("rounds", ["--epochs", "4000"]), ("online", ["--online"])] {
+    let cases = [
+      ("rounds", ["--epochs", "4000"], "dpo  "), ("online", ["--online"], "iterate  "),
+    ]
+    for (output, more, words) in cases {
       let stopped = try CommandRun(
         [
           "iterate", "--model", "model", "--data", "prompts.jsonl", "--reward", "labeller:concise",
           "--rounds", "4000", "--max-tokens", "40", "--output", output, "--threads", "1",
-        ] + more, in: bench.folder, interruptedAfter: 3)
+        ] + more, in: bench.folder, interruptedAfter: 1, onceItSays: words)
       #expect(stopped.code == 130, "\(stopped.errors)")
       #expect(stopped.failure.contains("the same command goes on"), "\(stopped.failure)")
     }
