@@ -39,17 +39,19 @@ public struct AnswerSet: Sendable, Hashable {
 }
 
 extension FeedbackStore {
-  /// Adds a model's answers where they are not there yet.
+  /// Adds models' answers where they are not there yet, all of them at once: each transaction waits
+  /// for the disk.
   ///
-  /// - Returns: The answers with their numbers.
-  public func add(_ samples: SampleRow) throws -> AnswerSet {
-    let (prompt, numbers) = try write { try Rows.answers(samples, in: $0) }
-    return AnswerSet(
-      prompt: prompt, content: samples.prompt,
-      answers: zip(numbers, samples.completions).map { number, completion in
-        .init(
-          number: number, content: samples.answer(completion), model: samples.model?.name ?? "")
-      })
+  /// - Returns: For each row its answers with their numbers.
+  public func add(_ rows: [SampleRow]) throws -> [AnswerSet] {
+    let numbers = try write { db in try rows.map { try Rows.answers($0, in: db) } }
+    return zip(rows, numbers).map { row, numbers in
+      AnswerSet(
+        prompt: numbers.prompt, content: row.prompt,
+        answers: zip(numbers.answers, row.completions).map { number, completion in
+          .init(number: number, content: row.answer(completion), model: row.model?.name ?? "")
+        })
+    }
   }
 
   /// Answers of a model that the store has.

@@ -54,7 +54,11 @@ public final class Collector: Sendable {
     for file in files {
       let rows = try DataFile.read(file, expecting: [.samples]).rows
       _ = try store.importFile(file)
-      for case .samples(let row) in rows.map(\.example) { sets.append(try store.add(row)) }
+      let samples = rows.compactMap { row -> SampleRow? in
+        guard case .samples(let samples) = row.example else { return nil }
+        return samples
+      }
+      sets += try store.add(samples)
     }
     let made = QuestionMaker(settings).questions(sets)
     guard !made.isEmpty else {

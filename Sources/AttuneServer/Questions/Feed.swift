@@ -105,7 +105,7 @@ public struct Feed {
       guard !missing.isEmpty else { continue }
       let rows = try answerer.answers(
         of: place, to: missing.map { prompts[$0] }, numbers: missing)
-      for row in rows { sets.append(try collector.store.add(row)) }
+      sets += try collector.store.add(rows)
     }
     try collector.add(QuestionMaker(collector.settings).questions(sets))
     next = range.upperBound
