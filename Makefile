@@ -27,12 +27,14 @@ setup: ## Install the Debian packages that are missing (nothing elsewhere).
 	  fi; fi
 
 build: setup ## Build the attune binary.
-	swift build $(SWIFT_FLAGS) --product attune
+	swift build $(SWIFT_FLAGS) $(TRAITS) --product attune
 
 model: build ## Fetch SmolLM2-135M-Instruct and VADER's lexicon, once.
 	$(ATTUNE) pull smollm2
 	$(ATTUNE) pull vader
 
+# A first build without the page (attune collect) takes half the time; one that is there keeps it.
+quickstart: TRAITS := $(if $(wildcard .build/release/AttuneServer.build),,--disable-default-traits)
 quickstart: model ## Set up, then align SmolLM2 from end to end and write the report.
 	$(ATTUNE) quickstart $(QUICKSTART)
 

@@ -28,6 +28,11 @@ let package = Package(
       ]),
     .executable(name: "attune", targets: ["attune"]),
   ],
+  // The server and what it depends on double the time of a build; `make quickstart` does without.
+  traits: [
+    .default(enabledTraits: ["Server"]),
+    .trait(name: "Server", description: "The page where people give feedback: attune collect."),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -93,7 +98,7 @@ let package = Package(
       name: "attune",
       dependencies: [
         "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining", "AttuneStore",
-        "AttuneServer",
+        .target(name: "AttuneServer", condition: .when(traits: ["Server"])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),

@@ -1,48 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
-import AttuneServer
+#if Server
+  import ArgumentParser
+  import AttuneServer
 
-/// Where a page is served, and to whom.
-struct ServerOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The port; 0 takes a free one (default: 8642).", valueName: "n"))
-  var port: Int?
+  /// Where a page is served, and to whom.
+  struct ServerOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The port; 0 takes a free one (default: 8642).", valueName: "n"))
+    var port: Int?
 
-  @Option(
-    help: ArgumentHelp(
-      "An address of this machine to serve others at; 0.0.0.0 is all.", valueName: "address"))
-  var host: String?
+    @Option(
+      help: ArgumentHelp(
+        "An address of this machine to serve others at; 0.0.0.0 is all.", valueName: "address"))
+    var host: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "What others have to know, 16 characters or more (default: a random one).",
-      valueName: "text"))
-  var token: String?
+    @Option(
+      help: ArgumentHelp(
+        "What others have to know, 16 characters or more (default: a random one).",
+        valueName: "text"))
+    var token: String?
 
-  @Option(
-    name: .customLong("annotator"),
-    help: ArgumentHelp(
-      "Somebody who is asked; repeatable, each gets a link (default: anybody).", valueName: "name"))
-  var annotators: [String] = []
+    @Option(
+      name: .customLong("annotator"),
+      help: ArgumentHelp(
+        "Somebody who is asked; repeatable, each gets a link (default: anybody).", valueName: "name"
+      ))
+    var annotators: [String] = []
 
-  func validate() throws {
-    if let port, !(0...65_535).contains(port) {
-      throw ValidationError("--port \(port): give 0 to 65535.")
+    func validate() throws {
+      if let port, !(0...65_535).contains(port) {
+        throw ValidationError("--port \(port): give 0 to 65535.")
+      }
+    }
+
+    /// The address; beyond this machine there is always a token.
+    func address() throws -> CollectServer.Address {
+      var address = CollectServer.Address()
+      address.host = host ?? "127.0.0.1"
+      address.port = port ?? 8642
+      address.token = token ?? (address.isLocal ? nil : CollectServer.makeToken())
+      address.annotators = annotators
+      do {
+        try address.validate()
+      } catch let error as ServerError {
+        throw ValidationError(error.message)
+      }
+      return address
     }
   }
-
-  /// The address; beyond this machine there is always a token.
-  func address() throws -> CollectServer.Address {
-    var address = CollectServer.Address()
-    address.host = host ?? "127.0.0.1"
-    address.port = port ?? 8642
-    address.token = token ?? (address.isLocal ? nil : CollectServer.makeToken())
-    address.annotators = annotators
-    do {
-      try address.validate()
-    } catch let error as ServerError {
-      throw ValidationError(error.message)
-    }
-    return address
-  }
-}
+#endif

@@ -1,187 +1,207 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
-import AttuneData
-import AttuneServer
-import AttuneStore
-import AttuneTraining
-import Foundation
+#if Server
+  import ArgumentParser
+  import AttuneData
+  import AttuneServer
+  import AttuneStore
+  import AttuneTraining
+  import Foundation
 
-extension CollectSettings: Settings {}
-extension CollectSettings.Shape: ExpressibleByArgument {}
+  extension CollectSettings: Settings {}
+  extension CollectSettings.Shape: ExpressibleByArgument {}
 
-struct CollectCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "collect",
-    abstract: "Serves a web page on which people give preferences.",
-    discussion: """
-      Two answers side by side, without the models' names and in random order: ← → for the better \
-      one, ↓ for a tie, x if both are bad, u to undo, s to skip. An answer is on the disk before \
-      the page says so. Ctrl-C ends it; the same command goes on where it was.
+  struct CollectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "collect",
+      abstract: "Serves a web page on which people give preferences.",
+      discussion: """
+        Two answers side by side, without the models' names and in random order: ← → for the better \
+        one, ↓ for a tie, x if both are bad, u to undo, s to skip. An answer is on the disk before \
+        the page says so. Ctrl-C ends it; the same command goes on where it was.
 
-      It serves this machine alone, at http://127.0.0.1:8642/. With --host it serves others too, \
-      who need the link that is printed: it holds the token.
+        It serves this machine alone, at http://127.0.0.1:8642/. With --host it serves others too, \
+        who need the link that is printed: it holds the token.
 
-      With --model and --prompts answers are sampled ahead while people work; those that the store \
-      has are not sampled again. With --reward what a reward model is least sure of is asked first, \
-      with several what they disagree on.
+        With --model and --prompts answers are sampled ahead while people work; those that the store \
+        has are not sampled again. With --reward what a reward model is least sure of is asked first, \
+        with several what they disagree on.
 
-      Examples: attune collect --samples samples.jsonl --store feedback.db
-        attune collect --model smollm2 --prompts prompts.jsonl --store feedback.db
-      """)
+        Examples: attune collect --samples samples.jsonl --store feedback.db
+          attune collect --model smollm2 --prompts prompts.jsonl --store feedback.db
+        """)
 
-  @Option(
-    help: ArgumentHelp("Answers to ask about (attune sample); repeatable.", valueName: "file"),
-    completion: .file())
-  var samples: [String] = []
+    @Option(
+      help: ArgumentHelp("Answers to ask about (attune sample); repeatable.", valueName: "file"),
+      completion: .file())
+    var samples: [String] = []
 
-  @Option(
-    name: .customLong("model"),
-    help: ArgumentHelp(
-      "A model that answers --prompts while people work; repeatable.", valueName: "m"),
-    completion: .directory)
-  var models: [String] = []
+    @Option(
+      name: .customLong("model"),
+      help: ArgumentHelp(
+        "A model that answers --prompts while people work; repeatable.", valueName: "m"),
+      completion: .directory)
+    var models: [String] = []
 
-  @Option(
-    help: ArgumentHelp("Any data file with prompts, for the models.", valueName: "file"),
-    completion: .file())
-  var prompts: String?
+    @Option(
+      help: ArgumentHelp("Any data file with prompts, for the models.", valueName: "file"),
+      completion: .file())
+    var prompts: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Answers of each model to a prompt (default: as many as a question needs).", valueName: "k"))
-  var n: Int?
+    @Option(
+      help: ArgumentHelp(
+        "Answers of each model to a prompt (default: as many as a question needs).", valueName: "k")
+    )
+    var n: Int?
 
-  @Option(help: ArgumentHelp("Most tokens of a model's answer (default: 256).", valueName: "n"))
-  var maxTokens: Int?
+    @Option(help: ArgumentHelp("Most tokens of a model's answer (default: 256).", valueName: "n"))
+    var maxTokens: Int?
 
-  @Option(help: ArgumentHelp("0 takes the most probable token (default: 1).", valueName: "t"))
-  var temperature: Double?
+    @Option(help: ArgumentHelp("0 takes the most probable token (default: 1).", valueName: "t"))
+    var temperature: Double?
 
-  @Option(help: ArgumentHelp("Questions kept ahead of people (default: 32).", valueName: "n"))
-  var ahead: Int?
+    @Option(help: ArgumentHelp("Questions kept ahead of people (default: 32).", valueName: "n"))
+    var ahead: Int?
 
-  @Option(
-    name: .customLong("reward"),
-    help: ArgumentHelp(
-      "Ask first what it is least sure of: model:DIR or labeller:NAME; repeatable.",
-      valueName: "source"))
-  var rewards: [String] = []
+    @Option(
+      name: .customLong("reward"),
+      help: ArgumentHelp(
+        "Ask first what it is least sure of: model:DIR or labeller:NAME; repeatable.",
+        valueName: "source"))
+    var rewards: [String] = []
 
-  @OptionGroup var store: StoreOption
+    @OptionGroup var store: StoreOption
 
-  @Option(name: .customLong("as"), help: "What people are asked (default: pairs).")
-  var shape: CollectSettings.Shape?
+    @Option(name: .customLong("as"), help: "What people are asked (default: pairs).")
+    var shape: CollectSettings.Shape?
 
-  @Option(help: ArgumentHelp("People that each question goes to (default: 1).", valueName: "n"))
-  var votes: Int?
+    @Option(help: ArgumentHelp("People that each question goes to (default: 1).", valueName: "n"))
+    var votes: Int?
 
-  @Option(
-    help: ArgumentHelp("Comparisons with a known answer, mixed in.", valueName: "file"),
-    completion: .file())
-  var gold: String?
+    @Option(
+      help: ArgumentHelp("Comparisons with a known answer, mixed in.", valueName: "file"),
+      completion: .file())
+    var gold: String?
 
-  @Option(help: ArgumentHelp("Share of gold questions (default: 0.1).", valueName: "x"))
-  var goldShare: Double?
+    @Option(help: ArgumentHelp("Share of gold questions (default: 0.1).", valueName: "x"))
+    var goldShare: Double?
 
-  @Option(help: ArgumentHelp("Pairs of each prompt (default: all).", valueName: "n"))
-  var pairsPerPrompt: Int?
+    @Option(help: ArgumentHelp("Pairs of each prompt (default: all).", valueName: "n"))
+    var pairsPerPrompt: Int?
 
-  @Option(
-    help: ArgumentHelp(
-      "Ask by a second key how much better, in n steps (default: do not ask).", valueName: "n"))
-  var strengths: Int?
+    @Option(
+      help: ArgumentHelp(
+        "Ask by a second key how much better, in n steps (default: do not ask).", valueName: "n"))
+    var strengths: Int?
 
-  @OptionGroup var server: ServerOptions
+    @OptionGroup var server: ServerOptions
 
-  @Option(
-    help: ArgumentHelp(
-      "What attune reward --json said: the progress page shows its curve.", valueName: "file"),
-    completion: .file(extensions: ["json"]))
-  var curve: String?
+    @Option(
+      help: ArgumentHelp(
+        "What attune reward --json said: the progress page shows its curve.", valueName: "file"),
+      completion: .file(extensions: ["json"]))
+    var curve: String?
 
-  @Option(help: ArgumentHelp("Estimate how many labels it needs.", valueName: "x"))
-  var accuracy: Double?
+    @Option(help: ArgumentHelp("Estimate how many labels it needs.", valueName: "x"))
+    var accuracy: Double?
 
-  @OptionGroup var shared: SharedOptions
+    @OptionGroup var shared: SharedOptions
 
-  func validate() throws {
-    if let accuracy, !(accuracy > 0 && accuracy < 1) {
-      throw ValidationError("--accuracy \(accuracy): give a share above 0 and below 1.")
-    }
-    guard !samples.isEmpty || !models.isEmpty else {
-      throw ValidationError("Give --samples, or --model with --prompts.")
-    }
-    guard models.isEmpty == (prompts == nil) else {
-      throw ValidationError("--model and --prompts go together.")
-    }
-    if models.isEmpty {
-      guard n == nil, maxTokens == nil, temperature == nil, ahead == nil else {
-        throw ValidationError(
-          "--n, --max-tokens, --temperature and --ahead are of no use without --model.")
+    func validate() throws {
+      if let accuracy, !(accuracy > 0 && accuracy < 1) {
+        throw ValidationError("--accuracy \(accuracy): give a share above 0 and below 1.")
       }
-    }
-    if let ahead, ahead < 1 { throw ValidationError("--ahead \(ahead): give at least 1.") }
-    guard curve != nil || accuracy == nil else {
-      throw ValidationError("--accuracy is of no use without --curve.")
-    }
-    guard gold != nil || goldShare == nil else {
-      throw ValidationError("--gold-share is of no use without --gold.")
-    }
-  }
-
-  func run() throws {
-    let settings: CollectSettings = try shared.settings(
-      CollectSettings(),
-      [
-        "shape": shape, "votes": votes, "gold_share": goldShare,
-        "pairs_per_prompt": pairsPerPrompt, "strengths": strengths, "seed": shared.seed,
-      ])
-    let address = try server.address()
-    let collector = try Collector(
-      settings, store: try FeedbackStore(store.url), curve: curve.map { URL(filePath: $0) },
-      accuracy: accuracy)
-    if !samples.isEmpty { try collector.addSamples(samples.map { URL(filePath: $0) }) }
-    if let gold { try collector.addGold(URL(filePath: gold)) }
-    var feed = try feed(collector)
-    try CollectServer.serve(collector, at: address) { server in
-      for link in server.links {
-        Output.note(link.name.map { "\($0): \(link.url)" } ?? link.url)
+      guard !samples.isEmpty || !models.isEmpty else {
+        throw ValidationError("Give --samples, or --model with --prompts.")
       }
-      // Models work on this thread; the server has threads of its own.
-      do {
-        while !Interrupt.isRequested {
-          if try !feed.step() { Thread.sleep(forTimeInterval: 0.05) }
+      guard models.isEmpty == (prompts == nil) else {
+        throw ValidationError("--model and --prompts go together.")
+      }
+      if models.isEmpty {
+        guard n == nil, maxTokens == nil, temperature == nil, ahead == nil else {
+          throw ValidationError(
+            "--n, --max-tokens, --temperature and --ahead are of no use without --model.")
         }
-      } catch let error as TrainingError where error.code == .interrupted {}
+      }
+      if let ahead, ahead < 1 { throw ValidationError("--ahead \(ahead): give at least 1.") }
+      guard curve != nil || accuracy == nil else {
+        throw ValidationError("--accuracy is of no use without --curve.")
+      }
+      guard gold != nil || goldShare == nil else {
+        throw ValidationError("--gold-share is of no use without --gold.")
+      }
     }
-    let report = collector.report()
-    if shared.json { try Output.json(report) } else { try Output.line(report.text) }
-  }
 
-  /// What keeps the page in questions: models that answer, reward models that say what to ask.
-  private func feed(_ collector: Collector) throws -> Feed {
-    var questions: [Content] = []
-    var answerer: ModelAnswerer?
-    if let prompts {
-      questions = try DataFile.read(URL(filePath: prompts)).prompts
-      var sampling = SampleSettings()
-      sampling.n = n ?? collector.settings.answersOfEach(models.count)
-      sampling.maxTokens = maxTokens ?? 256
-      sampling.temperature = temperature ?? 1
-      sampling.seed = shared.seed ?? 0
-      try sampling.validate()
-      try shared.startEngine()
-      answerer = try ModelAnswerer(models.map { try LoadedModel.open($0) }, sampling)
-    } else if !rewards.isEmpty {
-      try shared.startEngine()
+    func run() throws {
+      let settings: CollectSettings = try shared.settings(
+        CollectSettings(),
+        [
+          "shape": shape, "votes": votes, "gold_share": goldShare,
+          "pairs_per_prompt": pairsPerPrompt, "strengths": strengths, "seed": shared.seed,
+        ])
+      let address = try server.address()
+      let collector = try Collector(
+        settings, store: try FeedbackStore(store.url), curve: curve.map { URL(filePath: $0) },
+        accuracy: accuracy)
+      if !samples.isEmpty { try collector.addSamples(samples.map { URL(filePath: $0) }) }
+      if let gold { try collector.addGold(URL(filePath: gold)) }
+      var feed = try feed(collector)
+      try CollectServer.serve(collector, at: address) { server in
+        for link in server.links {
+          Output.note(link.name.map { "\($0): \(link.url)" } ?? link.url)
+        }
+        // Models work on this thread; the server has threads of its own.
+        do {
+          while !Interrupt.isRequested {
+            if try !feed.step() { Thread.sleep(forTimeInterval: 0.05) }
+          }
+        } catch let error as TrainingError where error.code == .interrupted {}
+      }
+      let report = collector.report()
+      if shared.json { try Output.json(report) } else { try Output.line(report.text) }
     }
-    let specifications = try rewards.map { try RewardSpecification($0) }
-    let scorer =
-      specifications.isEmpty
-      ? nil
-      : RewardScorer(sources: try RewardSources(specifications, beside: answerer?.loaded.first))
-    return try Feed(
-      collector, prompts: questions, answerer: answerer, scorer: scorer, ahead: ahead ?? 32)
+
+    /// What keeps the page in questions: models that answer, reward models that say what to ask.
+    private func feed(_ collector: Collector) throws -> Feed {
+      var questions: [Content] = []
+      var answerer: ModelAnswerer?
+      if let prompts {
+        questions = try DataFile.read(URL(filePath: prompts)).prompts
+        var sampling = SampleSettings()
+        sampling.n = n ?? collector.settings.answersOfEach(models.count)
+        sampling.maxTokens = maxTokens ?? 256
+        sampling.temperature = temperature ?? 1
+        sampling.seed = shared.seed ?? 0
+        try sampling.validate()
+        try shared.startEngine()
+        answerer = try ModelAnswerer(models.map { try LoadedModel.open($0) }, sampling)
+      } else if !rewards.isEmpty {
+        try shared.startEngine()
+      }
+      let specifications = try rewards.map { try RewardSpecification($0) }
+      let scorer =
+        specifications.isEmpty
+        ? nil
+        : RewardScorer(sources: try RewardSources(specifications, beside: answerer?.loaded.first))
+      return try Feed(
+        collector, prompts: questions, answerer: answerer, scorer: scorer, ahead: ahead ?? 32)
+    }
   }
-}
+#else
+  import ArgumentParser
+  import AttuneTraining
+
+  /// What stands for the page in a build without the trait `Server`.
+  struct CollectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "collect", abstract: "Not in this build; make build brings it.")
+
+    @Argument(parsing: .captureForPassthrough)
+    var rest: [String] = []
+
+    func run() throws {
+      throw TrainingError(
+        .badSetting, "this attune was built without its page, as make quickstart does: make build")
+    }
+  }
+#endif
