@@ -34,7 +34,7 @@ model: build ## Fetch SmolLM2-135M-Instruct and VADER's lexicon, once.
 	$(ATTUNE) pull vader
 
 # A first build without the page (attune collect) takes half the time; one that is there keeps it.
-quickstart: TRAITS := $(if $(wildcard .build/release/AttuneServer.build),,--disable-default-traits)
+quickstart: TRAITS := $(if $(wildcard .build/release/AttuneServer.build/*.o),,--disable-default-traits)
 quickstart: model ## Set up, then align SmolLM2 from end to end and write the report.
 	$(ATTUNE) quickstart $(QUICKSTART)
 
