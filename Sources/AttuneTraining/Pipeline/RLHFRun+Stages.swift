@@ -130,6 +130,10 @@ extension RLHFRun {
   mutating func trainReward(_ round: RLHFRound) throws {
     var knobs = settings.reward
     knobs.seed = round.seed(knobs.seed)
+    // What is reported is the last round's; the others' accuracy is there to be glanced at.
+    if round.number < settings.rounds {
+      knobs.evaluationGroups = min(4, knobs.evaluationGroups > 0 ? knobs.evaluationGroups : 4)
+    }
     let (start, heldOut) = (start, heldOutPreferences)
     let (data, folder, reportFile) = (round.preferences, round.rewardFolder, round.rewardReport)
     let run = self

@@ -181,6 +181,7 @@ public struct RLHFSettings: Settings {
     settings.evaluation.n = 8
     settings.label.sharpness = 3
     settings.reward.learningRate = 2e-3
+    settings.reward.evaluationGroups = 16
     settings.ppo.rollouts = 24
     settings.ppo.learningRate = 1e-3
     settings.ppo.beta = 0.03
