@@ -62,6 +62,9 @@ extension Interrupt {
   ///
   /// - Throws: `TrainingError.interrupted` after Ctrl-C.
   static func check() throws {
-    if isRequested { throw TrainingError(.interrupted, "stopped; nothing was written") }
+    guard isRequested else { return }
+    throw TrainingError(
+      .interrupted,
+      "stopped; nothing was half written, and the same command goes on or begins again")
   }
 }
