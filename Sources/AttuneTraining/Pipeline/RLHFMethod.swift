@@ -51,45 +51,15 @@ extension RLHFRun {
     case .ppo:
       try online(settings.ppo, round) {
         try PPO.train(
-          start, data: $0.prompts, rewards: $0.rewards, rewardFingerprint: $0.reward.fingerprint,
-          watched: $0.gold, settings: $1, output: $0.output, options: $0.options)
+          $0, data: $1, rewards: $2, rewardFingerprint: $3, watched: $4, settings: $5, output: $6,
+          options: $7)
       }
-    case .reinforce:
-      try online(settings.reinforce, round) {
-        try Reinforce.train(
-          start, data: $0.prompts, rewards: $0.rewards, rewardFingerprint: $0.reward.fingerprint,
-          watched: $0.gold, settings: $1, output: $0.output, options: $0.options)
-      }
-    case .rloo:
-      try online(settings.rloo, round) {
-        try RLOO.train(
-          start, data: $0.prompts, rewards: $0.rewards, rewardFingerprint: $0.reward.fingerprint,
-          watched: $0.gold, settings: $1, output: $0.output, options: $0.options)
-      }
-    case .grpo:
-      try online(settings.grpo, round) {
-        try GRPO.train(
-          start, data: $0.prompts, rewards: $0.rewards, rewardFingerprint: $0.reward.fingerprint,
-          watched: $0.gold, settings: $1, output: $0.output, options: $0.options)
-      }
-    case .raft:
-      try online(settings.raft, round) {
-        try RAFT.train(
-          start, data: $0.prompts, rewards: $0.rewards, rewardFingerprint: $0.reward.fingerprint,
-          watched: $0.gold, settings: $1, output: $0.output, options: $0.options)
-      }
-    case .dpg:
-      try online(settings.dpg, round) {
-        try DPG.train(
-          start, data: $0.prompts, rewards: $0.rewards, rewardFingerprint: $0.reward.fingerprint,
-          watched: $0.gold, settings: $1, output: $0.output, options: $0.options)
-      }
-    case .brain:
-      try online(settings.brain, round) {
-        try BRAIn.train(
-          start, data: $0.prompts, rewards: $0.rewards, rewardFingerprint: $0.reward.fingerprint,
-          watched: $0.gold, settings: $1, output: $0.output, options: $0.options)
-      }
+    case .reinforce: try online(settings.reinforce, round, Reinforce.train)
+    case .rloo: try online(settings.rloo, round, RLOO.train)
+    case .grpo: try online(settings.grpo, round, GRPO.train)
+    case .raft: try online(settings.raft, round, RAFT.train)
+    case .dpg: try online(settings.dpg, round, DPG.train)
+    case .brain: try online(settings.brain, round, BRAIn.train)
     case .iterate:
       var knobs = settings.iterate
       knobs.seed = round.seed(knobs.seed)
@@ -124,17 +94,26 @@ extension RLHFRun {
     }
   }
 
+  /// A trainer that samples its own answers: start, prompts, rewards and their fingerprint, watched
+  /// reward, knobs, output, options.
+  private typealias OnlineTrainer<Knobs> = (
+    LoadedModel, DataFile, [(source: any RewardSource, weight: Double)], String,
+    (any RewardSource)?, Knobs, URL, RunOptions
+  ) throws -> OnlineReport
+
   /// Trains with a method that samples its own answers.
   private mutating func online<Knobs: OnlineSettings>(
-    _ knobs: Knobs, _ round: RLHFRound, train: (Task, Knobs) throws -> OnlineReport
+    _ knobs: Knobs, _ round: RLHFRound, _ train: OnlineTrainer<Knobs>
   ) throws {
+    let start = start
     var knobs = knobs
     knobs.seed = round.seed(knobs.seed)
     if round.number < settings.rounds, settings.earlyRollouts > 0 {
       knobs.rollouts = settings.earlyRollouts
     }
     try policy(knobs, round) {
-      let report = try train($0, knobs)
+      let report = try train(
+        start, $0.prompts, $0.rewards, $0.reward.fingerprint, $0.gold, knobs, $0.output, $0.options)
       return "\(report.rollouts) rollouts of "
         + "\(knobs.promptsPerRollout * knobs.samplesPerPrompt) answers, learned reward "
         + "\(readable(report.firstReward)) → \(readable(report.lastReward)), KL "
