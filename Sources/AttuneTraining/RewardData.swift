@@ -180,7 +180,7 @@ func labelled(
 
 /// The score of every answer of some rows.
 func scores(
-  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: inout TrunkCache,
+  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
   _ settings: RewardModelSettings
 ) throws -> [[Double]] {
   var all: [[Double]] = []
@@ -205,14 +205,14 @@ struct RewardEvaluation {
 
 /// Accuracy and calibration on rows.
 func evaluate(
-  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: inout TrunkCache,
+  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
   _ settings: RewardModelSettings
 ) throws -> RewardEvaluation {
   var result = RewardEvaluation()
   var predictions: [Double] = []
   var outcomes: [Double] = []
   var groups: [(correct: Double, pairs: Double)] = []
-  for (row, scores) in zip(rows, try scores(model, rows, &trunks, settings)) {
+  for (row, scores) in zip(rows, try scores(model, rows, trunks, settings)) {
     var correct = 0.0
     for (better, worse) in row.decided {
       let margin = scores[better] - scores[worse]

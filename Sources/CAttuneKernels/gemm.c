@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products: A · B and A · Bᵀ by an own kernel on processors with 512-bit vectors, and the
-// others by BLAS.
+// Matrix products: large ones by matrix tiles where the processor has them (tiles.c); A · B and
+// A · Bᵀ by an own kernel on processors with 512-bit vectors; and the others by BLAS.
 //
 // A training step is five sixths matrix products, and OpenBLAS copies both operands of each. Here a
 // tile of 8 × 48 outputs stays in registers while it runs along K (Goto & van de Geijn 2008): B is
@@ -12,6 +12,7 @@
 // Every output is summed in the order of K whatever its tile, so results of the own kernel do not
 // depend on how a product is cut into pieces.
 #include "kernels_internal.h"
+#include "vector_transpose.h"
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__clang__)
 #define HAS_OWN_KERNEL 1
@@ -20,14 +21,10 @@
 
 typedef float f16 __attribute__((vector_size(64)));
 typedef float f16_unaligned __attribute__((vector_size(64), aligned(4)));
-typedef float f8 __attribute__((vector_size(32)));
-typedef float f4 __attribute__((vector_size(16)));
-typedef float f4_unaligned __attribute__((vector_size(16), aligned(4)));
 
 #define WIDE __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
 #define INLINE WIDE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
-#define SHUFFLE __builtin_shufflevector
 #define LOAD(p) (*(const f16_unaligned *)(p))
 #define STORE(p) (*(f16_unaligned *)(p))
 
@@ -69,32 +66,6 @@ INLINE void tile(float *c, size_t ldc, const float *a, size_t lda, const float *
   }
 }
 
-// Four floats of each of the rows 0, 4, 8 and 12.
-INLINE f16 quarters(const float *p, size_t ld) {
-  f4 a = *(const f4_unaligned *)p, b = *(const f4_unaligned *)(p + 4 * ld);
-  f4 c = *(const f4_unaligned *)(p + 8 * ld), d = *(const f4_unaligned *)(p + 12 * ld);
-  f8 ab = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7), cd = SHUFFLE(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
-  return SHUFFLE(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-
-#define LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define HIGH(a, b) SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define LOW_2(a, b) SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-#define HIGH_2(a, b) SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
-
-// out[k · step + n] = in[n · ld + k], 16 × 16.
-INLINE void transpose(float *out, size_t step, const float *in, size_t ld) {
-  UNROLL for (int k = 0; k < LANES; k += 4) {
-    f16 a = quarters(in + k, ld), b = quarters(in + k + ld, ld);
-    f16 c = quarters(in + k + 2 * ld, ld), d = quarters(in + k + 3 * ld, ld);
-    f16 ab = LOW(a, b), cd = LOW(c, d), ab_high = HIGH(a, b), cd_high = HIGH(c, d);
-    *(f16 *)(out + (k + 0) * step) = LOW_2(ab, cd);
-    *(f16 *)(out + (k + 1) * step) = HIGH_2(ab, cd);
-    *(f16 *)(out + (k + 2) * step) = LOW_2(ab_high, cd_high);
-    *(f16 *)(out + (k + 3) * step) = HIGH_2(ab_high, cd_high);
-  }
-}
-
 // Columns of the next panel: no panel of a single vector where two of two vectors do.
 static size_t panel_columns(size_t left) {
   return left > COLUMNS && left <= 4 * LANES ? 2 * LANES : atk_min(left, COLUMNS);
@@ -112,7 +83,7 @@ INLINE void copy_b(float *out, const float *b, size_t ldb, atk_order order, size
       for (; k + LANES <= depth; k += LANES) {
         for (size_t j = n; j < n + LANES; j++)
           __builtin_prefetch(b + (j + LANES) * ldb + k, 0, 3);
-        transpose(out + k * width + n, width, b + n * ldb + k, ldb);
+        atk_transpose_16(out + k * width + n, width, b + n * ldb + k, ldb);
       }
     }
     for (; k < depth; k++)
@@ -188,7 +159,11 @@ void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t 
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc) {
 #ifdef HAS_OWN_KERNEL
-  // Smaller ones are BLAS's. Pieces of a linear layer are cut at multiples of 8 rows or 16 columns,
+  if (atk_tiles_pay(order_a, M, N, K)) {
+    atk_tiles_sgemm(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
+  // Smaller ones are BLAS's. Pieces of a linear layer are cut at multiples of 32 rows or columns,
   // so that all but a remainder take the same way whatever the number of threads.
   if (order_a == ATK_PLAIN && M >= ROWS && N >= LANES && K >= LANES && has_wide_vectors()) {
     own_sgemm(order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);

@@ -47,8 +47,8 @@ static void gemm_parts(void *context, size_t begin, size_t end) {
   const gemm_job *job = context;
   for (size_t part = begin; part < end; part++) {
     if (job->by_rows) {
-      size_t row = atk_part_begin(job->M, job->parts, 8, part);
-      size_t stop = atk_part_begin(job->M, job->parts, 8, part + 1);
+      size_t row = atk_part_begin(job->M, job->parts, 32, part);
+      size_t stop = atk_part_begin(job->M, job->parts, 32, part + 1);
       gemm_piece(job, row, stop - row, 0, job->N);
     } else {
       size_t column = atk_part_begin(job->N, job->parts, 32, part);

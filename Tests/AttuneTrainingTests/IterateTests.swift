@@ -65,7 +65,7 @@ struct IterateTests {
     #expect(report.rounds.map(\.round) == [1, 2, 3, 4] && report.trained.round == 5)
     #expect(report.rounds[0].kl == 0 && report.trained.kl != 0)
     #expect(report.rounds[0].freshAccuracy == 0.5)
-    #expect(report.trained.reward > report.rounds[0].reward + 0.1, "\(report)")
+    #expect(report.trained.reward > report.rounds[0].reward + 0.05, "\(report)")
     #expect(report.rounds.compactMap(\.freshAccuracy).contains { $0 > 0.5 })
     #expect(report.rounds.allSatisfy { $0.gap > 0 && ($0.trainAccuracy ?? 0) > 0.5 })
     #expect(report.trained.goldReward == report.trained.reward)
@@ -94,7 +94,7 @@ struct IterateTests {
     settings.dpo.learningRate = 3e-3
     let report = try train(settings, folder, "run")
     #expect(report.steps == 24 && report.rounds.map(\.round) == [1, 24])
-    #expect(report.trained.reward > report.rounds[0].reward + 0.1, "\(report)")
+    #expect(report.trained.reward > report.rounds[0].reward + 0.05, "\(report)")
     #expect(try metrics(folder.url.appending(path: "run")).count == 24)
     #expect(try !pairs(folder, "run/round-24/pairs.jsonl").isEmpty)
   }

@@ -152,7 +152,7 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     // Let go once every answer's log-probability under it is known.
     var origin: LoadedModel? = reference ?? copy start
     let all = rows + (heldOut?.rows ?? [])
-    var trunks = TrunkCache(
+    let trunks = TrunkCache(
       model, megabytes: settings.trunkMegabytes,
       tokens: all.reduce(0) { $0 + $1.encoded.tokens })
 
@@ -168,10 +168,10 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     let isPrecomputed = needsReference && settings.precomputeReference
     if isPrecomputed, let origin {
       known = try withReference(
-        known, of: data, origin, &trunks, encoder: encoder, say: { progress.say($0) })
+        known, of: data, origin, trunks, encoder: encoder, say: { progress.say($0) })
       if let heldOut {
         evaluated = try withReference(
-          evaluated, of: heldOut.data, origin, &trunks, encoder: encoder,
+          evaluated, of: heldOut.data, origin, trunks, encoder: encoder,
           say: { progress.say($0) })
       }
     }
@@ -235,7 +235,7 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       var totals = MetricTotals()
       var total = 0.0
       do {
-        total = try step(model, origin, batch, &trunks, &state.unpaired, &totals)
+        total = try step(model, origin, batch, trunks, &state.unpaired, &totals)
         totals.add(.learningRate, schedule.rate(state.step))
         totals.add(
           .gradientNorm,
@@ -273,7 +273,7 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
 
     var evaluation: (loss: Double, totals: MetricTotals)?
     if !evaluated.isEmpty {
-      let result = try evaluate(model, origin, evaluated, &trunks, state.unpaired)
+      let result = try evaluate(model, origin, evaluated, trunks, state.unpaired)
       evaluation = result
       var totals = MetricTotals()
       totals.add(.heldOutLoss, result.loss)
@@ -300,7 +300,7 @@ extension ContrastiveRun {
   /// - Returns: The loss.
   func step(
     _ model: LanguageModel, _ origin: LoadedModel?, _ batch: [ContrastiveRow<Label>],
-    _ trunks: inout TrunkCache, _ unpaired: inout UnpairedState, _ totals: inout MetricTotals
+    _ trunks: TrunkCache, _ unpaired: inout UnpairedState, _ totals: inout MetricTotals
   ) throws -> Double {
     let pieces = cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens)
     let labels = batch.map(\.label)
@@ -313,7 +313,7 @@ extension ContrastiveRun {
       }
       phaseTwo = try phaseOne(labels, blank, companions, &unpaired)
     } else if pieces.count > 1 {
-      let scored = try responses(model, origin, batch, &trunks)
+      let scored = try responses(model, origin, batch, trunks)
       phaseTwo = try phaseOne(labels, scored, companions, &unpaired)
     }
     model.zeroGradients()
@@ -353,10 +353,10 @@ extension ContrastiveRun {
   /// Loss and metrics over rows that are not trained on, as one batch.
   private func evaluate(
     _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
-    _ trunks: inout TrunkCache, _ unpaired: UnpairedState
+    _ trunks: TrunkCache, _ unpaired: UnpairedState
   ) throws -> (loss: Double, totals: MetricTotals) {
     var unpaired = unpaired
-    let scored = try responses(model, origin, rows, &trunks)
+    let scored = try responses(model, origin, rows, trunks)
     let second = try phaseOne(
       rows.map(\.label), scored, try companionScores(model, origin, rows), &unpaired)
     let result = try second(0..<rows.count, scored)
@@ -385,7 +385,7 @@ extension ContrastiveRun {
   /// The responses of rows under the model as it is, without a gradient.
   private func responses(
     _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
-    _ trunks: inout TrunkCache
+    _ trunks: TrunkCache
   ) throws -> [[ScoredResponse]] {
     var all: [[ScoredResponse]] = []
     for piece in cutIntoPieces(rows.map(\.encoded.tokens), budget: settings.pieceTokens) {
@@ -476,7 +476,7 @@ extension ContrastiveRun {
   ///
   /// Pairs made from rankings repeat every answer: of ten answers each is part of nine pairs.
   private func once(
-    _ model: LanguageModel, _ groups: [EncodedGroup], _ trunks: inout TrunkCache
+    _ model: LanguageModel, _ groups: [EncodedGroup], _ trunks: TrunkCache
   ) throws -> [[Double]] {
     var merged: [EncodedGroup] = []
     var place: [[Int32]: Int] = [:]
@@ -543,7 +543,7 @@ extension ContrastiveRun {
   /// and written there.
   private func withReference(
     _ rows: [ContrastiveRow<Label>], of data: DataFile, _ origin: LoadedModel,
-    _ trunks: inout TrunkCache, encoder: TextEncoder, say: (String) -> Void
+    _ trunks: TrunkCache, encoder: TextEncoder, say: (String) -> Void
   ) throws -> [ContrastiveRow<Label>] {
     let groups = rows.map(\.encoded)
     let file = try ReferenceFile(data: data, reference: origin, groups: groups)
@@ -553,7 +553,7 @@ extension ContrastiveRun {
       values = kept
     } else {
       say("log-probabilities of the reference, once for all \(rows.count) rows")
-      values = try once(origin.model, groups, &trunks)
+      values = try once(origin.model, groups, trunks)
       if let failure = file.write(values) { say("they are not kept for the next run: \(failure)") }
     }
     var rows = rows

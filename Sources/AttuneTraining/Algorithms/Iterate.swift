@@ -316,12 +316,12 @@ struct IterateRun {
       // 2. One step on their pairs; a batch without any is passed over.
       let batch = pairs.map { answers.row($0, isTempered: settings.temperature != 1) } + mixed
       if !batch.isEmpty {
-        var trunks = TrunkCache(
+        let trunks = TrunkCache(
           policy, megabytes: knobs.trunkMegabytes,
           tokens: batch.reduce(0) { $0 + $1.encoded.tokens })
         do {
           let loss = try contrast.step(
-            policy, start, batch, &trunks, &state.unpaired, &totals)
+            policy, start, batch, trunks, &state.unpaired, &totals)
           totals.add(.loss, loss)
           seen.loss = loss
           seen.trainAccuracy = totals[.accuracy]

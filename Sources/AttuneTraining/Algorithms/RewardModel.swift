@@ -167,6 +167,16 @@ public enum RewardModel {
     _ start: consuming LoadedModel, data: DataFile, heldOut: DataFile? = nil,
     settings: RewardModelSettings, output: URL, options: RunOptions = RunOptions()
   ) throws -> RewardReport {
+    try train(
+      start, data: data, heldOut: heldOut, settings: settings, output: output, options: options,
+      trunks: TrunkStore())
+  }
+
+  /// The same, with the frozen layers' results of models that were trained from the same start before.
+  static func train(
+    _ start: consuming LoadedModel, data: DataFile, heldOut: DataFile?,
+    settings: RewardModelSettings, output: URL, options: RunOptions, trunks store: TrunkStore
+  ) throws -> RewardReport {
     try settings.validate()
     try settings.check(against: start.model.spec)
     let began = ContinuousClock.now
@@ -194,9 +204,9 @@ public enum RewardModel {
       warmupSteps: min(settings.warmupSteps, steps / 10),
       totalSteps: steps)
     let optimizer = AdamW(weightDecay: settings.weightDecay)
-    var trunks = TrunkCache(
+    let trunks = TrunkCache(
       model, megabytes: settings.trunkMegabytes,
-      tokens: (set.training + set.heldOut).reduce(0) { $0 + $1.encoded.tokens })
+      tokens: (set.training + set.heldOut).reduce(0) { $0 + $1.encoded.tokens }, store: store)
     // The curve's points, as steps of the first epoch.
     let curveSteps = [8, 4, 2, 1].map { max(1, order.stepsPerEpoch / $0) }
 
@@ -269,7 +279,7 @@ public enum RewardModel {
       state.epochCorrect += (totals[.accuracy] ?? 0) * Double(pairs)
 
       if !set.heldOut.isEmpty, curveSteps.contains(state.step), state.step < steps {
-        let result = try evaluate(model, set.heldOut, &trunks, settings)
+        let result = try evaluate(model, set.heldOut, trunks, settings)
         state.curve.append(RewardReport.CurvePoint(pairs: state.pairs, accuracy: result.accuracy))
         totals.add(.heldOutAccuracy, result.accuracy)
       }
@@ -290,7 +300,7 @@ public enum RewardModel {
       if clock.isDue, state.step < steps { try checkpoint() }
     }
 
-    let evaluation = try evaluate(model, set.heldOut, &trunks, settings)
+    let evaluation = try evaluate(model, set.heldOut, trunks, settings)
     if curveSteps.contains(state.step), !set.heldOut.isEmpty {
       state.curve.append(
         RewardReport.CurvePoint(pairs: state.pairs, accuracy: evaluation.accuracy))
@@ -298,7 +308,7 @@ public enum RewardModel {
     try AtomicFile.write(evaluation.lines, to: output.appending(path: "evaluation.jsonl"))
     // What PPO normalises by: the rewards of answers like those it starts from.
     var moments = RunningMoments()
-    for score in try scores(model, Array(set.training.prefix(256)), &trunks, settings).joined() {
+    for score in try scores(model, Array(set.training.prefix(256)), trunks, settings).joined() {
       moments.add(score)
     }
     var totals = MetricTotals()

@@ -147,7 +147,7 @@ extension RLHFRun {
       let report = try run.train(restart) {
         try RewardModel.train(
           start, data: try DataFile.read(data), heldOut: try DataFile.read(heldOut),
-          settings: knobs, output: folder, options: $0)
+          settings: knobs, output: folder, options: $0, trunks: run.trunks)
       }
       try AtomicFile.write(try JSONText.pretty(report), to: reportFile)
       return "accuracy \(readablePercent(report.evalAccuracy)) on \(report.evalPairs) pairs of "

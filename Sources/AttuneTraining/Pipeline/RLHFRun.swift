@@ -13,6 +13,8 @@ struct RLHFRun {
   let options: RLHF.Options
   let start: LoadedModel
   let productRate: Double
+  /// Of answers that the reward models of several rounds learn from.
+  let trunks = TrunkStore()
   var stages: [Report.Stage] = []
 
   init(

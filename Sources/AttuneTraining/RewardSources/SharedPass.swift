@@ -30,22 +30,73 @@ public struct SharedPass {
 }
 
 extension SharedPass {
+  /// Megabytes that hidden states may take.
+  private static let mostMegabytes = 1000.0
+
+  /// The pass of all answers to some prompts, with the hidden states below the layers in which models of
+  /// one origin differ.
+  ///
+  /// - Parameters:
+  ///   - prompts: The prompts' tokens.
+  ///   - answers: The tokens of each prompt's answers.
+  ///   - loaded: The model that answered.
+  ///   - layers: How many of its lower layers all who read the pass have in common with it; 0 for no
+  ///     hidden states.
+  ///   - pieceTokens: Tokens that are worked on at once.
+  init(
+    prompts: [[Int32]], answers: [[[Int32]]], of loaded: LoadedModel, layers: Int, pieceTokens: Int
+  ) throws {
+    self.init(segments: [], answers: [], trunk: nil, origin: loaded.origin)
+    for (prompt, answers) in zip(prompts, answers) {
+      let parent = segments.count
+      segments.append(Segment(prompt))
+      for answer in answers {
+        self.answers.append(segments.count)
+        segments.append(Segment(answer, parent: parent))
+      }
+    }
+    let tokens = segments.reduce(0) { $0 + $1.ids.count }
+    let megabytes = Double(tokens * loaded.model.spec.width) * 4 / 1_000_000
+    guard layers > 0, !segments.isEmpty, megabytes <= Self.mostMegabytes else { return }
+    trunk = Trunk.joining(
+      try pieces(pieceTokens: pieceTokens).map { piece in
+        try Interrupt.check()
+        return try loaded.model.trunk(renumbered(piece), layers: layers)
+      })
+  }
+
   /// Runs a model of the same origin over the pass, in pieces cut between prompts, and takes a value
   /// of each answer.
   ///
   /// - Parameters:
   ///   - model: The model.
+  ///   - request: What is wanted of scored tokens beside their log-probabilities.
   ///   - pieceTokens: Tokens that are worked on at once.
   ///   - asking: Puts into an answer's segment what is wanted of it.
   ///   - reading: Takes the value of the segment of that index from the scores.
   /// - Returns: One value an answer.
   func values<Value>(
-    _ model: LanguageModel, pieceTokens: Int, asking: (inout Segment) -> Void,
-    reading: (HeadScores, Int) -> Value
+    _ model: LanguageModel, _ request: HeadRequest = HeadRequest(), pieceTokens: Int,
+    asking: (inout Segment) -> Void, reading: (HeadScores, Int) -> Value
   ) throws -> [Value] {
     let wanted = Set(answers)
     let trunk = trunk.flatMap { model.accepts($0) ? $0 : nil }
-    // Each prompt with its answers is a family; pieces are cut between families.
+    var values: [Int: Value] = [:]
+    for piece in pieces(pieceTokens: pieceTokens) {
+      var chosen = renumbered(piece)
+      for (place, index) in piece.enumerated() where wanted.contains(index) {
+        asking(&chosen[place])
+      }
+      let scores = try model.score(chosen, request, trunk: trunk?.selecting(piece))
+      for (place, index) in piece.enumerated() where wanted.contains(index) {
+        values[index] = reading(scores, place)
+      }
+    }
+    return answers.compactMap { values[$0] }
+  }
+
+  /// Indices of segments that are worked on at once: each prompt stays with its answers.
+  private func pieces(pieceTokens: Int) -> [[Int]] {
     var families: [[Int]] = []
     var family: [Int: Int] = [:]
     for (index, segment) in segments.enumerated() {
@@ -57,23 +108,16 @@ extension SharedPass {
         families.append([index])
       }
     }
-    var values: [Int: Value] = [:]
     let tokens = families.map { $0.reduce(0) { $0 + segments[$1].ids.count } }
-    for piece in cutIntoPieces(tokens, budget: pieceTokens) {
-      let chosen = families[piece].flatMap(\.self)
-      var places: [Int: Int] = [:]
-      for (place, index) in chosen.enumerated() { places[index] = place }
-      let chosenSegments = chosen.map { index in
-        var segment = Segment(
-          segments[index].ids, parent: segments[index].parent.flatMap { places[$0] })
-        if wanted.contains(index) { asking(&segment) }
-        return segment
-      }
-      let scores = try model.score(chosenSegments, trunk: trunk?.selecting(chosen))
-      for (place, index) in chosen.enumerated() where wanted.contains(index) {
-        values[index] = reading(scores, place)
-      }
+    return cutIntoPieces(tokens, budget: pieceTokens).map { families[$0].flatMap(\.self) }
+  }
+
+  /// Some segments on their own, without requests.
+  private func renumbered(_ chosen: [Int]) -> [Segment] {
+    var places: [Int: Int] = [:]
+    for (place, index) in chosen.enumerated() { places[index] = place }
+    return chosen.map { index in
+      Segment(segments[index].ids, parent: segments[index].parent.flatMap { places[$0] })
     }
-    return answers.compactMap { values[$0] }
   }
 }

@@ -116,13 +116,20 @@ public enum Evaluation {
         ?? Sampling.answers(
           model.loaded, prompts: ids, settings: settings.sampling,
           label: "answers of the \(model.role)", style: style)
-      let scores = try score(
-        answers, of: model.loaded, prompts: prompts, ids: ids, by: rewards)
+      // What the model, the reference and reward models have in common is computed once.
+      let origin = model.loaded.origin
+      let shared =
+        [model.loaded, reference].compactMap { $0 }.filter { $0.origin == origin }
+        .map(\.model.sharedLayers) + rewards.compactMap { $0.sharedLayers(with: origin) }
+      let pass = try SharedPass(
+        prompts: ids, answers: answers.map { $0.map(\.completion.ids) }, of: model.loaded,
+        layers: shared.min() ?? 0, pieceTokens: settings.pieceTokens)
+      let scores = try score(answers, pass, prompts: prompts, by: rewards)
       byModel.append(scores)
       facts.append(
         try describe(
-          model, answers: answers, ids: ids, prompts: prompts, scores: scores,
-          reference: reference, settings: settings))
+          model, answers: answers, pass, prompts: prompts, scores: scores, reference: reference,
+          settings: settings))
       for i in prompts.indices {
         rows[i].answers[model.role] = answers[i].indices.map { j in
           let answer = answers[i][j].completion
@@ -212,21 +219,8 @@ public enum Evaluation {
 
   /// Each source's reward of every answer of every prompt.
   private static func score(
-    _ answers: [[Answer]], of loaded: LoadedModel, prompts: [Content], ids: [[Int32]],
-    by sources: [any RewardSource]
+    _ answers: [[Answer]], _ shared: SharedPass, prompts: [Content], by sources: [any RewardSource]
   ) throws -> [String: [[Double]]] {
-    var segments: [Segment] = []
-    var places: [Int] = []
-    for (prompt, answers) in zip(ids, answers) {
-      let parent = segments.count
-      segments.append(Segment(prompt))
-      for answer in answers {
-        places.append(segments.count)
-        segments.append(Segment(answer.completion.ids, parent: parent))
-      }
-    }
-    let shared = SharedPass(
-      segments: segments, answers: places, trunk: nil, origin: loaded.origin)
     let flat = answers.flatMap(\.self).map(\.completion)
     let asked = zip(prompts, answers).flatMap { prompt, answers in answers.map { _ in prompt } }
     var all: [String: [[Double]]] = [:]
@@ -268,7 +262,7 @@ public enum Evaluation {
   // MARK: One model
 
   private static func describe(
-    _ model: EvaluatedModel, answers: [[Answer]], ids: [[Int32]], prompts: [Content],
+    _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, prompts: [Content],
     scores: [String: [[Double]]], reference: LoadedModel?, settings: EvaluationSettings
   ) throws -> EvaluationReport.Model {
     func mean(_ groups: [[Double]]) -> Statistics.Estimate {
@@ -287,7 +281,7 @@ public enum Evaluation {
         }
       })
     let passes = try passes(
-      model, answers: answers, ids: ids, reference: reference, settings: settings)
+      model, answers: answers, shared, reference: reference, settings: settings)
     let kl = passes.kl.map { mean($0) }
     let texts = answers.map { $0.map(\.completion.text) }
     let selfBLEU = texts.map { TextStatistics.selfBLEU($0).map { [$0] } ?? [] }
@@ -326,20 +320,23 @@ public enum Evaluation {
   }
 
   private static func passes(
-    _ model: EvaluatedModel, answers: [[Answer]], ids: [[Int32]], reference: LoadedModel?,
+    _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, reference: LoadedModel?,
     settings: EvaluationSettings
   ) throws -> Passes {
-    let groups = zip(ids, answers).enumerated().map { line, row in
-      EncodedGroup(
-        line: line + 1, prompt: row.0, promptCut: 0,
-        answers: row.1.map {
-          EncodedGroup.Answer(
-            ids: $0.completion.ids, scored: [0..<$0.completion.ids.count], isCut: false)
-        })
-    }
     func pass(_ model: LoadedModel, _ temperature: Double) throws -> [[SequenceScores.Tokens]] {
-      try SequenceScores.tokens(
-        model.model, groups, temperature: temperature, pieceTokens: settings.pieceTokens)
+      try Interrupt.check()
+      let flat = try shared.values(
+        model.model, HeadRequest(temperature: temperature, entropy: true),
+        pieceTokens: settings.pieceTokens, asking: { $0.scored = [0..<$0.ids.count] },
+        reading: {
+          SequenceScores.Tokens(
+            logProbabilities: $0.logProbabilities[$1], entropies: $0.entropies[$1])
+        })
+      var next = 0
+      return answers.map { answers in
+        defer { next += answers.count }
+        return Array(flat[next..<next + answers.count])
+      }
     }
     let ours = try pass(model.loaded, settings.temperature)
     let entropies = ours.map { $0.flatMap(\.entropies) }

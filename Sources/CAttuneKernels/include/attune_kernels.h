@@ -11,6 +11,7 @@
 #ifndef ATTUNE_KERNELS_H
 #define ATTUNE_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,8 +40,9 @@ void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), 
 
 // ---- products (gemm.c, linear.c) ---------------------------------------------------------------
 typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
-// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, by BLAS or an own
-// kernel, whichever is faster for the shape. C is not read if beta is 0.
+// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, by matrix tiles, an own
+// kernel or BLAS, whichever is the fastest for the shape. C is not read if beta is 0.
+bool atk_has_tiles(void);  // large products are sums of bfloat16 products (tiles.c)
 void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc);
