@@ -211,7 +211,7 @@ public enum Evaluation {
   // MARK: Rewards
 
   /// Each source's reward of every answer of every prompt.
-  private static func score(
+  static func score(
     _ answers: [[Answer]], of loaded: LoadedModel, prompts: [Content], ids: [[Int32]],
     by sources: [any RewardSource]
   ) throws -> [String: [[Double]]] {
@@ -242,7 +242,7 @@ public enum Evaluation {
   }
 
   /// Every answer against every other of the same prompt; ties count half.
-  private static func winRate(
+  static func winRate(
     _ ours: [[Double]], _ theirs: [[Double]], by name: String, settings: EvaluationSettings
   ) -> EvaluationReport.WinRate {
     var ties = 0
