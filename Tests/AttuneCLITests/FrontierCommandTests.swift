@@ -60,7 +60,7 @@ struct FrontierCommandTests {
     #expect(report["missing"] as? [String] == [])
     let page = try bench.read("out/frontier.html")
     #expect(page.contains("</html>") && page.contains("best of 1 … 5") && page.contains("dpo:ipo"))
-    #expect(!page.contains("http"))
+    #expect(!page.contains("http:") && !page.contains("https:"))
 
     // A point that is lost is made again, and the same comes of it; the others are there.
     let kept = try bench.read("out/points/rloo-beta-0.05/answers.jsonl")
@@ -80,7 +80,7 @@ struct FrontierCommandTests {
     #expect(!restarted.output.contains("failed"))
   }
 
-  @Test(arguments: [
+  static let refusals: [(options: String, code: Int32, words: String)] = [
     ("--methods nope", 64, "there is no method nope"),
     ("--methods grpo:dpo", 64, "grpo has no variant dpo"),
     ("--methods rloo:x", 64, "rloo has no variants"),
@@ -92,35 +92,36 @@ struct FrontierCommandTests {
     ("--methods rloo --set dpo.epochs=2", 1, "dpo is not among the methods"),
     ("--methods rloo --set rloo.rollouts=2", 1, "rollouts is one for all methods"),
     ("--methods rloo --set rloo.beta=0.2", 1, "betas is one for all methods"),
+    ("--methods rloo --set pairs_per_prompt=2", 1, "neither dpo nor kto"),
     ("--methods dpo:ipo --set dpo.loss=dpo", 1, "methods names the variants"),
-    ("--methods rloo --set round=3", 1, "round must be at most that of the run (2)"),
+    (
+      "--methods rloo --set prompts_per_rollout=2 --set round=3", 1,
+      "round must be at most that of the run (2)"
+    ),
     ("--methods rloo --set prompts_per_rollout=99", 1, "at most the run's prompts"),
-  ])
-  func `wrong usage is refused before any work`(options: String, code: Int32, words: String) throws
-  {
-    let bench = try Bench.shared()
-    let run = try bench.attune(line: "frontier --run run --output none \(options)")
-    #expect(run.code == code && run.failure.contains(words), "\(run.errors)")
-    #expect(!bench.exists("none/points"))
-  }
+  ]
 
-  @Test(arguments: [
+  static let hackingRefusals: [(options: String, words: String)] = [
     ("--method dpo", "has no rollouts"), ("--method rloo@0.1", "leave out @"),
     ("--rules median", "there is no rule median"), ("--members 1", "from 2 to 16"),
     ("--rollouts 2", "policy.rollouts must be at least 4"),
+    ("--rules none --set bootstrap=false", "there are no rules"),
     ("--set policy.betas=[1]", "β is 0"), ("--method dpg", "beta must be above 0"),
-  ])
-  func `hacking refuses what it can't show`(options: String, words: String) throws {
-    let bench = try Bench.shared()
-    let run = try bench.attune(line: "hacking --run run --output none \(options)")
-    #expect(run.code == 1 && run.failure.contains(words), "\(run.errors)")
-    #expect(!bench.exists("none/points"))
-  }
+  ]
 
-  @Test func `what is no finished run is refused`() throws {
-    let bench = try Bench.shared()
-    let run = try bench.attune(line: "frontier --run model --output none")
-    #expect(run.code == 1 && run.failure.contains("no finished run"), "\(run.errors)")
+  @Test func `wrong usage is refused before any work`() throws {
+    let bench = try Self.bench()
+    for (options, code, words) in Self.refusals {
+      let run = try bench.attune(line: "frontier --run run --output none \(options)")
+      #expect(run.code == code && run.failure.contains(words), "\(options): \(run.errors)")
+    }
+    for (options, words) in Self.hackingRefusals {
+      let run = try bench.attune(line: "hacking --run run --output none \(options)")
+      #expect(run.code == 1 && run.failure.contains(words), "\(options): \(run.errors)")
+    }
+    let none = try bench.attune(line: "frontier --run model --output none")
+    #expect(none.code == 1 && none.failure.contains("no finished run"), "\(none.errors)")
+    #expect(!bench.exists("none/points"))
   }
 
   @Test func `hacking follows both rewards, fits the law and tells the alarms`() throws {
@@ -144,8 +145,8 @@ struct FrontierCommandTests {
       #expect(arm["found"] is [String: Any] && arm["peak"] is [String: Any])
     }
     let page = try bench.read("out/hacking.html")
-    #expect(page.contains("law of gold") && page.contains("ensemble of 2, min"))
-    #expect(!page.contains("http"))
+    #expect(page.contains("law of climbed") && page.contains("ensemble of 2, min"))
+    #expect(!page.contains("http:") && !page.contains("https:"))
     #expect(bench.exists("out/reward-2/adapter_model.safetensors"))
 
     let second = try bench.attune(line: line)
@@ -156,7 +157,7 @@ struct FrontierCommandTests {
   }
 
   @Test func `reviews become texts and prompts`() throws {
-    let bench = try Bench.shared()
+    let bench = try Workbench()
     let rows = (0..<6).map { "\"Film \($0) is quite a film indeed\",1,imdb\n" }.joined()
     try bench.write("reviews.csv", "text,label,source\n" + rows)
     let line = "reviews --output reviews --data reviews.csv --words 2"
@@ -168,11 +169,5 @@ struct FrontierCommandTests {
     #expect(many.code == 1 && many.failure.contains("has only 6 reviews"))
     let none = try bench.attune(line: "reviews --output reviews")
     #expect(none.code == 1 && none.failure.contains("attune pull movie-reviews"))
-  }
-
-  /// One run for all tests that only read it.
-  private enum Bench {
-    private static let made = Result { try FrontierCommandTests.bench() }
-    static func shared() throws -> Workbench { try made.get() }
   }
 }

@@ -103,9 +103,12 @@ public struct AlignmentTask: Sendable {
   func gold() throws -> LabellerReward { LabellerReward(try settings.label.labeller.scorer()) }
 
   /// How the start's answers are labelled in pairs for methods without rollouts: as the run labelled.
-  var pairSettings: LabelSettings {
+  ///
+  /// - Parameter perPrompt: Pairs of each prompt's answers; 0 is all.
+  func pairSettings(perPrompt: Int) -> LabelSettings {
     var label = settings.seeded.label
     label.shape = .pairs
+    label.pairsPerPrompt = perPrompt
     return label
   }
 

@@ -51,7 +51,8 @@ public enum Frontier {
     var pairCount: Int?
     if plans.contains(where: { $0.method.method.readsPreferences }) {
       pairCount = try Labelling.run(
-        file: task.startSamples, settings: task.pairSettings, output: pairs
+        file: task.startSamples, settings: task.pairSettings(perPrompt: settings.pairsPerPrompt),
+        output: pairs
       ).summary.pairs
     }
     let points = plans.map { plan in

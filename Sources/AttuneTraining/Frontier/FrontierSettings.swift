@@ -24,6 +24,8 @@ public struct FrontierSettings: Settings {
   public var missingEndReward = -1.0
   /// The round of the run whose reward model is climbed; 0 is the last.
   public var round = 0
+  /// Pairs of each prompt's collected answers that dpo and kto read; 0 is all.
+  public var pairsPerPrompt = 0
   /// Answers of the start to each held-out prompt, which best-of-n chooses from.
   public var startAnswers = 32
   /// How policies are held against the start.
@@ -127,6 +129,9 @@ public struct FrontierSettings: Settings {
     if !penaliseMissingEnd {
       list.append(("missing_end_reward", "penalise_missing_end is false"))
     }
+    if !methods.contains(where: { $0.method.readsPreferences }) {
+      list.append(("pairs_per_prompt", "neither dpo nor kto is among the methods"))
+    }
     list.append(("evaluation.max_tokens", "max_tokens is one for all"))
     list.append(("evaluation.seed", "the run's own seed is read"))
     return list
@@ -140,6 +145,7 @@ public struct FrontierSettings: Settings {
     try require(samplesPerPrompt > 1, "samples_per_prompt", "at least 2: answers are compared")
     try require(maxTokens > 0, "max_tokens", "at least 1")
     try require(round >= 0, "round", "at least 0")
+    try require(pairsPerPrompt >= 0, "pairs_per_prompt", "at least 0")
     try require(startAnswers > 1, "start_answers", "at least 2: the best of several is taken")
     try evaluation.validate(in: "evaluation")
     try require(

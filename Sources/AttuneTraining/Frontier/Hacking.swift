@@ -42,7 +42,7 @@ public enum Hacking {
     if !settings.rules.isEmpty {
       for number in 2...settings.members {
         members.append(
-          try member(number, task: task, round: knobs.round, start: start, in: output, options))
+          try member(number, task: task, settings: settings, start: start, in: output, options))
       }
     }
     let rewards: [(name: String, folder: String, source: any RewardSource, digest: String)] =
@@ -93,9 +93,10 @@ public enum Hacking {
     return report
   }
 
-  /// A further reward model of the ensemble: as the run's own, with another seed.
+  /// A further reward model of the ensemble: as the run's own, with another seed and rows drawn anew.
   private static func member(
-    _ number: Int, task: AlignmentTask, round: Int, start: LoadedModel, in output: URL,
+    _ number: Int, task: AlignmentTask, settings: HackingSettings, start: LoadedModel,
+    in output: URL,
     _ options: Frontier.Options
   ) throws -> ModelReward {
     struct Note: Codable { var record: RunRecord }
@@ -103,7 +104,12 @@ public enum Hacking {
     knobs.seed = knobs.seed &+ UInt64(number) &* 7919
     // How good each is by itself is not the matter here.
     knobs.evaluationGroups = 4
-    let preferences = task.preferences(ofRound: round)
+    let preferences =
+      settings.bootstrap
+      ? try drawn(
+        from: task.preferences(ofRound: settings.policy.round), seed: knobs.seed,
+        to: output.appending(path: "reward-\(number)-preferences.jsonl"))
+      : task.preferences(ofRound: settings.policy.round)
     let record = try RunRecord(
       stage: "member", settings: knobs,
       inputs: [
@@ -132,5 +138,14 @@ public enum Hacking {
     }
     return try ModelReward(
       try LoadedModel.open(folder.path, beside: start), name: "model:reward-\(number)")
+  }
+
+  /// As many rows as a file has, drawn from it with replacement.
+  private static func drawn(from file: URL, seed: UInt64, to output: URL) throws -> URL {
+    let rows = try DataFile.read(file).rows.map(\.json.text)
+    let random = CounterRandom(seed: seed, 0xB007)
+    let text = rows.indices.map { rows[random.below(rows.count, UInt64($0))] + "\n" }.joined()
+    try AtomicFile.write(text, to: output)
+    return output
   }
 }

@@ -4,8 +4,11 @@
 public struct HackingSettings: Settings {
   /// What is climbed beside the one reward model: an ensemble's `min`, `mean`, `mean-1std`.
   public var rules = ["min", "mean-1std"]
-  /// Reward models of an ensemble, the run's own among them; the others differ in their seed alone.
+  /// Reward models of an ensemble, the run's own among them.
   public var members = 3
+  /// Whether the others learn from rows drawn from its preferences with replacement (Breiman 1996), as many
+  /// as there are; else they differ in the order of rows alone, for adapters begin with the same numbers.
+  public var bootstrap = true
   /// The method with its variant; `policy` has its knobs.
   public var method = "rloo"
   /// Budget, evaluation and the knobs of the method.
@@ -44,7 +47,8 @@ public struct HackingSettings: Settings {
   public var unreadKnobs: [(knob: String, why: String)] {
     point.unreadKnobs(in: "policy")
       + [("policy.methods", "method is read"), ("policy.betas", "β is 0")]
-      + (rules.isEmpty ? [("members", "there are no rules")] : [])
+      + (rules.isEmpty
+        ? ["members", "bootstrap"].map { ($0, "there are no rules") } : [])
   }
 
   /// Checks ranges.
