@@ -148,6 +148,10 @@ struct FrontierCommandTests {
     #expect(page.contains("law of climbed") && page.contains("ensemble of 2, min"))
     #expect(!page.contains("http:") && !page.contains("https:"))
     #expect(bench.exists("out/reward-2/adapter_model.safetensors"))
+    let collected = try bench.read("run/round-1/preferences.jsonl").split(separator: "\n")
+    let drawn = try bench.read("out/reward-2-preferences.jsonl").split(separator: "\n")
+    #expect(drawn.count == collected.count && Set(drawn).isSubset(of: collected))
+    #expect(Set(drawn).count < drawn.count)
 
     let second = try bench.attune(line: line)
     #expect(second.code == 0, "\(second.errors)")

@@ -5,7 +5,7 @@ import Testing
 
 struct CommaSeparatedTests {
   private func records(_ text: String) throws -> [CommaSeparated.Record] {
-    try CommaSeparated.records(text.utf8, source: "a.csv")
+    try CommaSeparated.records(Array(text.utf8), source: "a.csv")
   }
 
   @Test func `quotes hold commas, line ends and quotes`() throws {

@@ -17,7 +17,7 @@ public enum CommaSeparated {
   ///   - bytes: The text in UTF-8; what is none becomes the replacement character.
   ///   - source: What the text is called in errors.
   /// - Throws: `DataError` for a quoted field that does not end, or goes on behind its quote.
-  public static func records(_ bytes: some Sequence<UInt8>, source: String) throws -> [Record] {
+  public static func records(_ bytes: [UInt8], source: String) throws -> [Record] {
     let (quote, comma, newline, carriage) = (
       UInt8(ascii: "\""), UInt8(ascii: ","), UInt8(ascii: "\n"), UInt8(ascii: "\r")
     )

