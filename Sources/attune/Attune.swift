@@ -17,11 +17,15 @@ struct Attune: ParsableCommand {
     version: attuneVersion,
     groupedSubcommands: [
       CommandGroup(
-        name: "THE WHOLE LOOP", subcommands: [QuickstartCommand.self, RLHFCommand.self]),
+        name: "THE WHOLE LOOP",
+        subcommands: [
+          QuickstartCommand.self, RLHFCommand.self, FrontierCommand.self, HackingCommand.self,
+        ]),
       CommandGroup(
         name: "FEEDBACK",
         subcommands: [
-          PromptsCommand.self, SampleCommand.self, LabelCommand.self, CollectCommand.self,
+          PromptsCommand.self, ReviewsCommand.self, SampleCommand.self, LabelCommand.self,
+          CollectCommand.self,
           JudgeCommand.self, ReviseCommand.self, ScoreCommand.self, FeedbackCommand.self,
           RankCommand.self,
         ]),

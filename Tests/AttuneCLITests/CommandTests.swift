@@ -6,10 +6,10 @@ import Testing
 @Suite(.serialized)
 struct CommandTests {
   @Test(arguments: [
-    "quickstart", "rlhf", "sample", "label", "judge", "revise", "score", "sft", "reward", "ppo",
-    "reinforce", "rloo", "grpo", "dpg", "brain", "raft", "iterate", "prompts", "pull", "evaluate",
-    "rank",
-    "generate", "chat", "inspect", "tokenize", "logprobs",
+    "quickstart", "rlhf", "frontier", "hacking", "sample", "label", "judge", "revise", "score",
+    "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "dpg", "brain", "raft", "iterate",
+    "prompts", "reviews", "pull", "evaluate", "rank", "generate", "chat", "inspect", "tokenize",
+    "logprobs",
   ])
   func `every command explains itself with an example`(command: String) throws {
     let run = try CommandRun([command, "--help"], in: URL.temporaryDirectory)

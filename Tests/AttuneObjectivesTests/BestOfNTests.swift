@@ -52,4 +52,23 @@ struct BestOfNTests {
     // n in place of n − 1.
     #expect(abs(even.klStandardError / plain.klStandardError - (0.9).squareRoot()) < 1e-9)
   }
+
+  @Test func `the best of n is the mean over all subsets`() {
+    let values = [0.3, -1.0, 2.0, 0.7, 5.0, -2.5]
+    // Two share a score: which of them is taken is a coin's.
+    let scores = [1.0, 0.0, 3.0, 3.0, 2.0, 4.0]
+    for n in 1...values.count {
+      var (total, subsets) = (0.0, 0)
+      for mask in 1..<(1 << values.count) where mask.nonzeroBitCount == n {
+        let chosen = values.indices.filter { mask >> $0 & 1 == 1 }
+        let best = chosen.map { scores[$0] }.max() ?? 0
+        let winners = chosen.filter { scores[$0] == best }.map { values[$0] }
+        total += Statistics.mean(winners)
+        subsets += 1
+      }
+      let expected = BestOfN.expected(values, chosenBy: scores, n: n)
+      #expect(abs(expected - total / Double(subsets)) < 1e-12, "\(n)")
+    }
+    #expect(BestOfN.expected([7], chosenBy: [0], n: 1) == 7)
+  }
 }

@@ -343,7 +343,7 @@ struct IterateRun {
       state.round = round
       if round == 1 { state.first = seen }
       state.last = seen
-      for warning in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
+      for (_, warning) in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
         progress.say("warning: round \(round): \(warning)")
       }
       totals.add(.rows, Double(batch.count))

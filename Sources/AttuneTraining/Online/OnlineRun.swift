@@ -257,7 +257,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     state.lastReward = totals[.policyReward] ?? totals[.rewardMean] ?? 0
     state.lastKL = statistics.klPerSequence
     if state.rollout == 1 { state.firstReward = state.lastReward }
-    for warning in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
+    for (_, warning) in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
       progress.say("warning: rollout \(state.rollout): \(warning)")
     }
     if settings.klBudget > 0, statistics.klPerSequence > settings.klBudget {

@@ -14,15 +14,15 @@ public enum RewardNormalisation: String, Codable, Sendable, CaseIterable {
 /// The knobs that trainers share whose answers are sampled on the way.
 protocol OnlineSettings: TrainsWeights {
   var rollouts: Int { get set }
-  var promptsPerRollout: Int { get }
-  var samplesPerPrompt: Int { get }
+  var promptsPerRollout: Int { get set }
+  var samplesPerPrompt: Int { get set }
   var maxTokens: Int { get set }
   var maxLength: Int { get }
-  var temperature: Double { get }
+  var temperature: Double { get set }
   var klBudget: Double { get }
-  var normalise: RewardNormalisation { get }
-  var penaliseMissingEnd: Bool { get }
-  var missingEndReward: Double { get }
+  var normalise: RewardNormalisation { get set }
+  var penaliseMissingEnd: Bool { get set }
+  var missingEndReward: Double { get set }
   var learningRate: Double { get }
   var decay: Decay { get }
   var warmupSteps: Int { get }

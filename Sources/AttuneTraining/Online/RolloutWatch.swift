@@ -1,33 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneObjectives
+package import AttuneObjectives
+
+/// What can be noticed of answers that degenerate.
+public enum RolloutAlarm: String, CaseIterable, Codable, Sendable {
+  case kl, entropy, repetition, long, short, gold, equal, ratio
+
+  /// When it is raised, in one line.
+  public var summary: String {
+    switch self {
+    case .kl: "KL from the start above 20 nats an answer and 0.25 nats a token"
+    case .entropy: "entropy a token below 0.3 of the first rollout's"
+    case .repetition: "over 20 % of word 4-grams repeated, and twice the first rollout's share"
+    case .long: "mean length above 0.95 of max_tokens, from below 0.8"
+    case .short: "mean length below a fifth of the first rollout's, or below 2 tokens"
+    case .gold: "watched reward half a deviation below the first, the trained one as much above"
+    case .equal: "all answers to each prompt have one score"
+    case .ratio: "a token's probability changed more than tenfold within a rollout"
+    }
+  }
+
+  /// Whether it says that the policy leaves what the reward knows; the others are about the update.
+  public var isOfTheAnswers: Bool { self != .equal && self != .ratio }
+}
 
 /// Notices when answers degenerate: once for each kind of trouble.
-struct RolloutWatch: Codable {
-  private(set) var warnings: [String] = []
+package struct RolloutWatch: Codable {
+  /// Nats an answer, and a token, above which a policy is far from its start. An answer of the policy is
+  /// then e^20 times likelier than its start has it; long answers may go as far without harm, so both
+  /// must hold.
+  static let klLimits = (answer: 20.0, token: 0.25)
+
+  package private(set) var warnings: [String] = []
   private var firstEntropy: Double?
   private var firstRepetition: Double?
   private var firstLength: Double?
   private var firstReward: Double?
   private var firstGold: Double?
-  private var seen: [String] = []
+  private var seen: [RolloutAlarm] = []
+
+  /// Nothing seen yet.
+  package init() {}
 
   /// Looks at a rollout.
   ///
   /// - Returns: What is new, in words.
-  mutating func look(at totals: MetricTotals, maximumLength: Int) -> [String] {
-    var new: [String] = []
-    func raise(_ kind: String, _ text: String) {
-      guard !seen.contains(kind) else { return }
-      seen.append(kind)
-      new.append(text)
+  package mutating func look(
+    at totals: MetricTotals, maximumLength: Int
+  ) -> [(alarm: RolloutAlarm, text: String)] {
+    var new: [(alarm: RolloutAlarm, text: String)] = []
+    func raise(_ alarm: RolloutAlarm, _ text: String) {
+      guard !seen.contains(alarm) else { return }
+      seen.append(alarm)
+      new.append((alarm, text))
+    }
+    if let kl = totals[.klSequence], kl > Self.klLimits.answer,
+      (totals[.klToken] ?? .infinity) > Self.klLimits.token
+    {
+      raise(
+        .kl,
+        "KL from the start is \(fixed(kl, 1)) nats an answer: the reward was learned on others")
     }
     if let entropy = totals[.entropy] {
       let first = firstEntropy ?? entropy
       firstEntropy = first
       if entropy < 0.3 * first {
         raise(
-          "entropy",
+          .entropy,
           "entropy fell from \(fixed(first, 2)) to \(fixed(entropy, 2)) nats: answers become all alike"
         )
       }
@@ -37,7 +76,7 @@ struct RolloutWatch: Codable {
       firstRepetition = first
       if repetition > 0.2, repetition > 2 * first {
         raise(
-          "repetition",
+          .repetition,
           "\(fixed(100 * repetition, 0)) % of word 4-grams are repeated (at first "
             + "\(fixed(100 * first, 0)) %): answers go round in circles")
       }
@@ -47,10 +86,10 @@ struct RolloutWatch: Codable {
       firstLength = first
       if length > 0.95 * Double(maximumLength), first < 0.8 * Double(maximumLength) {
         raise(
-          "long", "answers grew from \(fixed(first, 0)) to \(fixed(length, 0)) tokens, the limit")
+          .long, "answers grew from \(fixed(first, 0)) to \(fixed(length, 0)) tokens, the limit")
       }
       if length < 0.2 * first || length < 2 {
-        raise("short", "answers shrank from \(fixed(first, 0)) to \(fixed(length, 1)) tokens")
+        raise(.short, "answers shrank from \(fixed(first, 0)) to \(fixed(length, 1)) tokens")
       }
     }
     if let reward = totals[.rewardMean], let gold = totals[.goldReward] {
@@ -61,20 +100,20 @@ struct RolloutWatch: Codable {
         firstWatched - gold > 0.5 * (totals[.goldDeviation] ?? 0)
       {
         raise(
-          "gold",
+          .gold,
           "the watched reward fell from \(fixed(firstWatched, 3)) to \(fixed(gold, 3)) while the one "
             + "trained on rose from \(fixed(first, 3)) to \(fixed(reward, 3)): it is being gamed")
       }
     }
     if let equal = totals[.equalRewardShare], equal == 1 {
       raise(
-        "equal",
+        .equal,
         "all answers to each prompt got one score: there is nothing to tell apart and learn")
     }
     if let ratio = totals[.ratioMaximum], ratio > 10 {
-      raise("ratio", "a token's probability changed \(fixed(ratio, 0)) times within one rollout")
+      raise(.ratio, "a token's probability changed \(fixed(ratio, 0)) times within one rollout")
     }
-    warnings += new
+    warnings += new.map(\.text)
     return new
   }
 }

@@ -17,6 +17,8 @@ struct LineChart {
     var intervals: [(low: Double, high: Double)] = []
     /// Drawn dashed and without points: a rule to compare with.
     var isGuide = false
+    /// For each point what it is called where the mouse rests on it; empty for nothing.
+    var labels: [String] = []
   }
 
   /// What the chart shows, in words.
@@ -25,8 +27,10 @@ struct LineChart {
   var xLabel: String
   /// What runs up the side.
   var yLabel: String
-  /// The lines; four at most have colours of their own.
+  /// The lines; eight at most have colours of their own, which begin anew as dashes.
   var series: [Series]
+  /// Dashed lines from top to bottom, each with its words.
+  var marks: [(x: Double, text: String)] = []
   /// Bounds that the y axis must take in.
   var includingY: [Double] = []
   /// The x axis from one value to another in place of what the data need.
@@ -57,11 +61,14 @@ struct LineChart {
     return out + "</figure>\n"
   }
 
+  /// The colour of the line of so many before it.
+  static func style(_ number: Int) -> String { "c\(number % 8)" + (number < 8 ? "" : " more") }
+
   private static func legend(_ drawn: [Series]) -> String {
     var colour = 0
     var out = "<p class=\"legend\">"
     for line in drawn {
-      let style = line.isGuide ? "guide" : "c\(colour % 4)"
+      let style = line.isGuide ? "guide" : Self.style(colour)
       if !line.isGuide { colour += 1 }
       out += "<span><i class=\"key \(style)\"></i>\(escapedHTML(line.name))</span>"
     }
@@ -72,7 +79,7 @@ struct LineChart {
     let points = drawn.flatMap(\.points).filter { $0.x.isFinite && $0.y.isFinite }
     let whiskers = drawn.flatMap(\.intervals).flatMap { [$0.low, $0.high] }.filter(\.isFinite)
     let xs = Axis(
-      values: points.map(\.x), range: xRange, ticks: 7, whole: wholeX, tight: true)
+      values: points.map(\.x) + marks.map(\.x), range: xRange, ticks: 7, whole: wholeX, tight: true)
     let ys = Axis(
       values: points.map(\.y) + whiskers + includingY, range: yRange, ticks: 5, whole: false,
       tight: false)
@@ -112,13 +119,24 @@ struct LineChart {
     out += "<text class=\"label\" text-anchor=\"middle\" transform=\"translate(13 "
     out += "\(Self.number(half))) rotate(-90)\">\(escapedHTML(yLabel))</text>\n"
 
+    for (i, mark) in marks.enumerated() {
+      let at = Self.number(x(mark.x))
+      out += "<line class=\"mark\" x1=\"\(at)\" x2=\"\(at)\" y1=\"\(Self.number(Self.top))\""
+      out += " y2=\"\(Self.number(floor))\"/>"
+      // One below the other, on the side that has room.
+      let isRight = x(mark.x) < Self.width / 2
+      out += "<text class=\"tick\" text-anchor=\"\(isRight ? "start" : "end")\""
+      out += " x=\"\(Self.number(x(mark.x) + (isRight ? 4 : -4)))\""
+      out +=
+        " y=\"\(Self.number(Self.top + 10 + 13 * Double(i)))\">\(escapedHTML(mark.text))</text>\n"
+    }
     var colour = 0
     for line in drawn {
       if line.isGuide {
         out += "<path class=\"line guide\" d=\"\(Self.path(line.points, x, y))\"/>\n"
         continue
       }
-      out += draw(line, style: "c\(colour % 4)", x: x, y: y, xs: xs, ys: ys)
+      out += draw(line, style: Self.style(colour), x: x, y: y, xs: xs, ys: ys)
       colour += 1
     }
     return out + "</svg>\n"
@@ -137,10 +155,11 @@ struct LineChart {
     }
     // Past some eighty points the circles touch and hide the line.
     let radius = line.points.count > 80 ? 1.2 : 2.8
-    for point in line.points where point.x.isFinite && point.y.isFinite {
+    for (i, point) in line.points.enumerated() where point.x.isFinite && point.y.isFinite {
+      let label = i < line.labels.count ? " \(line.labels[i])" : ""
       out += "<circle class=\"dot \(style)\" r=\"\(Self.number(radius))\""
       out += " cx=\"\(Self.number(x(point.x)))\" cy=\"\(Self.number(y(point.y)))\">"
-      out += "<title>\(escapedHTML(line.name)): \(readable(point.y, digits: 3)) at "
+      out += "<title>\(escapedHTML(line.name + label)): \(readable(point.y, digits: 3)) at "
       out += "\(escapedHTML(xLabel)) \(xs.label(point.x))</title></circle>\n"
     }
     return out

@@ -6,12 +6,14 @@ extension Report {
     :root {
       color-scheme: light dark;
       --page: #ffffff; --panel: #f6f7f9; --text: #1c2330; --quiet: #5c6675; --line: #d9dde3;
-      --c0: #2563c9; --c1: #c2410c; --c2: #15803d; --c3: #8b3fb0; --good: #15803d; --bad: #b91c1c;
+      --c0: #2563c9; --c1: #c2410c; --c2: #15803d; --c3: #8b3fb0;
+      --c4: #0e7490; --c5: #a16207; --c6: #be185d; --c7: #4b5563; --good: #15803d; --bad: #b91c1c;
     }
     @media (prefers-color-scheme: dark) {
       :root {
         --page: #14171c; --panel: #1d2129; --text: #e6e9ee; --quiet: #9aa4b2; --line: #353b46;
-        --c0: #7cacff; --c1: #fb923c; --c2: #4ade80; --c3: #d8a0f5; --good: #4ade80;
+        --c0: #7cacff; --c1: #fb923c; --c2: #4ade80; --c3: #d8a0f5;
+        --c4: #22d3ee; --c5: #facc15; --c6: #f472b6; --c7: #9ca3af; --good: #4ade80;
         --bad: #f87171;
       }
     }
@@ -52,6 +54,9 @@ extension Report {
     .key.guide { border-top: 2px dashed var(--quiet); }
     .key.c0 { border-color: var(--c0); } .key.c1 { border-color: var(--c1); }
     .key.c2 { border-color: var(--c2); } .key.c3 { border-color: var(--c3); }
+    .key.c4 { border-color: var(--c4); } .key.c5 { border-color: var(--c5); }
+    .key.c6 { border-color: var(--c6); } .key.c7 { border-color: var(--c7); }
+    .key.more { border-top-style: dashed; }
     svg { display: block; width: 100%; height: auto; }
     svg text { fill: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
     svg .label { fill: var(--text); font-size: 12.5px; }
@@ -62,9 +67,15 @@ extension Report {
     svg .guide { stroke: var(--quiet); stroke-width: 1.5; stroke-dasharray: 5 5; }
     svg .c0 { stroke: var(--c0); } svg .c1 { stroke: var(--c1); }
     svg .c2 { stroke: var(--c2); } svg .c3 { stroke: var(--c3); }
+    svg .c4 { stroke: var(--c4); } svg .c5 { stroke: var(--c5); }
+    svg .c6 { stroke: var(--c6); } svg .c7 { stroke: var(--c7); }
+    svg .line.more { stroke-dasharray: 7 3; }
+    svg .mark { stroke: var(--bad); stroke-width: 1.2; stroke-dasharray: 3 3; }
     svg .dot { stroke: none; }
     svg .dot.c0 { fill: var(--c0); } svg .dot.c1 { fill: var(--c1); }
     svg .dot.c2 { fill: var(--c2); } svg .dot.c3 { fill: var(--c3); }
+    svg .dot.c4 { fill: var(--c4); } svg .dot.c5 { fill: var(--c5); }
+    svg .dot.c6 { fill: var(--c6); } svg .dot.c7 { fill: var(--c7); }
     .pair { border: 1px solid var(--line); border-radius: 8px; margin: 0 0 12px; overflow: hidden; }
     .pair h3 { font-size: .98rem; margin: 0; padding: 9px 14px; background: var(--panel);
       border-bottom: 1px solid var(--line); white-space: pre-wrap; overflow-wrap: anywhere; }

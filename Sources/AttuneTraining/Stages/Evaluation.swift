@@ -116,14 +116,9 @@ public enum Evaluation {
         ?? Sampling.answers(
           model.loaded, prompts: ids, settings: settings.sampling,
           label: "answers of the \(model.role)", style: style)
-      // What the model, the reference and reward models have in common is computed once.
-      let origin = model.loaded.origin
-      let shared =
-        [model.loaded, reference].compactMap { $0 }.filter { $0.origin == origin }
-        .map(\.model.sharedLayers) + rewards.compactMap { $0.sharedLayers(with: origin) }
-      let pass = try SharedPass(
-        prompts: ids, answers: answers.map { $0.map(\.completion.ids) }, of: model.loaded,
-        layers: shared.min() ?? 0, pieceTokens: settings.pieceTokens)
+      let pass = try pass(
+        answers, of: model.loaded, ids: ids, reference: reference, rewards: rewards,
+        pieceTokens: settings.pieceTokens)
       let scores = try score(answers, pass, prompts: prompts, by: rewards)
       byModel.append(scores)
       facts.append(
@@ -217,8 +212,22 @@ public enum Evaluation {
 
   // MARK: Rewards
 
+  /// The answers as everybody reads them: what the model, the reference and reward models have in common is
+  /// computed once.
+  static func pass(
+    _ answers: [[Answer]], of loaded: LoadedModel, ids: [[Int32]], reference: LoadedModel?,
+    rewards: [any RewardSource], pieceTokens: Int
+  ) throws -> SharedPass {
+    let layers =
+      [loaded, reference].compactMap { $0 }.filter { $0.origin == loaded.origin }
+      .map(\.model.sharedLayers) + rewards.compactMap { $0.sharedLayers(with: loaded.origin) }
+    return try SharedPass(
+      prompts: ids, answers: answers.map { $0.map(\.completion.ids) }, of: loaded,
+      layers: layers.min() ?? 0, pieceTokens: pieceTokens)
+  }
+
   /// Each source's reward of every answer of every prompt.
-  private static func score(
+  static func score(
     _ answers: [[Answer]], _ shared: SharedPass, prompts: [Content], by sources: [any RewardSource]
   ) throws -> [String: [[Double]]] {
     let flat = answers.flatMap(\.self).map(\.completion)
@@ -236,7 +245,7 @@ public enum Evaluation {
   }
 
   /// Every answer against every other of the same prompt; ties count half.
-  private static func winRate(
+  static func winRate(
     _ ours: [[Double]], _ theirs: [[Double]], by name: String, settings: EvaluationSettings
   ) -> EvaluationReport.WinRate {
     var ties = 0

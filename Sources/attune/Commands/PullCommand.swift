@@ -6,7 +6,7 @@ import AttuneTraining
 struct PullCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pull",
-    abstract: "Fetches a model or a lexicon into the cache folder.",
+    abstract: "Fetches a model, a lexicon or texts into the cache folder.",
     discussion: """
       \(Pull.all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))
 
