@@ -56,8 +56,8 @@ struct RLHFCommand: ParsableCommand {
       have a winner, in every round; then the run goes on. What was said is in the run's feedback.db, \
       and Ctrl-C and the same command go on from there.
 
-      Examples: attune rlhf --model smollm2 --data prompts.jsonl --output runs/mine
-        attune rlhf --model smollm2 --data prompts.jsonl --output runs/ours --labeller human
+      Example: attune rlhf --model smollm2 --data prompts.jsonl --output runs/mine
+      With people: attune rlhf --model smollm2 --data prompts.jsonl --output runs/ours --labeller human
       """)
 
   @OptionGroup var model: ModelOption
