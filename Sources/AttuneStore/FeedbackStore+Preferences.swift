@@ -4,6 +4,22 @@ public import AttuneData
 import GRDB
 
 extension FeedbackStore {
+  /// Comparisons with a winner, by people, that hold; cheap enough to be asked again and again.
+  ///
+  /// - Throws: ``StoreError`` if the store can't be read.
+  public func decidedCount() throws -> Int {
+    try read { db in
+      try Int.fetchOne(
+        db,
+        sql: """
+          SELECT count(*) FROM comparison c
+          WHERE c.origin = 'person' AND c.gold = 0 AND c.outcome = 'preferred'
+            AND c.annotator IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM comparison later WHERE later.supersedes = c.id)
+          """) ?? 0
+    }
+  }
+
   /// What was compared, as preference rows to train on: two answers are one row, of more each unequal
   /// pair is one. Answer keys are left out.
   ///

@@ -135,6 +135,40 @@ import Testing
     await server.stop()
   }
 
+  @Test func `a skip outlives a restart, and an undone one does not`() async throws {
+    let (folder, store) = try bench()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func serve() async throws -> (server: CollectServer, anna: PageClient) {
+      let collector = try Collector(CollectSettings(), store: store)
+      var feed = try Feed(collector, prompts: Array(prompts.prefix(3)), answerer: Parrots())
+      while try feed.step() {}
+      let server = try await CollectServer.start(collector, at: .init())
+      let anna = PageClient(server.url)
+      try await anna.begin("anna")
+      return (server, anna)
+    }
+    var (server, anna) = try await serve()
+    let first = try #require(try await anna.next())
+    #expect(try await anna.post("api/skip", ["question": first]).status == 200)
+    let second = try #require(try await anna.next())
+    #expect(try await anna.post("api/skip", ["question": second]).status == 200)
+    #expect(try await anna.post("api/undo", ["key": "k"]).object["question"] as? String == second)
+    await server.stop()
+
+    (server, anna) = try await serve()
+    var seen: [String] = []
+    while let question = try await anna.next() {
+      seen.append(question)
+      #expect(try await anna.label(question, ranks: [1, 2]).status == 200)
+    }
+    #expect(seen.count == 2 && seen.contains(second) && !seen.contains(first))
+    // A judgement is taken back first, then the skip of the earlier run.
+    #expect(try await anna.post("api/undo", ["key": "a"]).object["question"] as? String == seen[1])
+    #expect(try await anna.post("api/undo", ["key": "b"]).object["question"] as? String == seen[0])
+    #expect(try await anna.post("api/undo", ["key": "c"]).object["question"] as? String == first)
+    await server.stop()
+  }
+
   @Test func `people wait while answers are being made and are done after that`() async throws {
     let (folder, store) = try bench()
     defer { try? FileManager.default.removeItem(at: folder) }

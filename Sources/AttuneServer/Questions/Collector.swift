@@ -109,8 +109,11 @@ public final class Collector: Sendable {
   /// Adds questions; judgements of them that the store has count.
   func add(_ questions: [Question]) throws {
     let judgements = try store.standingJudgements()
+    let skips = try store.standingSkips()
     queue.withLock { queue in
       for question in questions { queue.add(question) }
+      // Undo takes a judgement back before a skip of an earlier run.
+      for skip in skips { queue.restore(skip) }
       for judgement in judgements where judgement.isThumb == (settings.shape == .thumbs) {
         queue.restore(judgement)
       }
@@ -123,9 +126,7 @@ public final class Collector: Sendable {
   /// Comparisons with a winner in the store, by people, that hold.
   ///
   /// - Throws: `StoreError` if the store can't be read.
-  public func decided() throws -> Int {
-    try store.standingJudgements().count { !$0.isThumb && $0.outcome == .preferred }
-  }
+  public func decided() throws -> Int { try store.decidedCount() }
 
   /// Everything compared so far, as lines of preference rows to train on.
   ///
@@ -231,12 +232,16 @@ public final class Collector: Sendable {
     queue.withLock { $0.record(number, at: place, by: annotator) }
   }
 
-  /// Passes a question over.
-  func skip(_ key: String, by annotator: String) throws {
-    try queue.withLock { queue in
-      guard let place = queue.place(of: key) else { throw Refusal.bad("no such question") }
-      queue.skip(place, by: annotator)
+  /// Passes a question over: when this returns it is on the disk.
+  func skip(_ key: String, by annotator: String) async throws {
+    guard let place = queue.withLock({ $0.place(of: key) }) else {
+      throw Refusal.bad("no such question")
     }
+    try await alone(annotator) {
+      try await self.store.add(
+        StandingSkip(annotator: annotator, question: key), time: self.wallTime)
+    }
+    queue.withLock { $0.skip(place, by: annotator) }
   }
 
   /// Takes back what somebody did last: a judgement by a row that says so.
@@ -244,7 +249,15 @@ public final class Collector: Sendable {
   /// - Returns: False if there is nothing to take back.
   func undo(by annotator: String, key: String, at time: Double) async throws -> Bool {
     guard let step = queue.withLock({ $0.lastStep(of: annotator) }) else { return false }
-    if case .judged(_, let number) = step {
+    switch step {
+    case .skipped(let place):
+      let question = queue.withLock { $0.questions[place].key }
+      try await alone(annotator) {
+        try await self.store.add(
+          StandingSkip(annotator: annotator, question: question), isWithdrawn: true,
+          time: self.wallTime)
+      }
+    case .judged(_, let number):
       let isNew = try await alone(annotator) {
         try await self.store.withdraw(
           number, isThumb: self.settings.shape == .thumbs, annotator: annotator, key: key,

@@ -117,6 +117,13 @@ package struct QuestionQueue: Sendable {
     record(judgement.number, at: place, by: judgement.annotator)
   }
 
+  /// Takes a skip of an earlier run into account.
+  package mutating func restore(_ skip: StandingSkip) {
+    guard let place = places[skip.question], skipped[skip.annotator]?.contains(place) != true
+    else { return }
+    self.skip(place, by: skip.annotator)
+  }
+
   /// The place of a question by its key.
   package func place(of key: String) -> Int? { places[key] }
 
