@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the page answers while a model samples: annotators who label all at once.
+"""How fast the page answers while a model samples, or trains: annotators who label all at once.
 
-  python3 Benchmarks/page/load.py [--attune PROGRAM] [--model M] [--annotators N] [--seconds S]
+  python3 Benchmarks/page/load.py [--attune PROGRAM] [--model M] [--annotators N] [--seconds S] [--align]
 
 Starts `attune collect` with a model that samples as far ahead as it can, lets N annotators label
 with a pause of half a second on average between two labels, and prints how long the answers to
 labels took. An answer comes when the label is on the disk. Exit code 1 if the 99th percentile is
-100 ms or more, or if a label is not in the store. Standard library only.
+100 ms or more, or if a label is not in the store. With --align it waits for questions ahead, and a policy is then trained on the first labels
+while people label on; with --pause 3 the questions last that long. Standard library only.
 """
 import argparse
 import http.client
@@ -28,6 +29,7 @@ parser.add_argument("--model", default="smollm2")
 parser.add_argument("--annotators", type=int, default=20)
 parser.add_argument("--seconds", type=float, default=40)
 parser.add_argument("--pause", type=float, default=0.5)
+parser.add_argument("--align", action="store_true")
 options = parser.parse_args()
 
 folder = tempfile.TemporaryDirectory()
@@ -46,9 +48,12 @@ with open(samples, "w") as file:
         file.write(json.dumps({"prompt": f"question {i}", "completions": answers,
                                "sampling": {}}) + "\n")
 
+AHEAD = 400
+more = (["--align", "dpo", "--align-every", "40", "--ahead", str(AHEAD), "--max-tokens", "8"]
+        if options.align else ["--samples", samples, "--ahead", "1000000"])
 server = subprocess.Popen(
-    [options.attune, "collect", "--model", options.model, "--prompts", prompts, "--samples",
-     samples, "--store", store, "--port", "0", "--ahead", "1000000", "--json"],
+    [options.attune, "collect", "--model", options.model, "--prompts", prompts, "--store", store,
+     "--port", "0", "--json"] + more,
     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 port = None
 for line in server.stderr:
@@ -87,8 +92,14 @@ def annotate(number, end):
             (times if response.status == 200 else failures).append(took)
 
 
-begin = sqlite3.connect(f"file:{store}?mode=ro", uri=True).execute(
-    "SELECT count(*) FROM answer WHERE model <> ''").fetchone()[0]
+def answers():
+    return sqlite3.connect(f"file:{store}?mode=ro", uri=True).execute(
+        "SELECT count(*) FROM answer WHERE model <> ''").fetchone()[0]
+
+
+while options.align and answers() < 2 * AHEAD:
+    time.sleep(0.2)
+begin = answers()
 end = time.monotonic() + options.seconds
 threads = [threading.Thread(target=annotate, args=(i, end)) for i in range(options.annotators)]
 for thread in threads:
@@ -109,9 +120,11 @@ def percentile(share):
 
 print(json.dumps({
     "annotators": options.annotators, "labels": len(times), "failures": len(failures),
+    "policies": len(report["align"]["policies"]) - 1 if options.align else 0,
+    "trained_at_the_end": report["align"]["training"] if options.align else None,
     "stored": stored, "reported": report["labels"], "answers_sampled_meanwhile": sampled,
     "labels_per_second": round(len(times) / options.seconds, 1),
     "milliseconds": {"p50": round(percentile(0.5), 1), "p90": round(percentile(0.9), 1),
                      "p99": round(percentile(0.99), 1), "most": round(1000 * times[-1], 1)}}))
 isGood = percentile(0.99) < 100 and not failures and stored == len(times) == report["labels"]
-sys.exit(0 if isGood and sampled > 0 else 1)
+sys.exit(0 if isGood and (sampled > 0 or options.align) else 1)

@@ -18,21 +18,23 @@ public struct CollectReport: Codable, Sendable, Equatable {
   public var finished: Int
   /// Annotators whose judgements hold.
   public var annotators: Int
+  /// What aligning while people label came to; nil where nothing was aligned.
+  public var align: AlignReport?
 
   private enum CodingKeys: String, CodingKey {
     case formatVersion = "format_version"
-    case store, labels, questions, finished, annotators
+    case store, labels, questions, finished, annotators, align
   }
 
   /// The report for people.
   public var text: String {
     "\(store): \(labels) labels by \(annotators) annotators; \(finished) of \(questions) questions "
-      + "finished"
+      + "finished" + (align.map { $0.text.isEmpty ? "" : "\n\($0.text)" } ?? "")
   }
 }
 
 extension Collector {
-  /// What has come together so far.
+  /// What has come together so far, policies aside.
   public func report() -> CollectReport {
     queue.withLock { queue in
       CollectReport(

@@ -101,7 +101,7 @@ extension FeedbackStore {
   }
 
   /// A comparison as preference rows: two answers are one row; of more, each unequal pair is.
-  private func pairs(_ comparison: LiveComparison, in db: Database) throws -> [JSONValue] {
+  func pairs(_ comparison: LiveComparison, in db: Database) throws -> [JSONValue] {
     var rows: [JSONValue] = []
     let rationale = try String.fetchOne(
       db, sql: "SELECT text FROM critique WHERE comparison = ? ORDER BY id DESC",
@@ -121,6 +121,11 @@ extension FeedbackStore {
           margin: comparison.margin, chosenScore: best.score, rejectedScore: worst.score,
           labeller: comparison.annotator)
         var json = pair.json
+        for (name, entry) in [("chosen", best), ("rejected", worst)] {
+          // One that was cut at the limit of tokens gets no end token in training.
+          guard let reason = entry.finishReason else { continue }
+          json = json.setting("\(name)_finish_reason", .string(reason))
+        }
         if !best.model.isEmpty { json = json.setting("chosen_model", .string(best.model)) }
         if !worst.model.isEmpty { json = json.setting("rejected_model", .string(worst.model)) }
         if let a = best.position, let b = worst.position {
@@ -158,6 +163,10 @@ extension FeedbackStore {
     if entries.contains(where: { !$0.model.isEmpty }) {
       json = json.setting(
         "models", .array(entries.map { $0.model.isEmpty ? .null : .string($0.model) }))
+    }
+    let reasons = entries.compactMap(\.finishReason)
+    if reasons.count == entries.count {
+      json = json.setting("finish_reasons", .array(reasons.map { .string($0) }))
     }
     for field in timing(comparison.time, comparison.milliseconds) {
       json = json.setting(field.key, field.value)

@@ -6,9 +6,13 @@ import GRDB
 /// A comparison that holds: neither superseded nor withdrawn.
 struct LiveComparison {
   struct Entry {
+    var number: Int64
     var digest: String
     var content: String
     var model: String
+    var fingerprint: String
+    /// `stop` or `length`, where it is known.
+    var finishReason: String?
     var rank: Int
     var score: Double?
     var position: Int?
@@ -35,7 +39,8 @@ struct LiveComparison {
       db,
       sql: """
         SELECT c.*, r.format, p.content AS prompt_content,
-          a.digest, a.content, a.model, e.rank, e.score, e.position
+          a.id AS answer, a.digest, a.content, a.model, a.fingerprint,
+          a.detail ->> '$.finish_reason' AS finish_reason, e.rank, e.score, e.position
         FROM comparison c
         JOIN prompt p ON p.id = c.prompt
         LEFT JOIN record r ON r.id = c.record
@@ -58,8 +63,10 @@ struct LiveComparison {
       }
       all[all.count - 1].entries.append(
         Entry(
-          digest: row["digest"], content: row["content"], model: row["model"], rank: row["rank"],
-          score: row["score"], position: row["position"]))
+          number: row["answer"], digest: row["digest"], content: row["content"],
+          model: row["model"], fingerprint: row["fingerprint"],
+          finishReason: row["finish_reason"], rank: row["rank"], score: row["score"],
+          position: row["position"]))
     }
     return all
   }

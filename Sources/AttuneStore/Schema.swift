@@ -15,6 +15,10 @@ enum Schema {
       try db.execute(sql: second)
       try forbidChanges(to: "submission", in: db)
     }
+    migrator.registerMigration("3: skips") { db in
+      try db.execute(sql: third)
+      try forbidChanges(to: "skip", in: db)
+    }
     return migrator
   }
 
@@ -127,5 +131,17 @@ enum Schema {
       thumb INTEGER REFERENCES thumb,
       PRIMARY KEY (annotator, key)
     ) STRICT;
+    """
+
+  private static let third = """
+    -- A question that somebody passed over, by the numbers of its answers; 1 takes that back.
+    CREATE TABLE skip (
+      id INTEGER PRIMARY KEY,
+      annotator TEXT NOT NULL,
+      question TEXT NOT NULL,
+      time REAL NOT NULL,
+      withdrawn INTEGER NOT NULL DEFAULT 0 CHECK (withdrawn IN (0, 1))
+    ) STRICT;
+    CREATE INDEX skip_annotator ON skip (annotator, question);
     """
 }

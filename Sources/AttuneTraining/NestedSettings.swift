@@ -15,7 +15,9 @@ extension Settings {
   }
 
   /// Checks ranges; the error has the path.
-  func validate(in path: String) throws {
+  ///
+  /// - Throws: `TrainingError` that names the knob by its path.
+  public func validate(in path: String) throws {
     do {
       try validate()
     } catch let error as TrainingError {

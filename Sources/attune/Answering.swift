@@ -7,24 +7,64 @@
 
   /// Models of the engine as the page's answerers.
   struct ModelAnswerer: Answerer {
-    let loaded: [LoadedModel]
-    let settings: SampleSettings
-    let sampling: JSONValue
+    private struct Entry {
+      let loaded: LoadedModel
+      let settings: SampleSettings
+      let turn: AnswerTurn
 
+      init(_ loaded: LoadedModel, _ settings: SampleSettings) throws {
+        self.loaded = loaded
+        self.settings = settings
+        turn = AnswerTurn(
+          model: .init(name: loaded.name, fingerprint: loaded.fingerprint),
+          sampling: try settings.json, count: settings.n)
+      }
+    }
+
+    private let entries: [Entry]
+    /// Who answers a share of the prompts in place of the others.
+    private var versus: [Entry] = []
+    private var share = 0.0
+
+    /// Models of which each answers every prompt.
     init(_ loaded: [LoadedModel], _ settings: SampleSettings) throws {
-      self.loaded = loaded
-      self.settings = settings
-      sampling = try settings.json
+      entries = try loaded.map { try Entry($0, settings) }
     }
 
-    var models: [SampleRow.Model] {
-      loaded.map { .init(name: $0.name, fingerprint: $0.fingerprint) }
+    /// A policy, which a share of the prompts is asked about against the one before it.
+    ///
+    /// - Parameter n: How many answers each of so many models gives.
+    init(
+      _ policy: (number: Int, loaded: LoadedModel),
+      against other: (number: Int, loaded: LoadedModel),
+      share: Double, _ settings: SampleSettings, n: (Int) -> Int
+    ) throws {
+      func entry(_ policy: (number: Int, loaded: LoadedModel), _ count: Int) throws -> Entry {
+        var settings = settings
+        settings.n = count
+        // Policies that are near one another would say the same by the same random numbers.
+        settings.seed &+= UInt64(policy.number)
+        return try Entry(policy.loaded, settings)
+      }
+      entries = [try entry(policy, n(1))]
+      versus = [try entry(policy, n(2)), try entry(other, n(2))]
+      self.share = share
     }
 
-    var answersOfEach: Int { settings.n }
+    func turns(of number: Int) -> [AnswerTurn] {
+      // Spread evenly, and of a prompt the same whenever it is asked.
+      let (before, after) = (Double(number) * share, Double(number + 1) * share)
+      return (after.rounded(.up) > before.rounded(.up) ? versus : entries).map(\.turn)
+    }
 
-    func answers(of model: Int, to prompts: [Content], numbers: [Int]) throws -> [SampleRow] {
-      try Sampling.rows(loaded[model], prompts: prompts, numbers: numbers, settings: settings)
+    func answers(
+      _ turn: AnswerTurn, to prompts: [Content], numbers: [Int]
+    ) throws -> [SampleRow] {
+      guard let entry = (entries + versus).first(where: { $0.turn == turn }) else {
+        preconditionFailure("\(turn.model.name) does not answer")
+      }
+      return try Sampling.rows(
+        entry.loaded, prompts: prompts, numbers: numbers, settings: entry.settings)
     }
   }
 

@@ -27,6 +27,9 @@
       ))
     var annotators: [String] = []
 
+    /// Whether any of them is there.
+    var isGiven: Bool { port != nil || host != nil || token != nil || !annotators.isEmpty }
+
     func validate() throws {
       if let port, !(0...65_535).contains(port) {
         throw ValidationError("--port \(port): give 0 to 65535.")

@@ -329,8 +329,21 @@ import Testing
             _ = try await client.label(question, ranks: [1, 2])
           }
         }
+        bench.collector.setPolicies(
+          PolicyProgress(
+            policies: [
+              .init(number: 0, name: "secret-one", fingerprint: "f-secret-one"),
+              .init(
+                number: 1, name: "secret-two", fingerprint: "f-secret-two", previous: 0, labels: 32,
+                accuracy: 0.75, heldOut: 4),
+            ], current: 1, nextRound: 64, training: isDark ? 2 : nil))
         try await page.go(bench.server.url + "progress")
         try await page.wait(for: "Annotators", in: "#figures")
+        let policies = try await page.shown("[aria-labelledby=panel-policies]")
+        #expect(policies.contains("1 – answers now") && policies.contains("75.0 % of 4"))
+        #expect(
+          policies.contains(isDark ? "Policy 2 is being trained" : "after 61 further comparisons"),
+          "\(policies)")
         try await keep(page, "progress")
       }
     }

@@ -12,20 +12,30 @@ import Testing
   /// Two models that answer with their name and the prompt, and count how often they are asked.
   private final class Parrots: Answerer {
     var asked: [String] = []
-    let answersOfEach = 1
-    let sampling = JSONValue.object([.init("temperature", .int(1))])
-    let models = ["one", "two"].map { SampleRow.Model(name: $0, fingerprint: "f-\($0)") }
+    private let names: [String]
 
-    func answers(of model: Int, to prompts: [Content], numbers: [Int]) throws -> [SampleRow] {
+    init(_ names: [String] = ["one", "two"]) { self.names = names }
+
+    func turns(of number: Int) -> [AnswerTurn] {
+      names.map {
+        AnswerTurn(
+          model: .init(name: $0, fingerprint: "f-\($0)"),
+          sampling: .object([.init("temperature", .int(1))]), count: 1)
+      }
+    }
+
+    func answers(
+      _ turn: AnswerTurn, to prompts: [Content], numbers: [Int]
+    ) throws -> [SampleRow] {
       zip(prompts, numbers).map { prompt, number in
-        asked.append("\(models[model].name) \(number)")
+        asked.append("\(turn.model.name) \(number)")
         return SampleRow(
           prompt: prompt,
           completions: [
             .init(
-              text: "\(models[model].name) says \(prompt.lastText)", ids: [1], logProbability: -1,
+              text: "\(turn.model.name) says \(prompt.lastText)", ids: [1], logProbability: -1,
               finishReason: .stop)
-          ], model: models[model], sampling: sampling)
+          ], model: turn.model, sampling: turn.sampling)
       }
     }
   }
@@ -84,6 +94,81 @@ import Testing
     #expect(later.report().questions == 20 && later.report().finished == 8)
   }
 
+  @Test func `a new policy answers from the next prompt on, and old questions are not asked`()
+    async throws
+  {
+    let (folder, store) = try bench()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let collector = try Collector(CollectSettings(), store: store)
+    var feed = try Feed(
+      collector, prompts: prompts, answerer: Parrots(["start", "other"]), ahead: 8, batch: 4)
+    while try feed.step() {}
+    #expect(collector.untouched == 8)
+    let policy = Parrots(["policy", "start"])
+    feed.renew(policy)
+    #expect(collector.untouched == 0 && collector.report().questions == 0)
+    while try feed.step() {}
+    #expect(policy.asked.first == "policy 8" && collector.untouched == 8)
+
+    // Who answered is in the store, and what people said of it is counted for and against.
+    let server = try await CollectServer.start(collector, at: .init())
+    let anna = PageClient(server.url)
+    try await anna.begin("anna")
+    for ranks in [1, 1, 0, 2] {
+      let turn = try await anna.post("api/next").object
+      let answers = try #require(turn["answers"] as? [[[String: String]]])
+      let isFirst = answers[0][0]["html"]?.contains("policy says") == true
+      let question = try #require(turn["question"] as? String)
+      let given = ranks == 0 ? [1, 1] : isFirst == (ranks == 1) ? [1, 2] : [2, 1]
+      #expect(try await anna.label(question, ranks: given).status == 200)
+    }
+    let question = try #require(try await anna.next())
+    #expect(try await anna.label(question, ranks: [1, 1], ["both_bad": true]).status == 200)
+    let wins = try store.wins([
+      ("f-policy", "f-start"), ("f-start", "f-policy"), ("f-policy", "f-other"),
+    ])
+    #expect(
+      wins.map { [$0.won, $0.lost, $0.tied, $0.bothBad] } == [
+        [2, 1, 1, 1], [1, 2, 1, 1], [0, 0, 0, 0],
+      ])
+    #expect(wins[0].value == 2.5 / 4 && wins[2].value == nil)
+    await server.stop()
+  }
+
+  @Test func `a skip outlives a restart, and an undone one does not`() async throws {
+    let (folder, store) = try bench()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func serve() async throws -> (server: CollectServer, anna: PageClient) {
+      let collector = try Collector(CollectSettings(), store: store)
+      var feed = try Feed(collector, prompts: Array(prompts.prefix(3)), answerer: Parrots())
+      while try feed.step() {}
+      let server = try await CollectServer.start(collector, at: .init())
+      let anna = PageClient(server.url)
+      try await anna.begin("anna")
+      return (server, anna)
+    }
+    var (server, anna) = try await serve()
+    let first = try #require(try await anna.next())
+    #expect(try await anna.post("api/skip", ["question": first]).status == 200)
+    let second = try #require(try await anna.next())
+    #expect(try await anna.post("api/skip", ["question": second]).status == 200)
+    #expect(try await anna.post("api/undo", ["key": "k"]).object["question"] as? String == second)
+    await server.stop()
+
+    (server, anna) = try await serve()
+    var seen: [String] = []
+    while let question = try await anna.next() {
+      seen.append(question)
+      #expect(try await anna.label(question, ranks: [1, 2]).status == 200)
+    }
+    #expect(seen.count == 2 && seen.contains(second) && !seen.contains(first))
+    // A judgement is taken back first, then the skip of the earlier run.
+    #expect(try await anna.post("api/undo", ["key": "a"]).object["question"] as? String == seen[1])
+    #expect(try await anna.post("api/undo", ["key": "b"]).object["question"] as? String == seen[0])
+    #expect(try await anna.post("api/undo", ["key": "c"]).object["question"] as? String == first)
+    await server.stop()
+  }
+
   @Test func `people wait while answers are being made and are done after that`() async throws {
     let (folder, store) = try bench()
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -112,22 +197,25 @@ import Testing
     let server = try await CollectServer.start(collector, at: .init())
     let anna = PageClient(server.url)
     try await anna.begin("anna")
-    for number in 0..<6 {
+    for number in 0..<8 {
       let turn = try await anna.post("api/next").object
       let prompt = try #require((turn["prompt"] as? [[String: String]])?.first?["html"])
       #expect(prompt.contains("prompt \(number)<"))
       let answers = try #require(turn["answers"] as? [[[String: String]]])
       let isOneFirst = answers[0][0]["html"]?.contains("one says") == true
-      // The reward model prefers "one"; of prompt 0 it says nothing. People agree but for the last.
+      // The reward model prefers "one"; of prompt 0 it says nothing. People agree on the first five.
       let ranks = isOneFirst == (number < 5) ? [1, 2] : [2, 1]
       let question = try #require(turn["question"] as? String)
       #expect(try await anna.label(question, ranks: ranks).status == 200)
     }
     let rewards = try await anna.get("api/progress").object["rewards"] as? [[String: Any]]
     let own = try #require(rewards?.first)
-    #expect(own["name"] as? String == "numbers" && own["pairs"] as? Int == 6)
+    #expect(own["name"] as? String == "numbers" && own["pairs"] as? Int == 8)
     let accuracy = try #require(own["accuracy"] as? Double)
-    #expect(abs(accuracy - 4.5 / 6) < 1e-9)
+    #expect(abs(accuracy - 4.5 / 8) < 1e-9)
+    let growth = try #require(own["growth"] as? [[String: Any]])
+    #expect(growth.map { $0["pairs"] as? Int } == [1, 2, 4, 8])
+    #expect(growth.map { $0["accuracy"] as? Double } == [0.5, 0.75, 0.875, 4.5 / 8])
     await server.stop()
   }
 

@@ -33,6 +33,13 @@ import Testing
     return queue
   }
 
+  private struct NothingAsked: Error {}
+
+  private static func asked(_ place: Int?) throws -> Int {
+    guard let place else { throw NothingAsked() }
+    return place
+  }
+
   @Test func `a question goes to as many people as asked for and to nobody twice`() {
     var queue = Self.queue(5) { $0.votes = 2 }
     var asked: [Int: [String]] = [:]
@@ -49,6 +56,40 @@ import Testing
     for names in asked.values { #expect(names.count == 2 && Set(names).count == 2) }
     #expect(queue.finished == 5 && queue.judgements == 10)
     #expect(!queue.mayComeBack(to: "dora", at: 20))
+  }
+
+  @Test func `what nobody has looked at is dropped, and asked again where it is added again`()
+    throws
+  {
+    var queue = Self.queue(5) { $0.votes = 2 }
+    let judged = try Self.asked(queue.next(for: "anna", at: 0))
+    queue.record(1, at: judged, by: "anna")
+    let before = try Self.asked(queue.next(for: "anna", at: 10))
+    let left = try Self.asked(queue.next(for: "bert", at: 10))
+    #expect(left == judged, "what has a label comes first")
+    queue.skip(left, by: "bert")
+    queue.dropUntouched(at: 20)
+    // The one with a label and the one that somebody has before them stay.
+    #expect(queue.count == 2 && queue.untouched(at: 20) == 0)
+    #expect(queue.next(for: "anna", at: 30) == before)
+    queue.record(2, at: before, by: "anna")
+    #expect(queue.next(for: "anna", at: 30) == nil)
+    #expect(queue.judgements == 2 && queue.finished == 0)
+
+    for i in 0..<5 { queue.add(Self.question(Int64(i))) }
+    #expect(queue.count == 5 && queue.untouched(at: 30) == 3)
+    #expect(queue.next(for: "anna", at: 30) != nil)
+  }
+
+  @Test func `a label of a dropped question that was still on a page counts`() throws {
+    var queue = Self.queue(2)
+    let place = try Self.asked(queue.next(for: "anna", at: 0))
+    // Longer ago than a question is kept for somebody.
+    queue.dropUntouched(at: 100)
+    #expect(queue.count == 0)
+    queue.record(7, at: place, by: "anna")
+    #expect(queue.count == 1 && queue.finished == 1 && queue.judgements == 1)
+    #expect(queue.next(for: "bert", at: 101) == nil)
   }
 
   @Test func `two people at once never have the same question before them where one is enough`() {

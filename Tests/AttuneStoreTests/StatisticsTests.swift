@@ -92,6 +92,39 @@ import Testing
     #expect(fromStore.models == ranking.models)
   }
 
+  @Test func `what a model won is counted by provenance, rankings by their pairs`() throws {
+    let bench = try Bench()
+    let store = try bench.store()
+    func answer(_ model: String, _ text: String) -> Answer {
+      Answer(.text(text), model: .init(name: "m", fingerprint: model))
+    }
+    // One model's two answers against the other's one: one win and one tie.
+    try store.add(
+      Comparison(
+        prompt: .text("p"),
+        entries: [
+          .init(answer("new", "a"), rank: 1), .init(answer("old", "b"), rank: 2),
+          .init(answer("new", "c"), rank: 2),
+        ], origin: .person))
+    for rank in [1, 3, 2] {
+      try store.add(
+        Comparison(
+          prompt: .text("q"),
+          entries: [
+            .init(answer("new", "a\(rank)"), rank: rank), .init(answer("old", "b"), rank: 2),
+          ], outcome: rank == 2 ? .bothBad : .preferred, origin: .person))
+    }
+    let wins = try store.wins([("new", "old"), ("old", "new"), ("new", "none")])
+    #expect(
+      wins.map { [$0.won, $0.lost, $0.tied, $0.bothBad] } == [
+        [2, 1, 1, 1], [1, 2, 1, 1], [0, 0, 0, 0],
+      ])
+    #expect(wins[0].value == 2.5 / 4 && wins[2].value == nil)
+    // Wilson's interval of 2.5 of 4 by hand.
+    #expect(abs(wins[0].interval.low - 0.21943) < 1e-4)
+    #expect(abs(wins[0].interval.high - 0.90811) < 1e-4)
+  }
+
   @Test func `comparisons without models can't be ranked`() throws {
     let bench = try Bench()
     let file = try bench.file("in.jsonl", #"{"prompt":"q","chosen":"x","rejected":"y"}"#)

@@ -61,7 +61,7 @@ struct Routes: Sendable {
     case (.post, "/api/label"): return await change(request, host, label)
     case (.post, "/api/skip"):
       return await change(request, host) { name, body in
-        try collector.skip(try body.string("question", upTo: 400), by: name)
+        try await collector.skip(try body.string("question", upTo: 400), by: name)
         return next(name)
       }
     case (.post, "/api/undo"):

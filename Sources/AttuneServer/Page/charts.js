@@ -71,14 +71,19 @@ export function line(points, words) {
   return chart;
 }
 
-/** Values with their intervals, one a row. */
-export function ranges(rows, words) {
+/** Values with their intervals, one a row; a line where none is better, if there is such a place. */
+export function ranges(rows, words, even) {
   const [width, left, tall] = [480, 150, 30];
   const height = rows.length * tall + 26;
   const chart = canvas(width, height, words);
-  const low = Math.min(...rows.map(row => row.low));
-  const high = Math.max(...rows.map(row => row.high));
+  const low = Math.min(even ?? Infinity, ...rows.map(row => row.low));
+  const high = Math.max(even ?? -Infinity, ...rows.map(row => row.high));
   const x = value => left + (width - left - 16) * (high > low ? (value - low) / (high - low) : .5);
+  if (even != null) {
+    chart.append(
+      draw("line", { x1: x(even), x2: x(even), y1: 0, y2: rows.length * tall, class: "axis" }),
+      draw("text", { x: x(even), y: height - 4, "text-anchor": "middle" }, even));
+  }
   rows.forEach((row, i) => {
     const y = i * tall + tall / 2;
     const name = row.name.length > 20 ? `…${row.name.slice(-19)}` : row.name;

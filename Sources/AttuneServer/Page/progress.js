@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How far it has come: labels a day, agreement, ratings, the learning curve.
+// How far it has come: policies, labels a day, agreement, ratings, the learning curve.
 import { bars, line, ranges } from "/charts.js";
 import { persist, resume } from "/session.js";
 
@@ -89,14 +89,51 @@ function models(all) {
       : "Bradley–Terry ratings: 400 points are odds of ten to one, the mean is 1000."));
 }
 
+/** The policies that are trained while people label, and what each won against the one before. */
+function policies(all) {
+  if (!all.align) return null;
+  const { policies, current, training, labels, next_round: next } = all.align;
+  const held = policies.filter(policy => policy.wins);
+  const measured = held.filter(policy => policy.wins.value != null);
+  const words = policy => policy.number === 0 ? "0, the start" : `${policy.number}`;
+  const state = training != null
+    ? `Policy ${training} is being trained; policy ${current} answers meanwhile.`
+    : `Policy ${current} answers. The next one is trained after ${Math.max(0, next - labels)} further comparisons with a winner.`;
+  const chart = measured.length ? [ranges(measured.map(policy => ({
+    name: `${policy.number} against ${policy.previous}`, value: policy.wins.value * 100,
+    low: policy.wins.interval.low * 100, high: policy.wins.interval.high * 100,
+  })), "Win rates in percent with 95 % intervals", 50)] : [];
+  return panel("Policies", true, make("p", {}, state), ...chart,
+    table("Policies",
+      ["policy", "win rate", "95 % interval", "of", "against", "trained on labels", "held-out labels ranked right", "both bad"],
+      policies.map(policy => [
+        words(policy) + (policy.number === current ? " – answers now" : ""),
+        percent(policy.wins?.value),
+        policy.wins?.value == null ? "–" : `${percent(policy.wins.interval.low)} to ${percent(policy.wins.interval.high)}`,
+        policy.wins ? policy.wins.won + policy.wins.lost + policy.wins.tied : "–",
+        policy.previous ?? "–",
+        policy.number ? policy.labels : "–",
+        policy.accuracy == null ? "–" : `${percent(policy.accuracy)} of ${policy.held_out}`,
+        policy.wins?.both_bad ?? "–",
+      ])),
+    note("Each policy is trained from the start on everything labelled so far. What it wins against the one before is measured by later labels, blind; a tie counts half."));
+}
+
 function rewards(all) {
   if (!all.rewards.length) return null;
+  const grown = all.rewards.filter(row => row.growth.length);
   return panel("Reward models", false,
     table("Reward models", ["reward model", "agrees with people on", "95 % interval"],
       all.rewards.map(row => [
         row.name, row.accuracy == null ? "–" : `${percent(row.accuracy)} of ${row.pairs}`,
         `${percent(row.interval.low)} to ${percent(row.interval.high)}`,
       ])),
+    ...grown.flatMap(row => [
+      line(row.growth.map(point => ({ x: point.pairs, y: point.accuracy })),
+        `${row.name}: accuracy on the first pairs that people decided`),
+      table(`${row.name}, as labels grew`, ["first pairs", "agrees with people on"],
+        row.growth.map(point => [point.pairs, percent(point.accuracy)])),
+    ]),
     note("Pairs that people decided; held-out labels, unless a model was trained on them."));
 }
 
@@ -117,7 +154,7 @@ async function look() {
   try {
     const all = await persist("GET", "/api/progress", null, text => { at("problem").textContent = text && "Attune does not answer. Trying again …"; });
     at("figures").replaceChildren(
-      ...[totals, days, models, rewards, annotators, agreement, curve].map(part => part(all)).filter(Boolean));
+      ...[totals, policies, days, models, rewards, annotators, agreement, curve].map(part => part(all)).filter(Boolean));
   } catch (error) {
     at("problem").textContent = error.message;
   }

@@ -37,6 +37,7 @@ extension Collector {
       .init("days", try Self.json(try store.labelsByDay())),
       .init("statistics", try Self.json(statistics)),
       .init("rewards", try Self.json(try rewardAccuracies())),
+      .init("align", try alignment().map(Self.json) ?? .null),
       .init("ranking", try ranking.map(Self.json) ?? .null),
       .init(
         "curve",

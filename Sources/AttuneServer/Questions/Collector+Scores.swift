@@ -7,6 +7,14 @@ import Synchronization
 /// How often a reward model prefers what people prefer: its accuracy on labels that it has not seen,
 /// unless it was trained on them.
 struct RewardAccuracy: Codable, Sendable, Equatable {
+  /// The accuracy on the first pairs.
+  struct Point: Codable, Sendable, Equatable {
+    /// How many.
+    var pairs: Int
+    /// Share of them that it orders as people did.
+    var accuracy: Double
+  }
+
   /// The reward model.
   var name: String
   /// Share of decided pairs that it orders as people did; nil of none.
@@ -15,6 +23,8 @@ struct RewardAccuracy: Codable, Sendable, Equatable {
   var interval: Statistics.Interval
   /// Decided pairs of answers that it scored.
   var pairs: Int
+  /// The accuracy as labels grew: of the first eighth, quarter, half, and of all.
+  var growth: [Point]
 }
 
 extension Collector {
@@ -26,6 +36,12 @@ extension Collector {
 
   /// Questions that nobody has answered or has before them.
   public var untouched: Int { queue.withLock { $0.untouched(at: .infinity) } }
+
+  /// Asks no question any more that nobody has answered or has before them.
+  func dropUntouched() {
+    let time = lastTurn.withLock { $0 }
+    queue.withLock { $0.dropUntouched(at: time) }
+  }
 
   func setScorers(_ names: [String]) { scores.withLock { $0.names = names } }
 
@@ -51,7 +67,7 @@ extension Collector {
     guard !scores.names.isEmpty else { return [] }
     let judgements = try store.standingJudgements().filter { !$0.isThumb }
     return scores.names.indices.map { source in
-      var (right, pairs) = (0.0, 0)
+      var points: [Double] = []
       for judgement in judgements where judgement.outcome == .preferred {
         let places = judgement.answers.indices
         for i in places {
@@ -59,14 +75,20 @@ extension Collector {
             guard let better = scores.byAnswer[judgement.answers[i]]?[source],
               let worse = scores.byAnswer[judgement.answers[j]]?[source]
             else { continue }
-            pairs += 1
-            right += better > worse ? 1 : better == worse ? 0.5 : 0
+            points.append(better > worse ? 1 : better == worse ? 0.5 : 0)
           }
         }
       }
+      let all = points.count
       return RewardAccuracy(
-        name: scores.names[source], accuracy: pairs > 0 ? right / Double(pairs) : nil,
-        interval: Statistics.wilson(successes: right, trials: Double(pairs)), pairs: pairs)
+        name: scores.names[source], accuracy: points.isEmpty ? nil : Statistics.mean(points),
+        interval: Statistics.wilson(
+          successes: points.reduce(0, +), trials: Double(all)), pairs: all,
+        growth: all < 8
+          ? []
+          : [all / 8, all / 4, all / 2, all].map {
+            .init(pairs: $0, accuracy: Statistics.mean(Array(points.prefix($0))))
+          })
     }
   }
 }

@@ -18,6 +18,14 @@ public final class Collector: Sendable {
   private let busy = Mutex<Set<String>>([])
   /// Whether further questions may still come.
   private let isGrowing = Mutex(false)
+  /// Whether somebody had to wait for a question since that was last looked at.
+  private let hasWaited = Mutex(false)
+  /// When a page last asked for something to do, by the server's clock.
+  let lastTurn = Mutex(0.0)
+  /// The policies that are trained while people label.
+  let policies = Mutex<PolicyProgress?>(nil)
+  /// Whether nobody is asked any more.
+  private let isClosed = Mutex(false)
   /// What `attune reward --json` said, for the progress view.
   let curve: URL?
   /// The accuracy whose need of labels the progress view tells.
@@ -52,22 +60,28 @@ public final class Collector: Sendable {
   public func addSamples(_ files: [URL]) throws {
     var sets: [AnswerSet] = []
     for file in files {
-      let rows = try DataFile.read(file, expecting: [.samples]).rows
+      let samples = try Self.samples(of: file)
       _ = try store.importFile(file)
-      let samples = rows.compactMap { row -> SampleRow? in
-        guard case .samples(let samples) = row.example else { return nil }
-        return samples
-      }
       sets += try store.add(samples)
     }
     let made = QuestionMaker(settings).questions(sets)
-    guard !made.isEmpty else {
-      let wanted = settings.shape == .thumbs ? "an answer" : "two different answers to a prompt"
-      throw ServerError(
-        .badData,
-        "\(files.map(\.relativePath).joined(separator: ", ")): nowhere is there \(wanted)")
-    }
+    guard !made.isEmpty else { throw Self.nothingToAsk(files, settings) }
     try add(made)
+  }
+
+  /// The rows of a file of samples.
+  static func samples(of file: URL) throws -> [SampleRow] {
+    try DataFile.read(file, expecting: [.samples]).rows.compactMap { row in
+      guard case .samples(let samples) = row.example else { return nil }
+      return samples
+    }
+  }
+
+  static func nothingToAsk(_ files: [URL], _ settings: CollectSettings) -> ServerError {
+    let wanted = settings.shape == .thumbs ? "an answer" : "two different answers to a prompt"
+    return ServerError(
+      .badData,
+      "\(files.map(\.relativePath).joined(separator: ", ")): nowhere is there \(wanted)")
   }
 
   /// Adds gold questions, to which the right answer is known.
@@ -95,8 +109,11 @@ public final class Collector: Sendable {
   /// Adds questions; judgements of them that the store has count.
   func add(_ questions: [Question]) throws {
     let judgements = try store.standingJudgements()
+    let skips = try store.standingSkips()
     queue.withLock { queue in
       for question in questions { queue.add(question) }
+      // Undo takes a judgement back before a skip of an earlier run.
+      for skip in skips { queue.restore(skip) }
       for judgement in judgements where judgement.isThumb == (settings.shape == .thumbs) {
         queue.restore(judgement)
       }
@@ -105,6 +122,29 @@ public final class Collector: Sendable {
 
   /// Says whether further questions may come: people then wait for them where there are none.
   public func setGrowing(_ isGrowing: Bool) { self.isGrowing.withLock { $0 = isGrowing } }
+
+  /// Comparisons with a winner in the store, by people, that hold.
+  ///
+  /// - Throws: `StoreError` if the store can't be read.
+  public func decided() throws -> Int { try store.decidedCount() }
+
+  /// Everything compared so far, as lines of preference rows to train on.
+  ///
+  /// - Throws: `StoreError` if the store can't be read.
+  public func preferences() throws -> String {
+    try store.preferences().map { $0.text + "\n" }.joined()
+  }
+
+  /// Whether somebody had to wait for a question since this was last asked.
+  public func takeWaiting() -> Bool {
+    hasWaited.withLock { waited in
+      defer { waited = false }
+      return waited
+    }
+  }
+
+  /// Asks nothing more: pages say that all is done. A label that is on its way is taken.
+  public func close() { isClosed.withLock { $0 = true } }
 
   // MARK: What the page asks for
 
@@ -148,13 +188,17 @@ public final class Collector: Sendable {
 
   /// The question before somebody, or the next one.
   func turn(of annotator: String, at time: Double) -> Turn {
+    lastTurn.withLock { $0 = max($0, time) }
+    guard !isClosed.withLock({ $0 }) else { return .done }
     let isGrowing = isGrowing.withLock { $0 }
-    return queue.withLock { queue in
+    let turn = queue.withLock { queue -> Turn in
       if let place = queue.next(for: annotator, at: time) {
         return .question(queue.questions[place])
       }
       return isGrowing || queue.mayComeBack(to: annotator, at: time) ? .waiting : .done
     }
+    if case .waiting = turn { hasWaited.withLock { $0 = true } }
+    return turn
   }
 
   /// How far it has come.
@@ -188,12 +232,16 @@ public final class Collector: Sendable {
     queue.withLock { $0.record(number, at: place, by: annotator) }
   }
 
-  /// Passes a question over.
-  func skip(_ key: String, by annotator: String) throws {
-    try queue.withLock { queue in
-      guard let place = queue.place(of: key) else { throw Refusal.bad("no such question") }
-      queue.skip(place, by: annotator)
+  /// Passes a question over: when this returns it is on the disk.
+  func skip(_ key: String, by annotator: String) async throws {
+    guard let place = queue.withLock({ $0.place(of: key) }) else {
+      throw Refusal.bad("no such question")
     }
+    try await alone(annotator) {
+      try await self.store.add(
+        StandingSkip(annotator: annotator, question: key), time: self.wallTime)
+    }
+    queue.withLock { $0.skip(place, by: annotator) }
   }
 
   /// Takes back what somebody did last: a judgement by a row that says so.
@@ -201,7 +249,15 @@ public final class Collector: Sendable {
   /// - Returns: False if there is nothing to take back.
   func undo(by annotator: String, key: String, at time: Double) async throws -> Bool {
     guard let step = queue.withLock({ $0.lastStep(of: annotator) }) else { return false }
-    if case .judged(_, let number) = step {
+    switch step {
+    case .skipped(let place):
+      let question = queue.withLock { $0.questions[place].key }
+      try await alone(annotator) {
+        try await self.store.add(
+          StandingSkip(annotator: annotator, question: question), isWithdrawn: true,
+          time: self.wallTime)
+      }
+    case .judged(_, let number):
       let isNew = try await alone(annotator) {
         try await self.store.withdraw(
           number, isThumb: self.settings.shape == .thumbs, annotator: annotator, key: key,

@@ -3,26 +3,40 @@
 public import AttuneData
 import AttuneStore
 
+/// A model's part in answering a prompt.
+public struct AnswerTurn: Sendable, Hashable {
+  /// The model, with what tells its weights from others.
+  public var model: SampleRow.Model
+  /// How its answers are sampled, as it is stored with each of them.
+  public var sampling: JSONValue
+  /// Answers that it gives.
+  public var count: Int
+
+  /// Makes a turn.
+  public init(model: SampleRow.Model, sampling: JSONValue, count: Int) {
+    self.model = model
+    self.sampling = sampling
+    self.count = count
+  }
+}
+
 /// Models that answer prompts while people work.
 ///
-/// Used on one thread. What it is made of may change between two calls: a policy that was trained
-/// meanwhile then answers from there on.
+/// Used on one thread. Others may take its place between two steps of a feed (``Feed/renew(_:)``).
 public protocol Answerer {
-  /// The models that answer now, each with what tells its weights from others.
-  var models: [SampleRow.Model] { get }
-  /// How answers are sampled, as it is stored with each of them.
-  var sampling: JSONValue { get }
-  /// Answers that each model gives to a prompt.
-  var answersOfEach: Int { get }
+  /// Who answers a prompt by now, and how.
+  ///
+  /// - Parameter number: The prompt's place among all.
+  func turns(of number: Int) -> [AnswerTurn]
 
   /// Answers of one model.
   ///
   /// - Parameters:
-  ///   - model: Its place in ``models``.
+  ///   - turn: One of those that ``turns(of:)`` gave.
   ///   - prompts: The prompts.
-  ///   - numbers: For each prompt a number that is its own in this run, for the random numbers.
+  ///   - numbers: For each prompt its place among all, for the random numbers.
   /// - Returns: A row for each prompt.
-  func answers(of model: Int, to prompts: [Content], numbers: [Int]) throws -> [SampleRow]
+  func answers(_ turn: AnswerTurn, to prompts: [Content], numbers: [Int]) throws -> [SampleRow]
 }
 
 /// Reward models that say how sure they are of what people will say. Used on one thread.
@@ -41,13 +55,15 @@ public protocol AnswerScorer {
 public struct Feed {
   private let collector: Collector
   private let prompts: [Content]
-  private let answerer: (any Answerer)?
+  private var answerer: (any Answerer)?
   private let scorer: (any AnswerScorer)?
   /// Questions that wait untouched before no further prompts are answered.
   private let ahead: Int
   /// Prompts that are answered, and questions that are scored, at a time.
   private let batch: Int
   private var next = 0
+  /// Prompts that those who answer now have not answered.
+  private var left: Int
 
   /// Makes a feed.
   ///
@@ -71,8 +87,21 @@ public struct Feed {
     self.scorer = scorer
     self.ahead = ahead
     self.batch = batch
+    left = answerer == nil ? 0 : prompts.count
     collector.setGrowing(answerer != nil && !prompts.isEmpty)
     if let scorer { collector.setScorers(scorer.names) }
+  }
+
+  /// Whether prompts are left to be answered.
+  public var canAnswer: Bool { left > 0 }
+
+  /// Has others answer from now on: every prompt is theirs to answer, from the next one on, and
+  /// questions that nobody has seen yet are not asked any more.
+  public mutating func renew(_ answerer: any Answerer) {
+    self.answerer = answerer
+    collector.dropUntouched()
+    left = prompts.count
+    collector.setGrowing(left > 0)
   }
 
   /// Does one piece of the work.
@@ -88,28 +117,38 @@ public struct Feed {
 
   /// Has the next prompts answered, those whose answers the store has from an earlier run left out.
   private mutating func answer() throws -> Bool {
-    guard let answerer, next < prompts.count else { return false }
-    let range = next..<min(next + batch, prompts.count)
+    guard let answerer, left > 0 else { return false }
+    let numbers = (0..<min(batch, left)).map { (next + $0) % prompts.count }
+    var turns: [(turn: AnswerTurn, numbers: [Int])] = []
+    for number in numbers {
+      for turn in answerer.turns(of: number) {
+        if let place = turns.firstIndex(where: { $0.turn == turn }) {
+          turns[place].numbers.append(number)
+        } else {
+          turns.append((turn, [number]))
+        }
+      }
+    }
     var sets: [AnswerSet] = []
-    for (place, model) in answerer.models.enumerated() {
+    for (turn, numbers) in turns {
       var missing: [Int] = []
-      for number in range {
+      for number in numbers {
         let known = try collector.store.answers(
-          to: prompts[number], by: model, sampling: answerer.sampling)
-        if let known, known.answers.count >= answerer.answersOfEach {
+          to: prompts[number], by: turn.model, sampling: turn.sampling)
+        if let known, known.answers.count >= turn.count {
           sets.append(known)
         } else {
           missing.append(number)
         }
       }
       guard !missing.isEmpty else { continue }
-      let rows = try answerer.answers(
-        of: place, to: missing.map { prompts[$0] }, numbers: missing)
+      let rows = try answerer.answers(turn, to: missing.map { prompts[$0] }, numbers: missing)
       sets += try collector.store.add(rows)
     }
     try collector.add(QuestionMaker(collector.settings).questions(sets))
-    next = range.upperBound
-    if next == prompts.count { collector.setGrowing(false) }
+    left -= numbers.count
+    next = (next + numbers.count) % prompts.count
+    if left == 0 { collector.setGrowing(false) }
     return true
   }
 

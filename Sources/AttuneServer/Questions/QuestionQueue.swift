@@ -41,6 +41,8 @@ package struct QuestionQueue: Sendable {
   /// Those that need further judgements of the others.
   private var started: Set<Int> = []
   private var gold: [Int] = []
+  /// Those that are not asked any more, because nobody had looked at them when others took their place.
+  private var dropped: Set<Int> = []
   /// Whether anything is asked sooner than in its order.
   private var hasPriorities = false
   private var current: [String: Int] = [:]
@@ -52,7 +54,7 @@ package struct QuestionQueue: Sendable {
   /// Questions, without the gold ones, that have all judgements asked for.
   package var finished: Int { count - fresh.count - started.count }
   /// Questions without the gold ones.
-  package var count: Int { questions.count - gold.count }
+  package var count: Int { questions.count - gold.count - dropped.count }
   /// Questions that nobody has answered or has before them.
   package func untouched(at time: Double) -> Int {
     fresh.count + started.count { states[$0].judgements.isEmpty && !isLeased($0, at: time) }
@@ -70,14 +72,26 @@ package struct QuestionQueue: Sendable {
     }
   }
 
-  /// Adds a question unless it is there.
+  /// Adds a question unless it is there; one that was dropped is asked again.
   package mutating func add(_ question: Question) {
-    guard places[question.key] == nil else { return }
+    if let place = places[question.key] {
+      if dropped.remove(place) != nil { fresh.append(place) }
+      return
+    }
     let place = questions.count
     places[question.key] = place
     questions.append(question)
     states.append(State())
     if question.isGold { gold.append(place) } else { fresh.append(place) }
+  }
+
+  /// Asks no question any more that nobody has answered or has before them.
+  package mutating func dropUntouched(at time: Double) {
+    let idle = started.filter { states[$0].judgements.isEmpty && !isLeased($0, at: time) }
+    dropped.formUnion(fresh)
+    dropped.formUnion(idle)
+    fresh = []
+    started.subtract(idle)
   }
 
   /// Says how soon a question is asked, among those with as many judgements.
@@ -101,6 +115,13 @@ package struct QuestionQueue: Sendable {
   package mutating func restore(_ judgement: StandingJudgement) {
     guard let place = places[Question.key(judgement.answers)] else { return }
     record(judgement.number, at: place, by: judgement.annotator)
+  }
+
+  /// Takes a skip of an earlier run into account.
+  package mutating func restore(_ skip: StandingSkip) {
+    guard let place = places[skip.question], skipped[skip.annotator]?.contains(place) != true
+    else { return }
+    self.skip(place, by: skip.annotator)
   }
 
   /// The place of a question by its key.
@@ -204,6 +225,8 @@ package struct QuestionQueue: Sendable {
 
   /// Notes that a question is not fresh any more.
   private mutating func start(_ place: Int) {
+    // Somebody had it on their page still.
+    if dropped.remove(place) != nil { started.insert(place) }
     guard !questions[place].isGold, let at = fresh.firstIndex(of: place) else { return }
     fresh.remove(at: at)
     started.insert(place)

@@ -62,6 +62,9 @@ public enum RLHF {
     public var from: Step?
     /// How trainers are watched and stopped.
     public var run = RunOptions()
+    /// Asks people until there are enough labels, writes them, and says what came of it; nil where
+    /// nobody can be asked.
+    public var people: (@Sendable (PeopleTask) throws -> String)?
     /// Told what is going on, a line at a time.
     public var say: @Sendable (String) -> Void = { _ in }
 
@@ -83,6 +86,9 @@ public enum RLHF {
     _ inputs: Inputs, settings: RLHFSettings, output: URL, options: Options = Options()
   ) throws -> Report {
     try settings.validate()
+    guard !settings.hasPeople || options.people != nil else {
+      throw TrainingError(.badSetting, "people.labels is set, but nobody can be asked here")
+    }
     if let from = options.from, !Step.all(rounds: settings.rounds).contains(from) {
       throw TrainingError(
         .badSetting, "there is no \(from.name) to redo: rounds is \(settings.rounds)")

@@ -49,14 +49,22 @@ extension RLHFRun {
     let report = Report(
       version: attuneVersion, title: inputs.title, model: start.name,
       labeller: labeller,
-      labellerSummary: settings.hasJudge
-        ? "an AI judge with a constitution of \(principles) principles, asked in both orders."
-        : "\(rule.summary). It is \(rule.formula).",
+      labellerSummary: settings.hasPeople
+        ? "asked on a page: \(peopleSummary)."
+        : settings.hasJudge
+          ? "an AI judge with a constitution of \(principles) principles, asked in both orders."
+          : "\(rule.summary). It is \(rule.formula).",
       date: ReportFiles.now(), seed: settings.seed, machine: machine, stages: stages,
       evaluation: evaluation, rewardModel: facts, training: training, samples: samples,
       settings: try ReportFiles.settings(settings))
     try report.write(to: output)
     return report
+  }
+
+  /// What people were asked, as the stages tell it.
+  private var peopleSummary: String {
+    stages.filter { $0.name.hasPrefix(RLHF.Stage.preferences.rawValue) }.map(\.summary)
+      .joined(separator: ", then ")
   }
 
   private func rewardFacts(_ report: RewardReport) throws -> Report.RewardModelFacts {

@@ -89,33 +89,59 @@ extension RLHFRun {
       try files.map { ($0.0.lastPathComponent, try Fingerprint.of(file: $0.0)) }
       + (earlier.map { [("earlier preferences", try Fingerprint.of(file: $0.preferences))] } ?? [])
       + constitutionInputs() + [roundInput(round)]
-    func work(_ label: (URL, URL, UInt64) throws -> String) throws -> String {
-      let words = try files.map(label)
+    func work(_ label: ([(URL, URL, UInt64)]) throws -> String) throws -> String {
+      let words = try label(files)
       if let earlier {
         let parts = try [earlier.preferences, round.ownPreferences].map { try Data(contentsOf: $0) }
         try AtomicFile.write(parts[0] + parts[1], to: round.preferences)
       }
-      return words[0]
+      return words
     }
+    if settings.hasPeople { return try askPeople(round, after: earlier, inputs: inputs, work) }
     guard settings.hasJudge else {
       return try perform(round.step(.preferences), settings: settings.label, inputs: inputs) { _ in
-        try work { samples, preferences, seed in
-          var knobs = settings.label
-          knobs.seed &+= seed
-          let report = try Labelling.run(file: samples, settings: knobs, output: preferences)
-          return "\(report.summary.pairs) preferences by \(report.labeller), which agree with "
-            + "its score in \(readablePercent(report.summary.agreement))"
+        try work { files in
+          try files.map { samples, preferences, seed in
+            var knobs = settings.label
+            knobs.seed &+= seed
+            let report = try Labelling.run(file: samples, settings: knobs, output: preferences)
+            return "\(report.summary.pairs) preferences by \(report.labeller), which agree with "
+              + "its score in \(readablePercent(report.summary.agreement))"
+          }[0]
         }
       }
     }
     // What a judge has answered is kept, also where it is stopped in the middle.
     try perform(round.step(.preferences), settings: settings.judge, inputs: inputs) { _ in
-      try work { samples, preferences, _ in
-        let report = try Judging.run(
-          .init(data: try DataFile.read(samples, expecting: [.samples]), output: preferences),
-          settings: settings.judge, beside: start, style: style)
-        let bias = report.bias.map { "; \($0.words)" } ?? ""
-        return "\(report.rows) preferences by \(report.judge)\(bias)"
+      try work { files in
+        try files.map { samples, preferences, _ in
+          let report = try Judging.run(
+            .init(data: try DataFile.read(samples, expecting: [.samples]), output: preferences),
+            settings: settings.judge, beside: start, style: style)
+          let bias = report.bias.map { "; \($0.words)" } ?? ""
+          return "\(report.rows) preferences by \(report.judge)\(bias)"
+        }[0]
+      }
+    }
+  }
+
+  /// The stage where people prefer. What they have said is in the store, also where the run is stopped.
+  private mutating func askPeople(
+    _ round: RLHFRound, after earlier: RLHFRound?, inputs: [(name: String, digest: String)],
+    _ work: (_ label: ([(URL, URL, UInt64)]) throws -> String) throws -> String
+  ) throws {
+    let (settings, ask, store) = (settings.people, options.people, file("feedback.db"))
+    let seed = round.seed(self.settings.label.seed)
+    try perform(round.step(.preferences), settings: settings, inputs: inputs) { _ in
+      try work { files in
+        // The round's own answers first; the held-out ones follow in the first round.
+        let own =
+          earlier != nil && settings.laterLabels > 0 ? settings.laterLabels : settings.labels
+        let parts = zip(files, [own, settings.heldOutLabels]).map {
+          PeopleTask.Part(samples: $0.0, preferences: $0.1, labels: $1)
+        }
+        return try ask?(
+          PeopleTask(parts: parts, votes: settings.votes, store: store, seed: seed)) ?? ""
       }
     }
   }

@@ -46,13 +46,15 @@ struct RLHFRun {
 
   /// Who prefers, as the report names it.
   var labeller: String {
-    settings.hasJudge
+    if settings.hasPeople { return Report.people }
+    return settings.hasJudge
       ? "judge:" + settings.judge.judges.joined(separator: "+") : settings.label.labeller.rawValue
   }
 
-  /// The labeller's score; none where a judge prefers.
+  /// The labeller's score; none where a judge prefers, or people do.
   func goldReward() throws -> LabellerReward? {
-    settings.hasJudge ? nil : LabellerReward(try settings.label.labeller.scorer())
+    settings.hasJudge || settings.hasPeople
+      ? nil : LabellerReward(try settings.label.labeller.scorer())
   }
 
   mutating func run() throws -> Report {

@@ -11,6 +11,8 @@ public struct RLHFSettings: Settings {
   /// Who prefers in place of a labeller (RLAIF); a labeller does where it names no judge. The judge
   /// also decides the win rate.
   public var judge = JudgeSettings()
+  /// How many people's labels are waited for, in place of a labeller; none where `labels` is 0.
+  public var people = PeopleSettings()
   /// How the reward model is trained.
   public var reward = RewardModelSettings()
   /// How the policy is trained; the settings of the other methods are not read.
@@ -86,11 +88,17 @@ public struct RLHFSettings: Settings {
 
   /// Knobs without effect, those of the stages among them.
   public var unreadKnobs: [(knob: String, why: String)] {
+    let noPeople = people.allKnobs(in: "people", "people.labels is 0: no people are asked")
+      .filter { $0.knob != "people.labels" }
     let preferences =
-      hasJudge
-      ? judge.unreadKnobs(in: "judge") + label.allKnobs(in: "label", "a judge labels")
-      : label.unreadKnobs(in: "label")
-        + judge.allKnobs(in: "judge", "there is no judge; name one with judge.judges")
+      hasPeople
+      ? label.allKnobs(in: "label", "people label") + judge.allKnobs(in: "judge", "people label")
+        + (rounds == 1 ? [("people.later_labels", "rounds is 1")] : [])
+      : (hasJudge
+        ? judge.unreadKnobs(in: "judge") + label.allKnobs(in: "label", "a judge labels")
+        : label.unreadKnobs(in: "label")
+          + judge.allKnobs(in: "judge", "there is no judge; name one with judge.judges"))
+        + noPeople
     let policy = ofMethods.flatMap { method, settings in
       method == self.method
         ? settings.unreadKnobs(in: method.rawValue)
@@ -109,12 +117,14 @@ public struct RLHFSettings: Settings {
     try sample.validate(in: "sample")
     try label.validate(in: "label")
     try judge.validate(in: "judge")
+    try people.validate(in: "people")
+    try require(!hasPeople || !hasJudge, "people.labels", "0 where a judge prefers")
     try reward.validate(in: "reward")
     for (method, settings) in ofMethods where method == self.method {
       try settings.validate(in: method.rawValue)
     }
     try require(
-      !method.readsPreferences || hasJudge || label.shape == .pairs, "label.shape",
+      !method.readsPreferences || hasJudge || hasPeople || label.shape == .pairs, "label.shape",
       "pairs where method is \(method.rawValue), and reward.loss one of pairs such as bradley_terry"
     )
     try evaluation.validate(in: "evaluation")
@@ -151,18 +161,25 @@ public struct RLHFSettings: Settings {
   /// Whether an AI judge prefers, not a labeller.
   var hasJudge: Bool { !judge.judges.isEmpty }
 
+  /// Whether people prefer.
+  public var hasPeople: Bool { people.labels > 0 }
+
   /// The defaults of a method and of who prefers.
   ///
   /// - Parameters:
   ///   - method: What learns from the collected preferences reads pairs, not rankings.
   ///   - judged: Whether an AI judge prefers (RLAIF), who gives soft labels of pairs.
-  public static func defaults(_ method: RLHF.Method, judged: Bool) -> RLHFSettings {
+  ///   - people: Whether people do, who are shown pairs.
+  public static func defaults(
+    _ method: RLHF.Method, judged: Bool = false, people: Bool = false
+  ) -> RLHFSettings {
     var settings = RLHFSettings()
     settings.method = method
-    if judged || method.readsPreferences {
+    if judged || people || method.readsPreferences {
       settings.reward.loss = .bradleyTerry
       settings.label.shape = .pairs
     }
+    if people { settings.people.labels = 64 }
     return settings
   }
 

@@ -238,7 +238,11 @@ public struct Report: Codable, Sendable, Equatable {
   public var title: String
   /// The model that was aligned.
   public var model: String
-  /// The labeller, whose score is the gold reward.
+  /// What stands for the labeller where people prefer.
+  static let people = "human"
+
+  /// The labeller, whose score is the gold reward; `human` where people prefer, `judge:NAME` where an
+  /// AI judge does: then there is none.
   public var labeller: String
   /// One sentence on what the labeller rewards.
   public var labellerSummary: String

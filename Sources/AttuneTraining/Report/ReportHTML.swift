@@ -47,6 +47,12 @@ extension Report {
   /// Where preferences came from.
   private var provenance: String {
     let name = "<code>\(escapedHTML(labeller))</code>"
+    if labeller == Self.people {
+      return
+        "The preferences are those of people, \(escapedHTML(labellerSummary)) There is no gold reward: "
+        + "the policy climbed what the reward model learned from them, and the same model decides the "
+        + "win rate below, which a policy can learn to fool. Whether the answers are better, people say."
+    }
     if labeller.hasPrefix("judge:") {
       return
         "The preferences are those of \(name), \(escapedHTML(labellerSummary)) There is no gold "
@@ -68,7 +74,8 @@ extension Report {
       let step = then.sd > 0 ? (now.mean - then.mean) / then.sd : nil
       out += Self.tile(
         "\(readable(then.mean)) → \(readable(now.mean))",
-        "gold reward\(step.map { ", \(signed($0, digits: 1)) SD of the start" } ?? "")")
+        "\(isGold ? "gold" : "learned") reward\(step.map { ", \(signed($0, digits: 1)) SD of the start" } ?? "")"
+      )
     }
     if let win = evaluation.winRate {
       out += Self.tile(readablePercent(win.value), "wins against the start by \(win.reward)")
@@ -84,6 +91,16 @@ extension Report {
 
   /// The reward that decides: the labeller's.
   private var goldName: String { evaluation.winRate?.reward ?? "labeller:\(labeller)" }
+  /// Whether that reward is one that nothing was trained on.
+  private var isGold: Bool { RewardSpecification.Kind.of(source: goldName)?.isLearned != true }
+
+  /// Why a reward model can't be right always.
+  private var ceiling: String {
+    if labeller == Self.people { return "People do not always agree, nor with themselves." }
+    if labeller.hasPrefix("judge:") { return "What the judge is unsure of can't be foretold." }
+    return
+      "The preferences are drawn at random from the score difference, so 100 % is out of reach."
+  }
 
   private static func tile(_ value: String, _ caption: String) -> String {
     "<div class=\"tile\"><b>\(escapedHTML(value))</b><span>\(escapedHTML(caption))</span></div>\n"
@@ -190,8 +207,7 @@ extension Report {
     if let error = facts.calibrationError {
       out += "; its expected calibration error is \(readable(error, digits: 3))"
     }
-    out += ". The preferences are drawn at random from the score difference, so 100 % is out of "
-    out += "reach.</p>\n<div class=\"charts\">\n"
+    out += ". \(ceiling)</p>\n<div class=\"charts\">\n"
     out +=
       LineChart(
         title: "Calibration", xLabel: "probability that the model gives its favourite",

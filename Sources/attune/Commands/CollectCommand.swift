@@ -3,12 +3,12 @@
 #if Server
   import ArgumentParser
   import AttuneData
+  import AttuneObjectives
   import AttuneServer
   import AttuneStore
   import AttuneTraining
   import Foundation
 
-  extension CollectSettings: Settings {}
   extension CollectSettings.Shape: ExpressibleByArgument {}
 
   struct CollectCommand: ParsableCommand {
@@ -27,8 +27,15 @@
         has are not sampled again. With --reward what a reward model is least sure of is asked first, \
         with several what they disagree on.
 
+        With --align a policy is trained whenever there are --align-every further comparisons with a \
+        winner: in the background, from the model, on everything compared so far. It then answers, and \
+        on a share of the prompts people compare it with the one before, blind; the progress page tells \
+        its win rate. Policies are in --policies; the same command goes on with the latest, --policy K \
+        goes back to an earlier one (0: the model). Any knob of a round by its name: \
+        --set align.dpo.epochs=2.
+
         Examples: attune collect --samples samples.jsonl --store feedback.db
-          attune collect --model smollm2 --prompts prompts.jsonl --store feedback.db
+          attune collect --model smollm2 --prompts prompts.jsonl --store feedback.db --align dpo
         """)
 
     @Option(
@@ -94,6 +101,25 @@
         "Ask by a second key how much better, in n steps (default: do not ask).", valueName: "n"))
     var strengths: Int?
 
+    @Option(
+      help: ArgumentHelp(
+        "Train a policy while people label, by a loss of attune dpo.", valueName: "loss"))
+    var align: PreferenceLoss?
+
+    @Option(
+      help: ArgumentHelp(
+        "Comparisons with a winner before the next policy (default: 32).", valueName: "n"))
+    var alignEvery: Int?
+
+    @Option(
+      help: ArgumentHelp("Where policies are (default: STORE.policies).", valueName: "dir"),
+      completion: .directory)
+    var policies: String?
+
+    @Option(
+      help: ArgumentHelp("Go back to a policy by its number; 0 is the model.", valueName: "k"))
+    var policy: Int?
+
     @OptionGroup var server: ServerOptions
 
     @Option(
@@ -123,6 +149,20 @@
             "--n, --max-tokens, --temperature and --ahead are of no use without --model.")
         }
       }
+      guard align != nil || (alignEvery == nil && policies == nil && policy == nil) else {
+        throw ValidationError(
+          "--align-every, --policies and --policy are of no use without --align.")
+      }
+      if align != nil {
+        guard models.count == 1, samples.isEmpty else {
+          throw ValidationError("--align needs one --model with --prompts, and no --samples.")
+        }
+        guard shape != .thumbs else {
+          throw ValidationError(
+            "--align learns from comparisons: --as pairs or rankings. For thumbs there is attune kto, "
+              + "after attune feedback export --format unpaired.")
+        }
+      }
       if let ahead, ahead < 1 { throw ValidationError("--ahead \(ahead): give at least 1.") }
       guard curve != nil || accuracy == nil else {
         throw ValidationError("--accuracy is of no use without --curve.")
@@ -133,48 +173,57 @@
     }
 
     func run() throws {
-      let settings: CollectSettings = try shared.settings(
-        CollectSettings(),
-        [
-          "shape": shape, "votes": votes, "gold_share": goldShare,
-          "pairs_per_prompt": pairsPerPrompt, "strengths": strengths, "seed": shared.seed,
-        ])
+      let own: KeyValuePairs<String, (any Encodable)?> = [
+        "shape": shape, "votes": votes, "gold_share": goldShare,
+        "pairs_per_prompt": pairsPerPrompt, "strengths": strengths, "seed": shared.seed,
+      ]
+      var recipe = CollectRecipe()
+      if let align {
+        recipe = try shared.settings(
+          recipe, own, ["align.dpo.loss": align, "align.every": alignEvery])
+      } else {
+        recipe.collect = try shared.settings(CollectSettings(), own)
+      }
+      let settings = recipe.collect
       let address = try server.address()
       let collector = try Collector(
         settings, store: try FeedbackStore(store.url), curve: curve.map { URL(filePath: $0) },
         accuracy: accuracy)
       if !samples.isEmpty { try collector.addSamples(samples.map { URL(filePath: $0) }) }
       if let gold { try collector.addGold(URL(filePath: gold)) }
-      var feed = try feed(collector)
+      let step = try worker(collector, recipe)
       try CollectServer.serve(collector, at: address) { server in
-        for link in server.links {
-          Output.note(link.name.map { "\($0): \(link.url)" } ?? link.url)
-        }
+        server.showLinks()
         // Models work on this thread; the server has threads of its own.
         do {
           while !Interrupt.isRequested {
-            if try !feed.step() { Thread.sleep(forTimeInterval: 0.05) }
+            if try !step() { Thread.sleep(forTimeInterval: 0.05) }
           }
         } catch let error as TrainingError where error.code == .interrupted {}
       }
-      let report = collector.report()
+      var report = collector.report()
+      report.align = try collector.alignment()
       if shared.json { try Output.json(report) } else { try Output.line(report.text) }
     }
 
     /// What keeps the page in questions: models that answer, reward models that say what to ask.
-    private func feed(_ collector: Collector) throws -> Feed {
+    ///
+    /// - Returns: Does one piece of the work; says whether there was any.
+    private func worker(
+      _ collector: Collector, _ recipe: CollectRecipe
+    ) throws -> () throws -> Bool {
       var questions: [Content] = []
-      var answerer: ModelAnswerer?
+      var opened: [LoadedModel] = []
+      var sampling = SampleSettings()
       if let prompts {
         questions = try DataFile.read(URL(filePath: prompts)).prompts
-        var sampling = SampleSettings()
         sampling.n = n ?? collector.settings.answersOfEach(models.count)
         sampling.maxTokens = maxTokens ?? 256
         sampling.temperature = temperature ?? 1
         sampling.seed = shared.seed ?? 0
         try sampling.validate()
         try shared.startEngine()
-        answerer = try ModelAnswerer(models.map { try LoadedModel.open($0) }, sampling)
+        opened = try models.map { try LoadedModel.open($0) }
       } else if !rewards.isEmpty {
         try shared.startEngine()
       }
@@ -182,9 +231,24 @@
       let scorer =
         specifications.isEmpty
         ? nil
-        : RewardScorer(sources: try RewardSources(specifications, beside: answerer?.loaded.first))
-      return try Feed(
-        collector, prompts: questions, answerer: answerer, scorer: scorer, ahead: ahead ?? 32)
+        : RewardScorer(sources: try RewardSources(specifications, beside: opened.first))
+      if align != nil {
+        var settings = recipe.align
+        settings.dpo.seed = shared.seed ?? 0
+        var aligner = try Aligner(
+          collector,
+          try PolicySeries(
+            opened[0], settings: settings,
+            in: URL(filePath: policies ?? store.store + ".policies", directoryHint: .isDirectory),
+            policy: policy, labels: try collector.decided()),
+          prompts: questions, sampling: sampling, n: n, scorer: scorer, ahead: ahead ?? 32)
+        return { try aligner.step() }
+      }
+      var feed = try Feed(
+        collector, prompts: questions,
+        answerer: opened.isEmpty ? nil : try ModelAnswerer(opened, sampling), scorer: scorer,
+        ahead: ahead ?? 32)
+      return { try feed.step() }
     }
   }
 #else
@@ -199,9 +263,6 @@
     @Argument(parsing: .captureForPassthrough)
     var rest: [String] = []
 
-    func run() throws {
-      throw TrainingError(
-        .badSetting, "this attune was built without its page, as make quickstart does: make build")
-    }
+    func run() throws { throw TrainingError.noPage }
   }
 #endif

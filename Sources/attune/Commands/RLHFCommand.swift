@@ -52,7 +52,12 @@ struct RLHFCommand: ParsableCommand {
 
       With --labeller judge an AI judge prefers (RLAIF) and decides the win rate.
 
+      With --labeller human people do: the page of attune collect is served until enough comparisons \
+      have a winner, in every round; then the run goes on. What was said is in the run's feedback.db, \
+      and Ctrl-C and the same command go on from there.
+
       Example: attune rlhf --model smollm2 --data prompts.jsonl --output runs/mine
+      With people: attune rlhf --model smollm2 --data prompts.jsonl --output runs/ours --labeller human
       """)
 
   @OptionGroup var model: ModelOption
@@ -66,8 +71,13 @@ struct RLHFCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Who prefers: \(Labeller.allCases.map(\.rawValue).joined(separator: ", ")) (default: concise), "
-        + "or judge: RLAIF with --judge.", valueName: "name"))
+        + "judge: RLAIF with --judge, or human: people on a page.", valueName: "name"))
   var labeller: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Comparisons with a winner that --labeller human waits for (default: 64).", valueName: "n"))
+  var labels: Int?
 
   @OptionGroup var judge: JudgeOptions
 
@@ -78,34 +88,64 @@ struct RLHFCommand: ParsableCommand {
   var output: String
 
   @OptionGroup var job: JobOptions
+  #if Server
+    @OptionGroup(title: "The page of --labeller human") var server: ServerOptions
+  #endif
   @OptionGroup var shared: SharedOptions
 
+  private static let human = "human"
+
   func validate() throws {
+    guard labels == nil || labeller == Self.human else {
+      throw ValidationError("--labels is of no use without --labeller human.")
+    }
+    #if Server
+      guard !server.isGiven || labeller == Self.human else {
+        throw ValidationError(
+          "--port, --host, --token and --annotator are of no use without --labeller human.")
+      }
+    #endif
     guard (labeller == "judge") == !judge.judges.isEmpty else {
       throw ValidationError("--labeller judge and --judge go together.")
     }
-    guard let labeller, labeller != "judge", Labeller(rawValue: labeller) == nil else { return }
-    let names = Labeller.allCases.map(\.rawValue) + ["judge"]
+    guard let labeller, ![Self.human, "judge"].contains(labeller),
+      Labeller(rawValue: labeller) == nil
+    else { return }
+    let names = Labeller.allCases.map(\.rawValue) + ["judge", Self.human]
     throw ValidationError(
       "--labeller \(labeller): there is none of that name (\(names.joined(separator: ", "))).")
   }
 
   func run() throws {
+    let isHuman = labeller == Self.human
     let settings: RLHFSettings = try shared.settings(
-      .defaults(method ?? .ppo, judged: !judge.judges.isEmpty),
+      .defaults(method ?? .ppo, judged: !judge.judges.isEmpty, people: isHuman),
       [
         "method": method,
-        "label.labeller": judge.judges.isEmpty ? labeller : nil,
+        "label.labeller": judge.judges.isEmpty && !isHuman ? labeller : nil,
+        "people.labels": labels,
         "judge.judges": judge.judges.isEmpty ? nil : judge.judges,
         "judge.server_model": judge.judgeModel, "judge.constitution": judge.constitution,
         "seed": shared.seed,
       ])
+    guard isHuman == settings.hasPeople else {
+      throw ValidationError("--labeller human and people.labels above 0 go together.")
+    }
+    var options = job.options
+    #if Server
+      if isHuman {
+        let page = PeoplePage(address: try server.address())
+        options.people = { try page.ask($0) }
+      }
+    #else
+      if isHuman { throw TrainingError.noPage }
+    #endif
     let inputs = RLHF.Inputs(
       model: model.model, prompts: try DataFile.read(data.url).prompts,
       heldOut: try evalData.map { try DataFile.read(URL(filePath: $0)).prompts })
     try shared.startEngine()
     let folder = URL(filePath: output, directoryHint: .isDirectory)
-    let report = try RLHF.run(inputs, settings: settings, output: folder, options: job.options)
+    let report = try RLHF.run(inputs, settings: settings, output: folder, options: options)
     try job.show(report, in: folder, shared)
   }
 }

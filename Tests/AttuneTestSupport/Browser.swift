@@ -6,8 +6,15 @@ import Synchronization
 /// A headless Chromium, driven through its DevTools protocol over a pair of pipes.
 ///
 /// Debian's `chromium-headless-shell`, or the program that `ATTUNE_BROWSER` names.
-final class Browser: Sendable {
-  struct Failure: Error, CustomStringConvertible { let description: String }
+public final class Browser: Sendable {
+  /// What the browser or the page did not do.
+  public struct Failure: Error, CustomStringConvertible {
+    /// In words.
+    public let description: String
+
+    /// Says it.
+    public init(description: String) { self.description = description }
+  }
 
   private struct State {
     var next = 1
@@ -21,7 +28,7 @@ final class Browser: Sendable {
   private let profile: URL
 
   /// Starts the browser.
-  init() throws {
+  public init() throws {
     profile = URL.temporaryDirectory.appending(path: "attune-browser-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: profile, withIntermediateDirectories: true)
     var (down, up): ([Int32], [Int32]) = ([0, 0], [0, 0])
@@ -72,7 +79,7 @@ final class Browser: Sendable {
   }
 
   /// Ends the browser.
-  func close() {
+  public func close() {
     _ = Foundation.close(input)
     kill(process, SIGKILL)
     var status: Int32 = 0
@@ -81,7 +88,7 @@ final class Browser: Sendable {
   }
 
   /// Calls a method of the protocol.
-  func call(
+  public func call(
     _ method: String, _ parameters: [String: Any] = [:], session: String? = nil
   ) async throws -> [String: Any] {
     var message: [String: Any] = ["method": method, "params": parameters]
@@ -140,7 +147,7 @@ final class Browser: Sendable {
   }
 
   /// Opens a page, apart from all others: with cookies and memory of its own.
-  func open(
+  public func open(
     _ url: String, width: Int = 1280, height: Int = 900, isDark: Bool = false
   ) async throws -> BrowserPage {
     let context = try await call("Target.createBrowserContext")["browserContextId"] ?? ""
@@ -162,19 +169,23 @@ final class Browser: Sendable {
 }
 
 /// A page in a browser.
-struct BrowserPage: Sendable {
+public struct BrowserPage: Sendable {
   let browser: Browser
   let session: String
 
+  /// Calls a method of the protocol for this page.
   @discardableResult
-  func call(_ method: String, _ parameters: [String: Any] = [:]) async throws -> [String: Any] {
+  public func call(_ method: String, _ parameters: [String: Any] = [:]) async throws -> [String:
+    Any]
+  {
     try await browser.call(method, parameters, session: session)
   }
 
-  func go(_ url: String) async throws { try await call("Page.navigate", ["url": url]) }
+  /// Goes to an address.
+  public func go(_ url: String) async throws { try await call("Page.navigate", ["url": url]) }
 
   /// Evaluates JavaScript, which must come to a string.
-  func text(_ script: String) async throws -> String {
+  public func text(_ script: String) async throws -> String {
     let answer = try await call(
       "Runtime.evaluate", ["expression": "String(\(script))", "awaitPromise": true])
     if let details = answer["exceptionDetails"] as? [String: Any] {
@@ -185,12 +196,12 @@ struct BrowserPage: Sendable {
   }
 
   /// The text that an element shows.
-  func shown(_ selector: String) async throws -> String {
+  public func shown(_ selector: String) async throws -> String {
     try await text("document.querySelector('\(selector)')?.innerText ?? ''")
   }
 
   /// Waits until JavaScript comes to true.
-  func wait(_ script: String, seconds: Double = 30) async throws {
+  public func wait(_ script: String, seconds: Double = 30) async throws {
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
       // A page that is just being left has no place to evaluate in.
@@ -204,13 +215,13 @@ struct BrowserPage: Sendable {
   }
 
   /// Waits until an element shows a text.
-  func wait(for text: String, in selector: String = "body") async throws {
+  public func wait(for text: String, in selector: String = "body") async throws {
     let json = String(decoding: try JSONEncoder().encode(text), as: UTF8.self)
     try await wait("document.querySelector('\(selector)')?.innerText.includes(\(json))")
   }
 
   /// Presses a key, as a keyboard does.
-  func press(_ key: String) async throws {
+  public func press(_ key: String) async throws {
     let codes = [
       "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Escape": 27,
       "Tab": 9,
@@ -231,10 +242,12 @@ struct BrowserPage: Sendable {
   }
 
   /// Types a text into what has the focus.
-  func type(_ text: String) async throws { try await call("Input.insertText", ["text": text]) }
+  public func type(_ text: String) async throws {
+    try await call("Input.insertText", ["text": text])
+  }
 
   /// Moves, presses or releases the mouse.
-  func mouse(_ type: String, x: Double, y: Double) async throws {
+  public func mouse(_ type: String, x: Double, y: Double) async throws {
     try await call(
       "Input.dispatchMouseEvent",
       [
@@ -243,8 +256,24 @@ struct BrowserPage: Sendable {
       ])
   }
 
+  /// Clicks a button by its words, with the mouse.
+  public func click(button words: String) async throws {
+    let place = try await text(
+      """
+      (button => {
+        button?.scrollIntoView({ block: 'nearest' });
+        const box = button?.getBoundingClientRect();
+        return box ? `${box.x + box.width / 2} ${box.y + box.height / 2}` : '';
+      })([...document.querySelectorAll('button')].find(e => e.innerText.includes('\(words)')))
+      """
+    ).split(separator: " ").compactMap { Double($0) }
+    guard place.count == 2 else { throw Browser.Failure(description: "no button \(words)") }
+    try await mouse("mousePressed", x: place[0], y: place[1])
+    try await mouse("mouseReleased", x: place[0], y: place[1])
+  }
+
   /// A picture of the whole page.
-  func picture() async throws -> Data {
+  public func picture() async throws -> Data {
     let answer = try await call("Page.captureScreenshot", ["captureBeyondViewport": true])
     return Data(base64Encoded: answer["data"] as? String ?? "") ?? Data()
   }
