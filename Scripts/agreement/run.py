@@ -22,9 +22,11 @@ if not os.path.exists(os.path.join(reference, "reference.json")):
     subprocess.check_call([python, os.path.join(ROOT, "Scripts", "agreement", "write_reference.py"),
                            "--gguf", gguf, "--output", reference])
 environment = dict(os.environ, ATTUNE_AGREEMENT=reference, ATTUNE_AGREEMENT_MODEL=gguf)
+# Built as `make test` builds: a build by `swift test` has other flags and would begin from nothing.
+swift = ["-c", "release", "--explicit-target-dependency-import-check", "error"]
+subprocess.check_call(["swift", "build", *swift, "--build-tests"], cwd=ROOT)
 tests = subprocess.call(
-    ["swift", "test", "-c", "release", "--explicit-target-dependency-import-check", "error",
-     "--filter", "AgreementTests"], cwd=ROOT, env=environment)
+    ["swift", "test", *swift, "--skip-build", "--filter", "AgreementTests"], cwd=ROOT, env=environment)
 # The test build made the tool as well.
 tokens = subprocess.call(
     [python, os.path.join(ROOT, "Scripts", "agreement", "compare_tokenizer.py"),
