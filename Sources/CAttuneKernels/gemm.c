@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products: large ones by matrix tiles where the processor has them (tiles.c); A · B and
+// Matrix products: large ones by matrix tiles where that is allowed (tiles.c); A · B and
 // A · Bᵀ by an own kernel on processors with 512-bit vectors; and the others by BLAS.
 //
 // A training step is five sixths matrix products, and OpenBLAS copies both operands of each. Here a
@@ -159,10 +159,9 @@ void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t 
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc) {
 #ifdef HAS_OWN_KERNEL
-  if (atk_tiles_pay(order_a, M, N, K)) {
-    atk_tiles_sgemm(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
+  if (atk_tiles_pay(order_a, M, N, K) &&
+      atk_sgemm_tiles(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc))
     return;
-  }
   // Smaller ones are BLAS's. Pieces of a linear layer are cut at multiples of 32 rows or columns,
   // so that all but a remainder take the same way whatever the number of threads.
   if (order_a == ATK_PLAIN && M >= ROWS && N >= LANES && K >= LANES && has_wide_vectors()) {

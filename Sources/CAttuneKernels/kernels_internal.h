@@ -65,10 +65,7 @@ void atk_blas_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, si
                     float alpha, const float *a, size_t lda, const float *b, size_t ldb,
                     float beta, float *c, size_t ldc);
 
-// atk_sgemm by matrix tiles (tiles.c), and for which shapes that is the fastest way.
+// Whether atk_sgemm leaves a product to matrix tiles.
 bool atk_tiles_pay(atk_order order_a, size_t M, size_t N, size_t K);
-void atk_tiles_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
-                     float alpha, const float *a, size_t lda, const float *b, size_t ldb,
-                     float beta, float *c, size_t ldc);
 
 #endif

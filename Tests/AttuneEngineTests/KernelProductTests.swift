@@ -42,7 +42,9 @@ extension KernelTests {
     }
 
     /// The greatest error in units of what rounding may do; infinite if anything else was written.
-    func error(alpha: Float, beta: Float, random: inout SplitMix) -> Double {
+    func error(
+      alpha: Float, beta: Float, tiles: Bool = false, random: inout SplitMix
+    ) -> Double {
       let a = random.floats(countA)
       let b = random.floats(countB)
       let start = random.floats(size.m * ldc)
@@ -50,12 +52,17 @@ extension KernelTests {
       for m in 0..<size.m {
         for n in 0..<size.n where beta == 0 { c[m * ldc + n] = .nan }
       }
-      atk_sgemm(
-        orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      if tiles {
+        _ = atk_sgemm_tiles(
+          orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      } else {
+        atk_sgemm(
+          orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      }
       let product = reference(a, b)
       // Partial sums and their roundings grow together: in proportion to the terms.
       // Sums of bfloat16 products lose 2^-17 of each, of either sign.
-      let parts = atk_has_tiles() ? 1e-5 * Double(size.k).squareRoot() : 0
+      let parts = tiles ? 1e-5 * Double(size.k).squareRoot() : 0
       let unit = (2e-6 + 1e-7 * Double(size.k) + parts) * max(1, Double(abs(alpha)))
       var worst = 0.0
       for m in 0..<size.m {
@@ -155,7 +162,41 @@ extension KernelTests {
         }
       }
       #expect(relativeError(part, doubles(whole)) < 1e-6)
-      #expect(!atk_has_tiles() || part == whole)
+    }
+
+    @Test(.enabled(if: atk_has_tiles()), arguments: Product.orders)
+    func `sums of bfloat16 products on tiles`(orderA: atk_order, orderB: atk_order) {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 10)
+      let sizes = [
+        (1, 1, 1), (7, 5, 9), (17, 16, 32), (33, 47, 65), (32, 512, 32), (47, 400, 63),
+        (48, 401, 64), (49, 33, 1537), (200, 80, 1600), (100, 200, 1100),
+      ]
+      for (m, n, k) in sizes {
+        for (alpha, beta): (Float, Float) in [(1, 0), (1, 1), (0.37, 0.5)] {
+          let product = Product(orderA: orderA, orderB: orderB, size: (m, n, k), gap: (1, 2, 3))
+          let error = product.error(alpha: alpha, beta: beta, tiles: true, random: &random)
+          #expect(error < 1, "\(product.testDescription), α \(alpha), β \(beta)")
+        }
+      }
+    }
+
+    @Test(.enabled(if: atk_has_tiles()))
+    func `a row on tiles is the same beside any others`() {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 11)
+      let (m, n, k) = (71, 180, 800)
+      let (a, b) = (random.floats(m * k), random.floats(n * k))
+      let start = random.floats(m * n)
+      var (whole, rows) = (start, start)
+      _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, 1, &whole, n)
+      for row in 0..<m {
+        var one = Array(start[row * n..<(row + 1) * n])
+        let x = Array(a[row * k..<(row + 1) * k])
+        _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, 1, n, k, 1, x, k, b, k, 1, &one, n)
+        rows.replaceSubrange(row * n..<(row + 1) * n, with: one)
+      }
+      #expect(rows == whole)
     }
 
     @Test(arguments: threads, Product.orders)

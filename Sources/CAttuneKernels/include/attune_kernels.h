@@ -40,12 +40,19 @@ void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), 
 
 // ---- products (gemm.c, linear.c) ---------------------------------------------------------------
 typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
-// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, by matrix tiles, an own
-// kernel or BLAS, whichever is the fastest for the shape. C is not read if beta is 0.
-bool atk_has_tiles(void);  // large products are sums of bfloat16 products (tiles.c)
+// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, by an own kernel, BLAS
+// or, where they are allowed, matrix tiles, whichever is the fastest for the shape. C is not read if beta is 0.
 void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc);
+// Whether large products may be sums of bfloat16 products on matrix tiles (tiles.c), where the processor
+// has such; at first they may not.
+void atk_allow_tiles(bool allowed);
+bool atk_has_tiles(void);
+// atk_sgemm on tiles, whatever is allowed; false where there are none.
+bool atk_sgemm_tiles(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                     size_t ldc);
 // The same of dense matrices by BLAS alone, split over the pool as the linear layers are: what
 // their speed is measured by. accumulate: 0 `=`, 1 `+=`.
 void atk_blas_product(float *c, atk_order order_a, const float *a, atk_order order_b,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AttuneEngine
 import AttuneTraining
 import Foundation
 
@@ -30,7 +31,7 @@ struct QuickstartCommand: ParsableCommand {
     let settings: RLHFSettings = try shared.settings(
       .quickstart, ["label.labeller": labeller, "seed": seed])
     try Pull.named(Quickstart.model).fetch(say: Output.note)
-    try shared.startEngine()
+    try shared.startEngine(precision: .high)
     Output.note("The run's folder is \(folder.path)")
     let report = try RLHF.run(
       Quickstart.inputs, settings: settings, output: folder, options: job.options)
