@@ -48,25 +48,7 @@ package enum ExactnessPage {
       body += "<p>Target: \(escapedHTML(outcome.target))\(escapedHTML(vanished(outcome))). "
       body += "Reached: \(distance(outcome)) after \(run.steps) steps.</p>\n"
     }
-    return """
-      <!DOCTYPE html>
-      <html lang="en">
-      <head>
-      <meta charset="utf-8">
-      <meta name="viewport" content="width=device-width, initial-scale=1">
-      <meta http-equiv="Content-Security-Policy" \
-      content="default-src 'none'; style-src 'unsafe-inline'">
-      <title>What each method reaches</title>
-      <style>
-      \(Report.style)</style>
-      </head>
-      <body>
-      <main>
-      \(body)</main>
-      </body>
-      </html>
-
-      """
+    return standalonePage(title: "What each method reaches", body: body)
   }
 
   private static func distance(_ outcome: ExactnessSuite.Outcome) -> String {

@@ -6,25 +6,10 @@ import Foundation
 extension Report {
   /// The page: one self-contained document that loads nothing.
   public var html: String {
-    """
-    <!DOCTYPE html>
-    <html lang="en">
-    <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-    <title>\(escapedHTML(title))</title>
-    <style>
-    \(Self.style)</style>
-    </head>
-    <body>
-    <main>
-    \(header)\(tiles)\(comparison)\(curves)\(rewardModelSection)\(sideBySide)\(stageTable)\
-    \(settingsTable)</main>
-    </body>
-    </html>
-
-    """
+    standalonePage(
+      title: title,
+      body: header + tiles + comparison + curves + rewardModelSection + sideBySide + stageTable
+        + settingsTable)
   }
 
   /// The policy's row of the evaluation.
