@@ -4,7 +4,8 @@
 /// α·E log π(ỹ | x), ỹ drawn from the reference.
 ///
 /// It is minimised, so it takes probability away from what the reference says anyway: the policy is
-/// optimistic about what nobody has seen yet. α = 0 is plain iterative DPO.
+/// optimistic about what nobody has seen yet. α = 0 is plain iterative DPO. log π(ỹ) has no lower bound: an α
+/// that outweighs what pairs push back with, at most β a pair, empties everything that the reference says.
 ///
 /// Paper: Xie et al. 2024, arXiv:2405.21046, algorithm 1: π ← argmin α·Σ log π(ỹ) − Σ log σ(βΔ). Differs
 /// from it: both sums are means over the batch's rows, and those of earlier rounds are not kept.

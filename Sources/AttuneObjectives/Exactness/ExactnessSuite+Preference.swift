@@ -51,8 +51,11 @@ extension ExactnessSuite {
     case .orpo: settings.lambda = 1
     default: break
     }
+    let zero = "zero of the gradient (plain formula, Levenberg–Marquardt)"
     return [preferenceCase(loss, "", target, settings)]
       + variants.map { preferenceCase(loss, $0.0, $0.1, $0.2) }
+      + (loss == .dpo
+        ? [preferenceCase(loss, "XPO's bonus 0.002", zero, settings, exploration: 0.002)] : [])
   }
 
   private static func steps(_ loss: PreferenceLoss, _ settings: PreferenceSettings) -> Int {
@@ -64,8 +67,10 @@ extension ExactnessSuite {
     return [.aotUnpaired, .apoZero, .dpoNormalised].contains(loss) ? 2000 : loss == .ipo ? 400 : 600
   }
 
+  /// - Parameter exploration: α of XPO's bonus, on all answers of the reference.
   private static func preferenceCase(
-    _ loss: PreferenceLoss, _ variant: String, _ target: String, _ settings: PreferenceSettings
+    _ loss: PreferenceLoss, _ variant: String, _ target: String, _ settings: PreferenceSettings,
+    exploration: Double = 0
   ) -> ExactnessCase {
     ExactnessCase(
       family: .preference, member: loss.rawValue, variant: variant, target: target
@@ -74,8 +79,10 @@ extension ExactnessSuite {
       let labels = labels(loss, problem)
       let lengths = ExactnessProblem.lengths
       return try problem.descend(
-        steps: steps(loss, settings),
-        target: { _, end in preferenceTarget(loss, settings, problem, labels, end) },
+        steps: exploration > 0 ? 4000 : steps(loss, settings),
+        target: { _, end in
+          preferenceTarget(loss, settings, problem, labels, exploration, end)
+        },
         gradient: { policy, _ in
           let logs = TabularPolicy.sequences.map { policy.logProbabilities($0).reduce(0, +) }
           let responses = logs.indices.map {
@@ -93,6 +100,10 @@ extension ExactnessSuite {
           for (label, slopes) in zip(labels, result.logProbabilities) {
             sums[label.chosen] += slopes[0]
             sums[label.rejected] += slopes[1]
+          }
+          let bonus = ExplorationBonus.loss(logs, rows: 1, alpha: exploration)
+          for (i, slopes) in bonus.logProbabilities.enumerated() {
+            sums[i] += problem.rho[i] * slopes[0]
           }
           return policy.gradient(ExactnessProblem.spread(sums))
         })
@@ -131,7 +142,7 @@ extension ExactnessSuite {
   /// The closed form, or the zero of the gradient that is nearest to where the method ended.
   private static func preferenceTarget(
     _ loss: PreferenceLoss, _ settings: PreferenceSettings, _ problem: ExactnessProblem,
-    _ labels: [Label], _ end: TabularPolicy
+    _ labels: [Label], _ exploration: Double, _ end: TabularPolicy
   ) -> [Double] {
     let beta = settings.beta ?? ExactnessProblem.beta
     let (rho, rewards, lengths) = (problem.rho, problem.rewards, ExactnessProblem.lengths)
@@ -148,7 +159,7 @@ extension ExactnessSuite {
       rho.indices.reduce(0.0) { $0 + problem.preferred(i, $1) / Double(problem.count) }
     }
     switch (loss, settings.divergence) {
-    case (.dpo, _) where settings.smoothing != nil: break
+    case (.dpo, _) where settings.smoothing != nil || exploration > 0: break
     case (.dpo, .reverseKL), (.robust, _): return tilted(rewards)
     case (.dpo, .forwardKL):
       return ExactnessSolver.simplex(from: most - beta + 1e-9, to: most + 100) { lambda in
@@ -181,7 +192,7 @@ extension ExactnessSuite {
     func field(_ logits: [Double], _ rounding: Double) -> [Double] {
       let policy = TabularPolicy(logits: logits)
       let logs = policy.probabilities.map { log($0) }
-      var sums = logs.map { _ in 0.0 }
+      var sums = rho.map { exploration * $0 }
       if loss.needsCurrentScores {
         sorted(loss, beta, settings.smoothing ?? 0, labels, logs, problem.logRho, &sums)
       } else {
