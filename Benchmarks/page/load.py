@@ -6,8 +6,9 @@
 Starts `attune collect` with a model that samples as far ahead as it can, lets N annotators label
 with a pause of half a second on average between two labels, and prints how long the answers to
 labels took. An answer comes when the label is on the disk. Exit code 1 if the 99th percentile is
-100 ms or more, or if a label is not in the store. With --align it waits for questions ahead, and a policy is then trained on the first labels
-while people label on; with --pause 3 the questions last that long. Standard library only.
+100 ms or more, or if a label is not in the store. With --align it waits for questions ahead, and a
+policy is then trained on the first labels while people label on; with --pause 3 the questions last
+that long, and where a new policy has none ready yet annotators wait. Standard library only.
 """
 import argparse
 import http.client
@@ -83,6 +84,9 @@ def annotate(number, end):
     _, turn = ask("/api/next", {})
     while time.monotonic() < end:
         time.sleep(random.uniform(0, 2 * options.pause))
+        if "question" not in turn:
+            _, turn = ask("/api/next", {})
+            continue
         label = {"key": f"{random.getrandbits(64):x}", "question": turn["question"],
                  "ranks": random.choice([[1, 2], [2, 1], [1, 1]]), "milliseconds": 500}
         began = time.monotonic()
@@ -121,7 +125,7 @@ def percentile(share):
 print(json.dumps({
     "annotators": options.annotators, "labels": len(times), "failures": len(failures),
     "policies": len(report["align"]["policies"]) - 1 if options.align else 0,
-    "trained_at_the_end": report["align"]["training"] if options.align else None,
+    "trained_at_the_end": report["align"].get("training") if options.align else None,
     "stored": stored, "reported": report["labels"], "answers_sampled_meanwhile": sampled,
     "labels_per_second": round(len(times) / options.seconds, 1),
     "milliseconds": {"p50": round(percentile(0.5), 1), "p90": round(percentile(0.9), 1),

@@ -68,8 +68,8 @@ public struct CutCounts: Sendable, Equatable, Codable {
   /// One line for people; nil if nothing was cut.
   public func summary(maximumLength: Int) -> String? {
     guard prompts + completions > 0 else { return nil }
-    return "of \(answers) texts longer than max_length \(maximumLength) tokens or not, "
-      + "\(prompts) lost the start of their prompt and \(completions) the end of their answer"
+    return "max_length is \(maximumLength) tokens: of \(answers) texts \(prompts) lost the start of their "
+      + "prompt and \(completions) the end of their answer"
   }
 }
 

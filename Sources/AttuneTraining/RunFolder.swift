@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneEngine
 public import Foundation
 
 /// What decides a run's outcome: its inputs, settings and the program's version. Two runs with
@@ -30,6 +31,7 @@ public struct RunRecord: Codable, Sendable, Equatable {
       knobs[path] = value.line
     }
     for (name, digest) in inputs { knobs["input " + name] = digest }
+    if Machine.precision != .highest { knobs["matmul_precision"] = Machine.precision.rawValue }
   }
 
   /// Knobs that change nothing of what comes out.

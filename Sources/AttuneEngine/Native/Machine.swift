@@ -6,7 +6,7 @@ import Synchronization
 
 /// The processor as the engine uses it: one pool of threads and one BLAS for the whole process.
 public enum Machine {
-  private static let isStarted = Mutex(false)
+  private static let state = Mutex((isStarted: false, precision: MatmulPrecision.highest))
 
   /// How large products of float32 matrices are computed, in PyTorch's words.
   public enum MatmulPrecision: String, Sendable, CaseIterable {
@@ -19,7 +19,7 @@ public enum Machine {
 
   /// Starts with all cores unless that was done before.
   static func startIfNeeded() throws {
-    if !isStarted.withLock({ $0 }) { try start() }
+    if !state.withLock({ $0.isStarted }) { try start() }
   }
 
   /// Loads BLAS and starts the pool; may be called again to change the number of threads.
@@ -37,8 +37,11 @@ public enum Machine {
         "no BLAS library could be loaded (\(String(cString: atk_blas_error()))): "
           + "install libopenblas0-pthread, or run `make setup`")
     }
-    isStarted.withLock { $0 = true }
+    state.withLock { $0 = (true, precision) }
   }
+
+  /// How large products are computed, which is part of what decides a run's outcome.
+  public static var precision: MatmulPrecision { state.withLock { $0.precision } }
 
   /// How many threads compute.
   public static var threads: Int { Int(atk_threads()) }

@@ -41,13 +41,11 @@ extension Report {
     if labeller.hasPrefix("judge:") {
       return
         "The preferences are those of \(name), \(escapedHTML(labellerSummary)) There is no gold "
-        + "reward: PPO climbed what the reward model learned from the judge, and the same judge, which "
-        + "PPO never saw, decides the win rate."
+        + "reward: training saw the judge's preferences alone, and the same judge decides the win rate."
     }
     return
-      "The gold reward is the score of the labeller \(name): \(escapedHTML(labellerSummary)) The "
-      + "reward model learned it from noisy preferences alone; PPO climbed the learned reward and never "
-      + "saw the gold one."
+      "The gold reward is the score of the labeller \(name): \(escapedHTML(labellerSummary)) Training "
+      + "saw noisy preferences drawn from it alone, never the score."
   }
 
   // MARK: The result
@@ -105,7 +103,7 @@ extension Report {
 
       """
     for column in columns {
-      let name = column.role == "policy" ? "after PPO" : "before"
+      let name = column.role == "policy" ? "after" : "before"
       out += "<th class=\"n\">\(name)</th>"
     }
     out += "</tr></thead>\n<tbody>\n"
@@ -233,7 +231,7 @@ extension Report {
     out += "\(samples.count) held-out prompts, not chosen by anyone.</p>\n"
     for sample in samples {
       out += "<article class=\"pair\"><h3>\(escapedHTML(sample.prompt))</h3><div>\n"
-      out += Self.answer("before", sample.before) + Self.answer("after PPO", sample.after)
+      out += Self.answer("before", sample.before) + Self.answer("after", sample.after)
       out += "</div></article>\n"
     }
     return out
