@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attune beside TRL on this machine: the same weights, rows, batch shapes, threads and settings.
 
-    python3 Benchmarks/peers/compare_trl.py [--methods sft,dpo] [--rounds 3] [--steps 4]
+    python3 Benchmarks/peers/compare_trl.py [--methods sft,dpo] [--rounds 3] [--steps 4] [--tiles]
 
 SmolLM2-135M in float32, two threads, AdamW, gradient clipping at 1, no recomputation; full
 fine-tuning but for the two LoRA rows (rank 16 on every projection). The rows that both read are
@@ -10,6 +10,9 @@ written here, of words that are one token each, so that lengths are exact: promp
 answers of 64. A step sees all rows of its file, so that losses can be compared step by step, in
 whatever order a side takes them. rloo and grpo sample 4 answers to each of 4 prompts from a model
 whose end token is one that it never says, so that every answer has 64 tokens.
+
+With --tiles Attune runs once more in each round, with --matmul-precision high, which multiplies in
+matrix tiles where the processor has them; TRL runs at PyTorch's default, highest.
 
 The two run in turn, each run a process. Seconds a step are the median of the steps after the
 first; memory is the largest that the process ever had, from its start to its end.
@@ -62,6 +65,8 @@ arguments.add_argument("--methods", default=",".join(METHODS), help="default: al
 arguments.add_argument("--rounds", type=int, default=3)
 arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--steps", type=int, default=3, help="steps that are timed, after the first")
+arguments.add_argument("--tiles", action="store_true",
+                       help="run Attune with --matmul-precision high too")
 arguments.add_argument("--json", metavar="FILE", help="write every number there")
 arguments.add_argument("--venv", default=side_by_side.VENV)
 arguments.add_argument("--gguf", help="the model; default: the one that `attune pull smollm2` fetched")
@@ -120,7 +125,7 @@ def write_rows():
             sys.exit(f"not {count} tokens: {line}")
 
 
-def ours(name, method):
+def ours(name, method, precision="highest"):
     """A run of Attune: seconds, losses, tokens of a step, memory."""
     online = method.data == "prompts"
     steps = options.steps + 1
@@ -129,7 +134,7 @@ def ours(name, method):
         f"epochs={steps}", f"batch_size={method.batch}"]
     command = [attune, method.trainer, "--model", endless if online else model, "--data",
                path(method.data), "--output", scratch, "--threads", str(options.threads),
-               "--learning-rate", str(LEARNING_RATE)]
+               "--learning-rate", str(LEARNING_RATE), "--matmul-precision", precision]
     command += ["--reward", "labeller:concise"] if online else []
     for knob in knobs:
         command += ["--set", knob]
@@ -162,8 +167,8 @@ def theirs(name, method):
     return {**json.loads(output.strip().splitlines()[-1]), "memory_mb": memory}
 
 
-def show(name, method, rounds):
-    a = [pair["attune"] for pair in rounds]
+def show(name, method, rounds, side="attune"):
+    a = [pair[side] for pair in rounds]
     b = [pair["trl"] for pair in rounds]
 
     def medians(rows):
@@ -194,7 +199,10 @@ for number in range(options.rounds):
     for name in chosen:
         method = METHODS[name]
         print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
-        results[name].append({"attune": ours(name, method), "trl": theirs(name, method)})
+        pair = {"attune": ours(name, method), "trl": theirs(name, method)}
+        if options.tiles:
+            pair["tiles"] = ours(name, method, "high")
+        results[name].append(pair)
         if options.json:
             with open(options.json, "w") as file:
                 json.dump({"threads": options.threads, "methods": results}, file, indent=1)
@@ -202,5 +210,7 @@ shutil.rmtree(scratch, ignore_errors=True)
 print(side_by_side.head())
 for name in chosen:
     show(name, METHODS[name], results[name])
+    if options.tiles:
+        show(name + ", tiles", METHODS[name], results[name], "tiles")
 versions = results[chosen[0]][0]["trl"]
 print(f"threads {options.threads}; trl {versions['trl']}, torch {versions['torch']}")

@@ -54,12 +54,14 @@ public struct FrontierSettings: Settings {
   public var seed: UInt64 = 0
 
   /// The defaults: every method trains adapters on the top 10 layers, at 1e-3 where it samples in
-  /// rollouts and at 5e-4 where a loss of pairs or thumbs is trained.
+  /// rollouts and at 5e-4 where a loss of pairs or thumbs is trained; what clips a ratio takes four
+  /// steps a rollout.
   public init() {
     ppo.adaptiveKl = false
     ppo.learningRate = 1e-3
     rloo.epochs = 2
     rloo.minibatches = 2
+    grpo.epochs = 2
     raft.learningRate = 1e-3
     dpg.learningRate = 1e-3
     brain.learningRate = 1e-3
