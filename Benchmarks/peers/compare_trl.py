@@ -31,19 +31,20 @@ import side_by_side
 # What a method is given, and what is asked of it: how many times TRL's steps a minute, and how much
 # of its memory (or, above 2, how many MB).
 Method = collections.namedtuple("Method", "trainer data batch knobs peer speed memory")
-# Pieces of 512 tokens: with adapters, what is kept for the backward is most of the memory.
-ADAPTERS = ["train=lora", "rank=16", "alpha=32", "layers=0", "piece_tokens=512"]
+# What is kept for the backward is held for this many tokens at a time.
+PIECES = ["piece_tokens=512"]
+ADAPTERS = ["train=lora", "rank=16", "alpha=32", "layers=0"] + PIECES
 ONLINE = ["train=full", "prompts_per_rollout=4", "samples_per_prompt=4", "max_tokens=64",
           "epochs=1", "minibatches=1", "normalise=none", "penalise_missing_end=false",
           "adam_epsilon=1e-8", "show_every=0"]
 PAIRS = ["evaluation_share=0"]
 METHODS = {
-    "sft": Method("sft", "completions", 8, ["train=full"], [], 1.8, 0.65),
+    "sft": Method("sft", "completions", 8, ["train=full"] + PIECES, [], 1.8, 0.65),
     "dpo": Method("dpo", "pairs", 8, ["train=full"] + PAIRS, [], 2.5, 0.55),
     "dpo-live": Method("dpo", "pairs", 8, ["train=full", "precompute_reference=false"] + PAIRS,
                        ["--live-reference"], 2.5, 0.55),
     "kto": Method("kto", "thumbs", 16, ["train=full"] + PAIRS, [], 2.0, 0.55),
-    "reward": Method("reward", "pairs", 8, ["train=full"] + PAIRS, [], 1.5, 0.65),
+    "reward": Method("reward", "pairs", 8, ["train=full"] + PIECES + PAIRS, [], 1.5, 0.65),
     "rloo": Method("rloo", "prompts", 16, ONLINE + ["beta=0.05"], [], 2.3, 0.55),
     "grpo": Method("grpo", "prompts", 16, ONLINE + ["beta=0.04"], [], 2.3, 0.55),
     "sft-lora": Method("sft", "completions", 8, ADAPTERS, ["--lora"], None, 1000),
