@@ -68,7 +68,7 @@ public struct CutCounts: Sendable, Equatable, Codable {
   /// One line for people; nil if nothing was cut.
   public func summary(maximumLength: Int) -> String? {
     guard prompts + completions > 0 else { return nil }
-    return "max_length is \(maximumLength) tokens: of \(answers) texts \(prompts) lost the start of their "
+    return "max_length \(maximumLength): of \(answers) texts \(prompts) lost the start of their "
       + "prompt and \(completions) the end of their answer"
   }
 }
