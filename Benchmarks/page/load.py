@@ -114,7 +114,7 @@ server.send_signal(signal.SIGINT)
 report = json.loads(server.communicate()[0])
 database = sqlite3.connect(store)
 stored = database.execute("SELECT count(*) FROM comparison").fetchone()[0]
-sampled = database.execute("SELECT count(*) FROM answer WHERE model <> ''").fetchone()[0] - begin
+sampled = answers() - begin
 times.sort()
 
 

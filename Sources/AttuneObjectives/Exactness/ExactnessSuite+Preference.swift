@@ -17,7 +17,8 @@ extension ExactnessSuite {
   static func preferenceCases(_ loss: PreferenceLoss) -> [ExactnessCase] {
     var settings = PreferenceSettings()
     if loss.reads.contains(.beta) { settings.beta = ExactnessProblem.beta }
-    var target = "zero of the gradient (plain formula, Levenberg–Marquardt)"
+    let zero = "zero of the gradient (plain formula, Levenberg–Marquardt)"
+    var target = zero
     var variants: [(String, String, PreferenceSettings)] = []
     switch loss {
     case .dpo:
@@ -29,8 +30,7 @@ extension ExactnessSuite {
       }
       var smoothed = settings
       smoothed.smoothing = 0.1
-      variants.append(
-        ("smoothing 0.1", "zero of the gradient (plain formula, Levenberg–Marquardt)", smoothed))
+      variants.append(("smoothing 0.1", zero, smoothed))
     case .robust:
       target = "π_ref·e^{r/β}, a tenth of the labels flipped"
       settings.smoothing = 0.1
@@ -51,7 +51,6 @@ extension ExactnessSuite {
     case .orpo: settings.lambda = 1
     default: break
     }
-    let zero = "zero of the gradient (plain formula, Levenberg–Marquardt)"
     return [preferenceCase(loss, "", target, settings)]
       + variants.map { preferenceCase(loss, $0.0, $0.1, $0.2) }
       + (loss == .dpo
