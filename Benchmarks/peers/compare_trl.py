@@ -12,7 +12,8 @@ whatever order a side takes them. rloo and grpo sample 4 answers to each of 4 pr
 whose end token is one that it never says, so that every answer has 64 tokens.
 
 With --tiles Attune runs once more in each round, with --matmul-precision high, which multiplies in
-matrix tiles where the processor has them; TRL runs at PyTorch's default, highest.
+matrix tiles where the processor has them. TRL runs at --peer-precision, which is PyTorch's own knob of
+that name: high is to it what highest is where the processor has no tiles for it.
 
 The two run in turn, each run a process. Seconds a step are the median of the steps after the
 first; memory is the largest that the process ever had, from its start to its end.
@@ -31,20 +32,19 @@ import side_by_side
 # What a method is given, and what is asked of it: how many times TRL's steps a minute, and how much
 # of its memory (or, above 2, how many MB).
 Method = collections.namedtuple("Method", "trainer data batch knobs peer speed memory")
-# What is kept for the backward is held for this many tokens at a time.
-PIECES = ["piece_tokens=512"]
-ADAPTERS = ["train=lora", "rank=16", "alpha=32", "layers=0"] + PIECES
+# What is kept for the backward is held for as many tokens at a time as a piece has.
+ADAPTERS = ["train=lora", "rank=16", "alpha=32", "layers=0", "piece_tokens=256"]
 ONLINE = ["train=full", "prompts_per_rollout=4", "samples_per_prompt=4", "max_tokens=64",
           "epochs=1", "minibatches=1", "normalise=none", "penalise_missing_end=false",
           "adam_epsilon=1e-8", "show_every=0"]
 PAIRS = ["evaluation_share=0"]
 METHODS = {
-    "sft": Method("sft", "completions", 8, ["train=full"] + PIECES, [], 1.8, 0.65),
+    "sft": Method("sft", "completions", 8, ["train=full"], [], 1.8, 0.65),
     "dpo": Method("dpo", "pairs", 8, ["train=full"] + PAIRS, [], 2.5, 0.55),
     "dpo-live": Method("dpo", "pairs", 8, ["train=full", "precompute_reference=false"] + PAIRS,
                        ["--live-reference"], 2.5, 0.55),
     "kto": Method("kto", "thumbs", 16, ["train=full"] + PAIRS, [], 2.0, 0.55),
-    "reward": Method("reward", "pairs", 8, ["train=full"] + PIECES + PAIRS, [], 1.5, 0.65),
+    "reward": Method("reward", "pairs", 8, ["train=full"] + PAIRS, [], 1.5, 0.65),
     "rloo": Method("rloo", "prompts", 16, ONLINE + ["beta=0.05"], [], 2.3, 0.55),
     "grpo": Method("grpo", "prompts", 16, ONLINE + ["beta=0.04"], [], 2.3, 0.55),
     "sft-lora": Method("sft", "completions", 8, ADAPTERS, ["--lora"], None, 1000),
@@ -68,6 +68,8 @@ arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--steps", type=int, default=3, help="steps that are timed, after the first")
 arguments.add_argument("--tiles", action="store_true",
                        help="run Attune with --matmul-precision high too")
+arguments.add_argument("--peer-precision", default="highest", choices=["highest", "high", "medium"],
+                       help="of TRL's matrix products")
 arguments.add_argument("--json", metavar="FILE", help="write every number there")
 arguments.add_argument("--venv", default=side_by_side.VENV)
 arguments.add_argument("--gguf", help="the model; default: the one that `attune pull smollm2` fetched")
@@ -162,7 +164,7 @@ def theirs(name, method):
         method.trainer, "--model", endless if method.data == "prompts" else model, "--data",
         path(method.data), "--scratch", scratch, "--batch", str(method.batch), "--steps",
         str(options.steps + 1), "--threads", str(options.threads), "--learning-rate",
-        str(LEARNING_RATE)]
+        str(LEARNING_RATE), "--precision", options.peer_precision]
     output, memory = side_by_side.run(
         command + method.peer, log=os.path.join(folder, name + ".trl.log"))
     return {**json.loads(output.strip().splitlines()[-1]), "memory_mb": memory}
@@ -214,4 +216,4 @@ for name in chosen:
     if options.tiles:
         show(name + ", tiles", METHODS[name], results[name], "tiles")
 versions = results[chosen[0]][0]["trl"]
-print(f"threads {options.threads}; trl {versions['trl']}, torch {versions['torch']}")
+print(f"threads {options.threads}; TRL at {options.peer_precision}; trl {versions['trl']}, torch {versions['torch']}")

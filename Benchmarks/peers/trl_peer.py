@@ -24,6 +24,7 @@ arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--learning-rate", type=float, default=1e-5)
 arguments.add_argument("--lora", action="store_true")
 arguments.add_argument("--live-reference", action="store_true")
+arguments.add_argument("--precision", default="highest", help="PyTorch's float32 matmul precision")
 options = arguments.parse_args()
 
 os.environ["OMP_NUM_THREADS"] = str(options.threads)
@@ -36,6 +37,7 @@ from transformers import (  # noqa: E402
     AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback)
 
 torch.set_num_threads(options.threads)
+torch.set_float32_matmul_precision(options.precision)
 
 
 def prepare():

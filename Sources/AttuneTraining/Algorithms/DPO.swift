@@ -102,7 +102,7 @@ public struct DPOSettings: ContrastiveSettings {
   /// Share of the prompts held out for evaluation where no file is given for it.
   public var evaluationShare = 0.1
   /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
-  public var pieceTokens = 2048
+  public var pieceTokens = 512
   /// Megabytes in which the frozen layers' results may be kept for later epochs.
   public var trunkMegabytes = 2000
   /// Computes activations again instead of keeping them: less memory, a third more time.

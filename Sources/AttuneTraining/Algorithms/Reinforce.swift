@@ -104,7 +104,7 @@ public struct ReinforceSettings: SteersKL {
   /// A sample is shown every so many rollouts; 0 is never.
   public var showEvery = 4
   /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 2048
+  public var pieceTokens = 512
   /// Computes activations again instead of keeping them: less memory, a third more time.
   public var recompute = false
   /// Seconds between checkpoints, which are written between rollouts.

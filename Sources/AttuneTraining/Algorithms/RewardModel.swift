@@ -53,7 +53,7 @@ public struct RewardModelSettings: TrainsWeights {
   /// Groups that are evaluated at most; 0 is all.
   public var evaluationGroups = 1000
   /// Tokens that are worked on at once; a larger batch is cut between groups, with the same result.
-  public var pieceTokens = 2048
+  public var pieceTokens = 512
   /// Megabytes in which the frozen layers' results may be kept for later epochs.
   public var trunkMegabytes = 2000
   /// Computes activations again instead of keeping them: less memory, a third more time.

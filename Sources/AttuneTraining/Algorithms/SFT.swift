@@ -45,7 +45,7 @@ public struct SFTSettings: TrainsWeights {
   /// Held-out rows are scored every so many steps, and at the end; 0 is only then.
   public var evaluateEvery = 0
   /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
-  public var pieceTokens = 2048
+  public var pieceTokens = 512
   /// Computes activations again instead of keeping them: less memory, a third more time.
   public var recompute = false
   /// Seconds between checkpoints.
