@@ -42,7 +42,8 @@ struct LineChart {
 
   private static let width = 460.0
   private static let height = 270.0
-  private static let left = 58.0
+  /// Left of the y axis at least; long tick labels take more.
+  private static let leftAtLeast = 58.0
   private static let right = 14.0
   private static let top = 14.0
   private static let bottom = 44.0
@@ -83,8 +84,11 @@ struct LineChart {
     let ys = Axis(
       values: points.map(\.y) + whiskers + includingY, range: yRange, ticks: 5, whole: false,
       tight: false)
+    // A digit of a tick takes 6.4, the label up the side and the gaps 29.
+    let left = max(
+      Self.leftAtLeast, 29 + 6.4 * Double(ys.ticks.map { ys.label($0).count }.max() ?? 0))
     let x = { (value: Double) -> Double in
-      Self.left + xs.share(of: value) * (Self.width - Self.left - Self.right)
+      left + xs.share(of: value) * (Self.width - left - Self.right)
     }
     let y = { (value: Double) -> Double in
       Self.height - Self.bottom - ys.share(of: value) * (Self.height - Self.top - Self.bottom)
@@ -98,9 +102,9 @@ struct LineChart {
     let floor = Self.height - Self.bottom
     for tick in ys.ticks {
       let at = Self.number(y(tick))
-      out += "<line class=\"grid\" x1=\"\(Self.number(Self.left))\" y1=\"\(at)\""
+      out += "<line class=\"grid\" x1=\"\(Self.number(left))\" y1=\"\(at)\""
       out += " x2=\"\(Self.number(Self.width - Self.right))\" y2=\"\(at)\"/>"
-      out += "<text class=\"tick\" text-anchor=\"end\" x=\"\(Self.number(Self.left - 7))\""
+      out += "<text class=\"tick\" text-anchor=\"end\" x=\"\(Self.number(left - 7))\""
       out += " y=\"\(Self.number(y(tick) + 4))\">\(ys.label(tick))</text>\n"
     }
     for tick in xs.ticks {
@@ -110,9 +114,9 @@ struct LineChart {
       out += "<text class=\"tick\" text-anchor=\"middle\" x=\"\(at)\""
       out += " y=\"\(Self.number(floor + 17))\">\(xs.label(tick))</text>\n"
     }
-    out += "<path class=\"axis\" d=\"M\(Self.number(Self.left)) \(Self.number(Self.top))"
+    out += "<path class=\"axis\" d=\"M\(Self.number(left)) \(Self.number(Self.top))"
     out += "V\(Self.number(floor))H\(Self.number(Self.width - Self.right))\"/>\n"
-    let middle = (Self.left + Self.width - Self.right) / 2
+    let middle = (left + Self.width - Self.right) / 2
     out += "<text class=\"label\" text-anchor=\"middle\" x=\"\(Self.number(middle))\""
     out += " y=\"\(Self.number(Self.height - 8))\">\(escapedHTML(xLabel))</text>\n"
     let half = (Self.top + floor) / 2

@@ -43,7 +43,7 @@ extension Report {
     td.n, th.n { text-align: right; white-space: nowrap; }
     td small { color: var(--quiet); display: block; font-size: .82rem; }
     .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr));
-      gap: 14px; }
+      gap: 14px; margin-bottom: 1rem; }
     figure.chart { margin: 0; background: var(--panel); border: 1px solid var(--line);
       border-radius: 8px; padding: 12px 12px 6px; }
     figcaption { font-weight: 600; font-size: .95rem; }

@@ -23,7 +23,7 @@ struct StripChart {
 
   private static let width = 460.0
   private static let left = 120.0
-  private static let right = 14.0
+  private static let right = 20.0
   private static let rowHeight = 22.0
   private static let bottom = 44.0
 
