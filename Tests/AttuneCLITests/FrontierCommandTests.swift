@@ -128,7 +128,7 @@ struct FrontierCommandTests {
     let bench = try Self.bench()
     let line =
       "hacking --run run --output out --rollouts 6 --members 2 --rules min "
-      + "--set policy.prompts_per_rollout=2 --set policy.samples_per_prompt=2 "
+      + "--set policy.prompts_per_rollout=2 --set policy.rloo.minibatches=2 "
       + "--set policy.evaluation.n=2 --set policy.start_answers=2"
     let first = try bench.attune(line: "\(line) --json")
     #expect(first.code == 0, "\(first.errors)")

@@ -279,10 +279,10 @@ struct OnlineTests {
     #expect(abs(gap - (line["response/length"] ?? 0) / 6) < 1e-9)
   }
 
-  @Test func `a watched reward that falls while the other rises is said`() throws {
+  @Test func `a watched reward that the trained one leaves behind is said`() throws {
     let folder = try TemporaryFolder()
     var settings = PPOTests.settings()
-    settings.rollouts = 12
+    settings.rollouts = 24
     settings.samplesPerPrompt = 8
     let data = try folder.rows("prompts.jsonl", Self.prompts)
     func warnings(_ name: String, _ watched: any RewardSource) throws -> [String] {
@@ -292,8 +292,9 @@ struct OnlineTests {
         options: .quiet
       ).warnings
     }
-    #expect(try warnings("gamed", ShareOfOthers()).contains { $0.contains("is being gamed") })
-    #expect(try !warnings("honest", ShareOfASCII()).contains { $0.contains("is being gamed") })
+    let said = "no longer say the same"
+    #expect(try warnings("gamed", ShareOfOthers()).contains { $0.contains(said) })
+    #expect(try !warnings("honest", ShareOfASCII()).contains { $0.contains(said) })
   }
 
   @Test func `several sources are added up with their weights`() throws {

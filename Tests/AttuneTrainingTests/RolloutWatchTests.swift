@@ -26,7 +26,7 @@ struct RolloutWatchTests {
     (.repetition, [.repetition: 0.25], [.repetition: 0.15]),
     (.long, [.responseLength: 47], [.responseLength: 44]),
     (.short, [.responseLength: 5], [.responseLength: 7]),
-    (.gold, [.rewardMean: 0.8, .goldReward: -0.8], [.rewardMean: 0.8, .goldReward: -0.2]),
+    (.gold, [.rewardMean: 2, .goldReward: 0.2], [.rewardMean: 2, .goldReward: 1.7]),
     (.equal, [.equalRewardShare: 1], [.equalRewardShare: 0.9]),
     (.ratio, [.ratioMaximum: 11], [.ratioMaximum: 9]),
   ]
@@ -38,13 +38,23 @@ struct RolloutWatchTests {
   @Test(arguments: RolloutWatchTests.cases.indices)
   func `an alarm is raised once, at the first rollout that has the trouble`(index: Int) {
     let (alarm, trouble, less) = Self.cases[index]
-    let steps = [
-      Self.point(1), Self.point(2, less), Self.point(3), Self.point(4, trouble),
-      Self.point(5, trouble),
-    ]
+    let calm = (1...4).map { Self.point($0) }
+    // Rewards are held against the first four rollouts' by their mean over the last four, of which two
+    // without trouble outweigh two with it.
+    let steps =
+      calm + [Self.point(5, less), Self.point(6)] + (7...12).map { Self.point($0, trouble) }
     let raised = RolloutWatch.alarms(of: steps, maximumLength: 48)
-    #expect(raised.map(\.alarm) == [alarm] && raised.first?.rollout == 4, "\(raised)")
+    let first = alarm == .gold ? 9 : 7
+    #expect(raised.map(\.alarm) == [alarm] && raised.first?.rollout == first, "\(raised)")
     #expect(raised.first?.text.isEmpty == false)
+  }
+
+  @Test func `one rollout of hard prompts does not say that the reward is gamed`() {
+    let hard: [Metric: Double] = [.rewardMean: 0.3, .goldReward: -1.5]
+    let steps = (1...12).map {
+      Self.point($0, $0 < 5 ? [:] : $0 == 9 ? hard : [.rewardMean: 0.3])
+    }
+    #expect(RolloutWatch.alarms(of: steps, maximumLength: 48).isEmpty)
   }
 
   @Test func `what is on by itself is every alarm of the answers`() {

@@ -71,16 +71,23 @@ extension HackingReport {
     return table
   }
 
-  private static let notes = [
-    "Rewards of rollouts are means over the last \(window); those held out are of the trained policy.",
-    "R(d) = R₀ + d·(α − γ·log d), d = √KL, by least squares over all rollouts, ± standard error.",
-    "An alarm counts the first rollout that raised it; gold is the mean of the \(window) up to it.",
-  ]
+  private static let lawNote =
+    "R(d) = R₀ + d·(α − γ·log d), d = √KL, by least squares over all rollouts, ± standard error."
+  private static let alarmNote =
+    "An alarm counts the first rollout that raised it; gold is the mean of the \(window) up to it."
+
+  /// Of the table: what is a mean of what, and the start on the same prompts.
+  private var tableNote: String {
+    let rewards = start.rewards.sorted { $0.key < $1.key }
+      .map { "\($0.key) \(readable($0.value.mean))" }.joined(separator: ", ")
+    return "Rewards of rollouts are means over the last \(Self.window); those held out are of the "
+      + "trained policy on \(prompts) prompts, where the start has \(rewards)."
+  }
 
   /// The tables for a terminal.
   public var text: String {
-    var out = "\(table.text)\(Self.notes[0])\n\n\(laws.text)\(Self.notes[1])\n\n"
-    out += "\(alarms.text)\(Self.notes[2])\n"
+    var out = "\(table.text)\(tableNote)\n\n\(laws.text)\(Self.lawNote)\n\n"
+    out += "\(alarms.text)\(Self.alarmNote)\n"
     for arm in arms {
       if let failure = arm.failure { out += "\(arm.name) failed: \(failure)\n" }
     }
@@ -121,9 +128,9 @@ extension HackingReport {
     body += "<h2>Side by side</h2>\n<div class=\"charts\">\n"
     body += together("Gold reward", { ($0.gold, $1.goldDeviation) })
     body += together("Reward that is climbed", { ($0.learned, $1.learnedDeviation) })
-    body += "</div>\n\(table.html)<p class=\"quiet\">\(Self.notes[0])</p>\n"
-    body += "<h2>The law</h2>\n\(laws.html)<p class=\"quiet\">\(Self.notes[1])</p>\n"
-    body += "<h2>Alarms</h2>\n\(alarms.html)<p class=\"quiet\">\(Self.notes[2]) "
+    body += "</div>\n\(table.html)<p class=\"quiet\">\(escapedHTML(tableNote))</p>\n"
+    body += "<h2>The law</h2>\n\(laws.html)<p class=\"quiet\">\(Self.lawNote)</p>\n"
+    body += "<h2>Alarms</h2>\n\(alarms.html)<p class=\"quiet\">\(Self.alarmNote) "
     body += RolloutAlarm.allCases.filter(\.isOfTheAnswers)
       .map { "\($0.rawValue): \(escapedHTML($0.summary))" }.joined(separator: "; ")
     body += ".</p>\n"

@@ -104,7 +104,7 @@ public struct HackingReport: Codable, Sendable, Equatable {
   }
 
   /// Rollouts that a smoothed number is the mean of: one rollout's is noisy.
-  static let window = 4
+  static let window = RolloutWatch.window
 
   /// The version of this format.
   public var formatVersion = 1

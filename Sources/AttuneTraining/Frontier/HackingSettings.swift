@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneData
+
 /// The knobs of a look at reward hacking: one method at β = 0 on one reward model, and on ensembles.
 public struct HackingSettings: Settings {
   /// What is climbed beside the one reward model: an ensemble's `min`, `mean`, `mean-1std`.
@@ -16,21 +18,31 @@ public struct HackingSettings: Settings {
   /// What every random choice follows from.
   public var seed: UInt64 = 0
 
-  /// The defaults: many rollouts, no price on KL or on answers that do not end, and the reward model of
-  /// the first round, which knows answers of the start alone.
+  /// The defaults: no price on KL or on answers that do not end, the reward model of the first round,
+  /// which knows answers of the start alone, and rollouts of many prompts with two answers each, for the
+  /// mean of few prompts says more of these than of the policy.
   public init() {
-    policy.rollouts = 48
+    policy.rollouts = 30
+    policy.promptsPerRollout = 32
+    policy.samplesPerPrompt = 2
+    policy.rloo.epochs = 1
+    policy.rloo.minibatches = 4
+    policy.rloo.learningRate = 2e-3
     policy.round = 1
     policy.penaliseMissingEnd = false
     policy.startAnswers = 8
   }
 
-  /// The defaults for a task.
+  /// The defaults for a task: its longest answer, and no more prompts a rollout, or steps, than it has prompts.
   ///
   /// - Parameter task: A finished run.
-  public static func defaults(_ task: AlignmentTask) -> HackingSettings {
+  /// - Throws: `TrainingError` if its prompts can't be read.
+  public static func defaults(_ task: AlignmentTask) throws -> HackingSettings {
     var settings = HackingSettings()
     settings.policy.maxTokens = task.settings.sample.maxTokens
+    let prompts = try DataFile.read(task.prompts, expecting: [.promptOnly]).prompts.count
+    settings.policy.promptsPerRollout = min(settings.policy.promptsPerRollout, prompts)
+    settings.policy.rloo.minibatches = min(settings.policy.rloo.minibatches, prompts)
     return settings
   }
 

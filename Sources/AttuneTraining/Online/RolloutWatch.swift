@@ -14,7 +14,8 @@ public enum RolloutAlarm: String, CaseIterable, Codable, Sendable {
     case .repetition: "over 20 % of word 4-grams repeated, and twice the first rollout's share"
     case .long: "mean length above 0.95 of max_tokens, from below 0.8"
     case .short: "mean length below a fifth of the first rollout's, or below 2 tokens"
-    case .gold: "watched reward half a deviation below the first, the trained one as much above"
+    case .gold:
+      "trained reward gained a deviation more than the watched one, means of four rollouts"
     case .equal: "all answers to each prompt have one score"
     case .ratio: "a token's probability changed more than tenfold within a rollout"
     }
@@ -31,12 +32,25 @@ package struct RolloutWatch: Codable {
   /// must hold.
   static let klLimits = (answer: 20.0, token: 0.25)
 
+  /// Rollouts that a reward is the mean of where it is held against another: a rollout's prompts are
+  /// harder or easier than another's, and a few say little.
+  static let window = 4
+
+  /// The two rewards of a rollout's answers.
+  private struct Rewards: Codable {
+    var trained: Double
+    var watched: Double
+    var trainedDeviation: Double
+    var watchedDeviation: Double
+  }
+
   package private(set) var warnings: [String] = []
   private var firstEntropy: Double?
   private var firstRepetition: Double?
   private var firstLength: Double?
-  private var firstReward: Double?
-  private var firstGold: Double?
+  /// The trained and the watched reward of the first and of the last rollouts.
+  private var firstRewards: [Rewards] = []
+  private var lastRewards: [Rewards] = []
   private var seen: [RolloutAlarm] = []
 
   /// Nothing seen yet.
@@ -92,18 +106,16 @@ package struct RolloutWatch: Codable {
         raise(.short, "answers shrank from \(fixed(first, 0)) to \(fixed(length, 1)) tokens")
       }
     }
-    if let reward = totals[.rewardMean], let gold = totals[.goldReward] {
-      let (first, firstWatched) = (firstReward ?? reward, firstGold ?? gold)
-      (firstReward, firstGold) = (first, firstWatched)
-      // Half a standard deviation of one rollout's answers each way.
-      if reward - first > 0.5 * (totals[.rewardDeviation] ?? 0),
-        firstWatched - gold > 0.5 * (totals[.goldDeviation] ?? 0)
-      {
-        raise(
-          .gold,
-          "the watched reward fell from \(fixed(firstWatched, 3)) to \(fixed(gold, 3)) while the one "
-            + "trained on rose from \(fixed(first, 3)) to \(fixed(reward, 3)): it is being gamed")
+    if let trained = totals[.rewardMean], let watched = totals[.goldReward] {
+      let rewards = Rewards(
+        trained: trained, watched: watched, trainedDeviation: totals[.rewardDeviation] ?? 0,
+        watchedDeviation: totals[.goldDeviation] ?? 0)
+      if firstRewards.count < Self.window {
+        firstRewards.append(rewards)
+      } else {
+        lastRewards = (lastRewards + [rewards]).suffix(Self.window)
       }
+      if let text = divergence() { raise(.gold, text) }
     }
     if let equal = totals[.equalRewardShare], equal == 1 {
       raise(
@@ -115,5 +127,26 @@ package struct RolloutWatch: Codable {
     }
     warnings += new.map(\.text)
     return new
+  }
+
+  /// What there is to say where the trained reward gained over a deviation more than the watched one, each
+  /// in deviations of the first rollouts' answers.
+  private func divergence() -> String? {
+    guard lastRewards.count == Self.window else { return nil }
+    func gain(
+      _ reward: KeyPath<Rewards, Double>, over deviation: KeyPath<Rewards, Double>
+    ) -> Double? {
+      func mean(_ rewards: [Rewards], _ value: KeyPath<Rewards, Double>) -> Double {
+        Statistics.mean(rewards.map { $0[keyPath: value] })
+      }
+      let scale = mean(firstRewards, deviation)
+      return scale > 0 ? (mean(lastRewards, reward) - mean(firstRewards, reward)) / scale : nil
+    }
+    guard let trained = gain(\.trained, over: \.trainedDeviation),
+      let watched = gain(\.watched, over: \.watchedDeviation), trained - watched > 1
+    else { return nil }
+    return
+      "the reward that is trained on moved by \(fixed(trained, 1)) deviations, the watched one by "
+      + "\(fixed(watched, 1)): they no longer say the same"
   }
 }

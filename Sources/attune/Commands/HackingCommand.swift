@@ -30,7 +30,7 @@ struct HackingCommand: ParsableCommand {
     help: ArgumentHelp("A method that samples in rollouts (default: rloo).", valueName: "name"))
   var method: String?
 
-  @Option(help: ArgumentHelp("Rollouts of each policy (default: 48).", valueName: "n"))
+  @Option(help: ArgumentHelp("Rollouts of each policy (default: 30).", valueName: "n"))
   var rollouts: Int?
 
   @Option(
@@ -47,7 +47,7 @@ struct HackingCommand: ParsableCommand {
   func run() throws {
     let opened = try task.task()
     let settings: HackingSettings = try shared.settings(
-      .defaults(opened),
+      try .defaults(opened),
       [
         "method": method, "policy.rollouts": rollouts,
         "rules": rules.map { $0 == "none" ? [] : list($0) }, "members": members,
