@@ -112,6 +112,11 @@ public struct AlignmentTask: Sendable {
     return label
   }
 
+  /// How many prompts there are to train on.
+  var promptCount: Int {
+    get throws { try DataFile.read(prompts, expecting: [.promptOnly]).prompts.count }
+  }
+
   /// How many answers the run collected of the start.
   var collectedAnswers: (prompts: Int, answers: Int) {
     get throws {

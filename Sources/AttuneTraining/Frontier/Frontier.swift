@@ -36,7 +36,7 @@ public enum Frontier {
     try settings.validate()
     let gold = try task.gold()
     let collected = try task.collectedAnswers
-    let trained = try DataFile.read(task.prompts, expecting: [.promptOnly]).prompts.count
+    let trained = try task.promptCount
     let plans = try settings.plans(prompts: trained)
     try require(
       settings.round <= task.settings.rounds, "round",

@@ -25,7 +25,7 @@ public enum Hacking {
     try settings.validate()
     let knobs = settings.point
     let gold = try task.gold()
-    let trained = try DataFile.read(task.prompts, expecting: [.promptOnly]).prompts.count
+    let trained = try task.promptCount
     guard let plan = try knobs.plans(prompts: trained).first else {
       throw TrainingError(.badSetting, "method: there is none")
     }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneData
-
 /// The knobs of a look at reward hacking: one method at β = 0 on one reward model, and on ensembles.
 public struct HackingSettings: Settings {
   /// What is climbed beside the one reward model: an ensemble's `min`, `mean`, `mean-1std`.
@@ -33,14 +31,15 @@ public struct HackingSettings: Settings {
     policy.startAnswers = 8
   }
 
-  /// The defaults for a task: its longest answer, and no more prompts a rollout, or steps, than it has prompts.
+  /// The defaults for a task: its longest answer, and no more prompts or steps a rollout than it has
+  /// prompts.
   ///
   /// - Parameter task: A finished run.
   /// - Throws: `TrainingError` if its prompts can't be read.
   public static func defaults(_ task: AlignmentTask) throws -> HackingSettings {
     var settings = HackingSettings()
     settings.policy.maxTokens = task.settings.sample.maxTokens
-    let prompts = try DataFile.read(task.prompts, expecting: [.promptOnly]).prompts.count
+    let prompts = try task.promptCount
     settings.policy.promptsPerRollout = min(settings.policy.promptsPerRollout, prompts)
     settings.policy.rloo.minibatches = min(settings.policy.rloo.minibatches, prompts)
     return settings
