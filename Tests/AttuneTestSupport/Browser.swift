@@ -53,8 +53,14 @@ public final class Browser: Sendable {
     var pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
     pointers.append(nil)
     defer { pointers.forEach { free($0) } }
+    // Its helpers are in a group with it, so that they end with it and leave its folder alone.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+    posix_spawnattr_setpgroup(&attributes, 0)
     var pid: pid_t = 0
-    let code = posix_spawn(&pid, program, &actions, nil, pointers, environ)
+    let code = posix_spawn(&pid, program, &actions, &attributes, pointers, environ)
+    posix_spawnattr_destroy(&attributes)
     posix_spawn_file_actions_destroy(&actions)
     for descriptor in [down[0], up[1], read, write] { Foundation.close(descriptor) }
     guard code == 0 else { throw Failure(description: "\(program) can't be started") }
@@ -81,7 +87,7 @@ public final class Browser: Sendable {
   /// Ends the browser.
   public func close() {
     _ = Foundation.close(input)
-    kill(process, SIGKILL)
+    kill(-process, SIGKILL)
     var status: Int32 = 0
     waitpid(process, &status, 0)
     try? FileManager.default.removeItem(at: profile)
@@ -181,8 +187,11 @@ public struct BrowserPage: Sendable {
     try await browser.call(method, parameters, session: session)
   }
 
-  /// Goes to an address.
-  public func go(_ url: String) async throws { try await call("Page.navigate", ["url": url]) }
+  /// Goes to an address, and waits until the whole page is read.
+  public func go(_ url: String) async throws {
+    try await call("Page.navigate", ["url": url])
+    try await wait("document.readyState === 'complete'")
+  }
 
   /// Evaluates JavaScript, which must come to a string.
   public func text(_ script: String) async throws -> String {
