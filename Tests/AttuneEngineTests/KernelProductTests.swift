@@ -181,22 +181,40 @@ extension KernelTests {
       }
     }
 
-    @Test(.enabled(if: atk_has_tiles()))
-    func `a row on tiles is the same beside any others`() {
+    @Test(.enabled(if: atk_has_tiles()), arguments: [Float(0), 1])
+    func `a row on tiles is the same beside any others`(beta: Float) {
       _ = atk_start(1)
       var random = SplitMix(seed: 11)
-      let (m, n, k) = (71, 180, 800)
+      // K is cut into several.
+      let (m, n, k) = (71, 180, 1500)
       let (a, b) = (random.floats(m * k), random.floats(n * k))
       let start = random.floats(m * n)
       var (whole, rows) = (start, start)
-      _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, 1, &whole, n)
+      _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, beta, &whole, n)
       for row in 0..<m {
         var one = Array(start[row * n..<(row + 1) * n])
         let x = Array(a[row * k..<(row + 1) * k])
-        _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, 1, n, k, 1, x, k, b, k, 1, &one, n)
+        _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, 1, n, k, 1, x, k, b, k, beta, &one, n)
         rows.replaceSubrange(row * n..<(row + 1) * n, with: one)
       }
       #expect(rows == whole)
+    }
+
+    @Test(
+      .enabled(if: atk_has_tiles()),
+      arguments: [0x7fc0_0000, 0x7fff_ffff, 0xffff_ffff, 0x7f80_0001, 0x7f80_0000, 0xff80_0000])
+    func `what is no number is none on tiles`(bits: Int) {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 12)
+      for orderA in [ATK_PLAIN, ATK_TRANSPOSED] {
+        var a = random.floats(40 * 50)
+        let b = random.floats(50 * 36)
+        a[orderA == ATK_PLAIN ? 7 * 50 + 3 : 3 * 40 + 7] = Float(bitPattern: UInt32(bits))
+        var c = [Float](repeating: 0, count: 40 * 36)
+        _ = atk_sgemm_tiles(
+          orderA, ATK_PLAIN, 40, 36, 50, 1, a, orderA == ATK_PLAIN ? 50 : 40, b, 36, 0, &c, 36)
+        for (index, value) in c.enumerated() { #expect(value.isFinite == (index / 36 != 7)) }
+      }
     }
 
     @Test(arguments: threads, Product.orders)
