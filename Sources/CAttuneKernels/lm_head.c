@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hidden states to log-probabilities without the [n × V] logits: tiles of rows × vocabulary are
-// made by sgemm, read while they are in the cache, and reduced to a maximum and sums a row, which
-// are joined over the tiles in double precision. The threads own ranges of the vocabulary, so dw
-// has one writer an element; dhidden is summed over the threads in their order.
+// Hidden states to log-probabilities: tiles of rows × vocabulary are made by sgemm, read while they
+// are in the cache, and reduced to a maximum and sums a row, which are joined over the tiles in double
+// precision. The [n × V] logits exist only where the caller has room for them. The threads own ranges
+// of the vocabulary, so dw has one writer an element; dhidden is summed over the ranges in order.
 #include "kernels_internal.h"
 #include "vector_math.h"
 
@@ -16,19 +16,19 @@ typedef struct {
 } tile_sums;
 
 typedef struct {
-  size_t rows, columns, tiles, parts;  // of a chunk of rows; of the vocabulary; threads' parts
+  size_t rows, columns, tiles, parts;  // of a chunk of rows; of the vocabulary; of the backward pass
 } tiling;
 
-// Tiles of about 2^19 logits (2 MiB), at least one a thread.
+// Tiles of about 2^19 logits (2 MiB), at least sixteen. However many threads there are, tiles and the
+// parts that they are summed in are the same, and so are the results (up to eight threads).
 static tiling make_tiling(size_t n, size_t V, size_t most_rows) {
   tiling t;
-  size_t threads = (size_t)atk_threads();
   size_t chunks = (n + most_rows - 1) / most_rows;
   t.rows = (n + chunks - 1) / chunks;
   t.columns = atk_round_up(atk_max((size_t)(1 << 19) / t.rows, 256), 64);
-  t.columns = atk_min(t.columns, atk_round_up((V + threads - 1) / threads, 16));
+  t.columns = atk_min(t.columns, atk_round_up((V + 15) / 16, 16));
   t.tiles = (V + t.columns - 1) / t.columns;
-  t.parts = atk_min(threads, t.tiles);
+  t.parts = atk_min(atk_max((size_t)atk_threads(), 8), t.tiles);
   return t;
 }
 
@@ -40,7 +40,9 @@ typedef struct {
   const int32_t *target, *candidates;
   // forward
   tile_sums *sums, *sums_q;  // [tiles, tile.rows]
-  float *target_logit, *candidate_logit, *kept;
+  float *target_logit, *candidate_logit;
+  float *kept;        // [n, V]: the logits, or
+  bool exponentials;  // exp(logit − most of the tile)
   bool wants_entropy;
   // backward
   const float *dlog_probability, *dentropy, *dcandidate, *log_sum_exp, *entropy;
@@ -51,22 +53,34 @@ static size_t tile_width(const head_job *job, size_t tile) {
   return atk_min(job->tile.columns, job->V - tile * job->tile.columns);
 }
 
-static void tile_logits(const head_job *job, float *z, const float *hidden, const float *w,
+// Where a tile's logits lie, and the distance of its rows.
+typedef struct {
+  float *z;
+  size_t ld;
+} tile_place;
+
+static tile_place place_tile(const head_job *job, size_t tile) {
+  if (job->kept) return (tile_place){job->kept + tile * job->tile.columns, job->V};
+  size_t size = job->n * job->tile.columns * sizeof(float);
+  return (tile_place){atk_scratch(ATK_SCRATCH_OWN, size), tile_width(job, tile)};
+}
+
+static void tile_logits(const head_job *job, tile_place at, const float *hidden, const float *w,
                         size_t tile) {
-  size_t width = tile_width(job, tile);
-  atk_sgemm(ATK_PLAIN, ATK_TRANSPOSED, job->n, width, job->D, job->inverse_temperature, hidden,
-            job->D, w + tile * job->tile.columns * job->D, job->D, 0, z, width);
+  atk_sgemm(ATK_PLAIN, ATK_TRANSPOSED, job->n, tile_width(job, tile), job->D,
+            job->inverse_temperature, hidden, job->D, w + tile * job->tile.columns * job->D, job->D,
+            0, at.z, at.ld);
 }
 
 // ---- forward -----------------------------------------------------------------------------------
 
-// keep: z becomes exp(z − most), which the backward of the same pass goes on from.
-ATK_MULTIVERSION static void sum_rows(tile_sums *sums, float *z, size_t rows, size_t width,
-                                      bool wants_entropy, bool keep) {
+// exponentials: z becomes exp(z − most), which the backward of the same pass goes on from.
+ATK_MULTIVERSION static void sum_rows(tile_sums *sums, tile_place at, size_t rows, size_t width,
+                                      bool wants_entropy, bool exponentials) {
   for (size_t i = 0; i < rows; i++) {
-    float *row = z + i * width;
+    float *row = at.z + i * at.ld;
     float most = atk_largest(row, width), sum = 0, weighted = 0;
-    if (keep) {
+    if (exponentials) {
       for (size_t j = 0; j < width; j++) {
         float e = atk_expf(row[j] - most);
         row[j] = e;
@@ -88,19 +102,18 @@ ATK_MULTIVERSION static void sum_rows(tile_sums *sums, float *z, size_t rows, si
 static void forward_tile(void *context, size_t tile) {
   const head_job *job = context;
   size_t width = tile_width(job, tile), first = tile * job->tile.columns, n = job->n;
-  float *z = job->kept ? job->kept + first * n
-                       : atk_scratch(ATK_SCRATCH_OWN, n * job->tile.columns * sizeof(float));
-  tile_logits(job, z, job->hidden, job->w, tile);
+  tile_place at = place_tile(job, tile);
+  tile_logits(job, at, job->hidden, job->w, tile);
   for (size_t i = 0; i < n; i++) {
     size_t target = (size_t)job->target[i] - first;
-    if (target < width) job->target_logit[i] = z[i * width + target];
+    if (target < width) job->target_logit[i] = at.z[i * at.ld + target];
   }
   for (size_t c = 0; c < job->m; c++) {
     size_t candidate = (size_t)job->candidates[c] - first;
     if (candidate >= width) continue;
-    for (size_t i = 0; i < n; i++) job->candidate_logit[i * job->m + c] = z[i * width + candidate];
+    for (size_t i = 0; i < n; i++) job->candidate_logit[i * job->m + c] = at.z[i * at.ld + candidate];
   }
-  sum_rows(job->sums + tile * n, z, n, width, job->wants_entropy, job->kept != NULL);
+  sum_rows(job->sums + tile * n, at, n, width, job->wants_entropy, job->exponentials);
 }
 
 typedef struct {
@@ -123,9 +136,9 @@ static row_sums join_tiles(const tile_sums *sums, size_t tiles, size_t n, size_t
 }
 
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
-                      float *candidate_or_null, const float *hidden, const float *w,
-                      const int32_t *target, const int32_t *candidates, float temperature,
-                      size_t n, size_t m, size_t D, size_t V) {
+                      float *candidate_or_null, float *logits_or_null, const float *hidden,
+                      const float *w, const int32_t *target, const int32_t *candidates,
+                      float temperature, size_t n, size_t m, size_t D, size_t V) {
   if (n == 0) return;
   if (!candidate_or_null) m = 0;
   tiling tile = make_tiling(n, V, 1024);
@@ -136,6 +149,7 @@ void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy
                     .target = target + row, .candidates = candidates, .sums = sums,
                     .target_logit = log_probability + row,
                     .candidate_logit = m ? candidate_or_null + row * m : NULL,
+                    .kept = logits_or_null ? logits_or_null + row * V : NULL,
                     .wants_entropy = entropy_or_null != NULL};
     atk_parallel_each(tile.tiles, forward_tile, &job);
     for (size_t i = 0; i < job.n; i++) {
@@ -168,11 +182,11 @@ ATK_MULTIVERSION static void gradient_row(float *z, size_t width, float lse, flo
   }
 }
 
-static void tile_gradient(const head_job *job, float *z, size_t tile) {
+static void tile_gradient(const head_job *job, tile_place at, size_t tile) {
   size_t width = tile_width(job, tile), first = tile * job->tile.columns, m = job->m;
   float inverse = job->inverse_temperature;
   for (size_t i = 0; i < job->n; i++) {
-    float *row = z + i * width;
+    float *row = at.z + i * at.ld;
     float direct = job->dlog_probability ? job->dlog_probability[i] : 0, total = direct;
     const float *dcandidate = m ? job->dcandidate + i * m : NULL;
     for (size_t c = 0; c < m; c++) total += dcandidate[c];
@@ -193,14 +207,15 @@ ATK_MULTIVERSION static void scale_row(float *z, size_t width, float factor) {
 }
 
 // The same from the kept exp(z − most of the tile), for gradients of log-probabilities alone.
-static void kept_gradient(const head_job *job, float *z, size_t tile) {
+static void gradient_of_exponentials(const head_job *job, tile_place at, size_t tile) {
   size_t width = tile_width(job, tile), first = tile * job->tile.columns;
   for (size_t i = 0; i < job->n; i++) {
     float direct = job->dlog_probability[i] * job->inverse_temperature;
     double most = job->sums[tile * job->n + i].most;
-    scale_row(z + i * width, width, (float)(-direct * exp(most - (double)job->log_sum_exp[i])));
+    float *row = at.z + i * at.ld;
+    scale_row(row, width, (float)(-direct * exp(most - (double)job->log_sum_exp[i])));
     size_t target = (size_t)job->target[i] - first;
-    if (target < width) z[i * width + target] += direct;
+    if (target < width) row[target] += direct;
   }
 }
 
@@ -211,19 +226,14 @@ static void backward_part(const head_job *job, size_t part) {
   float *dhidden = part == 0 ? job->dhidden : job->partial + (part - 1) * n * D;
   for (size_t tile = begin; tile < end; tile++) {
     size_t width = tile_width(job, tile), first = tile * job->tile.columns;
-    float *z;
-    if (job->kept) {
-      z = job->kept + first * n;
-      kept_gradient(job, z, tile);
-    } else {
-      z = atk_scratch(ATK_SCRATCH_OWN, n * job->tile.columns * sizeof(float));
-      tile_logits(job, z, job->hidden, job->w, tile);
-      tile_gradient(job, z, tile);
-    }
-    atk_sgemm(ATK_PLAIN, ATK_PLAIN, n, D, width, 1, z, width, job->w + first * D, D,
+    tile_place at = place_tile(job, tile);
+    if (!job->kept) tile_logits(job, at, job->hidden, job->w, tile);
+    if (job->exponentials) gradient_of_exponentials(job, at, tile);
+    else tile_gradient(job, at, tile);
+    atk_sgemm(ATK_PLAIN, ATK_PLAIN, n, D, width, 1, at.z, at.ld, job->w + first * D, D,
               tile == begin ? 0 : 1, dhidden, D);
     if (job->dw)
-      atk_sgemm(ATK_TRANSPOSED, ATK_PLAIN, width, D, n, 1, z, width, job->hidden, D, 1,
+      atk_sgemm(ATK_TRANSPOSED, ATK_PLAIN, width, D, n, 1, at.z, at.ld, job->hidden, D, 1,
                 job->dw + first * D, D);
   }
 }
@@ -257,8 +267,8 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
                        const float *dentropy_or_null, const float *dcandidate_or_null,
                        const float *hidden, const float *w, const int32_t *target,
                        const int32_t *candidates, const float *log_sum_exp,
-                       const float *entropy_or_null, float temperature, size_t n, size_t m,
-                       size_t D, size_t V) {
+                       const float *entropy_or_null, float *logits_or_null, float temperature,
+                       size_t n, size_t m, size_t D, size_t V) {
   if (n == 0) return;
   if (!dcandidate_or_null) m = 0;
   tiling tile = make_tiling(n, V, 1024);
@@ -271,6 +281,7 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
                     .dcandidate = m ? dcandidate_or_null + row * m : NULL,
                     .log_sum_exp = log_sum_exp + row,
                     .entropy = entropy_or_null ? entropy_or_null + row : NULL,
+                    .kept = logits_or_null ? logits_or_null + row * V : NULL,
                     .dhidden = dhidden + row * D, .dw = dw_or_null};
     run_backward(&job);
   }
@@ -288,7 +299,7 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
-                    .target = target + row, .sums = sums, .kept = kept,
+                    .target = target + row, .sums = sums, .kept = kept, .exponentials = true,
                     .target_logit = log_probability + row,
                     .dlog_probability = dlog_probability + row, .log_sum_exp = log_sum_exp,
                     .dhidden = dhidden + row * D, .dw = dw_or_null};
@@ -324,12 +335,12 @@ ATK_MULTIVERSION static void sum_divergence(tile_sums *sums_p, tile_sums *sums_q
 
 static void divergence_tile(void *context, size_t tile) {
   const head_job *job = context;
-  size_t size = job->n * job->tile.columns * sizeof(float);
+  size_t size = job->n * job->tile.columns * sizeof(float), width = tile_width(job, tile);
   float *zp = atk_scratch(ATK_SCRATCH_OWN, size), *zq = atk_scratch(ATK_SCRATCH_OWN_2, size);
-  tile_logits(job, zp, job->hidden, job->w, tile);
-  tile_logits(job, zq, job->hidden_q, job->w_q, tile);
+  tile_logits(job, (tile_place){zp, width}, job->hidden, job->w, tile);
+  tile_logits(job, (tile_place){zq, width}, job->hidden_q, job->w_q, tile);
   sum_divergence(job->sums + tile * job->n, job->sums_q + tile * job->n, zp, zq, job->n,
-                 tile_width(job, tile));
+                 width);
 }
 
 void atk_head_kl(float *kl, const float *hidden_p, const float *w_p, const float *hidden_q,

@@ -78,15 +78,16 @@ extension KernelTests {
       var target = [Float](repeating: 9, count: n)
       var (logSumExp, entropy) = (target, target)
       var candidates = [Float](repeating: 9, count: n * m)
+      var logits = [Float](repeating: 9, count: n * V)
       atk_head_forward(
-        &target, &logSumExp, &entropy, &candidates, input.hidden, input.weight, input.target,
-        input.candidates, size.temperature, n, m, D, V)
+        &target, &logSumExp, &entropy, &candidates, &logits, input.hidden, input.weight,
+        input.target, input.candidates, size.temperature, n, m, D, V)
       #expect(relativeError(target, expected.target) < 1e-5)
       #expect(relativeError(entropy, expected.entropy) < 1e-5)
       #expect(relativeError(candidates, expected.candidates) < 1e-5)
       var (plain, plainSum) = (target, target)
       atk_head_forward(
-        &plain, &plainSum, nil, nil, input.hidden, input.weight, input.target, nil,
+        &plain, &plainSum, nil, nil, nil, input.hidden, input.weight, input.target, nil,
         size.temperature, n, 0, D, V)
       #expect(relativeError(plain, doubles(target)) < 1e-6)
 
@@ -101,8 +102,15 @@ extension KernelTests {
       var dhidden = [Float](repeating: 9, count: n * D)
       atk_head_backward(
         &dhidden, &dweight, input.gradients, input.entropyGradients, input.candidateGradients,
-        input.hidden, input.weight, input.target, input.candidates, logSumExp, entropy,
+        input.hidden, input.weight, input.target, input.candidates, logSumExp, entropy, nil,
         size.temperature, n, m, D, V)
+      var (keptWeight, keptHidden) = (start, [Float](repeating: 9, count: n * D))
+      atk_head_backward(
+        &keptHidden, &keptWeight, input.gradients, input.entropyGradients,
+        input.candidateGradients, input.hidden, input.weight, input.target, input.candidates,
+        logSumExp, entropy, &logits, size.temperature, n, m, D, V)
+      #expect(relativeError(keptHidden, doubles(dhidden)) < 1e-6)
+      #expect(relativeError(keptWeight, doubles(dweight)) < 1e-6)
       #expect(
         checkGradient(dhidden, at: input.hidden, samples: samples) {
           loss($0, doubles(input.weight))
@@ -111,6 +119,28 @@ extension KernelTests {
         checkGradient(dweight.map { $0 - 0.25 }, at: input.weight, samples: samples) {
           loss(doubles(input.hidden), $0)
         } < 1e-4)
+    }
+
+    @Test func `the number of threads changes no bit`() {
+      let size = HeadCase.all[3]
+      let input = Input(size)
+      let (n, D, V) = (size.rows, size.width, size.vocabulary)
+      var results: [[Float]] = []
+      for threads in [1, 2, 3] {
+        _ = atk_start(Int32(threads))
+        var target = [Float](repeating: 0, count: n)
+        var (logSumExp, entropy) = (target, target)
+        var dhidden = [Float](repeating: 0, count: n * D)
+        var dweight = [Float](repeating: 0, count: V * D)
+        atk_head_forward(
+          &target, &logSumExp, &entropy, nil, nil, input.hidden, input.weight, input.target, nil,
+          size.temperature, n, 0, D, V)
+        atk_head_backward(
+          &dhidden, &dweight, input.gradients, input.entropyGradients, nil, input.hidden,
+          input.weight, input.target, nil, logSumExp, entropy, nil, size.temperature, n, 0, D, V)
+        results.append(target + entropy + dhidden + dweight)
+      }
+      #expect(results[0] == results[1] && results[0] == results[2])
     }
 
     @Test(arguments: threads, HeadCase.all)
@@ -123,11 +153,11 @@ extension KernelTests {
       var dhidden = [Float](repeating: 0, count: n * D)
       var dweight = [Float](repeating: 0, count: V * D)
       atk_head_forward(
-        &target, &logSumExp, nil, nil, input.hidden, input.weight, input.target, nil,
+        &target, &logSumExp, nil, nil, nil, input.hidden, input.weight, input.target, nil,
         size.temperature, n, 0, D, V)
       atk_head_backward(
         &dhidden, &dweight, input.gradients, nil, nil, input.hidden, input.weight, input.target,
-        nil, logSumExp, nil, size.temperature, n, 0, D, V)
+        nil, logSumExp, nil, nil, size.temperature, n, 0, D, V)
       var onceTarget = [Float](repeating: 9, count: n)
       var onceHidden = [Float](repeating: 9, count: n * D)
       var onceWeight = [Float](repeating: 0, count: V * D)
@@ -183,17 +213,17 @@ extension KernelTests {
       var logProbability: [Float] = [9, 9]
       var (logSumExp, entropy) = (logProbability, logProbability)
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, hidden, weight, target, nil, 1, n, 0, D, V)
+        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V)
       #expect(logProbability == [0, -99_000])
       #expect(entropy == [0, 0])
       var dhidden: [Float] = [9, 9]
       atk_head_backward(
-        &dhidden, nil, [1, 1], [1, 1], nil, hidden, weight, target, nil, logSumExp, entropy, 1, n,
-        0, D, V)
+        &dhidden, nil, [1, 1], [1, 1], nil, hidden, weight, target, nil, logSumExp, entropy, nil, 1,
+        n, 0, D, V)
       #expect(dhidden == [0, 990])
       hidden[0] = .nan
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, hidden, weight, target, nil, 1, n, 0, D, V)
+        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V)
       #expect(logProbability[0].isNaN)
       #expect(logProbability[1] == -99_000)
     }

@@ -47,7 +47,7 @@ final class Workspace {
     case activated, activatedGradient, logSumExp, rstd, rstdQuery, rstdKey, mean
     case lowRank, lowRankGradient
     case headRows, headNormed, headNormedGradient, headRowsGradient, headRstd, headMean
-    case headLogProbability, headLogSumExp, headEntropy, headCandidates
+    case headLogProbability, headLogSumExp, headEntropy, headCandidates, headLogits
     case otherHeadRows, otherHeadNormed
     case layer(Int, Kept)
   }

@@ -34,13 +34,14 @@ extension LanguageModel {
     let hidden = workspace.take(.headNormed, count * d)
     if n > 0, onLogProbabilities != nil || onEntropies != nil {
       let zero = [Float](repeating: 0, count: onLogProbabilities == nil ? n : 0)
+      let logits = pass.hasLogits ? workspace.take(.headLogits, n * spec.vocabularySize) : nil
       (onLogProbabilities ?? zero).withUnsafeBufferPointer { dLogProbability in
         (onEntropies ?? []).withUnsafeBufferPointer { dEntropy in
           atk_head_backward(
             dHidden, headGradient, dLogProbability.baseAddress,
             onEntropies == nil ? nil : dEntropy.baseAddress, nil, hidden, headMatrix,
             plan.scoredTarget, nil, workspace.take(.headLogSumExp, n),
-            onEntropies == nil ? nil : workspace.take(.headEntropy, n),
+            onEntropies == nil ? nil : workspace.take(.headEntropy, n), logits,
             Float(pass.request.temperature), n, 0, d, spec.vocabularySize)
         }
       }

@@ -11,6 +11,8 @@ struct KeptPass {
   let request: HeadRequest
   /// Which pass of the shared workspace it is.
   let number: Int
+  /// Whether its logits are in the workspace.
+  var hasLogits = false
 }
 
 /// Sizes that every layer uses.

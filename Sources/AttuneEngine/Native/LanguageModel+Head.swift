@@ -32,16 +32,18 @@ extension LanguageModel {
     let logSumExp = workspace.take(.headLogSumExp, n)
     let entropy = workspace.take(.headEntropy, request.entropy ? n : 0)
     let candidates = workspace.take(.headCandidates, n * m)
+    let logits = keepingActivations ? roomForLogits(n) : nil
     if n > 0 {
       atk_head_forward(
         logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
-        hidden, headMatrix, plan.scoredTarget, request.candidates, Float(request.temperature), n,
-        m, spec.width, spec.vocabularySize)
+        logits, hidden, headMatrix, plan.scoredTarget,
+        request.candidates, Float(request.temperature), n, m, spec.width, spec.vocabularySize)
     }
     if keepingActivations {
       kept = KeptPass(
         plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
-        recomputes: recomputesActivations, request: request, number: workspace.pass)
+        recomputes: recomputesActivations, request: request, number: workspace.pass,
+        hasLogits: logits != nil)
     }
     return try scores(plan, request, hidden: hidden)
   }
@@ -116,6 +118,13 @@ extension LanguageModel {
         spec.vocabularySize)
     }
     return BatchPlan.cut(kl.map { Double($0) }, plan.scoredPerSegment)
+  }
+
+  /// Room for the logits of a pass, [n, V], so that its backward need not compute them again; nil
+  /// where they would take more than 128 MiB.
+  private func roomForLogits(_ n: Int) -> UnsafeMutablePointer<Float>? {
+    let count = n * spec.vocabularySize
+    return count <= 1 << 25 && !recomputesActivations ? workspace.take(.headLogits, count) : nil
   }
 
   /// Final-norm states of the scored rows, then of the scalars' rows: [n + scalars, D].

@@ -189,22 +189,22 @@ void atk_gelu_backward(float *dx /* = */, float *y_or_null /* = */, const float 
                        size_t count);
 
 // ---- language-model head (lm_head.c): linear → log-softmax → gather, by chunks of rows ---------
-// The [n × V] logits never exist as a whole. hidden[n,D] is dense. Logits are divided by
-// `temperature`. Outputs `=`; entropy and candidate outputs are skipped if NULL.
-// log_probability[n], log_sum_exp[n] (of logits/temperature), entropy[n] in nats,
-// candidate_log_probability[n,m] for the m ids in candidates.
+// hidden[n,D] is dense. Logits are divided by `temperature`. Outputs `=`; entropy, candidate outputs
+// and logits are skipped if NULL. log_probability[n], log_sum_exp[n] (of logits/temperature),
+// entropy[n] in nats, candidate_log_probability[n,m] for the m ids in candidates, logits[n,V].
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
-                      float *candidate_or_null, const float *hidden, const float *w,
-                      const int32_t *target, const int32_t *candidates, float temperature,
-                      size_t n, size_t m, size_t D, size_t V);
+                      float *candidate_or_null, float *logits_or_null, const float *hidden,
+                      const float *w, const int32_t *target, const int32_t *candidates,
+                      float temperature, size_t n, size_t m, size_t D, size_t V);
 // dhidden[n,D] `=`, dw[V,D] `+=` (skipped if NULL), from the gradients on log_probability[n],
-// entropy[n] and candidate_log_probability[n,m] (NULL: zero). Logits are computed again.
+// entropy[n] and candidate_log_probability[n,m] (NULL: zero). logits[n,V]: what the forward left, which is
+// overwritten; if NULL they are computed again.
 void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_probability,
                        const float *dentropy_or_null, const float *dcandidate_or_null,
                        const float *hidden, const float *w, const int32_t *target,
                        const int32_t *candidates, const float *log_sum_exp,
-                       const float *entropy_or_null, float temperature, size_t n, size_t m,
-                       size_t D, size_t V);
+                       const float *entropy_or_null, float *logits_or_null, float temperature,
+                       size_t n, size_t m, size_t D, size_t V);
 // Both in one pass, where the gradient on each log-probability is known before (supervised loss):
 // no logits are computed twice. log_probability `=`, dhidden `=`, dw `+=` (skipped if NULL).
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
