@@ -34,8 +34,8 @@ enum {
 typedef uint16_t half;
 
 // Two vectors of floats as upper and lower parts: 32 numbers in their order. The upper ones are rounded
-// by adding half a unit to the bits, in a third of the time that the instruction for it takes; the lower
-// ones by the instruction, so that NaN stays NaN.
+// by adding half a unit to the bits, which is faster than the instruction for it; the lower ones by the
+// instruction, so that NaN stays NaN.
 INLINE void split(__m512 a, __m512 b, __m512i *upper, __m512i *lower) {
   const __m512i half_unit = _mm512_set1_epi32(0x8000), kept = _mm512_set1_epi32((int)0xffff0000);
   const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35,
