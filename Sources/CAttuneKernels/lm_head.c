@@ -339,8 +339,7 @@ static void divergence_tile(void *context, size_t tile) {
   float *zp = atk_scratch(ATK_SCRATCH_OWN, size), *zq = atk_scratch(ATK_SCRATCH_OWN_2, size);
   tile_logits(job, (tile_place){zp, width}, job->hidden, job->w, tile);
   tile_logits(job, (tile_place){zq, width}, job->hidden_q, job->w_q, tile);
-  sum_divergence(job->sums + tile * job->n, job->sums_q + tile * job->n, zp, zq, job->n,
-                 width);
+  sum_divergence(job->sums + tile * job->n, job->sums_q + tile * job->n, zp, zq, job->n, width);
 }
 
 void atk_head_kl(float *kl, const float *hidden_p, const float *w_p, const float *hidden_q,

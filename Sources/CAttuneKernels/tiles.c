@@ -160,7 +160,8 @@ INLINE void multiply(float *c, size_t ldc, const half *a, const half *b, size_t 
 }
 
 // The same for up to 32 × 32 outputs, scaled. What is there already is added to the whole sum: were it
-// the first term, every later one would be rounded to its size. resume: it is this sum's beginning.
+// the first term, every later one would be rounded to its size. resume: what is there is this very sum,
+// so far, and it goes on (alpha is 1, keep 0).
 INLINE void block(float *c, size_t ldc, size_t rows, size_t columns, const half *a, const half *b,
                   size_t steps, float alpha, float keep, bool resume) {
   float part[4 * SIDE * SIDE] __attribute__((aligned(64)));
@@ -168,7 +169,7 @@ INLINE void block(float *c, size_t ldc, size_t rows, size_t columns, const half 
   // Where the outputs lie is brought in while the products run: a tile's store waits for each line.
   for (size_t i = 0; i < rows; i++)
     for (size_t j = 0; j < columns; j += SIDE) __builtin_prefetch(c + i * ldc + j, 1, 3);
-  bool whole = rows % SIDE == 0 && columns % SIDE == 0 && (resume || (alpha == 1 && keep == 0));
+  bool whole = rows % SIDE == 0 && columns % SIDE == 0 && alpha == 1 && keep == 0;
   float *to = whole ? c : part;
   size_t ldto = whole ? ldc : 2 * SIDE;
   for (size_t i = 0; resume && !whole && i < rows; i++)
@@ -183,7 +184,7 @@ INLINE void block(float *c, size_t ldc, size_t rows, size_t columns, const half 
     const float *value = part + i * 2 * SIDE;
     ATK_ELEMENTWISE
     for (size_t j = 0; j < columns; j++)
-      out[j] = keep == 0 || resume ? alpha * value[j] : alpha * value[j] + keep * out[j];
+      out[j] = keep == 0 ? alpha * value[j] : alpha * value[j] + keep * out[j];
   }
 }
 
@@ -209,8 +210,8 @@ TILES static void product(atk_order order_a, atk_order order_b, size_t M, size_t
   bool a_along = order_a == ATK_PLAIN, b_along = order_b == ATK_TRANSPOSED;
   for (size_t k = 0; k < K; k += most_depth) {
     size_t depth = atk_min(most_depth, K - k), steps = (depth + STEP - 1) / STEP;
-    float keep = k == 0 ? beta : 1;
     bool resume = k > 0 && alpha == 1 && beta == 0;
+    float keep = resume ? 0 : k == 0 ? beta : 1;
     for (size_t m = 0; m < M; m += most_rows) {
       size_t rows = atk_min(most_rows, M - m);
       pack(a_packed, a + (a_along ? m * lda + k : k * lda + m), lda, rows, depth, a_along, true);

@@ -36,8 +36,8 @@ extension LanguageModel {
     if n > 0 {
       atk_head_forward(
         logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
-        logits, hidden, headMatrix, plan.scoredTarget,
-        request.candidates, Float(request.temperature), n, m, spec.width, spec.vocabularySize)
+        logits, hidden, headMatrix, plan.scoredTarget, request.candidates,
+        Float(request.temperature), n, m, spec.width, spec.vocabularySize)
     }
     if keepingActivations {
       kept = KeptPass(
