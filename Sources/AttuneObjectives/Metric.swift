@@ -203,7 +203,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .dualClipShare: "Share of tokens where the dual clip stops the gradient."
     case .ratioMean: "Mean of π_new/π_old over tokens; near 1."
     case .ratioMaximum: "Largest π_new/π_old of a token."
-    case .firstRatioGap: "Largest |ratio − 1| in the first minibatch of a rollout; must be near 0."
+    case .firstRatioGap:
+      "Largest |ratio − 1| in the first minibatch of a rollout of several steps; must be near 0."
     case .samplerGap:
       "Largest difference between the sampler's and the trainer's log-probability of a token."
     case .advantageMean: "Mean advantage of a token before whitening."

@@ -18,7 +18,8 @@ struct Rollout {
     var sampler: [Double]
     /// The answer's segment.
     var segment = 0
-    /// Log-probabilities under the policy that sampled, from the trainer's own pass.
+    /// Log-probabilities under the policy that sampled, from the trainer's own pass; until there is one,
+    /// as the sampler had them.
     var old: [Double] = []
     /// Log-probabilities under the reference.
     var reference: [Double] = []
@@ -52,6 +53,8 @@ struct Rollout {
   /// Whether another model than the one that is trained drew the answers: what is said of the policy
   /// is then weighted by π/q.
   var isOffPolicy = false
+  /// Whether the policy's log-probabilities and entropies are still to come, from the update's own pass.
+  var awaitsPolicy = false
 
   /// Samples answers.
   ///
@@ -146,17 +149,25 @@ struct Rollout {
   /// Computes what every later pass starts from: the frozen layers' results, the policy's and the
   /// reference's log-probabilities, entropies and values.
   ///
+  /// A rollout of one optimiser step needs no pass of the policy here: that of the update, which comes
+  /// before anything is trained, gives the same numbers. Until then those of the sampler stand in, which
+  /// differ from them by rounding alone; a KL term in the reward is computed from these.
+  ///
   /// - Parameters:
   ///   - policy: The policy that sampled.
   ///   - reference: The reference.
   ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
+  ///   - awaitingPolicy: Whether the policy's numbers are left to the update's pass; there is no value
+  ///     head then.
   ///   - layers: Frozen layers that all of them share.
   ///   - temperature: The sampling temperature.
   ///   - budget: Tokens of a piece.
   mutating func score(
-    policy: LanguageModel, reference: LanguageModel, value: LanguageModel?, layers: Int,
-    temperature: Double, budget: Int
+    policy: LanguageModel, reference: LanguageModel, value: LanguageModel?, awaitingPolicy: Bool,
+    layers: Int, temperature: Double, budget: Int
   ) throws {
+    precondition(value == nil || !awaitingPolicy, "values come from a pass before the update")
+    awaitsPolicy = awaitingPolicy
     let request = HeadRequest(temperature: temperature, entropy: true)
     var trunks: [Trunk] = []
     for piece in pieces(Array(prompts.indices), budget: budget) {
@@ -164,8 +175,12 @@ struct Rollout {
       let plain = self.request(chosen, scored: true, values: false)
       let trunk = layers > 0 ? try policy.trunk(plain, layers: layers) : nil
       let isShared = value === policy
-      let ours = try policy.score(
-        isShared ? self.request(chosen, scored: true, values: true) : plain, request, trunk: trunk)
+      let ours =
+        awaitingPolicy
+        ? nil
+        : try policy.score(
+          isShared ? self.request(chosen, scored: true, values: true) : plain, request,
+          trunk: trunk)
       let theirs = try reference.score(
         plain, HeadRequest(temperature: temperature), trunk: trunk)
       let values =
@@ -179,8 +194,8 @@ struct Rollout {
       for (i, segment) in chosen.enumerated() { place[segment] = i }
       for answer in chosenAnswers {
         guard let i = place[answers[answer].segment] else { continue }
-        answers[answer].old = ours.logProbabilities[i]
-        answers[answer].entropies = ours.entropies[i]
+        answers[answer].old = ours?.logProbabilities[i] ?? answers[answer].sampler
+        answers[answer].entropies = ours?.entropies[i] ?? []
         answers[answer].reference = theirs.logProbabilities[i]
         answers[answer].values = values?.scalars[i] ?? []
       }

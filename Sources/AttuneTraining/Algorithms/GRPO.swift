@@ -130,6 +130,10 @@ public struct GRPOSettings: OnlineSettings {
     return objective
   }
 
+  /// Whether a rollout is one step on the policy that sampled. Prompts that `dapo` leaves out are in no
+  /// step.
+  var isOnPolicy: Bool { epochs * minibatches == 1 && variant != .dapo }
+
   /// Tokens over which `dapo`'s penalty rises.
   var overlongTokens: Int { overlongCache > 0 ? overlongCache : max(1, maxTokens / 5) }
 
@@ -222,7 +226,7 @@ public enum GRPO {
       var found = 0
       repeat {
         var draw = try run.sample(draw: run.state.own.draws + draws.count)
-        try run.score(&draw)
+        try run.score(&draw, awaitingPolicy: settings.isOnPolicy)
         if variant == .dapo {
           draw.penaliseOverlong(limit: settings.maxTokens, cache: settings.overlongTokens)
         }
@@ -245,25 +249,27 @@ public enum GRPO {
       totals.addMean(.equalRewardShare, total: drawn - Double(found), weight: drawn)
       if variant == .dapo { totals.add(.draws, Double(draws.count)) }
       if objective.klWeight > 0 { totals.add(.beta, objective.klWeight) }
-      totals.merge(try run.measure(draws[0]))
 
       // 3. Epochs of minibatches over whole prompts.
       for epoch in 0..<settings.epochs {
         let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
         for (minibatch, batch) in minibatches.enumerated() {
           let update = PolicyUpdate(
-            rollout: rollout, batch: batch, loss: variant.loss, objective: objective,
+            batch: batch, loss: variant.loss, objective: objective,
             temperature: settings.temperature, budget: settings.pieceTokens)
           totals.merge(
             try run.step(epoch: epoch, minibatch: minibatch) { _ in
               try update.accumulate(
-                policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
+                &rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
             })
         }
       }
 
+      // 4. What the answers look like: dapo's first draw, since prompts that it kept are no fair sample.
+      let fair = variant == .dapo ? draws[0] : rollout
+      totals.merge(try run.measure(fair))
       run.state.own.draws += draws.count
-      try run.finish(draws[0], totals)
+      try run.finish(fair, totals)
     }
     return try run.close(method: variant.rawValue)
   }

@@ -252,13 +252,14 @@ public enum PPO {
         let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
         for (minibatch, batch) in minibatches.enumerated() {
           let update = PolicyUpdate(
-            rollout: rollout, batch: batch, loss: .ppo, objective: settings.objective,
+            batch: batch, loss: .ppo, objective: settings.objective,
             valueObjective: settings.valueObjective, temperature: settings.temperature,
             budget: settings.pieceTokens)
           let step = try run.step(epoch: epoch, minibatch: minibatch) { rate in
             separate?.zeroGradients()
             var measured = try update.accumulate(
-              policy: run.policy, value: value, checkingRatio: epoch == 0 && minibatch == 0)
+              &rollout, policy: run.policy, value: value,
+              checkingRatio: epoch == 0 && minibatch == 0)
             if !ptx.isEmpty {
               let rows = ptxOrder.rows(of: run.state.step).map { ptx[$0] }
               measured.merge(try settings.mix(rows, into: run.policy))

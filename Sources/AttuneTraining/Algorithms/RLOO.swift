@@ -154,29 +154,29 @@ public enum RLOO {
     while run.goesOn {
       // 1. Answers, their rewards and log-probabilities.
       var rollout = try run.sample()
-      try run.score(&rollout)
+      try run.score(&rollout, awaitingPolicy: settings.isOnPolicy)
 
       // 2. Each answer against the others to its prompt.
       var totals = try rollout.groupAdvantages(beta: run.state.own.beta) {
         try Advantage.leaveOneOut($0)
       }
       totals.merge(run.state.own.metrics)
-      totals.merge(try run.measure(rollout))
 
       // 3. One step, or epochs of minibatches over whole prompts.
       for epoch in 0..<settings.epochs {
         let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
         for (minibatch, batch) in minibatches.enumerated() {
           let update = PolicyUpdate(
-            rollout: rollout, batch: batch, loss: loss.member, objective: loss.objective,
+            batch: batch, loss: loss.member, objective: loss.objective,
             temperature: settings.temperature, budget: settings.pieceTokens)
           totals.merge(
             try run.step(epoch: epoch, minibatch: minibatch) { _ in
               try update.accumulate(
-                policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
+                &rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
             })
         }
       }
+      totals.merge(try run.measure(rollout))
 
       // 4. β follows the KL that this rollout showed.
       run.state.own.update(kl: rollout.statistics.klPerSequence)

@@ -211,7 +211,7 @@ public enum Reinforce {
     while run.goesOn {
       // 1. Answers, their rewards and log-probabilities.
       var rollout = try run.sample()
-      try run.score(&rollout, value: value)
+      try run.score(&rollout, value: value, awaitingPolicy: !hasValues)
 
       // 2. What came after each token, against what was expected.
       let beta = run.state.own.kl.beta
@@ -221,17 +221,18 @@ public enum Reinforce {
       var totals = rollout.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
       if let mean = run.state.own.baseline.mean, !hasValues { totals.add(.baseline, mean) }
       totals.merge(run.state.own.kl.metrics)
-      totals.merge(try run.measure(rollout))
 
       // 3. One step.
       let update = PolicyUpdate(
-        rollout: rollout, batch: Array(rollout.prompts.indices), loss: .reinforce,
+        batch: Array(rollout.prompts.indices), loss: .reinforce,
         objective: settings.objective(beta: beta), valueObjective: settings.valueObjective,
         temperature: settings.temperature, budget: settings.pieceTokens)
       totals.merge(
         try run.step { _ in
-          try update.accumulate(policy: run.policy, value: value, checkingRatio: true)
+          try update.accumulate(
+            &rollout, policy: run.policy, value: value, checkingRatio: true)
         })
+      totals.merge(try run.measure(rollout))
 
       // 4. Baseline and β follow what this rollout showed.
       run.state.own.baseline.update(returns)

@@ -8,7 +8,7 @@ import Foundation
 /// An online run that is open: prompts, folder, policy and reference, rewards, metrics and
 /// checkpoints, which every trainer needs that samples its own answers. The loop is the trainer's.
 ///
-/// A rollout is `sample`, `score`, `measure`, some `step`s and `finish`. A checkpoint is written
+/// A rollout is `sample`, `score`, some `step`s, `measure` before or after them, and `finish`. A checkpoint is written
 /// between rollouts alone, so a trainer changes `state.own` after it scored, never before.
 final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// Where the run stands; in the checkpoint.
@@ -177,14 +177,18 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// - Parameters:
   ///   - sampler: The model that sampled; nil is the policy.
   ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
+  ///   - awaitingPolicy: Whether the policy's numbers are left to the update's pass, which must be the
+  ///     rollout's only one.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
   func score(
-    _ rollout: inout Rollout, by sampler: LanguageModel? = nil, value: LanguageModel? = nil
+    _ rollout: inout Rollout, by sampler: LanguageModel? = nil, value: LanguageModel? = nil,
+    awaitingPolicy: Bool = false
   ) throws {
     let began = ContinuousClock.now
     try rollout.score(
-      policy: sampler ?? policy, reference: reference, value: value, layers: sharedLayers,
-      temperature: settings.temperature, budget: settings.pieceTokens)
+      policy: sampler ?? policy, reference: reference, value: value,
+      awaitingPolicy: awaitingPolicy, layers: sharedLayers, temperature: settings.temperature,
+      budget: settings.pieceTokens)
     try rollout.reward(rewards, origin: start.origin)
     if options.shouldStop() { throw try interrupted() }
     if state.scale == nil {

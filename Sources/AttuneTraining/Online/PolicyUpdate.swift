@@ -7,7 +7,6 @@ import Foundation
 /// One minibatch of a reward-maximising method: the gradient of its policy loss, and of the value
 /// loss if there are values, piece by piece.
 struct PolicyUpdate {
-  let rollout: Rollout
   /// The prompts whose answers it sees.
   let batch: [Int]
   let loss: PolicyLoss
@@ -23,16 +22,20 @@ struct PolicyUpdate {
   /// Adds the gradients.
   ///
   /// - Parameters:
+  ///   - rollout: The rollout. Where it awaits the policy's numbers every ratio is 1, and it gets them.
   ///   - policy: The policy.
   ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
   ///   - checkingRatio: Whether nothing was trained since the rollout, so that every ratio is 1.
   /// - Returns: The metrics of the minibatch.
   /// - Throws: `TrainingError` if a ratio that must be 1 is not.
   func accumulate(
-    policy: LanguageModel, value: LanguageModel? = nil, checkingRatio: Bool
+    _ rollout: inout Rollout, policy: LanguageModel, value: LanguageModel? = nil,
+    checkingRatio: Bool
   ) throws -> MetricTotals {
-    let all = rollout.indices(of: batch).answers.map { rollout.answers[$0] }
+    let scored = rollout
+    let all = scored.indices(of: batch).answers.map { scored.answers[$0] }
     let withReference = objective.klWeight > 0
+    let withEntropies = objective.entropyBonus > 0
     func row(_ answer: Rollout.Answer, new: [Double], entropies: [Double]) -> PolicyRow {
       PolicyRow(
         new: new, old: answer.old, advantages: answer.advantages, entropies: entropies,
@@ -44,18 +47,26 @@ struct PolicyUpdate {
     let valuesAreShared = value === policy
 
     var totals = MetricTotals()
-    try rollout.accumulate(
+    try scored.accumulate(
       batch, into: policy,
-      HeadRequest(temperature: temperature, entropy: objective.entropyBonus > 0),
+      HeadRequest(temperature: temperature, entropy: withEntropies || scored.awaitsPolicy),
       values: valuesAreShared, budget: budget
     ) { chosen, scores in
+      if scored.awaitsPolicy {
+        for (i, answer) in chosen.enumerated() {
+          rollout.answers[answer].old = scores.logProbabilities[i]
+          rollout.answers[answer].entropies = scores.entropies[i]
+        }
+      }
       let answers = chosen.map { rollout.answers[$0] }
       let rows = answers.enumerated().map { i, answer in
         row(
           answer, new: scores.logProbabilities[i],
-          entropies: scores.entropies.isEmpty ? [] : scores.entropies[i])
+          entropies: withEntropies ? scores.entropies[i] : [])
       }
-      if checkingRatio { totals.addMaximum(.firstRatioGap, try checkRatios(rows)) }
+      if checkingRatio, !scored.awaitsPolicy {
+        totals.addMaximum(.firstRatioGap, try checkRatios(rows))
+      }
       var result = loss.loss(rows, statistics: statistics, settings: objective)
       totals.merge(result.metrics)
       if valuesAreShared, let values {
@@ -65,11 +76,12 @@ struct PolicyUpdate {
       }
       return result
     }
+    rollout.awaitsPolicy = false
     if let values, !valuesAreShared {
-      try rollout.accumulate(
+      try scored.accumulate(
         batch, into: values.model, HeadRequest(), scored: false, values: true, budget: budget
       ) { chosen, scores in
-        let result = values.loss(chosen.map { rollout.answers[$0] }, scores.values)
+        let result = values.loss(chosen.map { scored.answers[$0] }, scores.values)
         totals.merge(result.metrics)
         return result
       }
