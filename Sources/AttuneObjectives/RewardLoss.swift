@@ -244,7 +244,11 @@ extension RewardLoss {
       }
       if pair.margin != 0 {
         guard reads.contains(.margin) else {
-          throw ObjectiveError(.badRows, "\(place) has a margin, which \(rawValue) does not read")
+          let readers = Self.allCases.filter { $0.reads.contains(.margin) }.map(\.rawValue)
+          throw ObjectiveError(
+            .badRows,
+            "\(place) has a margin, which \(rawValue) does not read: leave it out, or use "
+              + readers.joined(separator: " or "))
         }
         guard pair.probability == 1, pair.outcome == .preferred else {
           throw ObjectiveError(

@@ -45,10 +45,11 @@ struct RewardData {
       objective.targetDeviation = moments.standardDeviation > 0 ? moments.standardDeviation : 1
     }
     cuts = encoder.cuts(rows.map(\.encoded))
-    rows = try usable(rows, settings)
+    rows = try usable(rows, of: data, settings)
     if let heldOutData {
       training = rows
-      heldOut = try usable(try Self.rows(heldOutData, encoder, settings), settings)
+      heldOut = try usable(
+        try Self.rows(heldOutData, encoder, settings), of: heldOutData, settings)
     } else {
       (training, heldOut) = Self.split(rows, settings)
     }
@@ -64,14 +65,15 @@ struct RewardData {
   }
 
   private mutating func usable(
-    _ rows: [RewardRow], _ settings: RewardModelSettings
+    _ rows: [RewardRow], of data: DataFile, _ settings: RewardModelSettings
   ) throws -> [RewardRow] {
     let kept = try rows.filter { row in
       do {
         return try settings.loss.statistics(of: [row.labels], settings: objective).rows > 0
       } catch let error as ObjectiveError {
         let message = error.message.replacing("group 1 of the batch", with: "the row")
-        throw TrainingError(.badData, "line \(row.encoded.line): \(message)")
+        throw TrainingError(
+          .badData, "\(data.url.path), line \(row.encoded.line): \(message)")
       }
     }
     leftOut += rows.count - kept.count

@@ -151,6 +151,18 @@ struct RewardModelTests {
         tinyModel(), data: data, settings: settings, output: folder.url.appending(path: "rm"),
         options: .quiet)
     }
-    #expect(error?.message.contains("line 1: the row has a soft label") == true)
+    #expect(error?.message.contains("pairs.jsonl, line 1: the row has a soft label") == true)
+    let margins = try folder.rows(
+      "margins.jsonl", [#"{"prompt": "a", "chosen": "b", "rejected": "c", "margin": 0.7}"#])
+    settings.loss = .raoKupper
+    let refused = #expect(throws: TrainingError.self) {
+      _ = try RewardModel.train(
+        tinyModel(), data: margins, settings: settings, output: folder.url.appending(path: "rm"),
+        options: .quiet)
+    }
+    #expect(
+      refused?.message.contains(
+        "margins.jsonl, line 1: the row has a margin, which rao_kupper does not read: leave it out, "
+          + "or use bradley_terry") == true)
   }
 }

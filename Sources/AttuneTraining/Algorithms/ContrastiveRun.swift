@@ -132,12 +132,13 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
   ///   - heldOut: A file of held-out rows and these; without it some of the prompts are held out.
   ///   - pair: Gives rows their companions, once training and held-out rows are apart.
   ///   - leftOut: Rows that were of no use.
+  ///   - remarks: What a person should know of the data.
   func train(
     _ start: consuming LoadedModel, reference: consuming LoadedModel?,
     goingOnWith trained: LoadedModel? = nil, data: DataFile, rows: [ContrastiveRow<Label>],
     heldOut: (data: DataFile, rows: [ContrastiveRow<Label>])?,
     pair: ([ContrastiveRow<Label>]) throws -> [ContrastiveRow<Label>], leftOut: Int,
-    encoder: TextEncoder, output: URL, options: RunOptions
+    remarks: [String] = [], encoder: TextEncoder, output: URL, options: RunOptions
   ) throws -> ContrastiveReport {
     let began = ContinuousClock.now
     var inputs = [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
@@ -160,6 +161,7 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     let cuts = encoder.cuts(rows.map(\.encoded))
     if let text = cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
     if leftOut > 0 { progress.say("\(leftOut) rows say nothing that \(lossName) can use") }
+    for remark in remarks { progress.say(remark) }
 
     // Before rows are split, so that another seed finds the same file.
     let referenceBegan = ContinuousClock.now

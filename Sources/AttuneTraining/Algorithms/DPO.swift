@@ -218,9 +218,17 @@ public enum DPO {
           + "reads; attune iterate writes such rows")
     }
     let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder, settings).rows) }
+    let margins = data.rows.count {
+      guard case .preference(let pair) = $0.example else { return false }
+      return (pair.margin ?? 0) != 0
+    }
+    let remarks =
+      margins > 0
+      ? ["warning: \(margins) rows have a margin, which dpo does not read; reward does"] : []
     return try contrast(settings).train(
       start, reference: reference, goingOnWith: trained, data: data, rows: rows, heldOut: held,
-      pair: { $0 }, leftOut: leftOut, encoder: encoder, output: output, options: options)
+      pair: { $0 }, leftOut: leftOut, remarks: remarks, encoder: encoder, output: output,
+      options: options)
   }
 
   /// The loss as the contrastive loop takes it; a row's third answer is the one that XPO's bonus is on.
