@@ -32,6 +32,10 @@ struct PolicyUpdate {
     _ rollout: inout Rollout, policy: LanguageModel, value: LanguageModel? = nil,
     checkingRatio: Bool
   ) throws -> MetricTotals {
+    precondition(
+      !rollout.awaitsPolicy || batch.count == rollout.prompts.count,
+      "a rollout that awaits the policy's numbers is one step")
+    // As it came: the pass writes into the rollout while its segments are read.
     let scored = rollout
     let all = scored.indices(of: batch).answers.map { scored.answers[$0] }
     let withReference = objective.klWeight > 0
@@ -78,10 +82,10 @@ struct PolicyUpdate {
     }
     rollout.awaitsPolicy = false
     if let values, !valuesAreShared {
-      try scored.accumulate(
+      try rollout.accumulate(
         batch, into: values.model, HeadRequest(), scored: false, values: true, budget: budget
       ) { chosen, scores in
-        let result = values.loss(chosen.map { scored.answers[$0] }, scores.values)
+        let result = values.loss(chosen.map { rollout.answers[$0] }, scores.values)
         totals.merge(result.metrics)
         return result
       }
