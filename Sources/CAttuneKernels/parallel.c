@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pool: as many threads as atk_start was told, the calling one among them. A worker waits awake
-// for about half a millisecond after each job, because the next kernel usually follows at once and
-// waking a thread takes longer than a small kernel; then it sleeps. It offers its processor to others
-// meanwhile, or a machine that is also used for something else would wait for those who wait.
+// The pool: as many threads as atk_start was told, the calling one among them. A job's parts are taken
+// from a counter, and it is done when its parts are: a thread that the machine does not let run keeps
+// nobody waiting for more than the part that it has begun. A worker waits awake for about half a
+// millisecond after each job, because the next kernel usually follows at once and waking a thread takes
+// longer than a small kernel; then it sleeps. It offers its processor to others meanwhile, or two
+// programs that do as we do would each wait for the other's waiting threads. But where the processor
+// goes to a program that never gives it back before its slice ends, an offer costs milliseconds, however
+// low that program's priority is: then nothing is offered for a second.
 #include "kernels_internal.h"
 
 #include <pthread.h>
@@ -10,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -49,13 +54,24 @@ static void restore_mode(float_mode before) {
 #endif
 }
 
-enum { PAUSES = 600, YIELDS = 500, PAUSES_A_YIELD = 20, MOST_THREADS = 256 };
+enum {
+  MOST_THREADS = 256,
+  PAUSES_A_LOOK = 32,      // between two looks at the clock
+  PARTS_A_THREAD = 1,      // of a range that is cut
+  LONG_OFFERS = 3,         // in a row, and no more are made for a while
+  FIRST_OFFER = 20000,     // nanoseconds, as all that follow
+  LONG_OFFER = 1000000,
+  NO_OFFERS = 1000000000,
+  WAIT_FOR_JOB = 500000,
+  WAIT_FOR_PARTS = 3000000,  // as long as another program's slice
+};
 
 typedef struct {
   void (*part)(void *context, size_t begin, size_t end);  // either this
   void (*each)(void *context, size_t index);              // or this
   void *context;
   size_t count;
+  size_t parts;  // indices of `each`, or ranges of `part`
 } pool_job;
 
 // One job at a time: several threads may call kernels, each waits for its turn.
@@ -65,51 +81,72 @@ static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t done = PTHREAD_COND_INITIALIZER;
 static pthread_t workers[MOST_THREADS];
 static atomic_int thread_count = 1;
-static atomic_uint generation;
-static atomic_int pending;
-static atomic_size_t next_index;
+// The number of the job, and in the lower half how many of its parts nobody has taken: who takes one
+// knows that the job is still the one that he saw, and it stays until his part is done.
+static _Atomic uint64_t ticket;
+static atomic_size_t unfinished;  // parts of the job that are not done
+static atomic_int asleep;         // workers that need to be woken
+static atomic_bool caller_asleep;
 static bool stopping;
+static bool crowded;  // more threads than processors
 static pool_job job;
 static _Thread_local bool inside_job;
 
-// Waits awake until `ready`, or for as long as that is worth it.
-#define WAIT_AWAKE(ready)                                             \
-  for (int spins = 0; !(ready) && spins < PAUSES; spins++) ATK_PAUSE(); \
-  for (int yields = 0; !(ready) && yields < YIELDS; yields++) {       \
-    for (int i = 0; !(ready) && i < PAUSES_A_YIELD; i++) ATK_PAUSE(); \
-    sched_yield();                                                    \
-  }
-
-static void run_share(size_t index, size_t threads) {
-  if (job.part) {
-    size_t begin = job.count * index / threads, end = job.count * (index + 1) / threads;
-    if (begin < end) job.part(job.context, begin, end);
-  } else {
-    for (;;) {
-      size_t i = atomic_fetch_add_explicit(&next_index, 1, memory_order_relaxed);
-      if (i >= job.count) return;
-      job.each(job.context, i);
-    }
-  }
+static uint32_t job_number(void) {
+  return (uint32_t)(atomic_load_explicit(&ticket, memory_order_acquire) >> 32);
 }
 
-static void *work(void *argument) {
-  size_t index = (size_t)(uintptr_t)argument & 0xffff;
-  unsigned seen = (unsigned)((uintptr_t)argument >> 16);
-  inside_job = true;
-  flush_denormals();
-  for (;;) {
-    WAIT_AWAKE(atomic_load_explicit(&generation, memory_order_acquire) != seen)
-    if (atomic_load_explicit(&generation, memory_order_acquire) == seen) {
-      pthread_mutex_lock(&mutex);
-      while (atomic_load_explicit(&generation, memory_order_acquire) == seen)
-        pthread_cond_wait(&wake, &mutex);
-      pthread_mutex_unlock(&mutex);
+static int64_t nanoseconds(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+// Lets another thread of this processor run, unless that has proved dear lately. Where there are more
+// threads than processors, one that waits may keep one that works from running, so it always gives way.
+static int64_t offer_processor(int64_t now) {
+  static _Thread_local int64_t not_before;
+  static _Thread_local int long_ones;
+  if (now < not_before && !crowded) return now;
+  sched_yield();
+  int64_t after = nanoseconds();
+  if (after - now < LONG_OFFER) {
+    long_ones = 0;
+  } else if (++long_ones == LONG_OFFERS) {
+    long_ones = 0;
+    not_before = after + NO_OFFERS;
+  }
+  return after;
+}
+
+// Waits awake until `ready`, or for as long as that is worth it.
+#define WAIT_AWAKE(ready, limit)                                                        \
+  for (int64_t start = nanoseconds(), now = start; !(ready) && now - start < (limit);   \
+       now = now - start < FIRST_OFFER ? nanoseconds() : offer_processor(nanoseconds())) \
+    for (int i = 0; !(ready) && i < PAUSES_A_LOOK; i++) ATK_PAUSE();
+
+// Takes a part of the job with this number: false if none is left.
+static bool take_part(uint32_t number, size_t *part) {
+  uint64_t now = atomic_load_explicit(&ticket, memory_order_acquire);
+  do {
+    if (now >> 32 != number || (uint32_t)now == 0) return false;
+  } while (!atomic_compare_exchange_weak_explicit(&ticket, &now, now - 1, memory_order_acq_rel,
+                                                  memory_order_acquire));
+  *part = job.parts - (uint32_t)now;
+  return true;
+}
+
+static void run_parts(uint32_t number) {
+  size_t part;
+  while (take_part(number, &part)) {
+    if (job.part) {
+      size_t begin = job.count * part / job.parts, end = job.count * (part + 1) / job.parts;
+      job.part(job.context, begin, end);
+    } else {
+      job.each(job.context, part);
     }
-    seen++;
-    if (stopping) return NULL;
-    run_share(index, (size_t)atomic_load_explicit(&thread_count, memory_order_relaxed));
-    if (atomic_fetch_sub_explicit(&pending, 1, memory_order_acq_rel) == 1) {
+    if (atomic_fetch_sub_explicit(&unfinished, 1, memory_order_seq_cst) == 1 &&
+        atomic_load_explicit(&caller_asleep, memory_order_seq_cst)) {
       pthread_mutex_lock(&mutex);
       pthread_cond_signal(&done);
       pthread_mutex_unlock(&mutex);
@@ -117,29 +154,51 @@ static void *work(void *argument) {
   }
 }
 
-static void publish(void) {
-  pthread_mutex_lock(&mutex);
-  atomic_fetch_add_explicit(&generation, 1, memory_order_release);
-  pthread_cond_broadcast(&wake);
-  pthread_mutex_unlock(&mutex);
+static void *work(void *argument) {
+  uint32_t seen = (uint32_t)(uintptr_t)argument;
+  inside_job = true;
+  flush_denormals();
+  for (;;) {
+    WAIT_AWAKE(job_number() != seen, WAIT_FOR_JOB)
+    if (job_number() == seen) {
+      atomic_fetch_add_explicit(&asleep, 1, memory_order_seq_cst);
+      pthread_mutex_lock(&mutex);
+      while ((uint32_t)(atomic_load_explicit(&ticket, memory_order_seq_cst) >> 32) == seen)
+        pthread_cond_wait(&wake, &mutex);
+      pthread_mutex_unlock(&mutex);
+      atomic_fetch_sub_explicit(&asleep, 1, memory_order_relaxed);
+    }
+    seen = job_number();
+    if (stopping) return NULL;
+    run_parts(seen);
+  }
 }
+
+static uint32_t publish(size_t parts) {
+  uint32_t number = job_number() + 1;
+  atomic_store_explicit(&ticket, (uint64_t)number << 32 | parts, memory_order_seq_cst);
+  if (atomic_load_explicit(&asleep, memory_order_seq_cst) > 0) {
+    pthread_mutex_lock(&mutex);
+    pthread_cond_broadcast(&wake);
+    pthread_mutex_unlock(&mutex);
+  }
+  return number;
+}
+
+static int processors(void) { return (int)sysconf(_SC_NPROCESSORS_ONLN); }
 
 // Called with the turn held.
 static void resize_pool(int threads) {
   int current = atomic_load(&thread_count);
   if (threads == current) return;
   stopping = true;
-  publish();
+  publish(0);
   for (int i = 1; i < current; i++) pthread_join(workers[i], NULL);
   stopping = false;
+  crowded = threads > processors();
   int started = 1;
-  // Index and generation travel in one pointer; 48 bits of generation do not wrap within a wait.
-  uintptr_t seen = (uintptr_t)atomic_load(&generation);
-  while (started < threads) {
-    void *argument = (void *)(seen << 16 | (uintptr_t)started);
-    if (pthread_create(&workers[started], NULL, work, argument) != 0) break;
-    started++;
-  }
+  void *seen = (void *)(uintptr_t)job_number();
+  while (started < threads && pthread_create(&workers[started], NULL, work, seen) == 0) started++;
   atomic_store(&thread_count, started);
 }
 
@@ -148,7 +207,7 @@ const char *atk_blas_load(void);
 int atk_start(int threads) {
   const char *error = atk_blas_load();
   if (!inside_job) {
-    if (threads < 1) threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (threads < 1) threads = processors();
     if (threads < 1) threads = 1;
     if (threads > MOST_THREADS) threads = MOST_THREADS;
     pthread_mutex_lock(&turn);
@@ -172,27 +231,29 @@ static void run_alone(pool_job wanted) {
 
 static void run_job(pool_job wanted) {
   if (wanted.count == 0) return;
-  if (inside_job || wanted.count == 1 || atk_threads() == 1) {
+  if (inside_job || wanted.count == 1 || atk_threads() == 1 || wanted.count > UINT32_MAX) {
     run_alone(wanted);
     return;
   }
   pthread_mutex_lock(&turn);
-  int threads = atk_threads();
+  wanted.parts = wanted.each ? wanted.count
+                             : atk_min(wanted.count, PARTS_A_THREAD * (size_t)atk_threads());
   job = wanted;
-  atomic_store_explicit(&next_index, 0, memory_order_relaxed);
-  atomic_store_explicit(&pending, threads - 1, memory_order_relaxed);
-  publish();
+  atomic_store_explicit(&unfinished, wanted.parts, memory_order_relaxed);
+  uint32_t number = publish(wanted.parts);
   inside_job = true;
   float_mode before = flush_denormals();
-  run_share(0, (size_t)threads);
+  run_parts(number);
   restore_mode(before);
   inside_job = false;
-  WAIT_AWAKE(atomic_load_explicit(&pending, memory_order_acquire) == 0)
-  if (atomic_load_explicit(&pending, memory_order_acquire) > 0) {
+  WAIT_AWAKE(atomic_load_explicit(&unfinished, memory_order_acquire) == 0, WAIT_FOR_PARTS)
+  if (atomic_load_explicit(&unfinished, memory_order_acquire) > 0) {
+    atomic_store_explicit(&caller_asleep, true, memory_order_seq_cst);
     pthread_mutex_lock(&mutex);
-    while (atomic_load_explicit(&pending, memory_order_acquire) > 0)
+    while (atomic_load_explicit(&unfinished, memory_order_seq_cst) > 0)
       pthread_cond_wait(&done, &mutex);
     pthread_mutex_unlock(&mutex);
+    atomic_store_explicit(&caller_asleep, false, memory_order_relaxed);
   }
   pthread_mutex_unlock(&turn);
 }

@@ -2,6 +2,8 @@
 
 import AttuneTestSupport
 import CAttuneKernels
+import Foundation
+import Synchronization
 import Testing
 
 /// The kernels against Double references. The pool belongs to the process, so these run one after
@@ -70,6 +72,49 @@ extension KernelTests {
       #expect(right)
     }
 
+    @Test(arguments: [2, 3])
+    func `bits do not depend on who took which part`(threads: Int) {
+      _ = atk_start(Int32(threads))
+      var random = SplitMix(seed: 7)
+      let (n, width, vocabulary) = (24, 32, 3000)
+      let hidden = random.floats(n * width)
+      let weights = random.floats(vocabulary * width)
+      let targets = (0..<n).map { Int32($0 * 100) }
+      let gradient = random.floats(n)
+      func pass() -> [UInt32] {
+        var logProbability = [Float](repeating: 0, count: n)
+        var dhidden = [Float](repeating: 0, count: n * width)
+        var dweights = [Float](repeating: 0, count: vocabulary * width)
+        atk_head_forward_backward(
+          &logProbability, &dhidden, &dweights, gradient, hidden, weights, targets, 1, n, width,
+          vocabulary)
+        return (logProbability + dhidden + dweights).map(\.bitPattern)
+      }
+      let expected = pass()
+      // Threads that want the same processors take turns with the pool's, so that now one of its
+      // threads does all parts, now another.
+      let hogs = (0..<2 * threads).map { _ in Hog() }
+      defer { for hog in hogs { hog.stop() } }
+      for _ in 0..<100 where pass() != expected { Issue.record("the bits differ") }
+    }
+
+    @Test func `short jobs follow one another while threads come and go`() {
+      var counts = [Int32](repeating: 0, count: 7)
+      let hogs = (0..<3).map { _ in Hog() }
+      defer { for hog in hogs { hog.stop() } }
+      counts.withUnsafeMutableBufferPointer { buffer in
+        for round in 0..<40 {
+          _ = atk_start(Int32(1 + round % 4))
+          for _ in 0..<200 {
+            atk_parallel_each(
+              7, { context, i in context?.assumingMemoryBound(to: Int32.self)[i] += 1 },
+              buffer.baseAddress)
+          }
+        }
+      }
+      #expect(counts == [Int32](repeating: 8000, count: 7))
+    }
+
     @Test func `the BLAS says what it is`() {
       #expect(atk_start(2) == 0)
       #expect(String(cString: atk_blas_error()).isEmpty)
@@ -77,4 +122,17 @@ extension KernelTests {
       #expect(!String(cString: atk_blas_config()).isEmpty)
     }
   }
+}
+
+/// A thread that never waits, as another program's would.
+private final class Hog: Sendable {
+  private let isStopped = Mutex(false)
+
+  init() {
+    Thread.detachNewThread { [self] in
+      while !isStopped.withLock({ $0 }) {}
+    }
+  }
+
+  func stop() { isStopped.withLock { $0 = true } }
 }

@@ -30,12 +30,13 @@ const char *atk_blas_error(void);
 const char *atk_blas_core(void);    // e.g. "SkylakeX", never NULL
 const char *atk_blas_config(void);  // OpenBLAS's own version line, never NULL
 
-// Runs body(context, begin, end) on contiguous parts of 0..<count, one part a thread, the caller
-// among them; returns when all are done. Calls from inside a body run serially on that thread.
+// Runs body(context, begin, end) on contiguous parts of 0..<count, as many as there are threads, which
+// take them from a counter, the caller among them; returns when all are done. Where a part begins depends
+// on the number of threads alone, not on who takes it. Calls from inside a body run serially on that thread.
 void atk_parallel_for(size_t count, void (*body)(void *context, size_t begin, size_t end),
                       void *context);
-// The same with parts taken one index at a time from a counter (uneven work); index order is free,
-// so bodies must not accumulate into shared memory.
+// The same with every index a part (uneven work); their order is free, so bodies must not accumulate into
+// shared memory.
 void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), void *context);
 
 // ---- products (gemm.c, linear.c) ---------------------------------------------------------------
