@@ -9,6 +9,9 @@ public protocol Settings: Codable, Sendable, Equatable {
   /// The defaults.
   init()
 
+  /// Every knob, in the order in which a person should meet them: what it means and what it takes.
+  static var knobs: [Knob] { get }
+
   /// Knobs that these settings make without effect, by their names in a recipe, each with why.
   /// Setting one of them is an error.
   var unreadKnobs: [(knob: String, why: String)] { get }
@@ -21,59 +24,117 @@ public protocol Settings: Codable, Sendable, Equatable {
 
 /// Recipes: settings as a person writes them, in JSON.
 public enum ConfigFile {
-  /// The settings that a recipe and then the command line's flags lay over the defaults.
+  /// The settings that a recipe and then the command line lay over the defaults.
   ///
   /// - Parameters:
   ///   - defaults: What holds where nothing is said.
   ///   - url: A JSON file with an object, or none.
-  ///   - flags: Knobs given on the command line: the name in a recipe (a path with dots) and its
-  ///     value as JSON.
+  ///   - flags: Knobs given by `--set`: the name in a recipe (a path with dots) and its value as JSON.
+  ///   - options: Knobs given by an option of their own: `--learning-rate`, the knob's name in a
+  ///     recipe, and its value as JSON.
   /// - Throws: `TrainingError` for a file that is no JSON object, for a knob that does not exist
-  ///   (with the nearest one that does), for a value of another type or out of range, and for a
-  ///   knob that is set but not read.
+  ///   (with the nearest one that does) or is given twice, for a value of another type or out of
+  ///   range, and for a knob that is set but not read.
   public static func settings<S: Settings>(
-    _ defaults: S = S(), recipe url: URL? = nil, flags: [(knob: String, json: String)] = []
+    _ defaults: S = S(), recipe url: URL? = nil, flags: [(knob: String, json: String)] = [],
+    options: [(option: String, knob: String, json: String)] = []
   ) throws -> S {
-    var merged = try value(of: defaults)
-    var written: [String] = []
-    var source = "the command line"
-    if let url {
-      source = url.lastPathComponent
-      try overlay(try read(url), on: &merged, at: "", source: source, written: &written)
-    }
+    var recipe: (place: String, value: SettingValue)?
+    if let url { recipe = (url.relativePath, try read(url)) }
+    return try settings(defaults, recipe: recipe, flags: flags, options: options)
+  }
+
+  /// The settings that a recipe, read already, and then the command line lay over the defaults.
+  package static func settings<S: Settings>(
+    _ defaults: S, recipe: (place: String, value: SettingValue)?,
+    flags: [(knob: String, json: String)], options: [(option: String, knob: String, json: String)]
+  ) throws -> S {
+    var layers = Layers(base: try value(of: defaults), knobs: S.knobs)
+    if let recipe { try layers.lay(recipe.value, at: "", source: recipe.place) }
     for flag in flags {
-      let name = "--" + flag.knob.replacing("_", with: "-")
-      let parsed = try parse(Data(flag.json.utf8), name: name)
-      var nested = parsed
-      for key in flag.knob.split(separator: ".").reversed() {
-        nested = .object([String(key): nested])
-      }
-      try overlay(nested, on: &merged, at: "", source: name, written: &written)
+      let name = "--set \(flag.knob)"
+      try layers.lay(
+        try SettingValue(parsing: flag.json, place: name), under: flag.knob, source: name)
     }
-    let result: S
-    do {
-      result = try decode(merged, source: source)
-    } catch let error {
-      // Some decoding errors don't say where: then each knob alone is tried.
-      for path in written {
-        var alone = try value(of: defaults)
-        if let value = merged.value(at: path) { alone.set(value, at: path[...]) }
-        guard let _: S = try? decode(alone, source: source) else {
-          guard error.message.contains(path) else {
-            throw TrainingError(
-              .badSetting,
-              "\(source): \(path): \(merged.value(at: path)?.line ?? "") does not fit")
-          }
-          break
-        }
-      }
-      throw error
+    for option in options {
+      try layers.lay(
+        try SettingValue(parsing: option.json, place: option.option), under: option.knob,
+        source: option.option)
     }
-    for (knob, why) in result.unreadKnobs where written.contains(knob) {
+    let result: S = try decode(layers.base)
+    for (knob, why) in result.unreadKnobs {
+      guard let source = layers.sources[knob] else { continue }
       throw TrainingError(.badSetting, "\(source): \(knob) is set but not read: \(why)")
     }
-    try result.validate()
+    do {
+      try result.validate()
+    } catch let error as TrainingError {
+      // Several knobs may be at odds: the one that the message begins with names its source.
+      let path = String(error.message.prefix { !$0.isWhitespace && $0 != ":" })
+      guard let source = layers.sources[path] else { throw error }
+      throw TrainingError(error.code, "\(source): \(error.message)")
+    }
     return result
+  }
+
+  /// Settings on their way from defaults to what was asked for.
+  private struct Layers {
+    /// The settings so far.
+    var base: SettingValue
+    let knobs: [Knob]
+    /// Where each knob that was given stands, by its path: a file, `--set beta`, `--beta`.
+    var sources: [String: String] = [:]
+
+    /// Lays a value over the knob of a path with dots.
+    mutating func lay(_ value: SettingValue, under path: String, source: String) throws {
+      var nested = value
+      for key in path.split(separator: ".", omittingEmptySubsequences: false).reversed() {
+        nested = .object([String(key): nested])
+      }
+      try lay(nested, at: "", source: source)
+    }
+
+    /// Lays an object of knobs over those of a path.
+    mutating func lay(_ value: SettingValue, at path: String, source: String) throws {
+      guard case .object(let members) = value else { return }
+      for (key, value) in members.sorted(by: { $0.key < $1.key }) {
+        let here = path.isEmpty ? key : path + "." + key
+        guard let knob = knobs.knob(at: here) else {
+          throw TrainingError(
+            code(source), "\(source): there is no knob \(here)\(nearest(key, beside: path))")
+        }
+        if let wanted = knob.complaint(about: value) {
+          throw TrainingError(
+            code(source), "\(source): \(here) must be \(wanted) (it is \(value.line))")
+        }
+        if case .knobs = knob.kind {
+          try lay(value, at: here, source: source)
+          continue
+        }
+        // What the command line says goes before the recipe; twice on one of them is a slip.
+        if let other = sources[here], other.hasPrefix("--") {
+          throw TrainingError(
+            .badUsage, "\(here) is given twice: by \(other) and by \(source)")
+        }
+        base.set(value, at: here[...])
+        sources[here] = source
+      }
+    }
+
+    /// A slip on the command line is wrong usage, one in a file is bad input.
+    private func code(_ source: String) -> TrainingError.Code {
+      source.hasPrefix("--") ? .badUsage : .badSetting
+    }
+
+    /// `; did you mean X?`: the nearest knob of the same object, else the ones of that name in others.
+    private func nearest(_ key: String, beside path: String) -> String {
+      let siblings = (path.isEmpty ? base : base.value(at: path) ?? base).memberNames
+      let elsewhere = base.leaves().map(\.path).filter { $0.hasSuffix("." + key) }
+      guard elsewhere.isEmpty || elsewhere.count > 12 else {
+        return "; did you mean \(elsewhere.joined(separator: " or "))?"
+      }
+      return hint(for: key, among: siblings)
+    }
   }
 
   /// Settings as a recipe's JSON text, knob by knob.
@@ -89,9 +150,18 @@ public enum ConfigFile {
   }
 
   /// Settings as a JSON value with names in snake case.
-  package static func value(of settings: some Encodable) throws -> SettingValue {
+  ///
+  /// - Parameter namingInfinity: Whether numbers that are not finite become texts.
+  /// - Throws: `TrainingError` if there are such numbers otherwise.
+  package static func value(
+    of settings: some Encodable, namingInfinity: Bool = false
+  ) throws -> SettingValue {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
+    if namingInfinity {
+      encoder.nonConformingFloatEncodingStrategy = .convertToString(
+        positiveInfinity: "infinite", negativeInfinity: "infinite", nan: "not a number")
+    }
     do {
       return try JSONDecoder().decode(SettingValue.self, from: try encoder.encode(settings))
     } catch {
@@ -99,115 +169,47 @@ public enum ConfigFile {
     }
   }
 
-  private static func read(_ url: URL) throws -> SettingValue {
+  /// Reads a recipe's file.
+  ///
+  /// - Throws: `TrainingError` that names the file, for one that holds no JSON object.
+  package static func read(_ url: URL) throws -> SettingValue {
     let data: Data
     do {
       data = try Data(contentsOf: url)
     } catch {
-      throw TrainingError(.file, "\(url.path): can't be read: \(reason(error))")
+      throw TrainingError(.file, "\(url.relativePath): can't be read: \(reason(error))")
     }
-    let value = try parse(data, name: url.path)
+    let value = try SettingValue(
+      parsing: String(decoding: data, as: UTF8.self), place: url.relativePath)
     guard case .object = value else {
-      throw TrainingError(.badSetting, "\(url.path): a recipe is a JSON object, as {\"seed\": 1}")
+      throw TrainingError(
+        .badSetting, "\(url.relativePath): a recipe is a JSON object, as {\"seed\": 1}")
     }
     return value
   }
 
-  private static func parse(_ data: Data, name: String) throws -> SettingValue {
-    do {
-      return try JSONDecoder().decode(SettingValue.self, from: data)
-    } catch let DecodingError.dataCorrupted(context) {
-      let inner = (context.underlyingError as NSError?)?.userInfo[NSDebugDescriptionErrorKey]
-      throw TrainingError(
-        .badSetting, "\(name): no JSON: \(inner as? String ?? context.debugDescription)")
-    } catch {
-      throw TrainingError(.badSetting, "\(name): no JSON: \(error)")
-    }
-  }
-
-  private static func overlay(
-    _ user: SettingValue, on base: inout SettingValue, at path: String, source: String,
-    written: inout [String]
-  ) throws {
-    guard case .object(let theirs) = user, case .object(var ours) = base else {
-      base = user
-      written.append(path)
-      return
-    }
-    for (key, value) in theirs.sorted(by: { $0.key < $1.key }) {
-      let here = path.isEmpty ? key : path + "." + key
-      guard var slot = ours[key] else {
-        throw TrainingError(
-          .badSetting, "\(source): there is no knob \(here)\(hint(for: key, among: ours.keys))")
-      }
-      if case .object = slot, case .object = value {
-      } else if case .object = slot {
-        throw TrainingError(.badSetting, "\(source): \(here) takes an object of knobs")
-      }
-      try overlay(value, on: &slot, at: here, source: source, written: &written)
-      ours[key] = slot
-    }
-    base = .object(ours)
-  }
-
-  private static func decode<S: Decodable>(
-    _ value: SettingValue, source: String
-  ) throws(TrainingError) -> S {
+  /// Every value was held against its knob before: what fails here has a table that is wrong.
+  private static func decode<S: Decodable>(_ value: SettingValue) throws -> S {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
       return try decoder.decode(S.self, from: try JSONEncoder().encode(value))
-    } catch let error as DecodingError {
-      let (path, what) = explain(error)
-      throw TrainingError(.badSetting, "\(source): \(path): \(what)")
     } catch {
-      throw TrainingError(.badSetting, "\(source): \(error)")
+      throw TrainingError(.badSetting, "the settings can't be read: \(error)")
     }
-  }
-
-  private static func explain(_ error: DecodingError) -> (path: String, what: String) {
-    func name(_ context: DecodingError.Context) -> String {
-      context.codingPath.map { snakeCase($0.stringValue) }.joined(separator: ".")
-    }
-    switch error {
-    case .typeMismatch(let type, let context):
-      return (name(context), "has the wrong type, a value of type \(plain(type)) is wanted")
-    case .valueNotFound(let type, let context):
-      return (name(context), "is null, a value of type \(plain(type)) is wanted")
-    case .keyNotFound(let key, let context):
-      return (name(context), "lacks \(snakeCase(key.stringValue))")
-    case .dataCorrupted(let context):
-      return (name(context), context.debugDescription)
-    @unknown default: return ("", "\(error)")
-    }
-  }
-
-  private static func plain(_ type: any Any.Type) -> String {
-    switch "\(type)" {
-    case "Double", "Float": "number"
-    case "Int", "Int32", "Int64", "UInt64": "whole number"
-    case "Bool": "true or false"
-    case "String": "text"
-    case let other: other.hasPrefix("Array") ? "list" : other
-    }
-  }
-
-  private static func snakeCase(_ name: String) -> String {
-    var text = ""
-    for character in name {
-      if character.isUppercase { text += "_" }
-      text += character.lowercased()
-    }
-    return text
   }
 }
 
 /// `; did you mean X?` for the nearest of the names, or the whole list if it is short.
-package func hint(for name: String, among names: some Sequence<String>) -> String {
+///
+/// - Parameter orAll: Whether the list is given where none is near.
+package func hint(
+  for name: String, among names: some Sequence<String>, orAll: Bool = true
+) -> String {
   let names = names.sorted()
   let near = names.map { ($0, editDistance(name, $0)) }.min { $0.1 < $1.1 }
   if let near, near.1 <= max(2, name.count / 3) { return "; did you mean \(near.0)?" }
-  return names.count <= 40 ? "; there are \(names.joined(separator: ", "))" : ""
+  return orAll && names.count <= 40 ? "; there are \(names.joined(separator: ", "))" : ""
 }
 
 /// How many letters must be put in, left out or replaced to make one text the other.

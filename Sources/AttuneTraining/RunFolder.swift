@@ -10,8 +10,12 @@ public struct RunRecord: Codable, Sendable, Equatable {
   public var stage: String
   /// The program's version.
   public var version: String
-  /// Every knob by its path: the settings by their names in a recipe, inputs by their digests.
-  public var knobs: [String: String]
+  /// Every knob: the settings as a recipe has them, without those that change nothing.
+  package var settings: SettingValue
+  /// Digests of what the run reads: `model`, `data`.
+  package var inputs: [String: String]
+  /// How matrix products are computed, where that is not exactly.
+  package var matmulPrecision: String?
 
   /// Makes a record.
   ///
@@ -25,17 +29,13 @@ public struct RunRecord: Codable, Sendable, Equatable {
   {
     self.stage = stage
     version = attuneVersion
-    knobs = [:]
-    for (path, value) in try ConfigFile.value(of: settings).leaves()
-    where !Self.idleKnobs.contains(where: { path == $0 || path.hasSuffix("." + $0) }) {
-      knobs[path] = value.line
-    }
-    for (name, digest) in inputs { knobs["input " + name] = digest }
-    if Machine.precision != .highest { knobs["matmul_precision"] = Machine.precision.rawValue }
+    self.settings = try ConfigFile.value(of: settings).without(Self.idleKnobs)
+    self.inputs = Dictionary(inputs, uniquingKeysWith: { $1 })
+    matmulPrecision = Machine.precision == .highest ? nil : Machine.precision.rawValue
   }
 
   /// Knobs that change nothing of what comes out.
-  private static let idleKnobs = ["checkpoint_seconds", "show_every"]
+  private static let idleKnobs: Set = ["checkpoint_seconds", "show_every"]
 
   /// The digest of the whole record.
   public var fingerprint: String { (try? Fingerprint.of(value: self)) ?? "" }
@@ -43,20 +43,22 @@ public struct RunRecord: Codable, Sendable, Equatable {
   /// What another record has otherwise: `learning_rate (1e-05 there, 0.0001 now)`.
   public func differences(from recorded: RunRecord) -> [String] {
     var list: [String] = []
-    if recorded.stage != stage { list.append("stage (\(recorded.stage) there, \(stage) now)") }
-    if recorded.version != version {
-      list.append("version (\(recorded.version) there, \(version) now)")
+    func compare(_ name: String, _ there: String?, _ now: String?) {
+      guard there != now else { return }
+      list.append("\(name) (\(there ?? "not set") there, \(now ?? "not set") now)")
     }
-    for knob in Set(knobs.keys).union(recorded.knobs.keys).sorted() {
-      let there = recorded.knobs[knob]
-      let now = knobs[knob]
-      guard there != now else { continue }
-      if knob.hasPrefix("input ") {
-        list.append("the \(knob.dropFirst(6)) (other contents)")
-      } else {
-        list.append("\(knob) (\(there ?? "not set") there, \(now ?? "not set") now)")
-      }
+    compare("stage", recorded.stage, stage)
+    compare("version", recorded.version, version)
+    for input in Set(inputs.keys).union(recorded.inputs.keys).sorted()
+    where inputs[input] != recorded.inputs[input] {
+      list.append("the \(input) (other contents)")
     }
+    let now = settings.byPath
+    let there = recorded.settings.byPath
+    for knob in Set(now.keys).union(there.keys).sorted() {
+      compare(knob, there[knob]?.line, now[knob]?.line)
+    }
+    compare("matmul_precision", recorded.matmulPrecision, matmulPrecision)
     return list
   }
 }
@@ -87,7 +89,9 @@ public final class RunFolder {
   private var lock: Int32
 
   private struct RunFile: Codable {
-    var formatVersion = 1
+    /// 1 held every knob as a text.
+    static let formatVersion = 2
+    var formatVersion = Self.formatVersion
     var state = "running"
     var fingerprint: String
     var record: RunRecord
@@ -166,10 +170,21 @@ public final class RunFolder {
   private static func read(_ url: URL) throws -> RunFile? {
     let file = url.appending(path: "run.json")
     guard FileManager.default.fileExists(atPath: file.path) else { return nil }
+    struct Version: Decodable { var formatVersion: Int }
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
-      return try decoder.decode(RunFile.self, from: Data(contentsOf: file))
+      let data = try Data(contentsOf: file)
+      let version = try decoder.decode(Version.self, from: data).formatVersion
+      guard version == RunFile.formatVersion else {
+        throw TrainingError(
+          .badOutput,
+          "\(file.path): was written by another version of attune (format \(version), here "
+            + "\(RunFile.formatVersion)); give another folder, or --restart to discard it")
+      }
+      return try decoder.decode(RunFile.self, from: data)
+    } catch let error as TrainingError {
+      throw error
     } catch {
       throw TrainingError(
         .badOutput, "\(file.path): is damaged; give another folder, or --restart to discard it")

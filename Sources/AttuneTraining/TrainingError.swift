@@ -6,6 +6,8 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
   public enum Code: String, Sendable {
     /// A setting is unknown, unused or out of range.
     case badSetting
+    /// The command line itself is wrong: an option that does not exist, or that is given twice.
+    case badUsage
     /// The data do not fit what was asked for.
     case badData
     /// A model can't be found or does not fit.

@@ -19,7 +19,7 @@ enum Failure {
       Foundation.exit(64)
     }
     report("error: \(error)")
-    Foundation.exit(1)
+    Foundation.exit((error as? TrainingError)?.code == .badUsage ? 64 : 1)
   }
 
   private static func report(_ message: String) {

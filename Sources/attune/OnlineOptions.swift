@@ -35,7 +35,7 @@ struct OnlineOptions: ParsableArguments {
 
   /// The trainer's settings with these options and a command's own laid over them.
   func settings<S: Settings>(
-    _ defaults: S, _ own: KeyValuePairs<String, (any Encodable)?>
+    _ defaults: S, _ own: KeyValuePairs<KnobOption, (any Encodable)?>
   ) throws -> S {
     try shared.settings(
       defaults, own, ["beta": beta, "learning_rate": learningRate, "seed": shared.seed])

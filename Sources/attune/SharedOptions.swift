@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AttuneData
 import AttuneEngine
 import AttuneTraining
 import Foundation
@@ -69,27 +70,46 @@ struct SharedOptions: ParsableArguments {
   ///   - defaults: What holds where nothing is said.
   ///   - flags: The command's flags by their names in a recipe; those that are nil were not given.
   func settings<S: Settings>(
-    _ defaults: S = S(), _ flags: KeyValuePairs<String, (any Encodable)?>...
+    _ defaults: S = S(), _ flags: KeyValuePairs<KnobOption, (any Encodable)?>...
   ) throws -> S {
-    var given: [(knob: String, json: String)] = []
-    for setting in settings {
-      let parts = setting.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      given.append((String(parts[0]), Self.json(String(parts[1]))))
-    }
-    for (knob, value) in flags.joined() {
+    var options: [(option: String, knob: String, json: String)] = []
+    for (flag, value) in flags.joined() {
       guard let value else { continue }
-      given.append((knob, try JSONText.line(value)))
+      guard let json = try? JSONText.line(value) else {
+        throw ValidationError("\(flag.option): give a finite number.")
+      }
+      options.append((flag.option, flag.knob, json))
     }
-    return try ConfigFile.settings(defaults, recipe: recipe, flags: given)
+    return try ConfigFile.settings(
+      defaults, recipe: recipe, flags: settings.map(Self.knob), options: options)
   }
 
-  /// A value as JSON: as it stands if it is JSON already, else as a string.
-  private static func json(_ text: String) -> String {
-    let options: JSONSerialization.ReadingOptions = [.fragmentsAllowed]
-    if (try? JSONSerialization.jsonObject(with: Data(text.utf8), options: options)) != nil {
-      return text
-    }
-    return (try? JSONText.line(text)) ?? "\"\""
+  /// `knob=value` in two, the value as JSON: as it stands if it is JSON already, else as a string.
+  private static func knob(_ setting: String) throws -> (knob: String, json: String) {
+    let parts = setting.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    let text = String(parts[1])
+    let isJSON = (try? JSONValue(parsing: text)) != nil
+    return (String(parts[0]), isJSON ? text : try JSONText.line(text))
+  }
+}
+
+/// A knob that a command has an option for.
+struct KnobOption: ExpressibleByStringLiteral {
+  /// The knob's name in a recipe.
+  let knob: String
+  /// The option as it is typed.
+  let option: String
+
+  /// A knob whose option has its name.
+  init(stringLiteral knob: String) {
+    self.knob = knob
+    option = "--" + (knob.split(separator: ".").last ?? "").replacing("_", with: "-")
+  }
+
+  /// A knob whose option has another name.
+  init(_ knob: String, as option: String) {
+    self.knob = knob
+    self.option = option
   }
 }
 

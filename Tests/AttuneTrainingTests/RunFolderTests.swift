@@ -81,6 +81,53 @@ struct RunFolderTests {
     _ = first
   }
 
+  @Test func `the record holds settings as JSON, and compares them by value`() throws {
+    struct Outer: Codable {
+      struct Inner: Codable { var clip = 0.1 + 0.2 }
+      var names = ["a", "b"]
+      var beta: Double? = 1
+      var inner = Inner()
+      var seed = UInt64.max
+      var checkpointSeconds = 5.0
+    }
+    let folder = try TemporaryFolder()
+    _ = try RunFolder(
+      folder.url, record: RunRecord(stage: "dpo", settings: Outer(), inputs: [("model", "ab")]))
+    let data = try Data(contentsOf: folder.url.appending(path: "run.json"))
+    let file = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    let record = try #require(file["record"] as? [String: Any])
+    let settings = try #require(record["settings"] as? [String: Any])
+    #expect(settings["names"] as? [String] == ["a", "b"])
+    #expect(String(decoding: data, as: UTF8.self).contains("\"clip\" : 0.30000000000000004"))
+    #expect(settings["checkpoint_seconds"] == nil)
+    #expect((record["inputs"] as? [String: String]) == ["model": "ab"])
+    func differences(_ change: (inout Outer) -> Void) throws -> RunFolder.Status {
+      var settings = Outer()
+      change(&settings)
+      return try RunFolder.status(
+        folder.url,
+        record: RunRecord(stage: "dpo", settings: settings, inputs: [("model", "ab")]))
+    }
+    #expect(try differences { $0.checkpointSeconds = 9 } == .unfinished)
+    #expect(
+      try differences { $0.inner.clip = 0.3 }
+        == .different(["inner.clip (0.30000000000000004 there, 0.3 now)"]))
+    #expect(
+      try differences { $0.seed -= 1 }
+        == .different(["seed (18446744073709551615 there, 18446744073709551614 now)"]))
+  }
+
+  @Test func `a record of another format is refused as that`() throws {
+    let folder = try TemporaryFolder()
+    _ = folder.file(
+      "run.json",
+      #"{"format_version":1,"state":"running","fingerprint":"","record":{"stage":"sft"}}"#)
+    let error = #expect(throws: TrainingError.self) {
+      _ = try RunFolder(folder.url, record: record())
+    }
+    #expect(error?.message.contains("another version of attune (format 1, here 2)") == true)
+  }
+
   @Test func `a damaged record is named`() throws {
     let folder = try TemporaryFolder()
     _ = folder.file("run.json", "{")

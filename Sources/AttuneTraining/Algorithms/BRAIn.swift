@@ -81,10 +81,9 @@ public struct BRAInSettings: OnlineSettings {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
-    try validate(epochs: epochs, minibatches: minibatches)
-    try validateTarget(beta: beta)
-    try require(refreshEvery > 0, "refresh_every", "at least 1")
+    try checkRanges()
+    try validate(minibatches: minibatches)
+    try validateTarget()
   }
 }
 

@@ -108,9 +108,9 @@ public struct DPGSettings: OnlineSettings {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
-    try validate(epochs: epochs, minibatches: minibatches)
-    try validateTarget(beta: beta)
+    try checkRanges()
+    try validate(minibatches: minibatches)
+    try validateTarget()
   }
 
   /// The loss's knobs.
@@ -204,8 +204,7 @@ public enum DPG {
 
 extension OnlineSettings {
   /// Checks the knobs of a target ρ·e^{r/β} whose normaliser comes from a prompt's own answers.
-  func validateTarget(beta: Double) throws {
-    try require(beta > 0, "beta", "above 0")
+  func validateTarget() throws {
     try require(
       samplesPerPrompt > 1, "samples_per_prompt",
       "at least 2: a single answer's weight among itself is 1 whatever its reward")

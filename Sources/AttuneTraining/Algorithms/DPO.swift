@@ -139,8 +139,7 @@ public struct DPOSettings: ContrastiveSettings {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
-    try require(xpoAlpha >= 0 && xpoAlpha.isFinite, "xpo_alpha", "at least 0")
+    try checkRanges()
     do {
       _ = try loss.statistics(of: [], settings: objective)
     } catch let error as ObjectiveError {

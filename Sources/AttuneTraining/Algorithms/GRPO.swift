@@ -157,21 +157,15 @@ public struct GRPOSettings: OnlineSettings {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
-    try validate(epochs: epochs, minibatches: minibatches)
+    try checkRanges()
+    try validate(minibatches: minibatches)
     try validate(klEstimator, ratioWeighted: klRatioWeighted)
     try require(
       samplesPerPrompt > 1, "samples_per_prompt",
       "at least 2: an answer is held against the mean of its prompt's")
-    try require(objective.klWeight >= 0, "beta", "at least 0")
-    try require((0...1).contains(objective.clipLow), "clip_low", "between 0 and 1")
-    try require(objective.clipHigh >= 0, "clip_high", "at least 0")
-    try require(fixedLength >= 0, "fixed_length", "at least 0")
-    try require(maxDraws > 0, "max_draws", "at least 1")
     try require(
       (0...maxTokens).contains(overlongCache), "overlong_cache",
       "between 0 and max_tokens (\(maxTokens))")
-    try require(entropyBonus >= 0, "entropy_bonus", "at least 0")
   }
 }
 

@@ -70,7 +70,7 @@ public struct KTOSettings: ContrastiveSettings {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
+    try checkRanges()
     do {
       _ = try loss.statistics(of: [], settings: objective)
     } catch let error as ObjectiveError {

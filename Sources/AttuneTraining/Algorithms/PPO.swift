@@ -145,18 +145,9 @@ public struct PPOSettings: SteersKL {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
+    try checkRanges()
     try validateKL()
-    try validate(epochs: epochs, minibatches: minibatches)
-    try require((0...1).contains(gamma), "gamma", "between 0 and 1")
-    try require((0...1).contains(lambda), "lambda", "between 0 and 1")
-    try require(clip > 0 && clip < 1, "clip", "above 0 and below 1")
-    try require(valueClip >= 0, "value_clip", "at least 0")
-    try require(valueCoefficient >= 0, "value_coefficient", "at least 0")
-    try require(entropyBonus >= 0, "entropy_bonus", "at least 0")
-    try require(ptxWeight >= 0, "ptx_weight", "at least 0")
-    try require(ptxBatchSize > 0, "ptx_batch_size", "at least 1")
-    try require(valueLearningRate > 0, "value_learning_rate", "above 0")
+    try validate(minibatches: minibatches)
   }
 
   /// Whether advantages are held against values.

@@ -104,9 +104,9 @@ public struct RAFTSettings: OnlineSettings {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
-    try validate(epochs: epochs, minibatches: minibatches)
-    try validateTarget(beta: beta)
+    try checkRanges()
+    try validate(minibatches: minibatches)
+    try validateTarget()
     try require(
       keep > 0 && keep < samplesPerPrompt, "keep",
       "at least 1 and below samples_per_prompt (\(samplesPerPrompt)), or nothing is chosen")

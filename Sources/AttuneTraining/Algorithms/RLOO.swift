@@ -94,13 +94,12 @@ public struct RLOOSettings: SteersKL {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
+    try checkRanges()
     try validateKL()
-    try validate(epochs: epochs, minibatches: minibatches)
+    try validate(minibatches: minibatches)
     try require(
       samplesPerPrompt > 1, "samples_per_prompt",
       "at least 2: an answer is held against the others to its prompt")
-    try require(clip > 0 && clip < 1, "clip", "above 0 and below 1")
   }
 
   /// The policy loss. With several steps a rollout it is clipped as PPO's but summed over an answer's

@@ -132,12 +132,9 @@ public struct ReinforceSettings: SteersKL {
 
   /// Checks ranges.
   public func validate() throws {
-    try validateShared()
+    try checkRanges()
     try validateKL()
     try validate(klEstimator, ratioWeighted: klRatioWeighted)
-    try require(baselineRate > 0 && baselineRate <= 1, "baseline_rate", "above 0 and at most 1")
-    try require(valueCoefficient >= 0, "value_coefficient", "at least 0")
-    try require(entropyBonus >= 0, "entropy_bonus", "at least 0")
   }
 
   /// The policy loss's knobs.

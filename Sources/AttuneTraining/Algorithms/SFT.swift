@@ -63,16 +63,7 @@ public struct SFTSettings: TrainsWeights {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(epochs > 0, "epochs", "at least 1")
-    try require(maxSteps >= 0, "max_steps", "at least 0")
-    try require(batchSize > 0, "batch_size", "at least 1")
-    try require(maxLength >= 0 && maxLength != 1, "max_length", "0 (the model's) or at least 2")
-    try require(learningRate > 0, "learning_rate", "above 0")
-    try require(warmupSteps >= 0, "warmup_steps", "at least 0")
-    try require(weightDecay >= 0, "weight_decay", "at least 0")
-    try require(maxGradientNorm >= 0, "max_gradient_norm", "at least 0")
-    try require(evaluateEvery >= 0, "evaluate_every", "at least 0")
-    try require(pieceTokens > 0, "piece_tokens", "at least 1")
+    try checkRanges()
   }
 }
 

@@ -41,7 +41,7 @@ public struct AlignmentTask: Sendable {
     self.settings = settings
     model = report.model
     modelFingerprint = try StageLog.read(.init(.samples), in: folder)?
-      .record.knobs["input model"]
+      .record.inputs["model"]
   }
 
   /// The settings that a report lists.

@@ -141,14 +141,8 @@ public struct FrontierSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
+    try checkRanges()
     try require(!methods.isEmpty, "methods", "at least one")
-    try require(rollouts > 0, "rollouts", "at least 1")
-    try require(promptsPerRollout > 0, "prompts_per_rollout", "at least 1")
-    try require(samplesPerPrompt > 1, "samples_per_prompt", "at least 2: answers are compared")
-    try require(maxTokens > 0, "max_tokens", "at least 1")
-    try require(round >= 0, "round", "at least 0")
-    try require(pairsPerPrompt >= 0, "pairs_per_prompt", "at least 0")
-    try require(startAnswers > 1, "start_answers", "at least 2: the best of several is taken")
     try evaluation.validate(in: "evaluation")
     try require(
       evaluation.n > 1 && evaluation.n <= startAnswers, "evaluation.n",

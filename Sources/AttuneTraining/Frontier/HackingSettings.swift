@@ -64,6 +64,7 @@ public struct HackingSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
+    try checkRanges()
     for rule in rules {
       guard EnsembleReward.Rule(rule) != nil else {
         throw TrainingError(
@@ -71,7 +72,6 @@ public struct HackingSettings: Settings {
       }
     }
     try require(Set(rules).count == rules.count, "rules", "each once")
-    try require((2...16).contains(members), "members", "from 2 to 16")
     let method = try FrontierMethod(method)
     guard method.betas.isEmpty else {
       throw TrainingError(.badSetting, "method: \(self.method): β is 0; leave out @")

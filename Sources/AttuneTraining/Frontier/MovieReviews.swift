@@ -22,9 +22,7 @@ public struct ReviewSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(texts > 0, "texts", "at least 1")
-    try require(prompts > 0, "prompts", "at least 1")
-    try require((1...64).contains(words), "words", "from 1 to 64")
+    try checkRanges()
   }
 }
 

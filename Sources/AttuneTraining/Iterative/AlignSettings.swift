@@ -25,8 +25,7 @@ public struct AlignSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(every > 0, "every", "at least 1")
-    try require(versus > 0 && versus <= 1, "versus", "above 0, at most 1")
+    try checkRanges()
     try dpo.validate(in: "dpo")
   }
 }

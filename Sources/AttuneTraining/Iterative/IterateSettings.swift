@@ -75,12 +75,7 @@ public struct IterateSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(rounds > 0, "rounds", "at least 1")
-    try require(promptsPerRound >= 0, "prompts_per_round", "at least 0")
-    try require(samplesPerPrompt > 1, "samples_per_prompt", "at least 2: one answer makes no pair")
-    try require(maxTokens > 0, "max_tokens", "at least 1")
-    try require(temperature > 0, "temperature", "above 0: greedy answers are all the same")
-    try require((0..<1).contains(mixShare), "mix_share", "at least 0 and below 1")
+    try checkRanges()
     try require(dpo.evaluationShare == 0, "dpo.evaluation_share", "0: fresh pairs evaluate")
     try require(!moveReference || !online, "move_reference", "false where online is true")
     try require(

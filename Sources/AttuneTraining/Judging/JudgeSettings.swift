@@ -64,15 +64,7 @@ public struct JudgeSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(principles > 0, "principles", "at least 1")
-    try require(pairsPerPrompt >= 0, "pairs_per_prompt", "at least 0")
-    try require(reasoningTokens > 0, "reasoning_tokens", "at least 1")
-    try require((1...1000).contains(votes), "votes", "1 to 1000")
-    try require((1...256).contains(parallel), "parallel", "1 to 256")
-    try require((0...20).contains(retries), "retries", "0 to 20")
-    try require(retrySeconds >= 0 && retrySeconds <= 60, "retry_seconds", "0 to 60")
-    try require(timeout > 0 && timeout <= 3600, "timeout", "above 0, at most 3600")
-    try require(pieceTokens > 0, "piece_tokens", "at least 1")
+    try checkRanges()
     try require(
       shape == .pairs || by == .rubric, "shape",
       "pairs, for only by=rubric gives each answer a score")

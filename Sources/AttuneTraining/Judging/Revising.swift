@@ -30,10 +30,8 @@ public struct ReviseSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try judge.validate()
-    try require(rounds > 0, "rounds", "at least 1")
-    try require(critiqueTokens > 0, "critique_tokens", "at least 1")
-    try require(maxTokens > 0, "max_tokens", "at least 1")
+    try checkRanges()
+    try judge.validate(in: "judge")
   }
 }
 

@@ -37,30 +37,11 @@ protocol OnlineSettings: TrainsWeights {
 }
 
 extension OnlineSettings {
-  /// Checks the shared knobs' ranges.
-  func validateShared() throws {
-    try require(rollouts > 0, "rollouts", "at least 1")
-    try require(promptsPerRollout > 0, "prompts_per_rollout", "at least 1")
-    try require(samplesPerPrompt > 0, "samples_per_prompt", "at least 1")
-    try require(maxTokens > 0, "max_tokens", "at least 1")
-    try require(maxLength >= 0, "max_length", "at least 0")
-    try require(temperature > 0, "temperature", "above 0: greedy answers have no log-probability")
-    try require(klBudget >= 0, "kl_budget", "at least 0")
-    try require(learningRate > 0, "learning_rate", "above 0")
-    try require(warmupSteps >= 0, "warmup_steps", "at least 0")
-    try require(adamEpsilon > 0, "adam_epsilon", "above 0")
-    try require(weightDecay >= 0, "weight_decay", "at least 0")
-    try require(maxGradientNorm >= 0, "max_gradient_norm", "at least 0")
-    try require(showEvery >= 0, "show_every", "at least 0")
-    try require(pieceTokens > 0, "piece_tokens", "at least 1")
-  }
-
   /// Checks that a rollout can be cut into minibatches of whole prompts.
-  func validate(epochs: Int, minibatches: Int) throws {
-    try require(epochs > 0, "epochs", "at least 1")
+  func validate(minibatches: Int) throws {
     try require(
-      minibatches > 0 && minibatches <= promptsPerRollout, "minibatches",
-      "at least 1 and at most prompts_per_rollout (\(promptsPerRollout))")
+      minibatches <= promptsPerRollout, "minibatches",
+      "at most prompts_per_rollout (\(promptsPerRollout))")
   }
 
   /// Checks the knobs of a KL term in the loss.
@@ -116,10 +97,9 @@ protocol SteersKL: OnlineSettings {
 }
 
 extension SteersKL {
-  /// Checks those knobs' ranges.
+  /// Checks that a weight which follows a target can move.
   func validateKL() throws {
-    try require(beta >= 0, "beta", "at least 0")
-    try require(!adaptiveKl || (klTarget > 0 && beta > 0), "kl_target", "above 0, and beta too")
+    try require(!adaptiveKl || beta > 0, "beta", "above 0 where adaptive_kl is true")
   }
 
   /// Those of them without effect.

@@ -22,10 +22,7 @@ public struct PeopleSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(labels >= 0, "labels", "at least 0")
-    try require(laterLabels >= 0, "later_labels", "at least 0")
-    try require(heldOutLabels > 0, "held_out_labels", "at least 1")
-    try require((1...1000).contains(votes), "votes", "1 to 1000")
+    try checkRanges()
   }
 }
 

@@ -114,6 +114,7 @@ public struct RLHFSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
+    try checkRanges()
     try sample.validate(in: "sample")
     try label.validate(in: "label")
     try judge.validate(in: "judge")
@@ -128,10 +129,6 @@ public struct RLHFSettings: Settings {
       "pairs where method is \(method.rawValue), and reward.loss one of pairs such as bradley_terry"
     )
     try evaluation.validate(in: "evaluation")
-    try require((1...100).contains(rounds), "rounds", "from 1 to 100")
-    try require(earlyRollouts >= 0, "early_rollouts", "at least 0")
-    try require(heldOutShare > 0 && heldOutShare < 1, "held_out_share", "above 0 and below 1")
-    try require(sideBySide >= 0, "side_by_side", "at least 0")
     try require(sample.n > 1, "sample.n", "at least 2: preferences need answers to compare")
     try require(evaluation.n > 1, "evaluation.n", "at least 2")
   }

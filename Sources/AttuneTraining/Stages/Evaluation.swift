@@ -28,11 +28,7 @@ public struct EvaluationSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(n > 0, "n", "at least 1")
-    try require(maxTokens > 0, "max_tokens", "at least 1")
-    try require(temperature > 0, "temperature", "above 0: greedy answers have no KL")
-    try require(confidence > 0 && confidence < 1, "confidence", "above 0 and below 1")
-    try require(pieceTokens > 0, "piece_tokens", "at least 1")
+    try checkRanges()
   }
 
   /// The knobs as sampling takes them.

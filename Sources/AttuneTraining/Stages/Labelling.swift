@@ -28,8 +28,7 @@ public struct LabelSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(sharpness >= 0 && sharpness.isFinite, "sharpness", "at least 0")
-    try require(pairsPerPrompt >= 0, "pairs_per_prompt", "at least 0")
+    try checkRanges()
   }
 }
 

@@ -20,8 +20,7 @@ public struct PromptSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(count >= 0, "count", "at least 0")
-    try require((0..<1).contains(heldOutShare), "held_out_share", "at least 0 and below 1")
+    try checkRanges()
   }
 }
 

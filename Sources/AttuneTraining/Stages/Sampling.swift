@@ -38,13 +38,7 @@ public struct SampleSettings: Settings {
 
   /// Checks ranges.
   public func validate() throws {
-    try require(n > 0, "n", "at least 1")
-    try require(!stop.contains(""), "stop", "a text that is not empty")
-    do {
-      try engine(end: []).validate()
-    } catch let error as EngineError {
-      throw TrainingError(.badSetting, error.message)
-    }
+    try checkRanges()
   }
 
   /// The knobs as the engine takes them.

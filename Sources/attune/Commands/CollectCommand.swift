@@ -173,14 +173,18 @@
     }
 
     func run() throws {
-      let own: KeyValuePairs<String, (any Encodable)?> = [
-        "shape": shape, "votes": votes, "gold_share": goldShare,
+      let own: KeyValuePairs<KnobOption, (any Encodable)?> = [
+        KnobOption("shape", as: "--as"): shape, "votes": votes, "gold_share": goldShare,
         "pairs_per_prompt": pairsPerPrompt, "strengths": strengths, "seed": shared.seed,
       ]
       var recipe = CollectRecipe()
       if let align {
         recipe = try shared.settings(
-          recipe, own, ["align.dpo.loss": align, "align.every": alignEvery])
+          recipe, own,
+          [
+            KnobOption("align.dpo.loss", as: "--align"): align,
+            KnobOption("align.every", as: "--align-every"): alignEvery,
+          ])
       } else {
         recipe.collect = try shared.settings(CollectSettings(), own)
       }

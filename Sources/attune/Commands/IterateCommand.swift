@@ -91,11 +91,13 @@ struct IterateCommand: ParsableCommand {
     let settings: IterateSettings = try shared.settings(
       IterateSettings(),
       [
-        "judge.judges": judge.judges.isEmpty ? nil : judge.judges,
-        "judge.server_model": judge.judgeModel, "judge.constitution": judge.constitution,
+        KnobOption("judge.judges", as: "--judge"): judge.judges.isEmpty ? nil : judge.judges,
+        KnobOption("judge.server_model", as: "--judge-model"): judge.judgeModel,
+        "judge.constitution": judge.constitution,
         "rounds": rounds, "online": online ? true : nil, "dpo.loss": loss, "dpo.beta": beta,
-        "samples_per_prompt": n, "max_tokens": maxTokens, "pairs": pairs,
-        "move_reference": moveReference ? true : nil, "mix_share": mixed?.share,
+        KnobOption("samples_per_prompt", as: "--n"): n, "max_tokens": maxTokens, "pairs": pairs,
+        "move_reference": moveReference ? true : nil,
+        KnobOption("mix_share", as: "--mix"): mixed?.share,
         "dpo.learning_rate": training.learningRate, "dpo.epochs": training.epochs,
         "seed": shared.seed,
       ])

@@ -78,8 +78,10 @@ struct JudgeCommand: ParsableCommand {
     let settings: JudgeSettings = try shared.settings(
       JudgeSettings(),
       [
-        "judges": judge.judges.isEmpty ? nil : judge.judges, "server_model": judge.judgeModel,
-        "constitution": judge.constitution, "by": by, "shape": shape, "principles": principles,
+        KnobOption("judges", as: "--judge"): judge.judges.isEmpty ? nil : judge.judges,
+        KnobOption("server_model", as: "--judge-model"): judge.judgeModel,
+        "constitution": judge.constitution, "by": by, KnobOption("shape", as: "--as"): shape,
+        "principles": principles,
         "pairs_per_prompt": pairsPerPrompt, "reasoning": reasoning ? true : nil,
         "parallel": parallel, "seed": shared.seed,
       ])

@@ -41,7 +41,8 @@ struct LabelCommand: ParsableCommand {
     let settings: LabelSettings = try shared.settings(
       LabelSettings(),
       [
-        "labeller": labeller, "shape": shape, "pairs_per_prompt": pairsPerPrompt,
+        "labeller": labeller, KnobOption("shape", as: "--as"): shape,
+        "pairs_per_prompt": pairsPerPrompt,
         "sharpness": sharpness, "seed": shared.seed,
       ])
     let report = try Labelling.run(file: data.url, settings: settings, output: output.url)

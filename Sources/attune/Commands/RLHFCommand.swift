@@ -124,8 +124,9 @@ struct RLHFCommand: ParsableCommand {
         "method": method,
         "label.labeller": judge.judges.isEmpty && !isHuman ? labeller : nil,
         "people.labels": labels,
-        "judge.judges": judge.judges.isEmpty ? nil : judge.judges,
-        "judge.server_model": judge.judgeModel, "judge.constitution": judge.constitution,
+        KnobOption("judge.judges", as: "--judge"): judge.judges.isEmpty ? nil : judge.judges,
+        KnobOption("judge.server_model", as: "--judge-model"): judge.judgeModel,
+        "judge.constitution": judge.constitution,
         "seed": shared.seed,
       ])
     guard isHuman == settings.hasPeople else {

@@ -47,7 +47,7 @@ struct ReviseCommand: ParsableCommand {
     let settings: ReviseSettings = try shared.settings(
       ReviseSettings(),
       [
-        "judge.judges": [model], "judge.server_model": serverModel,
+        KnobOption("judge.judges", as: "--model"): [model], "judge.server_model": serverModel,
         "judge.constitution": constitution, "rounds": rounds, "max_tokens": maxTokens,
         "seed": shared.seed,
       ])

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTraining
+import Foundation
+import Testing
+
+/// Every settings struct of the trainers and stages.
+let allSettings: [any Settings] = [
+  SFTSettings(), RewardModelSettings(), DPOSettings(), KTOSettings(), PPOSettings(),
+  ReinforceSettings(), RLOOSettings(), GRPOSettings(), RAFTSettings(), DPGSettings(),
+  BRAInSettings(), IterateSettings(), AlignSettings(), SampleSettings(), EvaluationSettings(),
+  LabelSettings(), JudgeSettings(), ReviseSettings(), PromptSettings(), ReviewSettings(),
+  PeopleSettings(), RLHFSettings(), RLHFSettings.quickstart, FrontierSettings(), HackingSettings(),
+]
+
+struct KnobTests {
+  private func names(_ knobs: [Knob], _ path: String = "") -> [String] {
+    knobs.flatMap { knob in
+      if case .knobs(let inner) = knob.kind { return names(inner, path + knob.name + ".") }
+      return [path + knob.name]
+    }
+  }
+
+  @Test func `every knob of every settings struct is described, and nothing else`() throws {
+    for settings in allSettings {
+      let described = names(type(of: settings).knobs)
+      let there = try ConfigFile.value(of: settings).leaves().map(\.path)
+      #expect(described.sorted() == there.sorted(), "\(type(of: settings))")
+      #expect(Set(described).count == described.count, "\(type(of: settings))")
+    }
+  }
+
+  @Test func `every settings struct in the sources is among them`() throws {
+    let sources = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "Sources/AttuneTraining")
+    let known = Set(allSettings.map { "\(type(of: $0))" })
+    var found: Set<String> = []
+    for case let file as URL in FileManager.default.enumerator(
+      at: sources, includingPropertiesForKeys: nil)!
+    where file.pathExtension == "swift" {
+      let text = try String(contentsOf: file, encoding: .utf8)
+      for match in text.matches(
+        of: /struct (\w+Settings): (?:Settings|TrainsWeights|SteersKL|\w+Settings)\b/)
+      {
+        found.insert(String(match.1))
+      }
+    }
+    #expect(found == known)
+  }
+
+  @Test func `every meaning is a sentence, and every default is in its range`() throws {
+    func check(_ knobs: [Knob]) {
+      for knob in knobs {
+        #expect(knob.meaning.count > 8 && knob.meaning.hasSuffix("."), "\(knob.name)")
+        #expect(!knob.kind.words.isEmpty)
+        if case .knobs(let inner) = knob.kind { check(inner) }
+      }
+    }
+    for settings in allSettings {
+      check(type(of: settings).knobs)
+      try settings.checkRanges()
+    }
+  }
+
+  @Test(arguments: [
+    (DPOSettings.self as any Settings.Type, "learning_rate", ["0", "-1", "true", "null", "[1]"]),
+    (DPOSettings.self, "beta", ["0", "-0.1", "\"x\""]),
+    (DPOSettings.self, "alpha", ["-5", "0"]),
+    (DPOSettings.self, "max_length", ["1", "-1", "1.5"]),
+    (DPOSettings.self, "checkpoint_seconds", ["-1", "1e300"]),
+    (DPOSettings.self, "batch_size", ["0", "9223372036854775807", "9223372036854775808"]),
+    (DPOSettings.self, "train", ["\"lorra\"", "1"]),
+    (DPOSettings.self, "projections", ["\"q\"", "[\"nothing\"]", "[1]"]),
+    (SampleSettings.self, "stop", ["[\"\"]", "\"x\""]),
+    (SampleSettings.self, "top_p", ["0", "1.1"]),
+    (JudgeSettings.self, "retry_seconds", ["-1", "61"]),
+    (RLHFSettings.self, "ppo", ["1", "null"]),
+    (RLHFSettings.self, "ppo.clip", ["0", "1"]),
+    (RLHFSettings.self, "rounds", ["0", "101"]),
+  ])
+  func `a value out of range is refused with knob and range`(
+    type: any Settings.Type, knob: String, values: [String]
+  ) {
+    func refuse<S: Settings>(_: S.Type, _ value: String) {
+      let error = #expect(throws: TrainingError.self, "\(knob)=\(value)") {
+        let _: S = try ConfigFile.settings(flags: [(knob, value)])
+      }
+      #expect(
+        error?.message.hasPrefix("--set \(knob): \(knob) must be ") == true,
+        "\(error?.message ?? "")")
+    }
+    for value in values { refuse(type, value) }
+  }
+
+  @Test func `numbers that are not finite are named too`() {
+    var settings = DPOSettings()
+    settings.learningRate = .infinity
+    let error = #expect(throws: TrainingError.self) { try settings.validate() }
+    #expect(error?.message.hasPrefix("learning_rate must be a number, above 0") == true)
+  }
+}
