@@ -213,26 +213,23 @@ func evaluate(
   var result = RewardEvaluation()
   var predictions: [Double] = []
   var outcomes: [Double] = []
-  var groups: [(correct: Double, pairs: Double)] = []
-  for (row, scores) in zip(rows, try scores(model, rows, trunks, settings)) {
-    var correct = 0.0
+  var held: [HeldOutRow] = []
+  let prompts = HeldOutRow.numbers(rows.map(\.encoded.prompt))
+  for (i, (row, scores)) in zip(rows, try scores(model, rows, trunks, settings)).enumerated() {
     for (better, worse) in row.decided {
       let margin = scores[better] - scores[worse]
       let won = margin > 0 ? 1 : margin == 0 ? 0.5 : 0
-      correct += won
       predictions.append(sigmoid(abs(margin)))
       outcomes.append(won)
+      held.append(
+        HeldOutRow(line: row.encoded.line, prompt: prompts[i], values: [.accuracy: won]))
       result.lines +=
-        "{\"line\":\(row.encoded.line),\"better\":\(better),\"worse\":\(worse),"
-        + "\"margin\":\(margin)}\n"
+        "{\"line\":\(row.encoded.line),\"prompt\":\(prompts[i]),\"better\":\(better),"
+        + "\"worse\":\(worse),\"margin\":\(margin)}\n"
     }
-    if !row.decided.isEmpty { groups.append((correct, Double(row.decided.count))) }
   }
   result.pairs = predictions.count
-  guard result.pairs > 0 else { return result }
-  let estimate = Statistics.bootstrap(groups, seed: settings.seed) { groups in
-    groups.reduce(0) { $0 + $1.correct } / groups.reduce(0) { $0 + $1.pairs }
-  }
+  guard let estimate = HeldOutRow.estimate(.accuracy, of: held) else { return result }
   result.accuracy = estimate.value
   result.interval = [estimate.interval.low, estimate.interval.high]
   result.calibrationError =

@@ -167,6 +167,13 @@ public final class RunFolder {
     return file.state == "finished" ? .finished : .unfinished
   }
 
+  /// What a trainer's folder says of itself; nil where it holds none.
+  ///
+  /// - Throws: `TrainingError` if its `run.json` is damaged.
+  static func contents(of url: URL) throws -> (record: RunRecord, isFinished: Bool)? {
+    try read(url).map { ($0.record, $0.state == "finished") }
+  }
+
   private static func read(_ url: URL) throws -> RunFile? {
     let file = url.appending(path: "run.json")
     guard FileManager.default.fileExists(atPath: file.path) else { return nil }
@@ -206,7 +213,9 @@ public final class RunFolder {
   /// Takes away what a run writes; files of other names stay.
   private static func discard(_ url: URL) throws {
     let own = [
-      "run.json", "metrics.jsonl", "samples.jsonl", "report.json", "report.html", "settings.json",
+      "run.json", "metrics.jsonl", "samples.jsonl", "evaluation.jsonl", "greedy.jsonl",
+      "report.json",
+      "report.html", "settings.json",
       "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
       "special_tokens_map.json", "chat_template.jinja", "adapter_config.json", "attune.json",
     ]

@@ -6,6 +6,8 @@ public import AttuneEngine
 public struct RunOptions: Sendable {
   /// Whether a run that is in the output folder is discarded.
   public var restart = false
+  /// Whether the folder gets a report, for which the start and what is trained answer a few prompts.
+  public var reports = false
   /// Where progress goes.
   public var progress = Progress.Style.automatic
   /// Is asked between optimiser steps; on true a checkpoint is written and the run ends with

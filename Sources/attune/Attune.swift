@@ -39,7 +39,8 @@ struct Attune: ParsableCommand {
       CommandGroup(
         name: "MODELS",
         subcommands: [
-          PullCommand.self, EvaluateCommand.self, GenerateCommand.self, ChatCommand.self,
+          PullCommand.self, EvaluateCommand.self, CompareCommand.self, GenerateCommand.self,
+          ChatCommand.self,
           InspectCommand.self, TokenizeCommand.self, LogprobsCommand.self, BenchCommand.self,
           ExactnessCommand.self,
         ]),

@@ -50,6 +50,7 @@ struct OutputFolderOptions: ParsableArguments {
   var options: RunOptions {
     var options = RunOptions()
     options.restart = restart
+    options.reports = true
     return options
   }
 }

@@ -30,6 +30,58 @@ struct CommandTests {
     }
   }
 
+  @Test func `compare explains itself with an example`() throws {
+    let run = try CommandRun(["compare", "--help"], in: URL.temporaryDirectory)
+    #expect(run.code == 0 && run.output.contains("Example: attune compare"))
+    for option in ["--json", "--output"] { #expect(run.output.contains(option)) }
+  }
+
+  @Test func `trainers and evaluations leave a report, and any of them are compared`() throws {
+    let bench = try Workbench()
+    let rows = (0..<16).map {
+      "{\"prompt\":\"a \($0)\",\"chosen\":\"bee\",\"rejected\":\"cat\"}\n"
+    }
+    try bench.write("pairs.jsonl", rows.joined())
+    try bench.write("held.jsonl", rows.prefix(4).joined())
+    let knobs = "--set layers=1 --set max_steps=2"
+    let runs = [
+      "dpo --model model --data pairs.jsonl --eval-data held.jsonl --output dpo \(knobs)",
+      "reward --model model --data pairs.jsonl --eval-data held.jsonl --output reward \(knobs)",
+      "sft --model model --data texts.jsonl --eval-data texts.jsonl --output sft --set max_steps=1",
+      "rloo --model model --data pairs.jsonl --reward labeller:concise --output rloo "
+        + "--set rollouts=1 --set prompts_per_rollout=2 --set samples_per_prompt=2 "
+        + "--set max_tokens=4 --set layers=1",
+      "evaluate --model dpo --against model --data held.jsonl --reward labeller:concise --n 2 "
+        + "--max-tokens 4 --output evaluation",
+    ]
+    for line in runs {
+      let run = try bench.attune(line: line)
+      #expect(run.code == 0, "\(line): \(run.errors)")
+      let words = run.output + run.errors
+      // What is told of held-out rows comes with its interval and n.
+      if line.contains("held.jsonl") { #expect(words.contains("["), "\(words)") }
+    }
+    for run in ["dpo", "reward", "sft", "rloo", "evaluation"] {
+      #expect(try bench.read("\(run)/report.html").contains("</html>"), "\(run)")
+      #expect(bench.exists("\(run)/report.json"), "\(run)")
+    }
+    let dpo = try bench.attune(line: runs[0].replacing("--output dpo", with: "--output again"))
+    #expect(dpo.errors.contains("held out: accuracy ") && dpo.errors.contains("], 4 rows"))
+    let line = "compare dpo reward sft rloo evaluation"
+    let text = try bench.attune(line: "\(line) --output page.html")
+    #expect(text.code == 0, "\(text.errors)")
+    #expect(text.output.contains("stage") && text.output.contains("n 4 rows"))
+    #expect(try bench.read("page.html").contains("Runs side by side"))
+    let object = try bench.attune(line: "\(line) --json").object()
+    #expect((object["runs"] as? [Any])?.count == 5)
+    let missing = try bench.attune(line: "compare dpo nowhere")
+    #expect(missing.code == 1 && missing.failure.contains("nowhere"), "\(missing.failure)")
+    // A folder that holds a run is not written over.
+    let refused = try bench.attune(
+      line: runs[4].replacing("--output evaluation", with: "--output dpo"))
+    #expect(refused.code == 1 && refused.failure.contains("dpo"), "\(refused.failure)")
+  }
+
   @Test func `text, ids and log-probabilities agree`() throws {
     let bench = try Workbench()
     try bench.write("lines.txt", "ab\n\nä")
@@ -201,8 +253,10 @@ struct CommandTests {
     #expect(stages.count == 7 && stages.allSatisfy { $0["reused"] as? Bool == false })
     let evaluation = try #require(report["evaluation"] as? [String: Any])
     let models = try #require(evaluation["models"] as? [[String: Any]])
-    #expect(models.map { $0["role"] as? String } == ["policy", "start"])
-    #expect(models[1]["kl"] as? Double == 0)
+    #expect(models.map { $0["role"] as? String } == ["start", "policy"])
+    #expect(models[0]["kl"] as? Double == 0)
+    // Every held-out prompt has a greedy answer of both.
+    #expect((report["greedy"] as? [[String: Any]])?.count == evaluation["prompts"] as? Int)
     #expect((report["training"] as? [Any])?.count == 2)
     #expect(try bench.read("run/report.html").contains("</html>"))
 

@@ -13,10 +13,10 @@ struct FrontierCommandTests {
     try bench.write(
       "recipe.json",
       """
-      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
+      {"sample":{"n":3,"max_tokens":6,"temperature":1},"reward":{"layers":1,"epochs":1},
        "ppo":{"layers":1,"rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2,
-              "max_tokens":6},
-       "evaluation":{"n":2,"max_tokens":6},"rounds":2}
+              "max_tokens":6,"temperature":1},
+       "evaluation":{"n":2,"max_tokens":6,"temperature":1},"rounds":2}
       """)
     let run = try bench.attune(
       line: "rlhf --model model --data prompts.jsonl --output run --config recipe.json --seed 3")

@@ -29,14 +29,15 @@ struct ReportTests {
   }
 
   /// A report with a hostile answer in it and a curve that has a hole.
-  private static func report(rollouts: Int = 16) -> Report {
+  private static func report(rollouts: Int = 16, rounds: Int = 1) -> Report {
     let points = (0..<rollouts).map { step in
       let t = Double(step)
       return Report.Point(
         step: step,
         values: [
+          "round": Double(1 + step * rounds / rollouts),
           "reward/mean": t == 3 ? .nan : t / 10 - 0.5, "reward/gold_mean": 0.7 - exp(-t / 4),
-          "kl/sequence": t * 0.4, "response/length": 44 - t,
+          "kl/sequence": t * 0.4 - 0.3, "response/length": 44 - t,
           "response/ended_share": min(1, 0.33 + t / 25), "response/distinct_2": 0.85 - t / 200,
           "loss/policy": -0.02 + 0.001 * t, "loss/value": 0.4 / (1 + t),
           "policy/clip_share": 0.05, "kl/beta": 0.1, "policy/entropy": 1.2,
@@ -54,8 +55,8 @@ struct ReportTests {
       ],
       evaluation: EvaluationReport(
         models: [
-          model("policy", gold: 0.74, completed: 0.78),
           model("start", gold: -0.65, completed: 0.33),
+          model("policy", gold: 0.74, completed: 0.78),
         ],
         winRate: .init(
           value: 0.81, interval: Interval(0.74, 0.87), ties: 0.01, reward: "labeller:concise"),
@@ -80,20 +81,26 @@ struct ReportTests {
           .init(pairs: 480, accuracy: 0.69), .init(pairs: 960, accuracy: 0.71),
         ]),
       training: points,
-      samples: (0..<10).map { index in
-        .init(
-          prompt: "How do I keep basil alive on a window sill? (\(index))",
-          before: .init(
-            text: "Basil is a plant that many people love.\nIt needs light, water, and also",
-            completed: false, rewards: ["labeller:concise": -1.25, "model:reward": -0.4]),
-          after: .init(
-            text: index == 0 ? hostile : "Give it six hours of sun and water when the soil is dry.",
-            completed: true, rewards: ["labeller:concise": 1.9, "model:reward": 0.8]))
-      },
+      samples: samples(hostile), greedy: samples(hostile),
       settings: [
         .init(stage: "ppo", name: "learning_rate", value: "0.001"),
         .init(stage: "sample", name: "temperature", value: "1"),
+        .init(stage: "run", name: "side_by_side", value: "4"),
       ])
+  }
+
+  private static func samples(_ hostile: String) -> [Report.SideBySide] {
+    (0..<10).map { index in
+      .init(
+        prompt: "How do I keep basil alive on a window sill? (\(index))",
+        before: .init(
+          text: "Basil is a plant that many people love.\nIt needs light, water, and also",
+          completed: false, rewards: ["labeller:concise": -1.25, "model:reward": -0.4]),
+        after: .init(
+          text: index == 0 ? hostile : "Give it six hours of sun and water when the soil is dry.",
+          completed: true,
+          rewards: ["labeller:concise": index == 2 ? -1.5 : 1.9, "model:reward": 0.8]))
+    }
   }
 
   @Test func `text from models stays text`() {
@@ -161,13 +168,81 @@ struct ReportTests {
   }
 
   @Test func `the terminal's table lines up`() {
-    let lines = Self.report().terminalTable.split(separator: "\n")
-    let table = lines.filter { !$0.hasPrefix("win rate") }
+    let lines = Self.report().evaluation.terminalTable.split(separator: "\n")
+    let table = lines.filter { !$0.hasPrefix("win rate") && !$0.hasPrefix("n: ") }
     #expect(Set(table.map(\.count)).count == 1)
     for row in ["self-BLEU", "distinct answers", "entropy"] {
       #expect(lines.contains { $0.hasPrefix("\(row) ") }, "\(row)")
     }
     #expect(lines.contains { $0.hasPrefix("win rate by labeller:concise: 81 % [74 %, 87 %]") })
+    #expect(lines.last == "n: 32 held-out prompts, 4 answers each; 95 % intervals over prompts")
+    // Before on the left, whichever comes first in the file.
+    var report = Self.report().evaluation
+    report.models.reverse()
+    #expect(report.terminalTable == Self.report().evaluation.terminalTable)
+    #expect(
+      table[0].firstRange(of: "before")!.lowerBound < table[0].firstRange(of: "after")!.lowerBound)
+  }
+
+  @Test func `greedy answers come first, samples behind a fold, and what got worse is said`() throws
+  {
+    let html = Self.report().html
+    let greedy = try #require(html.range(of: "Greedy answers"))
+    let fold = try #require(html.range(of: "10 sampled answers"))
+    #expect(greedy.lowerBound < fold.lowerBound)
+    #expect(html.contains("By labeller:concise 9 of 10 got better ["))
+    #expect(html.contains("], 1 got worse."))
+    // Four are open, six behind a fold; a sampled one that got worse is marked as well.
+    #expect(html.contains("<summary>6 more</summary>"))
+    #expect(html.matches(of: /▼ got worse/).count == 2)
+    let words = Self.report().terminalSummary
+    #expect(words.ranges(of: "\n    before  Basil").count == 3 && words.contains("(worse)"))
+    #expect(words.contains("9 of 10 got better"))
+  }
+
+  @Test func `the axis of KL begins at 0, whatever an estimate says`() throws {
+    let html = Self.report().html
+    let chart = try #require(
+      html.components(separatedBy: "KL from the start</figcaption>").dropFirst().first
+    )
+    .components(separatedBy: "</svg>")[0]
+    // The first estimate is −0.3: drawn on the axis, told as it is.
+    #expect(!chart.contains(">−1<") && !chart.contains(">−2<") && chart.contains("KL: −0.300 at"))
+    let heights = chart.matches(of: /cy="([0-9.]+)"/).compactMap { Double($0.output.1) }
+    #expect(heights.first == heights.max() && heights.first == 226)
+  }
+
+  @Test func `a round begins a new line`() throws {
+    func lines(_ rounds: Int) throws -> Int {
+      let html = Self.report(rounds: rounds).html
+      let chart = try #require(
+        html.components(separatedBy: "Gold reward</figcaption>").dropFirst().first
+      )
+      .components(separatedBy: "</svg>")[0]
+      let path = try #require(chart.firstMatch(of: /class="line c0" d="([^"]*)"/)).output.1
+      return path.count { $0 == "M" }
+    }
+    #expect(try lines(1) == 1)
+    #expect(try lines(2) == 2)
+  }
+
+  @Test func `the page of exactness opens with one table and draws every optimum`() throws {
+    let cases = ExactnessSuite.cases.filter { ["dpo", "bradley_terry"].contains($0.member) }
+    let outcomes = try ExactnessSuite.outcomes(of: Array(cases.prefix(3)))
+    let html = ExactnessPage.html(outcomes)
+    let table = try #require(html.range(of: "<table>"))
+    let figure = try #require(html.range(of: "<figure"))
+    #expect(
+      table.lowerBound < figure.lowerBound && html.components(separatedBy: "<table>").count == 2)
+    #expect(html.components(separatedBy: "<figure").count == outcomes.count + 1)
+    for outcome in outcomes {
+      let run = try #require(outcome.runs.first)
+      #expect(abs(run.target.reduce(0, +) - 1) < 1e-9 && abs(run.end.reduce(0, +) - 1) < 1e-9)
+      #expect(zip(run.target, run.end).allSatisfy { abs($0 - $1) < 2e-3 })
+    }
+    // A line for the optimum and a dot for each answer.
+    #expect(html.matches(of: /class="line c1"/).count == outcomes.count)
+    #expect(html.contains("<title>optimum 0."))
   }
 
   /// Written only when asked for, to look at the page: `ATTUNE_REPORT_FOLDER=FOLDER swift test …`.

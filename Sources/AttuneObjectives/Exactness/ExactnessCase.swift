@@ -45,6 +45,12 @@ package struct ExactnessRun: Codable, Sendable {
   package var fromOptimum: Double?
   /// Sequences whose probability fell below 1e-4 of the reference's: the optimum is at infinity there.
   package var vanished: Int
+  /// What it must reach: the probability of each sequence.
+  package var target: [Double]
+  /// Where it started.
+  package var start: [Double]
+  /// Where it ended.
+  package var end: [Double]
 
   /// Below which distance a case passes.
   package static let tolerance = 1e-3
@@ -110,7 +116,8 @@ struct ExactnessProblem: Sendable {
       initial: TabularPolicy.distance(start.probabilities, wanted), steps: steps,
       curve: seen.map { TabularPolicy.distance($0, wanted) }, every: every,
       fromOptimum: TabularPolicy.distance(end, optimum()),
-      vanished: zip(end, rho).count(where: { $0 < 1e-4 * $1 }))
+      vanished: zip(end, rho).count(where: { $0 < 1e-4 * $1 }), target: wanted,
+      start: start.probabilities, end: end)
   }
 
   /// Coefficients of whole sequences as the same one for each of their tokens.

@@ -152,7 +152,8 @@ extension ExactnessSuite {
         }
         let target = softmax(wanted)
         let steps = 600
-        var curve = [TabularPolicy.distance(softmax(point[..<8]), target)]
+        let start = softmax(point[..<8])
+        var curve = [TabularPolicy.distance(start, target)]
         for step in 0..<steps {
           let filled = groups.map { source in
             var group = source.group
@@ -173,7 +174,8 @@ extension ExactnessSuite {
         }
         return ExactnessRun(
           distance: curve.last ?? .infinity, initial: curve[0], steps: steps, curve: curve,
-          every: 15, fromOptimum: nil, vanished: 0)
+          every: 15, fromOptimum: nil, vanished: 0, target: target, start: start,
+          end: softmax(point[..<8]))
       }
     ]
   }

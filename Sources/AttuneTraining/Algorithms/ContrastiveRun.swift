@@ -51,8 +51,12 @@ public struct ContrastiveReport: Codable, Sendable, Equatable {
   public var evalLoss: Double?
   /// Share of them whose implicit rewards agree with what was said.
   public var evalAccuracy: Double?
+  /// Its 95 % interval, by bootstrap over prompts.
+  public var evalAccuracyInterval: [Double]?
   /// Mean difference of the implicit rewards of chosen and rejected, in units of reward.
   public var evalMargin: Double?
+  /// Its 95 % interval, by bootstrap over prompts.
+  public var evalMarginInterval: [Double]?
   /// Rows held out.
   public var evalRows: Int
   /// Accuracy over the last epoch, as rows were met.
@@ -130,6 +134,10 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     if let trained { inputs.append(("policy", trained.fingerprint)) }
     let record = try RunRecord(stage: stage, settings: settings, inputs: inputs)
     let folder = try RunFolder(output, record: record, restart: options.restart)
+    let greedy =
+      options.reports ? try GreedyAnswers(of: copy start, to: heldOut?.data ?? data) : nil
+    // Then what the reference says of held-out answers is what the policy said before.
+    let isOwnReference = reference == nil && trained == nil
     let model = try start.model.copy(training: settings.trainable(start.model.spec))
     if let trained { try model.setTrainedParameters(trained.model.trainedParameters()) }
     model.recomputesActivations = settings.recompute
@@ -256,10 +264,12 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       if clock.isDue, state.step < steps { try checkpoint() }
     }
 
-    var evaluation: (loss: Double, totals: MetricTotals)?
+    var evaluation: (loss: Double, totals: MetricTotals, rows: [HeldOutRow])?
     if !evaluated.isEmpty {
-      let result = try evaluate(model, origin, evaluated, trunks, state.unpaired)
+      let result = try evaluate(
+        model, origin, evaluated, trunks, state.unpaired, withBefore: isOwnReference)
       evaluation = result
+      try HeldOutRow.write(result.rows, to: output)
       var totals = MetricTotals()
       totals.add(.heldOutLoss, result.loss)
       if let accuracy = result.totals[.accuracy] { totals.add(.heldOutAccuracy, accuracy) }
@@ -267,9 +277,18 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     }
     try checkpoint()
     try start.write(model, to: output, merging: settings.merge)
+    if options.reports {
+      try greedy?.write(after: start.holding(model), to: output)
+      try RunReport.writeAtEnd(of: record, in: output)
+    }
+    func interval(_ metric: Metric) -> [Double]? {
+      HeldOutRow.estimate(metric, of: evaluation?.rows ?? [])
+        .map { [$0.interval.low, $0.interval.high] }
+    }
     let report = ContrastiveReport(
       model: output.path, loss: lossName, evalLoss: evaluation?.loss,
-      evalAccuracy: evaluation?.totals[.accuracy], evalMargin: evaluation?.totals[.margin],
+      evalAccuracy: evaluation?.totals[.accuracy], evalAccuracyInterval: interval(.accuracy),
+      evalMargin: evaluation?.totals[.margin], evalMarginInterval: interval(.margin),
       evalRows: evaluated.count,
       trainAccuracy: state.epochRows > 0 ? state.epochCorrect / state.epochRows : nil,
       rows: training.count, leftOut: leftOut, steps: state.step, cuts: cuts,
@@ -335,17 +354,43 @@ extension ContrastiveRun {
     return total
   }
 
-  /// Loss and metrics over rows that are not trained on, as one batch.
+  /// Loss and metrics over rows that are not trained on, as one batch; and of each row alone.
+  ///
+  /// - Parameter withBefore: Whether the reference is what the policy was before training.
   private func evaluate(
     _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
-    _ trunks: TrunkCache, _ unpaired: UnpairedState
-  ) throws -> (loss: Double, totals: MetricTotals) {
+    _ trunks: TrunkCache, _ unpaired: UnpairedState, withBefore: Bool
+  ) throws -> (loss: Double, totals: MetricTotals, rows: [HeldOutRow]) {
     var unpaired = unpaired
     let scored = try responses(model, origin, rows, trunks)
     let second = try phaseOne(
       rows.map(\.label), scored, try companionScores(model, origin, rows), &unpaired)
     let result = try second(0..<rows.count, scored)
-    return (result.loss, result.metrics)
+    let prompts = HeldOutRow.numbers(rows.map(\.encoded.prompt))
+    func metrics(
+      _ i: Int, _ responses: [ScoredResponse], _ wanted: [Metric]
+    ) throws -> [Metric: Double] {
+      let metrics = try second(i..<i + 1, [responses]).metrics
+      return wanted.reduce(into: [:]) { $0[$1] = metrics[$1] }
+    }
+    let logProbabilities: [Metric] = [.chosenLogProbability, .rejectedLogProbability]
+    let single = try rows.indices.map { i in
+      var row = HeldOutRow(
+        line: rows[i].encoded.line, prompt: prompts[i],
+        values: try metrics(
+          i, scored[i],
+          [.accuracy, .margin, .chosenReward, .rejectedReward] + logProbabilities))
+      if withBefore, scored[i].allSatisfy({ $0.reference != nil }) {
+        let start = scored[i].map { response in
+          var response = response
+          response.policy = response.reference ?? response.policy
+          return response
+        }
+        row.before = try metrics(i, start, logProbabilities)
+      }
+      return row
+    }
+    return (result.loss, result.metrics, single)
   }
 
   private func segments(

@@ -67,6 +67,7 @@ public enum Iterate {
     }
     let record = try RunRecord(stage: "iterate", settings: settings, inputs: inputs)
     let folder = try RunFolder(output, record: record, restart: options.restart)
+    let greedy = options.reports ? try GreedyAnswers(of: start, to: data) : nil
     if !folder.isResumed { try IterateRun.discardRounds(in: output) }
     var judge = settings.judge
     judge.seed = settings.seed
@@ -80,6 +81,10 @@ public enum Iterate {
       watched: watched, mix: mix, settings: settings, record: record, output: output,
       options: options)
     var report = settings.online ? try run.online() : try run.inRounds()
+    if options.reports {
+      try greedy?.write(after: LoadedModel.open(output.path, beside: start), to: output)
+      try RunReport.writeAtEnd(of: record, in: output)
+    }
     try folder.finish()
     report.seconds = seconds(ContinuousClock.now - began)
     return report
@@ -230,6 +235,7 @@ struct IterateRun {
     func run(restart: Bool) throws -> ContrastiveReport {
       var options = options
       options.restart = restart
+      options.reports = false
       return try DPO.train(
         isWhole ? policy : start, reference: reference, goingOnWith: isBeside ? policy : nil,
         data: data, settings: settings.roundSettings(round), output: folder, options: options)

@@ -293,7 +293,7 @@ public enum RewardModel {
       state.curve.append(
         RewardReport.CurvePoint(pairs: state.pairs, accuracy: evaluation.accuracy))
     }
-    try AtomicFile.write(evaluation.lines, to: output.appending(path: "evaluation.jsonl"))
+    try AtomicFile.write(evaluation.lines, to: output.appending(path: HeldOutRow.file))
     // What PPO normalises by: the rewards of answers like those it starts from.
     var moments = RunningMoments()
     for score in try scores(model, Array(set.training.prefix(256)), trunks, settings).joined() {
@@ -310,6 +310,7 @@ public enum RewardModel {
     try start.write(
       model, to: output, merging: settings.merge,
       reward: RewardScale(mean: moments.mean, deviation: moments.standardDeviation))
+    if options.reports { try RunReport.writeAtEnd(of: record, in: output) }
     let report = RewardReport(
       model: output.path, evalAccuracy: set.heldOut.isEmpty ? nil : evaluation.accuracy,
       evalAccuracyInterval: set.heldOut.isEmpty ? nil : evaluation.interval,

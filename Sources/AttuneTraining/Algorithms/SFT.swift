@@ -81,6 +81,10 @@ public struct SFTReport: Codable, Sendable, Equatable {
   public var loss: Double
   /// The same over the held-out rows, if there are any.
   public var heldOutLoss: Double?
+  /// Its 95 % interval, by bootstrap over prompts.
+  public var heldOutLossInterval: [Double]?
+  /// Held-out rows.
+  public var heldOutRows: Int
   /// What was cut.
   public var cuts: CutCounts
   /// Seconds of this process's part of the run.
@@ -126,6 +130,7 @@ public enum SFT {
       inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
+    let greedy = options.reports ? try GreedyAnswers(of: copy start, to: heldOut ?? data) : nil
     let model = try start.model.copy(training: settings.trainable(start.model.spec))
     if settings.train == .full { start = start.holding(model) }
     model.recomputesActivations = settings.recompute
@@ -187,7 +192,8 @@ public enum SFT {
       if settings.evaluateEvery > 0, state.step % settings.evaluateEvery == 0, state.step < steps,
         !heldOutGroups.isEmpty
       {
-        totals.add(.heldOutLoss, try heldOutLoss(model, heldOutGroups, settings: settings))
+        let rows = try heldOutRows(model, heldOutGroups, settings: settings)
+        totals.add(.heldOutLoss, HeldOutRow.estimate(.heldOutLoss, of: rows)?.value ?? 0)
       }
       try metrics.append(step: state.step, totals)
       progress.update(state.step, "loss \(fixed(state.loss, 4))")
@@ -199,18 +205,25 @@ public enum SFT {
       if clock.isDue, state.step < steps { try checkpoint() }
     }
 
-    let heldOutLoss =
-      heldOutGroups.isEmpty ? nil : try heldOutLoss(model, heldOutGroups, settings: settings)
-    if let heldOutLoss {
+    let heldOutRows = try heldOutRows(model, heldOutGroups, settings: settings)
+    try HeldOutRow.write(heldOutRows, to: output)
+    let estimate = HeldOutRow.estimate(.heldOutLoss, of: heldOutRows)
+    if let heldOutLoss = estimate?.value {
       var totals = MetricTotals()
       totals.add(.heldOutLoss, heldOutLoss)
       try metrics.append(step: state.step, totals)
     }
     try checkpoint()
     try start.write(model, to: output, merging: settings.merge)
+    if options.reports {
+      try greedy?.write(after: start.holding(model), to: output)
+      try RunReport.writeAtEnd(of: record, in: output)
+    }
     let report = SFTReport(
       model: output.path, steps: state.step, rows: groups.count, loss: state.loss,
-      heldOutLoss: heldOutLoss, cuts: cuts, seconds: seconds(ContinuousClock.now - began))
+      heldOutLoss: estimate?.value,
+      heldOutLossInterval: estimate.map { [$0.interval.low, $0.interval.high] },
+      heldOutRows: heldOutRows.count, cuts: cuts, seconds: seconds(ContinuousClock.now - began))
     try folder.finish()
     return report
   }
@@ -231,22 +244,29 @@ public enum SFT {
     }
   }
 
-  /// The mean loss over rows that are not trained on.
-  private static func heldOutLoss(
+  /// The loss on rows that are not trained on: of each the mean over its tokens, which are its weight.
+  private static func heldOutRows(
     _ model: LanguageModel, _ groups: [EncodedGroup], settings: SFTSettings
-  ) throws -> Double {
-    var totals = MetricTotals()
+  ) throws -> [HeldOutRow] {
+    // A text that follows no prompt stands for itself.
+    let prompts = HeldOutRow.numbers(
+      groups.map { $0.prompt.count > 1 ? $0.prompt : $0.answers.first?.ids ?? [] })
+    var rows: [HeldOutRow] = []
     for piece in cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens) {
       let segments = sftSegments(groups[piece], scoringPrompts: settings.scorePrompts)
       let scores = try model.score(segments).logProbabilities
-      let weights = scores.map { $0.map { _ in 1.0 } }
-      totals.merge(
-        TokenLoss.supervised(
-          logProbabilities: scores, weights: weights,
-          statistics: TokenLoss.statistics(weights: weights)
-        ).metrics)
+      var next = 0
+      for i in piece {
+        let count = groups[i].answers.count + (groups[i].prompt.isEmpty ? 0 : 1)
+        let own = scores[next..<next + count].flatMap(\.self)
+        next += count
+        rows.append(
+          HeldOutRow(
+            line: groups[i].line, prompt: prompts[i], weight: Double(own.count),
+            values: [.heldOutLoss: -Statistics.mean(own)]))
+      }
     }
-    return totals[.supervisedLoss] ?? 0
+    return rows
   }
 }
 

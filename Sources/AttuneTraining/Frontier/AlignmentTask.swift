@@ -28,6 +28,12 @@ public struct AlignmentTask: Sendable {
         .badData,
         "\(folder.path): is no finished run of attune rlhf or quickstart (no report.json)")
     }
+    if let other = try? JSONDecoder().decode(RunReport.self, from: data) {
+      throw TrainingError(
+        .badData,
+        "\(folder.path): is no finished run of attune rlhf or quickstart: attune \(other.stage) wrote it"
+      )
+    }
     guard let report = try? JSONDecoder().decode(Report.self, from: data),
       let settings = try? Self.settings(of: report)
     else { throw TrainingError(.badData, "\(file.path): is damaged or of another version") }

@@ -79,7 +79,7 @@ extension FrontierReport {
         isGuide: true))
     return LineChart(
       title: title, xLabel: "KL from the start, nats an answer", yLabel: label, series: series,
-      wholeX: false
+      wholeX: false, startsXAtZero: true
     ).html
   }
 

@@ -76,13 +76,16 @@ public struct FrontierSettings: Settings {
     kto.evaluationShare = 0
   }
 
-  /// The defaults for a task: its longest answer, and its price of an answer that does not end.
+  /// The defaults for a task: its longest answer, its temperature, and its price of an answer that does
+  /// not end.
   ///
   /// - Parameter task: A finished run.
   public static func defaults(_ task: AlignmentTask) -> FrontierSettings {
     var settings = FrontierSettings()
     var run = task.settings
     settings.maxTokens = run.sample.maxTokens
+    // The reward model knows answers that were drawn at it.
+    settings.evaluation.temperature = run.evaluation.temperature
     run.changeOnline {
       settings.penaliseMissingEnd = $0.penaliseMissingEnd
       settings.missingEndReward = $0.missingEndReward
@@ -135,6 +138,7 @@ public struct FrontierSettings: Settings {
       list.append(("pairs_per_prompt", "neither dpo nor kto is among the methods"))
     }
     list.append(("evaluation.max_tokens", "max_tokens is one for all"))
+    list.append(("evaluation.greedy", "a frontier shows no single answers"))
     list.append(("evaluation.seed", "the run's own seed is read"))
     return list
   }
@@ -165,6 +169,7 @@ public struct FrontierSettings: Settings {
   var evaluated: EvaluationSettings {
     var settings = evaluation
     settings.maxTokens = maxTokens
+    settings.greedy = 0
     settings.seed = seed &* 1_000_003 &+ 2
     return settings
   }

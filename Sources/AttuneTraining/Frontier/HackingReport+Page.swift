@@ -197,7 +197,7 @@ extension HackingReport {
           }),
         law(arm.learnedLaw, "climbed", from: first?.learned, by: arm.learnedDeviation),
         law(arm.goldLaw, "gold", from: first?.gold, by: arm.goldDeviation),
-      ], wholeX: false
+      ], wholeX: false, startsXAtZero: true
     ).html
   }
 
@@ -215,7 +215,7 @@ extension HackingReport {
             let (value, deviation) = value(step, arm)
             return (step.kl, change(value, from: first, by: deviation))
           })
-      }, wholeX: false
+      }, wholeX: false, startsXAtZero: true
     ).html
   }
 }

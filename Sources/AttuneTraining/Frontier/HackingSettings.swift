@@ -31,7 +31,7 @@ public struct HackingSettings: Settings {
     policy.startAnswers = 8
   }
 
-  /// The defaults for a task: its longest answer, and no more prompts or steps a rollout than it has
+  /// The defaults for a task: its longest answer, its temperature, and no more prompts or steps a rollout than it has
   /// prompts.
   ///
   /// - Parameter task: A finished run.
@@ -39,6 +39,7 @@ public struct HackingSettings: Settings {
   public static func defaults(_ task: AlignmentTask) throws -> HackingSettings {
     var settings = HackingSettings()
     settings.policy.maxTokens = task.settings.sample.maxTokens
+    settings.policy.evaluation.temperature = task.settings.evaluation.temperature
     let prompts = try task.promptCount
     settings.policy.promptsPerRollout = min(settings.policy.promptsPerRollout, prompts)
     settings.policy.rloo.minibatches = min(settings.policy.rloo.minibatches, prompts)

@@ -40,6 +40,10 @@ extension EvaluationSettings {
       "temperature", "Sampling temperature.", .number(.above(0)),
       because: "greedy answers have no KL"),
     Knob("confidence", "The confidence of every interval.", .number(.above(0, below: 1))),
+    Knob(
+      "greedy",
+      "Prompts, from the first, to which each model's greedy answer is kept too where answers are; "
+        + "0: none.", .whole(atLeast: 0)),
     Knob("piece_tokens", "Tokens that are worked on at once.", .whole(atLeast: 1)),
     Knob.seed("samples and of the bootstrap; every model draws the same random numbers"),
   ]

@@ -57,6 +57,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   private let trained: [LanguageModel]
   private let schedule: Schedule
   private let folder: RunFolder
+  private let record: RunRecord
+  private let greedy: GreedyAnswers?
   private let metrics: MetricsFile
   private let options: RunOptions
   private let began = ContinuousClock.now
@@ -103,12 +105,13 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
         "prompts_per_rollout is \(settings.promptsPerRollout), and \(data.url.path) has only "
           + "\(prompts.count) prompts")
     }
-    let record = try RunRecord(
+    record = try RunRecord(
       stage: stage, settings: settings,
       inputs: [
         ("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url)),
       ] + inputs)
     folder = try RunFolder(output, record: record, restart: options.restart)
+    greedy = options.reports ? try GreedyAnswers(of: start, to: data) : nil
     reference = start.model
     policy = try reference.copy(
       training: settings.trainable(reference.spec), scalarHead: valueHead ? .zero : nil)
@@ -289,7 +292,12 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// - Parameter method: The trainer and its variant; nil is the trainer's name.
   func close(method: String? = nil) throws -> OnlineReport {
     try checkpoint()
-    try start.write(try policyWithoutHead(), to: folder.url, merging: settings.merge)
+    let trained = try policyWithoutHead()
+    try start.write(trained, to: folder.url, merging: settings.merge)
+    if options.reports {
+      try greedy?.write(after: start.holding(trained), to: folder.url)
+      try RunReport.writeAtEnd(of: record, in: folder.url)
+    }
     let report = OnlineReport(
       method: method ?? stage, model: folder.url.path, rollouts: state.rollout, steps: state.step,
       firstReward: state.firstReward, lastReward: state.lastReward, kl: state.lastKL,

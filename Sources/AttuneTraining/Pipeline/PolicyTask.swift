@@ -91,10 +91,8 @@ struct PolicyTask {
   }
 
   private static func contrasted(_ report: ContrastiveReport) -> String {
-    let accuracy =
-      report.evalAccuracy.map { ", which rank \(readablePercent($0)) of the held-out pairs right" }
-      ?? ""
     return
-      "\(report.loss) on \(report.rows) rows, \(report.steps) steps: implicit rewards\(accuracy)"
+      "\(report.loss) on \(report.rows) rows, \(report.steps) steps"
+      + (report.heldOutText.map { "; \($0)" } ?? "")
   }
 }

@@ -33,7 +33,7 @@ extension RLHFRun {
       try decode(RewardReport.self, lastRound.rewardReport.lastPathComponent))
     let training = try ReportFiles.points(
       of: rounds.map { $0.policyFolder.appending(path: "metrics.jsonl") })
-    let samples = try ReportFiles.sideBySide(
+    let answers = try ReportFiles.sideBySide(
       file("answers.jsonl"), count: settings.sideBySide)
     let rule = settings.label.labeller
     let principles =
@@ -55,7 +55,8 @@ extension RLHFRun {
           ? "an AI judge with a constitution of \(principles) principles, asked in both orders."
           : "\(rule.summary). It is \(rule.formula).",
       date: ReportFiles.now(), seed: settings.seed, machine: machine, stages: stages,
-      evaluation: evaluation, rewardModel: facts, training: training, samples: samples,
+      evaluation: evaluation, rewardModel: facts, training: training,
+      samples: answers.samples, greedy: answers.greedy,
       settings: try ReportFiles.settings(settings))
     try report.write(to: output)
     return report
@@ -70,9 +71,7 @@ extension RLHFRun {
   private func rewardFacts(_ report: RewardReport) throws -> Report.RewardModelFacts {
     Report.RewardModelFacts(
       accuracy: report.evalAccuracy,
-      accuracyInterval: report.evalAccuracyInterval.flatMap {
-        $0.count == 2 ? Interval($0[0], $0[1]) : nil
-      },
+      accuracyInterval: Interval(report.evalAccuracyInterval),
       pairs: report.evalPairs, calibrationError: report.evalEce,
       bins: try ReportFiles.calibration(lastRound.rewardFolder.appending(path: "evaluation.jsonl")),
       learningCurve: report.learningCurve.map { .init(pairs: $0.pairs, accuracy: $0.accuracy) })

@@ -176,8 +176,7 @@ extension RLHFRun {
           settings: knobs, output: folder, options: $0, trunks: run.trunks)
       }
       try AtomicFile.write(try JSONText.pretty(report), to: reportFile)
-      return "accuracy \(readablePercent(report.evalAccuracy)) on \(report.evalPairs) pairs of "
-        + "answers to held-out prompts"
+      return report.heldOutText ?? "there is no held-out pair"
     }
   }
 

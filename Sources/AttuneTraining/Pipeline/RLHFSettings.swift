@@ -53,7 +53,12 @@ public struct RLHFSettings: Settings {
   /// What every random choice follows from.
   public var seed: UInt64 = 0
 
-  /// The defaults: those of every stage, with rankings for the reward model.
+  /// The sampling temperature of the job, of `collect` too. At 1 a small model's answers are often broken, so
+  /// that preferences are mostly between bad and worse, and what the policy learns is hard to see.
+  public static let temperature = 0.7
+
+  /// The defaults: those of every stage, with rankings for the reward model, and one temperature for
+  /// everything that samples.
   public init() {
     sample.n = 6
     label.shape = .rankings
@@ -61,6 +66,15 @@ public struct RLHFSettings: Settings {
     reward.epochs = 2
     reward.batchSize = 8
     setMaxTokens(sample.maxTokens)
+    sample.temperature = Self.temperature
+    evaluation.temperature = Self.temperature
+    iterate.temperature = Self.temperature
+    let chosen = method
+    for other in RLHF.Method.allCases {
+      method = other
+      changeOnline { $0.temperature = Self.temperature }
+    }
+    method = chosen
   }
 
   /// One longest answer for everything that samples.

@@ -53,14 +53,20 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     public var distinct3: Double
     /// Share of answers' word 4-grams that occur before in the same answer.
     public var repetition: Double
+    /// Its confidence interval.
+    public var repetitionInterval: Interval?
     /// exp of the mean negative log-probability a token under the reference; nil without one.
     public var perplexity: Double?
+    /// Its confidence interval.
+    public var perplexityInterval: Interval?
     /// Share of the prompt's content words that an answer takes up, mean over samples.
     public var promptWords: Double
     /// The confidence interval of that share.
     public var promptWordsInterval: Interval
     /// Share of answers without any text.
     public var empty: Double
+    /// Its confidence interval.
+    public var emptyInterval: Interval?
     /// How far answers to the same prompt differ.
     public var diversity: Diversity
 
@@ -68,6 +74,9 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
       case model, role, rewards, kl, length, completed, repetition, perplexity, empty
       case diversity
       case klInterval = "kl_interval"
+      case repetitionInterval = "repetition_interval"
+      case perplexityInterval = "perplexity_interval"
+      case emptyInterval = "empty_interval"
       case lengthInterval = "length_interval"
       case completedInterval = "completed_interval"
       case distinct1 = "distinct_1"
@@ -165,7 +174,7 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
 
   /// The version of this format.
   public var formatVersion = 1
-  /// The models: the policy first.
+  /// The models: the start first, if there is one.
   public var models: [Model]
   /// Against the start, by the first source that is not a reward model, else by the first; nil
   /// without a start.

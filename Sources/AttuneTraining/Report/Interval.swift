@@ -22,6 +22,12 @@ public struct Interval: Sendable, Equatable, Codable {
   /// The interval of a statistic.
   init(_ interval: Statistics.Interval) { self.init(interval.low, interval.high) }
 
+  /// The ends as an array holds them; nil unless there are two.
+  init?(_ ends: [Double]?) {
+    guard let ends, ends.count == 2 else { return nil }
+    self.init(ends[0], ends[1])
+  }
+
   /// Reads `[low, high]`.
   public init(from decoder: any Decoder) throws {
     var values = try decoder.unkeyedContainer()

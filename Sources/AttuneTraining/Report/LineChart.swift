@@ -39,6 +39,11 @@ struct LineChart {
   var yRange: ClosedRange<Double>?
   /// Whether the x axis has ticks at whole numbers alone.
   var wholeX = true
+  /// Whether the x axis begins at 0: of what can't be negative but in its estimate, such as KL. What lies
+  /// below is drawn at 0, its label tells the number.
+  var startsXAtZero = false
+  /// The same of the y axis.
+  var startsYAtZero = false
 
   private static let width = 460.0
   private static let height = 270.0
@@ -79,19 +84,24 @@ struct LineChart {
   private func svg(_ drawn: [Series]) -> String {
     let points = drawn.flatMap(\.points).filter { $0.x.isFinite && $0.y.isFinite }
     let whiskers = drawn.flatMap(\.intervals).flatMap { [$0.low, $0.high] }.filter(\.isFinite)
+    func fromZero(_ values: [Double], _ isSet: Bool) -> [Double] {
+      isSet ? [0] + values.map { max(0, $0) } : values
+    }
     let xs = Axis(
-      values: points.map(\.x) + marks.map(\.x), range: xRange, ticks: 7, whole: wholeX, tight: true)
+      values: fromZero(points.map(\.x) + marks.map(\.x), startsXAtZero), range: xRange, ticks: 7,
+      whole: wholeX, tight: true)
     let ys = Axis(
-      values: points.map(\.y) + whiskers + includingY, range: yRange, ticks: 5, whole: false,
-      tight: false)
+      values: fromZero(points.map(\.y) + whiskers + includingY, startsYAtZero), range: yRange,
+      ticks: 5, whole: false, tight: false)
     // A digit of a tick takes 6.4, the label up the side and the gaps 29.
     let left = max(
       Self.leftAtLeast, 29 + 6.4 * Double(ys.ticks.map { ys.label($0).count }.max() ?? 0))
     let x = { (value: Double) -> Double in
-      left + xs.share(of: value) * (Self.width - left - Self.right)
+      left + xs.share(of: startsXAtZero ? max(0, value) : value) * (Self.width - left - Self.right)
     }
     let y = { (value: Double) -> Double in
-      Self.height - Self.bottom - ys.share(of: value) * (Self.height - Self.top - Self.bottom)
+      let share = ys.share(of: startsYAtZero ? max(0, value) : value)
+      return Self.height - Self.bottom - share * (Self.height - Self.top - Self.bottom)
     }
 
     var out = """

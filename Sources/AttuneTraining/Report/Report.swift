@@ -260,15 +260,17 @@ public struct Report: Codable, Sendable, Equatable {
   public var rewardModel: RewardModelFacts?
   /// The numbers over training.
   public var training: [Point]
-  /// Answers side by side.
+  /// Sampled answers side by side.
   public var samples: [SideBySide]
+  /// Greedy answers side by side; nil in reports of before there were any.
+  public var greedy: [SideBySide]?
   /// Every setting.
   public var settings: [Setting]
 
   private enum CodingKeys: String, CodingKey {
     case formatVersion = "format_version"
     case version, title, model, labeller, date, seed, machine, stages, evaluation, training
-    case samples, settings
+    case samples, greedy, settings
     case labellerSummary = "labeller_summary"
     case rewardModel = "reward_model"
   }
@@ -288,13 +290,14 @@ public struct Report: Codable, Sendable, Equatable {
   ///   - evaluation: Before and after.
   ///   - rewardModel: The reward model.
   ///   - training: The numbers over training.
-  ///   - samples: Answers side by side.
+  ///   - samples: Sampled answers side by side.
+  ///   - greedy: Greedy answers side by side.
   ///   - settings: Every setting.
   public init(
     version: String, title: String, model: String, labeller: String, labellerSummary: String,
     date: String, seed: UInt64, machine: Machine, stages: [Stage], evaluation: EvaluationReport,
     rewardModel: RewardModelFacts?, training: [Point], samples: [SideBySide],
-    settings: [Setting]
+    greedy: [SideBySide] = [], settings: [Setting]
   ) {
     self.version = version
     self.title = title
@@ -309,6 +312,7 @@ public struct Report: Codable, Sendable, Equatable {
     self.rewardModel = rewardModel
     self.training = training
     self.samples = samples
+    self.greedy = greedy
     self.settings = settings
   }
 
@@ -322,12 +326,7 @@ public struct Report: Codable, Sendable, Equatable {
   /// - Parameter folder: An existing folder.
   /// - Throws: `TrainingError.file`.
   public func write(to folder: URL) throws {
-    do {
-      try json().write(to: folder.appending(path: "report.json"), options: .atomic)
-      try Data(html.utf8).write(to: folder.appending(path: "report.html"), options: .atomic)
-    } catch {
-      throw TrainingError(
-        .file, "\(folder.path): the report can't be written: \(error.localizedDescription)")
-    }
+    try AtomicFile.write(try json(), to: folder.appending(path: "report.json"))
+    try AtomicFile.write(html, to: folder.appending(path: "report.html"))
   }
 }

@@ -38,21 +38,35 @@ enum ReportFiles {
       .map { .init(confidence: $0.predicted, accuracy: $0.observed, pairs: $0.count) }
   }
 
-  /// The first answer of policy and start to the first prompts.
-  static func sideBySide(_ answers: URL, count: Int) throws -> [Report.SideBySide] {
-    var pairs: [Report.SideBySide] = []
+  /// Answers of start and policy to the same prompts: greedy ones, and the first that was sampled of each.
+  ///
+  /// - Parameters:
+  ///   - answers: The rows.
+  ///   - count: Sampled ones at most.
+  static func sideBySide(
+    _ answers: URL, count: Int
+  ) throws -> (greedy: [Report.SideBySide], samples: [Report.SideBySide]) {
+    var greedy: [Report.SideBySide] = []
+    var samples: [Report.SideBySide] = []
+    guard FileManager.default.fileExists(atPath: answers.path) else { return ([], []) }
     try JSONLines.forEach(in: answers) { value, _ in
-      guard pairs.count < count else { return }
       let decoder = JSONDecoder()
       decoder.keyDecodingStrategy = .convertFromSnakeCase
       let row = try decoder.decode(EvaluatedPrompt.self, from: Data(value.text.utf8))
-      guard let before = row.answers["start"]?.first, let after = row.answers["policy"]?.first
-      else { return }
-      pairs.append(
-        Report.SideBySide(
-          prompt: row.prompt.lastText, before: answer(before), after: answer(after)))
+      func pair(
+        _ before: EvaluatedPrompt.Row?, _ after: EvaluatedPrompt.Row?
+      ) -> Report.SideBySide? {
+        guard let before, let after else { return nil }
+        return .init(prompt: row.prompt.lastText, before: answer(before), after: answer(after))
+      }
+      if let shown = pair(row.greedy?["start"], row.greedy?["policy"]) { greedy.append(shown) }
+      if samples.count < count,
+        let shown = pair(row.answers["start"]?.first, row.answers["policy"]?.first)
+      {
+        samples.append(shown)
+      }
     }
-    return pairs
+    return (greedy, samples)
   }
 
   private static func answer(_ row: EvaluatedPrompt.Row) -> Report.SideBySide.Answer {

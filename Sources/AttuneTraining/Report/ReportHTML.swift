@@ -8,8 +8,12 @@ extension Report {
   public var html: String {
     standalonePage(
       title: title,
-      body: header + tiles + comparison + curves + rewardModelSection + sideBySide + stageTable
-        + settingsTable)
+      body: header + tiles + ReportSection.comparison(evaluation)
+        + ReportSection.answers(
+          greedy: greedy ?? [], samples: samples, open: answersShown, reward: goldName,
+          prompts: "held-out prompts")
+        + curves + ReportSection.rewardModel(rewardModel, remark: ceiling) + stageTable
+        + ReportSection.settings(settings))
   }
 
   /// The policy's row of the evaluation.
@@ -24,9 +28,14 @@ extension Report {
     Attune \(escapedHTML(version))</p>
     <p>\(provenance) Every number below is on \
     \(evaluation.prompts) prompts that no stage trained on, \(evaluation.samplesPerPrompt) answers \
-    each; brackets hold \(readablePercent(evaluation.confidence)) intervals over prompts.</p>
+    each, sampled at temperature \(temperature); brackets hold \(readablePercent(evaluation.confidence)) intervals over prompts.</p>
 
     """
+  }
+
+  /// The temperature that answers are evaluated at, as the settings say it.
+  private var temperature: String {
+    settings.first { $0.stage == "evaluation" && $0.name == "temperature" }?.value ?? "1"
   }
 
   /// Where preferences came from.
@@ -73,7 +82,7 @@ extension Report {
   }
 
   /// The reward that decides: the labeller's.
-  private var goldName: String { evaluation.winRate?.reward ?? "labeller:\(labeller)" }
+  var goldName: String { evaluation.winRate?.reward ?? "labeller:\(labeller)" }
   /// Whether that reward is one that nothing was trained on.
   private var isGold: Bool { RewardSpecification.Kind.of(source: goldName)?.isLearned != true }
 
@@ -93,55 +102,6 @@ extension Report {
     (value > 0 ? "+" : "") + readable(value, digits: digits)
   }
 
-  private var comparison: String {
-    guard let after else { return "" }
-    let columns = ([before].compactMap { $0 } + [after])
-    var out = """
-      <h2>Before and after</h2>
-      <div class="scroll"><table>
-      <thead><tr><th>on held-out prompts</th>
-
-      """
-    for column in columns {
-      let name = column.role == "policy" ? "after" : "before"
-      out += "<th class=\"n\">\(name)</th>"
-    }
-    out += "</tr></thead>\n<tbody>\n"
-    for row in Self.comparisonRows(columns) {
-      out += "<tr><td>\(escapedHTML(row.name))"
-      if !row.explanation.isEmpty { out += "<small>\(escapedHTML(row.explanation))</small>" }
-      out += "</td>"
-      for cell in row.cells {
-        out += "<td class=\"n\">\(escapedHTML(cell.value))"
-        if !cell.interval.isEmpty { out += "<small>\(escapedHTML(cell.interval))</small>" }
-        out += "</td>"
-      }
-      out += "</tr>\n"
-    }
-    out += "</tbody></table></div>\n"
-    for win in evaluation.winRates {
-      out += """
-        <p>By <code>\(escapedHTML(win.reward))</code> the new answers win \
-        <b>\(readablePercent(win.value, digits: 1))</b> \
-        [\(readablePercent(win.interval.low, digits: 1)), \
-        \(readablePercent(win.interval.high, digits: 1))] of all pairs with the old ones \
-        (ties, \(readablePercent(win.ties, digits: 1)), count half).</p>
-
-        """
-      if let judged = win.judged {
-        out += """
-          <p class="quiet">At equal length \
-          \(readablePercent(judged.lengthControlled, digits: 1)) \
-          [\(readablePercent(judged.lengthControlledInterval.low, digits: 1)), \
-          \(readablePercent(judged.lengthControlledInterval.high, digits: 1))]; \
-          \(escapedHTML(judged.bias.words)).</p>
-
-          """
-      }
-    }
-    return out
-  }
-
   // MARK: Over training
 
   private var curves: String {
@@ -150,102 +110,12 @@ extension Report {
     let seams = zip(training, training.dropFirst())
       .filter { $0.values["round"] != $1.values["round"] }.map { "\($0.0.step)" }
     if !seams.isEmpty {
-      out += "<p>After rollout \(seams.joined(separator: " and ")) a new round begins: the "
-      out += "policy's own answers were labelled, and a new reward model, whose numbers have "
-      out += "another zero and scale, was trained on all labels.</p>\n"
-    }
-    out += "<div class=\"charts\">\n"
-    for curve in ReportCurve.all {
-      let series = curve.lines.map { line in
-        LineChart.Series(
-          name: line.name,
-          points: training.compactMap { point in
-            point.values[line.metric.rawValue].map { (Double(point.step), $0) }
-          })
-      }
-      guard series.contains(where: { !$0.points.isEmpty }) else { continue }
+      out += "<p>After rollout \(seams.joined(separator: " and ")) a new round begins, and with it "
       out +=
-        LineChart(
-          title: curve.title, xLabel: "rollout", yLabel: curve.unit, series: series,
-          includingY: curve.including
-        ).html
+        "new lines: the policy's own answers were labelled, a new reward model, whose numbers have "
+      out += "another zero and scale, was trained on all labels, and a policy from the start.</p>\n"
     }
-    return out + "</div>\n"
-  }
-
-  // MARK: The reward model
-
-  private var rewardModelSection: String {
-    guard let facts = rewardModel else { return "" }
-    var out = "<h2>The reward model</h2>\n<p>On \(facts.pairs) pairs of answers to held-out prompts"
-    if let accuracy = facts.accuracy {
-      out += " it gives the preferred answer the higher reward in "
-      out += "<b>\(readablePercent(accuracy, digits: 1))</b>"
-      if let interval = facts.accuracyInterval {
-        out += " [\(readablePercent(interval.low, digits: 1)), "
-        out += "\(readablePercent(interval.high, digits: 1))]"
-      }
-      out += " of cases"
-    }
-    if let error = facts.calibrationError {
-      out += "; its expected calibration error is \(readable(error, digits: 3))"
-    }
-    out += ". \(ceiling)</p>\n<div class=\"charts\">\n"
-    out +=
-      LineChart(
-        title: "Calibration", xLabel: "probability that the model gives its favourite",
-        yLabel: "share preferred",
-        series: [
-          .init(name: "perfect", points: [(0.5, 0.5), (1, 1)], isGuide: true),
-          .init(
-            name: "this model",
-            points: facts.bins.filter { $0.pairs > 0 }.map { ($0.confidence, $0.accuracy) },
-            intervals: facts.bins.filter { $0.pairs > 0 }.map(Self.whisker)),
-        ], xRange: 0.5...1, yRange: 0...1, wholeX: false
-      ).html
-    if facts.learningCurve.count > 1 {
-      out +=
-        LineChart(
-          title: "Accuracy against pairs seen", xLabel: "pairs", yLabel: "accuracy",
-          series: [
-            .init(
-              name: "accuracy", points: facts.learningCurve.map { (Double($0.pairs), $0.accuracy) })
-          ], includingY: [0.5]
-        ).html
-    }
-    return out + "</div>\n"
-  }
-
-  /// Wilson's interval at 95 % for a bin's share.
-  private static func whisker(_ bin: RewardModelFacts.Bin) -> (low: Double, high: Double) {
-    let pairs = Double(bin.pairs)
-    let interval = Statistics.wilson(successes: bin.accuracy * pairs, trials: pairs)
-    return (interval.low, interval.high)
-  }
-
-  // MARK: Answers
-
-  private var sideBySide: String {
-    guard !samples.isEmpty else { return "" }
-    var out = "<h2>Answers side by side</h2>\n<p class=\"quiet\">The first answer of each model to "
-    out += "\(samples.count) held-out prompts, not chosen by anyone.</p>\n"
-    for sample in samples {
-      out += "<article class=\"pair\"><h3>\(escapedHTML(sample.prompt))</h3><div>\n"
-      out += Self.answer("before", sample.before) + Self.answer("after", sample.after)
-      out += "</div></article>\n"
-    }
-    return out
-  }
-
-  private static func answer(_ name: String, _ answer: SideBySide.Answer) -> String {
-    let rewards = answer.rewards.sorted { $0.key < $1.key }
-      .map { "\($0.key) \(readable($0.value))" }.joined(separator: " · ")
-    let cut = answer.completed ? "" : " <span class=\"cut\">… (cut at the token limit)</span>"
-    return """
-      <section><span class="quiet"><b>\(name)</b> · \(escapedHTML(rewards))</span>\
-      <blockquote>\(escapedHTML(answer.text))\(cut)</blockquote></section>
-
-      """
+    return out + ReportSection.charts([("", training)], xLabel: "rollout")
   }
 
   // MARK: The run
@@ -275,17 +145,5 @@ extension Report {
       out += " (at a lower rate everything takes longer in proportion)"
     }
     return out + ".</p>\n"
-  }
-
-  private var settingsTable: String {
-    guard !settings.isEmpty else { return "" }
-    var out = "<h2>Settings</h2>\n<details><summary>All \(settings.count) settings</summary>\n"
-    out += "<div class=\"scroll\"><table><tbody>\n"
-    for setting in settings {
-      out += "<tr><td>\(escapedHTML(setting.stage))</td>"
-      out += "<td><code>\(escapedHTML(setting.name))</code></td>"
-      out += "<td><code>\(escapedHTML(setting.value))</code></td></tr>\n"
-    }
-    return out + "</tbody></table></div></details>\n"
   }
 }

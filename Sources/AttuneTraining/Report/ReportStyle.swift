@@ -25,6 +25,7 @@ extension Report {
     main { max-width: 1040px; margin: 0 auto; padding: 28px 20px 60px; }
     h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .3rem; }
     h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
+    h3 { font-size: 1rem; margin: 1.4rem 0 .5rem; }
     p { margin: .4rem 0 .8rem; max-width: 46rem; }
     .quiet { color: var(--quiet); font-size: .92rem; }
     .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px;
@@ -42,8 +43,11 @@ extension Report {
     th { font-weight: 600; }
     td.n, th.n { text-align: right; white-space: nowrap; }
     td small { color: var(--quiet); display: block; font-size: .82rem; }
-    .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr));
+    .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr));
       gap: 14px; margin-bottom: 1rem; }
+    .small { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 240px), 1fr));
+      gap: 10px; }
+    .small figure.chart { padding: 8px 10px 4px; } .small figcaption { font-size: .85rem; }
     figure.chart { margin: 0; background: var(--panel); border: 1px solid var(--line);
       border-radius: 8px; padding: 12px 12px 6px; }
     figcaption { font-weight: 600; font-size: .95rem; }
@@ -86,9 +90,14 @@ extension Report {
     .pair .cut { color: var(--quiet); }
     @media (max-width: 680px) {
       .pair > div { grid-template-columns: 1fr; }
+      td.n small { white-space: normal; }
       .pair section + section { border-left: 0; border-top: 1px solid var(--line); }
     }
     .up { color: var(--good); } .down { color: var(--bad); }
+    dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0 0 0 1.2rem; max-width: 46rem; }
+    .pair h3 .up, .pair h3 .down, .pair h3 .quiet { font-weight: 400; font-size: .85rem;
+      margin-left: 8px; white-space: nowrap; }
+    details > summary { margin-bottom: .6rem; }
     details { margin: .6rem 0; } summary { cursor: pointer; }
     code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .9em; }
 

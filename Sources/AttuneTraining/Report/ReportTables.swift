@@ -20,9 +20,45 @@ struct ReportCurve {
   var lines: [Line]
   /// Values that the y axis takes in.
   var including: [Double] = []
+  /// Whether the y axis begins at 0, whatever an estimate says.
+  var startsAtZero = false
 
   /// The charts in their order; those without numbers are left out.
   static let all: [ReportCurve] = [
+    .init(
+      title: "Loss", unit: "nats a token",
+      lines: [
+        .init(name: "training", metric: .supervisedLoss),
+        .init(name: "held out", metric: .heldOutLoss),
+      ]),
+    .init(
+      title: "Loss of the preferences", unit: "loss",
+      lines: [.init(name: "training", metric: .preferenceLoss)]),
+    .init(
+      title: "Loss of the reward model", unit: "loss",
+      lines: [.init(name: "training", metric: .rewardLoss)]),
+    .init(
+      title: "Accuracy", unit: "share",
+      lines: [
+        .init(name: "training", metric: .accuracy),
+        .init(name: "held out", metric: .heldOutAccuracy),
+        .init(name: "fresh pairs", metric: .freshAccuracy),
+      ], including: [0.5, 1]),
+    .init(
+      title: "Margin of the rewards", unit: "reward",
+      lines: [.init(name: "margin", metric: .margin)], including: [0]),
+    .init(
+      title: "Rewards of the pairs", unit: "reward",
+      lines: [
+        .init(name: "preferred", metric: .chosenReward),
+        .init(name: "the others", metric: .rejectedReward),
+      ]),
+    .init(
+      title: "Log-probabilities of the pairs", unit: "nats an answer",
+      lines: [
+        .init(name: "preferred", metric: .chosenLogProbability),
+        .init(name: "the others", metric: .rejectedLogProbability),
+      ]),
     .init(
       title: "Learned reward", unit: "reward",
       lines: [.init(name: "learned reward", metric: .rewardMean)]),
@@ -30,7 +66,7 @@ struct ReportCurve {
       title: "Gold reward", unit: "score", lines: [.init(name: "gold reward", metric: .goldReward)]),
     .init(
       title: "KL from the start", unit: "nats a sequence",
-      lines: [.init(name: "KL", metric: .klSequence)], including: [0]),
+      lines: [.init(name: "KL", metric: .klSequence)], startsAtZero: true),
     .init(
       title: "Length", unit: "tokens", lines: [.init(name: "length", metric: .responseLength)],
       including: [0]),
@@ -57,6 +93,9 @@ struct ReportCurve {
     .init(
       title: "Entropy", unit: "nats a token",
       lines: [.init(name: "entropy", metric: .entropy)], including: [0]),
+    .init(
+      title: "Norm of the gradient", unit: "norm",
+      lines: [.init(name: "norm", metric: .gradientNorm)], startsAtZero: true),
   ]
 }
 
@@ -116,16 +155,24 @@ extension Report {
       (readable($0.diversity.entropy), bracket($0.diversity.entropyInterval))
     }
     add("repeated 4-grams", "word 4-grams that the same answer had before") {
-      (readablePercent($0.repetition, digits: 1), "")
+      (
+        readablePercent($0.repetition, digits: 1),
+        $0.repetitionInterval.map { bracketPercent($0, digits: 1) } ?? ""
+      )
     }
     add("perplexity under the start", "how odd the answers look to the model they came from") {
-      (readable($0.perplexity), "")
+      (readable($0.perplexity), $0.perplexityInterval.map { bracket($0) } ?? "")
     }
     add("prompt's words taken up", "share of the prompt's content words found in the answer") {
       (readablePercent($0.promptWords), bracketPercent($0.promptWordsInterval))
     }
     if models.contains(where: { $0.empty > 0 }) {
-      add("empty answers", "") { (readablePercent($0.empty, digits: 1), "") }
+      add("empty answers", "") {
+        (
+          readablePercent($0.empty, digits: 1),
+          $0.emptyInterval.map { bracketPercent($0, digits: 1) } ?? ""
+        )
+      }
     }
     return rows
   }
@@ -134,22 +181,35 @@ extension Report {
     "[\(readable(interval.low, digits: digits)), \(readable(interval.high, digits: digits))]"
   }
 
-  private static func bracketPercent(_ interval: Interval) -> String {
-    "[\(readablePercent(interval.low)), \(readablePercent(interval.high))]"
+  private static func bracketPercent(_ interval: Interval, digits: Int = 0) -> String {
+    "[\(readablePercent(interval.low, digits: digits)), "
+      + "\(readablePercent(interval.high, digits: digits))]"
   }
 
-  /// The result as a table for a terminal.
-  public var terminalTable: String {
-    let columns = ["start", "policy"].compactMap { role in
-      evaluation.models.first { $0.role == role }
-    }
-    return Self.terminalTable(columns, winRates: evaluation.winRates)
+  /// How many answers the report shows before its fold.
+  var answersShown: Int {
+    settings.first { $0.stage == "run" && $0.name == "side_by_side" }.flatMap { Int($0.value) }
+      ?? 10
   }
 
-  /// What a person at a terminal is told at the end: the table, the time, the machine's rate.
+  /// What a person at a terminal is told at the end: the table, a few answers, the time, the machine's
+  /// rate.
   public var terminalSummary: String {
     let job = stages.reduce(0) { $0 + $1.seconds }
-    var lines = [terminalTable, ""]
+    var lines = [evaluation.terminalTable, ""]
+    let greedy = greedy ?? []
+    if !greedy.isEmpty {
+      lines.append("Greedy answers before and after, to the first held-out prompts:")
+      for sample in greedy.prefix(3) {
+        lines.append("  " + Self.short(sample.prompt, 100))
+        lines.append("    before  " + Self.short(sample.before.text, 220))
+        let isWorse = (sample.change(by: goldName) ?? 0) < 0
+        lines.append(
+          "    after   " + Self.short(sample.after.text, 220) + (isWorse ? "  (worse)" : ""))
+      }
+      if let change = AnswerChange(greedy, by: goldName) { lines.append(change.text) }
+      lines.append("")
+    }
     var last = "All stages took \(readableSeconds(job)) on \(machine.threads) threads"
     if let start = machine.productRateAtStart, let end = machine.productRateAtEnd {
       last +=
@@ -160,29 +220,28 @@ extension Report {
     return lines.joined(separator: "\n")
   }
 
-  /// A table of models side by side for a terminal.
-  ///
-  /// - Parameters:
-  ///   - models: The columns.
-  ///   - winRates: Lines below the table.
-  /// - Returns: Lines joined by line ends, without a last one.
-  public static func terminalTable(
-    _ models: [EvaluationReport.Model], winRates: [EvaluationReport.WinRate] = []
-  ) -> String {
-    let titles = models.map { model in
-      switch model.role {
-      case "start": "before"
-      case "policy": models.count > 1 ? "after" : model.model
-      default: model.role
-      }
+  /// A text on one line, cut where it is long.
+  private static func short(_ text: String, _ count: Int) -> String {
+    let line = text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    return line.count > count ? line.prefix(count - 1) + "…" : line
+  }
+}
+
+extension EvaluationReport {
+  /// The result as a table for a terminal, before on the left and after on the right, with how many
+  /// answers it is over.
+  public var terminalTable: String {
+    let columns = models.beforeAndAfter
+    let titles = columns.map { model in
+      columns.count > 1 ? (model.role == "start" ? "before" : "after") : model.model
     }
     var table: [[String]] = [[""] + titles]
-    for row in comparisonRows(models) {
+    for row in Report.comparisonRows(columns) {
       table.append(
         [row.name]
           + row.cells.map { $0.interval.isEmpty ? $0.value : "\($0.value) \($0.interval)" })
     }
-    let widths = (0...models.count).map { column in table.map { $0[column].count }.max() ?? 0 }
+    let widths = (0...columns.count).map { column in table.map { $0[column].count }.max() ?? 0 }
     var lines = table.map { row in
       zip(row, widths).enumerated().map { index, cell in
         let space = String(repeating: " ", count: cell.1 - cell.0.count)
@@ -192,12 +251,18 @@ extension Report {
     for win in winRates {
       lines.append(
         "win rate by \(win.reward): \(readablePercent(win.value)) "
-          + "\(bracketPercent(win.interval)), ties \(readablePercent(win.ties))")
+          + "[\(readablePercent(win.interval.low)), \(readablePercent(win.interval.high))], "
+          + "ties \(readablePercent(win.ties))")
       guard let judged = win.judged else { continue }
+      let controlled = judged.lengthControlledInterval
       lines.append(
         "  at equal length: \(readablePercent(judged.lengthControlled)) "
-          + "\(bracketPercent(judged.lengthControlledInterval)); \(judged.bias.words)")
+          + "[\(readablePercent(controlled.low)), \(readablePercent(controlled.high))]; "
+          + judged.bias.words)
     }
+    lines.append(
+      "n: \(prompts) held-out prompts, \(samplesPerPrompt) answers each; "
+        + "\(readablePercent(confidence)) intervals over prompts")
     return lines.joined(separator: "\n")
   }
 }

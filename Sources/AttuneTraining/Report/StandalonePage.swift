@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A page that loads nothing, in the report's style.
+/// A page that loads nothing, in the report's style; the terms that it uses are explained at its end.
 ///
 /// - Parameters:
 ///   - title: Its title.
@@ -19,7 +19,7 @@ func standalonePage(title: String, body: String) -> String {
   </head>
   <body>
   <main>
-  \(body)</main>
+  \(body)\(Glossary.section(for: body))</main>
   </body>
   </html>
 

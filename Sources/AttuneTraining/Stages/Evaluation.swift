@@ -15,6 +15,8 @@ public struct EvaluationSettings: Settings {
   public var temperature = 1.0
   /// The confidence of every interval.
   public var confidence = 0.95
+  /// Prompts, from the first, to which each model's greedy answer is kept too where answers are; 0: none.
+  public var greedy = 32
   /// Tokens that are worked on at once.
   public var pieceTokens = 2048
   /// The seed of samples and of the bootstrap; every model draws the same random numbers.
@@ -76,6 +78,8 @@ struct EvaluatedPrompt: Codable {
   var prompt: Content
   /// The models' answers by role.
   var answers: [String: [Row]]
+  /// Their greedy answers by role, of the prompts that were asked for one.
+  var greedy: [String: Row]?
 }
 
 /// Holds models against one another on prompts that nothing was trained on.
@@ -123,10 +127,14 @@ public enum Evaluation {
           settings: settings))
       for i in prompts.indices {
         rows[i].answers[model.role] = answers[i].indices.map { j in
-          let answer = answers[i][j].completion
-          return EvaluatedPrompt.Row(
-            text: answer.text, finishReason: answer.endedByItself ? .stop : .length,
-            tokens: answer.ids.count, rewards: scores.mapValues { $0[i][j] })
+          EvaluatedPrompt.Row(answers[i][j], rewards: scores.mapValues { $0[i][j] })
+        }
+      }
+      if answersFile != nil, settings.greedy > 0 {
+        let greedy = try greedyAnswers(
+          of: model, to: prompts, ids: ids, rewards: rewards, settings: settings, style: style)
+        for (i, row) in greedy.enumerated() {
+          rows[i].greedy = (rows[i].greedy ?? [:]).merging([model.role: row]) { $1 }
         }
       }
     }
@@ -156,8 +164,11 @@ public enum Evaluation {
             confidence: settings.confidence, seed: settings.seed))
       }
     }
+    // Before comes before after, here as everywhere.
+    let start = models.firstIndex { $0.role == "start" }
+    let order = models.indices.filter { $0 == start } + models.indices.filter { $0 != start }
     return EvaluationReport(
-      models: facts,
+      models: order.map { facts[$0] },
       winRate: wins.first {
         RewardSpecification.Kind.of(source: $0.reward)?.isLearned != true
       } ?? wins.first,
@@ -264,6 +275,28 @@ public enum Evaluation {
       ties: pairs > 0 ? Double(ties) / Double(pairs) : 0, reward: name)
   }
 
+  /// A model's most probable answers to the first prompts, with their rewards.
+  private static func greedyAnswers(
+    of model: EvaluatedModel, to prompts: [Content], ids: [[Int32]],
+    rewards: [any RewardSource], settings: EvaluationSettings, style: Progress.Style
+  ) throws -> [EvaluatedPrompt.Row] {
+    let asked = Array(prompts.prefix(settings.greedy))
+    let ids = Array(ids.prefix(settings.greedy))
+    var sampling = settings.sampling
+    sampling.n = 1
+    sampling.temperature = 0
+    let answers = try Sampling.answers(
+      model.loaded, prompts: ids, settings: sampling, label: "greedy answers of the \(model.role)",
+      style: style)
+    let pass = try pass(
+      answers, of: model.loaded, ids: ids, reference: nil, rewards: rewards,
+      pieceTokens: settings.pieceTokens)
+    let scores = try score(answers, pass, prompts: asked, by: rewards)
+    return answers.indices.map { i in
+      EvaluatedPrompt.Row(answers[i][0], rewards: scores.mapValues { $0[i][0] })
+    }
+  }
+
   // MARK: One model
 
   private static func describe(
@@ -289,9 +322,12 @@ public enum Evaluation {
       model, answers: answers, shared, reference: reference, settings: settings)
     let kl = passes.kl.map { mean($0) }
     let texts = answers.map { $0.map(\.completion.text) }
+    let repetition = mean(
+      texts.map { $0.map { Statistics.repetition(TextStatistics.words($0), n: 4) } })
+    let empty = mean(texts.map { $0.map { TextStatistics.words($0).isEmpty ? 1 : 0 } })
     let selfBLEU = texts.map { TextStatistics.selfBLEU($0).map { [$0] } ?? [] }
     let distinct = texts.map { Statistics.distinctShare($0).map { [$0] } ?? [] }
-    return EvaluationReport.Model(
+    var facts = EvaluationReport.Model(
       model: model.loaded.name, role: model.role,
       rewards: scores.mapValues { groups in
         let estimate = mean(groups)
@@ -306,12 +342,16 @@ public enum Evaluation {
       distinct2: Statistics.distinct(words, n: 2) ?? 0,
       distinct3: Statistics.distinct(words, n: 3) ?? 0,
       repetition: Statistics.mean(words.map { Statistics.repetition($0, n: 4) }),
-      perplexity: passes.perplexity, promptWords: taken.value,
+      perplexity: passes.perplexity?.value, promptWords: taken.value,
       promptWordsInterval: Interval(taken.interval),
       empty: Statistics.mean(words.map { $0.isEmpty ? 1 : 0 }),
       diversity: EvaluationReport.Diversity(
         selfBLEU: settings.n > 1 ? mean(selfBLEU) : nil,
         distinctAnswers: settings.n > 1 ? mean(distinct) : nil, entropy: mean(passes.entropies)))
+    facts.perplexityInterval = passes.perplexity.map { Interval($0.interval) }
+    facts.repetitionInterval = Interval(repetition.interval)
+    facts.emptyInterval = Interval(empty.interval)
+    return facts
   }
 
   /// What passes of both models over the answers say.
@@ -319,7 +359,7 @@ public enum Evaluation {
     /// log π(y|x) − log π_ref(y|x) of every answer; nil without a reference.
     var kl: [[Double]]?
     /// exp of the mean negative log-probability a token under the reference at temperature 1.
-    var perplexity: Double?
+    var perplexity: Statistics.Estimate?
     /// For each prompt the entropies of the model's own distributions at its answers' tokens.
     var entropies: [[Double]]
   }
@@ -356,8 +396,17 @@ public enum Evaluation {
       }
     }
     let plain = settings.temperature == 1 ? theirs : try pass(reference, 1)
-    let all = plain.flatMap(\.self).flatMap(\.logProbabilities)
+    // Of all tokens alike, but whole prompts are drawn anew.
+    let sums = plain.map { answers in
+      answers.reduce(into: (sum: 0.0, tokens: 0.0)) {
+        $0.sum += $1.logProbabilities.reduce(0, +)
+        $0.tokens += Double($1.logProbabilities.count)
+      }
+    }
+    let perplexity = Statistics.bootstrap(
+      sums, confidence: settings.confidence, seed: settings.seed
+    ) { groups in exp(-groups.reduce(0) { $0 + $1.sum } / groups.reduce(0) { $0 + $1.tokens }) }
     return Passes(
-      kl: kl, perplexity: all.isEmpty ? nil : exp(-Statistics.mean(all)), entropies: entropies)
+      kl: kl, perplexity: perplexity.value.isFinite ? perplexity : nil, entropies: entropies)
   }
 }

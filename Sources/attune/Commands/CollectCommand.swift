@@ -64,7 +64,9 @@
     @Option(help: ArgumentHelp("Most tokens of a model's answer (default: 256).", valueName: "n"))
     var maxTokens: Int?
 
-    @Option(help: ArgumentHelp("0 takes the most probable token (default: 1).", valueName: "t"))
+    @Option(
+      help: ArgumentHelp(
+        "0 takes the most probable token (default: \(RLHFSettings.temperature)).", valueName: "t"))
     var temperature: Double?
 
     @Option(help: ArgumentHelp("Questions kept ahead of people (default: 32).", valueName: "n"))
@@ -223,7 +225,7 @@
         questions = try DataFile.read(URL(filePath: prompts)).prompts
         sampling.n = n ?? collector.settings.answersOfEach(models.count)
         sampling.maxTokens = maxTokens ?? 256
-        sampling.temperature = temperature ?? 1
+        sampling.temperature = temperature ?? RLHFSettings.temperature
         sampling.seed = shared.seed ?? 0
         try sampling.validate()
         try shared.startEngine()

@@ -75,11 +75,7 @@ struct ContrastiveOptions: ParsableArguments {
 
   func show(_ report: ContrastiveReport, json: Bool) throws {
     if json { return try Output.json(report) }
-    if let accuracy = report.evalAccuracy {
-      let margin = report.evalMargin.map { ", margin \(fixed($0, 3))" } ?? ""
-      Output.note(
-        "held out: accuracy \(fixed(100 * accuracy, 0)) % on \(report.evalRows) rows\(margin)")
-    }
+    report.heldOutText.map(Output.note)
     try Output.line(report.model)
   }
 }

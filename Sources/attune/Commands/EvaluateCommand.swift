@@ -13,7 +13,8 @@ struct EvaluateCommand: ParsableCommand {
       KL is against the reference, which is the model of --against unless given; without either \
       there is none. The first --reward that is not learned (no model, ensemble or implicit) decides \
       the win rate. A --judge compares the answers of both models in both orders; its win rate is \
-      given with and without length control.
+      given with and without length control. Answers are sampled at temperature 1 unless --temperature \
+      says otherwise; a policy of rlhf or quickstart was trained at \(RLHFSettings.temperature).
 
       Example: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
       --reward labeller:concise --n 4
@@ -44,6 +45,12 @@ struct EvaluateCommand: ParsableCommand {
     help: ArgumentHelp("Where every answer is written.", valueName: "file"), completion: .file())
   var answers: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "A folder for report.html, report.json and the answers; attune compare reads it.",
+      valueName: "dir"), completion: .directory)
+  var output: String?
+
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
@@ -55,15 +62,29 @@ struct EvaluateCommand: ParsableCommand {
       judges != nil && rewards.sources.isEmpty
       ? [] : try rewards.specifications.map { try $0.withoutWeight("--reward") }
     let file = try DataFile.read(data.url)
+    let folder = output.map { URL(filePath: $0, directoryHint: .isDirectory) }
+    if let folder { try RunReport.prepare(folder) }
+    let answersFile =
+      answers.map { URL(filePath: $0) } ?? folder?.appending(path: "answers.jsonl")
     try shared.startEngine()
     let report = try Evaluation.run(
       model: model.model, against: against, reference: reference, data: file,
       rewards: specifications, settings: settings, judge: judges,
-      answersFile: answers.map { URL(filePath: $0) })
+      answersFile: answersFile)
+    if let folder, let answersFile {
+      let inputs = [
+        ("model", model.model), ("against", against ?? ""), ("reference", reference ?? ""),
+        ("data", data.data), ("rewards", rewards.sources.joined(separator: " ")),
+        ("judge", judge.judges.joined(separator: " ")),
+      ].filter { !$0.1.isEmpty }
+      try RunReport(report, answers: answersFile, settings: settings, inputs: inputs)
+        .write(to: folder)
+    }
     if shared.json {
       try Output.json(report)
     } else {
-      try Output.line(Report.terminalTable(report.models, winRates: report.winRates))
+      try Output.line(report.terminalTable)
+      if let folder { Output.note("Report: \(folder.appending(path: "report.html").path)") }
     }
   }
 }

@@ -18,7 +18,8 @@ struct ExactnessCommand: ParsableCommand {
       """)
 
   @Option(
-    help: ArgumentHelp("Also draw the distance over the steps on a page.", valueName: "file"),
+    help: ArgumentHelp(
+      "Also draw the optimum and what each method reaches on a page.", valueName: "file"),
     completion: .file(extensions: ["html"]))
   var html: String?
 

@@ -45,7 +45,9 @@ struct RLHFCommand: ParsableCommand {
     discussion: """
       Stages: \(RLHF.Stage.allCases.map(\.rawValue).joined(separator: ", ")). One that is done is \
       not done again; one that was made with other settings stops the command, which names them, \
-      unless --from redoes it. Settings of a stage go by its name: --set ppo.rollouts=32.
+      unless --from redoes it. Settings of a stage go by its name: --set ppo.rollouts=32. Every stage \
+      samples at temperature \(RLHFSettings.temperature) (sample.temperature, METHOD.temperature, \
+      evaluation.temperature), and log-probabilities and KL are taken at it.
 
       Methods:
       \(RLHF.Method.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))

@@ -35,6 +35,8 @@ struct RewardCommand: ParsableCommand {
     let report = try RewardModel.train(
       try model.open(shared), data: file, heldOut: heldOut, settings: settings,
       output: output.url, options: output.options)
-    if shared.json { try Output.json(report) } else { try Output.line(report.model) }
+    if shared.json { return try Output.json(report) }
+    report.heldOutText.map(Output.note)
+    try Output.line(report.model)
   }
 }

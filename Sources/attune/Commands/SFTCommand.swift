@@ -57,6 +57,8 @@ struct SFTCommand: ParsableCommand {
     let report = try SFT.train(
       consume start, data: file, heldOut: heldOut, settings: settings, output: output.url,
       options: output.options)
-    if shared.json { try Output.json(report) } else { try Output.line(report.model) }
+    if shared.json { return try Output.json(report) }
+    report.heldOutText.map(Output.note)
+    try Output.line(report.model)
   }
 }
