@@ -10,6 +10,8 @@ public struct DataError: Error, Sendable, CustomStringConvertible {
     case badTokenizer
     /// A chat template uses a construct that is not interpreted, or fails.
     case badTemplate
+    /// A chat template writes earlier turns otherwise once others follow.
+    case rewritingTemplate
     /// A person's pattern is no regular expression.
     case badPattern
     /// A file could not be read or written.

@@ -56,7 +56,8 @@ public struct LoadedModel {
   /// Puts a model together from its parts.
   package init(
     model: LanguageModel, tokenizer: Tokenizer, chatTemplate source: String?, name: String,
-    fingerprint: String, origin: String? = nil, reward: RewardScale? = nil
+    fingerprint: String, origin: String? = nil, reward: RewardScale? = nil,
+    templatePlace: String? = nil
   ) throws {
     guard tokenizer.vocabularySize <= model.spec.vocabularySize else {
       throw TrainingError(
@@ -72,7 +73,8 @@ public struct LoadedModel {
       return try ChatTemplate(
         source: source,
         beginOfSequence: text(tokenizer.beginOfSequence ?? model.spec.beginOfSequence),
-        endOfSequence: text(tokenizer.endOfSequence ?? model.spec.endOfSequence.first))
+        endOfSequence: text(tokenizer.endOfSequence ?? model.spec.endOfSequence.first),
+        place: templatePlace)
     }
     self.name = name
     self.fingerprint = fingerprint
@@ -126,14 +128,14 @@ public struct LoadedModel {
       return try LoadedModel(
         model: adapted.model.merged(), tokenizer: base.tokenizer,
         chatTemplate: base.chatTemplateSource, name: name, fingerprint: fingerprint,
-        reward: note?.reward)
+        reward: note?.reward, templatePlace: base.chatTemplate?.place)
     }
     let checkpoint = try Checkpoint.open(url)
     let model = try LanguageModel.load(checkpoint, frozenPrecision: precision)
-    let (tokenizer, template) = try texts(checkpoint, url)
+    let (tokenizer, template, place) = try texts(checkpoint, url)
     return try LoadedModel(
       model: model, tokenizer: tokenizer, chatTemplate: template, name: name,
-      fingerprint: fingerprint, reward: note?.reward)
+      fingerprint: fingerprint, reward: note?.reward, templatePlace: place)
   }
 
   /// A model of random weights, to be trained from nothing.
@@ -264,7 +266,8 @@ public struct LoadedModel {
     try model.setTrainedParameters(tensors)
     return try LoadedModel(
       model: model, tokenizer: base.tokenizer, chatTemplate: base.chatTemplateSource, name: name,
-      fingerprint: fingerprint, origin: base.fingerprint, reward: reward)
+      fingerprint: fingerprint, origin: base.fingerprint, reward: reward,
+      templatePlace: base.chatTemplate?.place)
   }
 
   /// The base model that an adapter's configuration names.
@@ -288,16 +291,20 @@ public struct LoadedModel {
 
   private static func texts(
     _ checkpoint: Checkpoint, _ url: URL
-  ) throws -> (Tokenizer, template: String?) {
+  ) throws -> (Tokenizer, template: String?, place: String) {
     if let metadata = checkpoint.ggufMetadata {
       let tokenizer = try Tokenizer(gguf: GGUFTokenizer(metadata, source: url.path))
-      return (tokenizer, tokenizer.chatTemplate)
+      return (tokenizer, tokenizer.chatTemplate, url.path)
     }
     let tokenizer = try Tokenizer.load(directory: url)
     let file = url.appending(path: "chat_template.jinja")
-    guard has("chat_template.jinja", url) else { return (tokenizer, tokenizer.chatTemplate) }
+    guard has("chat_template.jinja", url) else {
+      return (
+        tokenizer, tokenizer.chatTemplate, url.appending(path: "tokenizer_config.json").path
+      )
+    }
     do {
-      return (tokenizer, try String(contentsOf: file, encoding: .utf8))
+      return (tokenizer, try String(contentsOf: file, encoding: .utf8), file.path)
     } catch {
       throw TrainingError(.badModel, "\(file.path): can't be read: \(reason(error))")
     }

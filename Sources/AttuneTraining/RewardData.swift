@@ -19,9 +19,11 @@ struct RewardRow {
 struct RewardData {
   private(set) var training: [RewardRow] = []
   private(set) var heldOut: [RewardRow] = []
-  /// Rows that say nothing the loss can use.
-  private(set) var leftOut = 0
-  private(set) var cuts = CutCounts()
+  /// What became of the data's rows.
+  private(set) var account: RowAccount
+  /// What became of the rows of a file for evaluation.
+  private(set) var heldOutAccount: RowAccount?
+  private(set) var cuts = CutCounts([])
   /// The knobs of the loss, the data's own mean and deviation in them.
   private(set) var objective = RewardSettings()
   /// What a person should know of the data.
@@ -34,64 +36,94 @@ struct RewardData {
     _ data: DataFile, heldOut heldOutData: DataFile?, encoder: TextEncoder,
     settings: RewardModelSettings
   ) throws {
+    account = RowAccount(data)
     objective.centring = settings.centring
     objective.ties = settings.ties
     objective.harden = settings.harden
-    var rows = try Self.rows(data, encoder, settings)
+    var rows = try Self.rows(data, encoder, settings, &account)
     if settings.loss == .regression {
       var moments = RunningMoments()
       for row in rows { for target in row.labels.targets { target.map { moments.add($0) } } }
       objective.targetMean = moments.mean
       objective.targetDeviation = moments.standardDeviation > 0 ? moments.standardDeviation : 1
     }
-    cuts = encoder.cuts(rows.map(\.encoded))
-    rows = try usable(rows, of: data, settings)
+    cuts = CutCounts(rows.map(\.encoded))
+    rows = try Self.usable(rows, of: data, settings, objective, &account)
     if let heldOutData {
       training = rows
-      heldOut = try usable(
-        try Self.rows(heldOutData, encoder, settings), of: heldOutData, settings)
+      var counted = RowAccount(heldOutData)
+      heldOut = try Self.rows(heldOutData, encoder, settings, &counted)
+      heldOut = try Self.usable(heldOut, of: heldOutData, settings, objective, &counted)
+      Self.limit(&heldOut, settings, &counted)
+      counted.count(trained: [], heldOut: heldOut.map(\.encoded.line))
+      heldOutAccount = counted
+      account.count(trained: training.map(\.encoded.line), heldOut: [])
     } else {
       (training, heldOut) = Self.split(rows, settings)
+      Self.limit(&heldOut, settings, &account)
+      account.count(
+        trained: training.map(\.encoded.line), heldOut: heldOut.map(\.encoded.line))
     }
-    let limit = settings.evaluationGroups
-    if limit > 0, heldOut.count > limit { heldOut.removeLast(heldOut.count - limit) }
     guard !training.isEmpty else {
       throw TrainingError(
-        .badData, "\(data.url.path): no row says anything that \(settings.loss.rawValue) can use")
+        .badData,
+        account.summary(of: data.url.path)
+          ?? "\(data.url.path): no row says anything that \(settings.loss.rawValue) can use")
     }
-    if leftOut > 0 {
-      remarks.append("\(leftOut) rows say nothing that \(settings.loss.rawValue) can use")
+    if let text = account.summary(of: data.url.lastPathComponent) { remarks.append(text) }
+    if let heldOutData,
+      let text = heldOutAccount?.summary(of: heldOutData.url.lastPathComponent)
+    {
+      remarks.append(text)
     }
   }
 
-  private mutating func usable(
-    _ rows: [RewardRow], of data: DataFile, _ settings: RewardModelSettings
+  /// Keeps as many held-out rows as are evaluated.
+  private static func limit(
+    _ heldOut: inout [RewardRow], _ settings: RewardModelSettings, _ account: inout RowAccount
+  ) {
+    let limit = settings.evaluationGroups
+    guard limit > 0, heldOut.count > limit else { return }
+    for row in heldOut[limit...] {
+      account.leaveOut(
+        line: row.encoded.line, "held out, and beyond evaluation_groups \(limit)")
+    }
+    heldOut.removeLast(heldOut.count - limit)
+  }
+
+  private static func usable(
+    _ rows: [RewardRow], of data: DataFile, _ settings: RewardModelSettings,
+    _ objective: RewardSettings, _ account: inout RowAccount
   ) throws -> [RewardRow] {
-    let kept = try rows.filter { row in
+    try rows.filter { row in
       do {
-        return try settings.loss.statistics(of: [row.labels], settings: objective).rows > 0
+        if try settings.loss.statistics(of: [row.labels], settings: objective).rows > 0 {
+          return true
+        }
+        account.leaveOut(
+          line: row.encoded.line, "says nothing that \(settings.loss.rawValue) can use")
+        return false
       } catch let error as ObjectiveError {
         let message = error.message.replacing("group 1 of the batch", with: "the row")
         throw TrainingError(
           .badData, "\(data.url.path), line \(row.encoded.line): \(message)")
       }
     }
-    leftOut += rows.count - kept.count
-    return kept
   }
 
   private static func rows(
-    _ data: DataFile, _ encoder: TextEncoder, _ settings: RewardModelSettings
+    _ data: DataFile, _ encoder: TextEncoder, _ settings: RewardModelSettings,
+    _ account: inout RowAccount
   ) throws -> [RewardRow] {
-    do {
-      return try data.rows.map { row in
-        RewardRow(
-          encoded: try encoder.group(row), labels: try labels(row, settings), decided: []
-        )
-        .withDecided()
+    try account.rows(data) { row in
+      let encoded = try encoder.group(row)
+      if case .preference(let pair) = row.example, pair.outcome == .preferred,
+        settings.loss != .regression
+      {
+        try encoder.requireDifferent(encoded)
       }
-    } catch let error as TrainingError {
-      throw TrainingError(error.code, "\(data.url.path): \(error.message)")
+      return RewardRow(encoded: encoded, labels: try labels(row, settings), decided: [])
+        .withDecided()
     }
   }
 

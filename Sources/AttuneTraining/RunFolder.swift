@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import AttuneData
 import AttuneEngine
 public import Foundation
 
@@ -14,6 +15,8 @@ public struct RunRecord: Codable, Sendable, Equatable {
   package var settings: SettingValue
   /// Digests of what the run reads: `model`, `data`.
   package var inputs: [String: String]
+  /// What the chat template took for now, where it writes the date.
+  package var templateDate: String?
   /// How matrix products are computed, where that is not exactly.
   package var matmulPrecision: String?
 
@@ -22,15 +25,18 @@ public struct RunRecord: Codable, Sendable, Equatable {
   /// - Parameters:
   ///   - stage: The trainer.
   ///   - settings: Its settings.
+  ///   - template: The chat template that it reads; one that writes the date has it recorded.
   ///   - inputs: Digests of what it reads: `model`, `data`.
   /// - Throws: `TrainingError` if a setting is not a finite number.
-  public init(stage: String, settings: some Encodable, inputs: [(name: String, digest: String)])
-    throws
-  {
+  public init(
+    stage: String, settings: some Encodable, template: ChatTemplate? = nil,
+    inputs: [(name: String, digest: String)]
+  ) throws {
     self.stage = stage
     version = attuneVersion
     self.settings = try ConfigFile.value(of: settings).without(Self.idleKnobs)
     self.inputs = Dictionary(inputs, uniquingKeysWith: { $1 })
+    templateDate = template?.readsClock == true ? TemplateClock.text : nil
     matmulPrecision = Machine.precision == .highest ? nil : Machine.precision.rawValue
   }
 
@@ -58,6 +64,7 @@ public struct RunRecord: Codable, Sendable, Equatable {
     for knob in Set(now.keys).union(there.keys).sorted() {
       compare(knob, there[knob]?.line, now[knob]?.line)
     }
+    compare("template_date", recorded.templateDate, templateDate)
     compare("matmul_precision", recorded.matmulPrecision, matmulPrecision)
     return list
   }
@@ -172,6 +179,15 @@ public final class RunFolder {
   /// - Throws: `TrainingError` if its `run.json` is damaged.
   static func contents(of url: URL) throws -> (record: RunRecord, isFinished: Bool)? {
     try read(url).map { ($0.record, $0.state == "finished") }
+  }
+
+  /// Sets the clock of chat templates to what a folder's run had, so that it goes on with the same
+  /// texts on another day.
+  static func resumeClock(of url: URL, _ options: RunOptions) {
+    guard !options.restart, let file = try? read(url),
+      let date = file.record.templateDate
+    else { return }
+    TemplateClock.resume(date)
   }
 
   private static func read(_ url: URL) throws -> RunFile? {

@@ -27,6 +27,12 @@ struct SharedOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "The day that chat templates write, 2024-07-26 (default: today; a run keeps its own).",
+      valueName: "day"))
+  var templateDate: String?
+
+  @Option(
+    help: ArgumentHelp(
       "A recipe: a JSON object of settings, which flags override.", valueName: "file"),
     completion: .file(extensions: ["json"]))
   var config: String?
@@ -40,6 +46,10 @@ struct SharedOptions: ParsableArguments {
   func validate() throws {
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads \(threads): give 1 to 1024.")
+    }
+    if let templateDate, !TemplateClock.set(templateDate) {
+      throw ValidationError(
+        "--template-date \(templateDate): write 2024-07-26 or 2024-07-26T09:30:00.")
     }
     for setting in settings where !setting.contains("=") {
       throw ValidationError("--set \(setting): write knob=value.")

@@ -32,7 +32,10 @@ extension JSONValue {
 }
 
 private func template(_ source: String) throws -> ChatTemplate {
-  try ChatTemplate(source: source, beginOfSequence: "<s>", endOfSequence: "</s>")
+  var template = try ChatTemplate(source: source, beginOfSequence: "<s>", endOfSequence: "</s>")
+  // The fixtures' day, 26 July 2024.
+  template.now = Date(timeIntervalSince1970: 1_721_952_000)
+  return template
 }
 
 struct ChatTemplateTests {
@@ -48,13 +51,19 @@ struct ChatTemplateTests {
       let messages = try #require(one["messages"]).messages()
       let generation = one["add_generation_prompt"] == .bool(true)
       let tools = one["tools"] ?? .null
+      func render() throws -> String {
+        if one["continue_final_message"] == .bool(true) {
+          var messages = messages
+          if tools != .null { messages[0].fields.append(.init("tools", tools)) }
+          return try template.prompt(messages).map(\.text).joined()
+        }
+        return try template.render(messages, addGenerationPrompt: generation, tools: tools)
+      }
       if let text = one["text"]?.string {
-        let ours = try template.render(messages, addGenerationPrompt: generation, tools: tools)
+        let ours = try render()
         #expect(Array(ours.utf8) == Array(text.utf8), "\(name): \(messages)")
       } else {
-        #expect(throws: DataError.self, "\(one["error"]?.string ?? "")") {
-          try template.render(messages, addGenerationPrompt: generation, tools: tools)
-        }
+        #expect(throws: DataError.self, "\(one["error"]?.string ?? "")") { try render() }
       }
     }
   }
@@ -68,6 +77,37 @@ struct ChatTemplateTests {
       let source = try #require(one["template"]?.string)
       let ours = try template(source).render(messages, addGenerationPrompt: false)
       #expect(Array(ours.utf8) == Array(try #require(one["text"]?.string).utf8), "\(source)")
+    }
+  }
+
+  @Test func `an error names the file that the template stands in`() throws {
+    func template(_ source: String) throws -> ChatTemplate {
+      try ChatTemplate(
+        source: source, beginOfSequence: "", endOfSequence: "", place: "m/chat_template.jinja")
+    }
+    let user = [Message(role: "user", content: "a")]
+    let parsing = #expect(throws: DataError.self) { try template("a\n{{ 1 + }}") }
+    #expect(parsing?.message.hasPrefix("m/chat_template.jinja: chat template line 2: ") == true)
+    let running = #expect(throws: DataError.self) {
+      try template("a\n\n{{ a.b.c }}").render(user, addGenerationPrompt: false)
+    }
+    #expect(running?.message.hasPrefix("m/chat_template.jinja: chat template line 3: ") == true)
+    let counting = try template("{{ messages | length }}")
+    let rewriting = #expect(throws: DataError.self) {
+      try counting.conversation(user + [Message(role: "assistant", content: "b")])
+    }
+    #expect(rewriting?.code == .rewritingTemplate)
+    #expect(rewriting?.message.hasPrefix("m/chat_template.jinja: ") == true)
+  }
+
+  @Test func `the date is the clock's, and only a date sets it`() throws {
+    let template = try ChatTemplate(
+      source: "{{ strftime_now('%Y-%m-%dT%H:%M:%S') }}", beginOfSequence: "", endOfSequence: "")
+    #expect(template.readsClock)
+    let text = try template.render([], addGenerationPrompt: false)
+    #expect(text + "Z" == template.now.ISO8601Format())
+    for wrong in ["26 July 2024", "2024-02-30", "24-07-26", "2024-07-26T9:30:00", ""] {
+      #expect(!TemplateClock.set(wrong), "\(wrong)")
     }
   }
 

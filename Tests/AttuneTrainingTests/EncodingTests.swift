@@ -95,9 +95,6 @@ struct EncodingTests {
     let longer = try encoder.group(row(#"{"prompt": "abc", "completion": "stuvwxyz"}"#))
     #expect(text(longer.prompt) == "c" && text(longer.answers[0].ids) == "stuvw")
     #expect(longer.answers[0].scored == [0..<5] && longer.answers[0].isCut)
-    let counts = encoder.cuts([long, longer])
-    #expect(counts.prompts == 2 && counts.completions == 1 && counts.answers == 2)
-    #expect(counts.summary(maximumLength: 6)?.contains("max_length 6") == true)
   }
 
   @Test func `errors name the line and what is missing`() throws {

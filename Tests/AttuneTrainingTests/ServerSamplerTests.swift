@@ -100,6 +100,38 @@ struct ServerSamplerTests {
     #expect(servers.map(\.requests.count) == [asked[0] + 1, asked[1]])
   }
 
+  @Test func `a server is sent the words to go on with, tools, and what was asked of them`() throws
+  {
+    let server = try HTTPServerStub { Self.answer($0) }
+    let data = try folder.rows(
+      "prefilled.jsonl",
+      [
+        #"{"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "Dear"}]}"#,
+        #"{"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "#
+          + #""tool_calls": [{"id": "c", "weight": 1}]}, {"role": "tool", "content": "212", "#
+          + #""tool_call_id": "c"}], "tools": [{"type": "function"}]}"#,
+      ])
+    var settings = SampleSettings()
+    settings.n = 1
+    let output = folder.url.appending(path: "prefilled-samples.jsonl")
+    _ = try Sampling.run(
+      models: [server.address], data: data, settings: settings, output: output, style: .silent)
+    let bodies = server.requests.filter { $0.path == "/v1/chat/completions" }.map(\.object)
+    #expect(bodies.count == 2)
+    for body in bodies {
+      let messages = body["messages"] as? [[String: Any]] ?? []
+      if messages.count == 2 {
+        #expect(messages[1]["role"] as? String == "assistant")
+        #expect(messages[1]["content"] as? String == "Dear" && body["tools"] == nil)
+      } else {
+        #expect((messages[1]["tool_calls"] as? [Any])?.count == 1)
+        #expect(messages[2]["tool_call_id"] as? String == "c")
+        // Tools are told of once, beside the messages.
+        #expect((body["tools"] as? [Any])?.count == 1 && messages[0]["tools"] == nil)
+      }
+    }
+  }
+
   @Test func `a server's answers are labelled and scored by their text`() throws {
     let server = try HTTPServerStub { Self.answer($0) }
     let (_, rows) = try sample([server.address], "samples.jsonl")

@@ -21,19 +21,28 @@ extension ChatTemplate {
   /// - Parameters:
   ///   - messages: The conversation.
   ///   - first: The index of the first message that may count as an answer.
-  ///   - tools: Descriptions of tools, for templates that know of them.
+  ///   - prefill: The words with which that message begins and which were given to the model; nil
+  ///     where it says the whole message.
   /// - Returns: Parts that follow one another, none empty.
-  /// - Throws: ``DataError`` if the template is not prefix-preserving for this conversation, that
-  ///   is, writes earlier turns otherwise once others follow, with the text that differs.
+  /// - Throws: ``DataError`` of code `rewritingTemplate` if the template is not prefix-preserving for
+  ///   this conversation, that is, writes earlier turns otherwise once others follow, with the text
+  ///   that differs.
   public func conversation(
-    _ messages: [Message], answersFrom first: Int = 0, tools: JSONValue = .null
+    _ messages: [Message], answersFrom first: Int = 0, prefill: String? = nil
   ) throws -> [ConversationPart] {
     var parts: [ConversationPart] = []
     var done = TemplateText()
     func render(_ count: Int, _ generationPrompt: Bool) throws -> TemplateText {
+      var given = Array(messages[..<count])
+      let isContinued = generationPrompt && count == first && prefill != nil
+      if isContinued, let prefill {
+        var begun = messages[count]
+        begun.content = prefill
+        given.append(begun)
+      }
       let text = TemplateText(
-        try pieces(
-          Array(messages[..<count]), addGenerationPrompt: generationPrompt, tools: tools))
+        try isContinued
+          ? prompt(given) : pieces(given, addGenerationPrompt: generationPrompt))
       try requirePrefix(done, of: text)
       return text
     }
@@ -54,6 +63,41 @@ extension ChatTemplate {
       && whole.slice(done.size..<whole.size).stripped().isEmpty
     if !isOnlyTail { add(whole, upTo: whole.size, answer: nil) }
     return parts
+  }
+
+  /// What a model is given: the conversation up to where the assistant speaks, or, where its last
+  /// turn is the assistant's, up to the end of that turn's words, which the model goes on with
+  /// (transformers' `continue_final_message`).
+  ///
+  /// - Throws: ``DataError`` with the template's line, or if the template leaves the last turn out.
+  public func prompt(_ messages: [Message]) throws -> [TemplatePiece] {
+    guard var last = messages.last, last.role == "assistant" else {
+      return try pieces(messages, addGenerationPrompt: true)
+    }
+    guard JSONValue.object(last.fields).present("tool_calls") ?? .array([]) == .array([]) else {
+      throw DataError(
+        .badData, "the prompt ends in a call of tools, and nothing can go on after it")
+    }
+    // As transformers does: a mark behind the words shows where they end, and whether white space
+    // before it was kept.
+    let mark = "CONTINUE_FINAL_MESSAGE_TAG"
+    let words = last.content
+    last.content += mark + " "
+    let text = TemplateText(
+      try pieces(messages.dropLast() + [last], addGenerationPrompt: false))
+    let bytes = text.utf8
+    guard let place = TemplateText.matches(of: Array(mark.utf8), in: bytes).last,
+      text.contains(TemplateText(words).stripped())
+    else {
+      throw DataError(
+        .badTemplate,
+        "\(self.place.map { $0 + ": " } ?? "")chat template: it leaves the last turn's words out, so "
+          + "that the model cannot go on with them")
+    }
+    let end = place + mark.utf8.count
+    let before = text.slice(0..<place)
+    let isKept = end < bytes.count && bytes[end] == UInt8(ascii: " ")
+    return (isKept ? before : before.stripped(left: false)).pieces
   }
 
   /// Where an answer ends: behind the template's last end-of-sequence token if only white space
@@ -89,8 +133,8 @@ extension ChatTemplate {
         .debugDescription
     }
     throw DataError(
-      .badTemplate,
-      "chat template: it is not prefix-preserving, so a loss cannot be placed: earlier turns "
+      .rewritingTemplate,
+      "\(self.place.map { $0 + ": " } ?? "")chat template: it is not prefix-preserving, so a loss cannot be placed: earlier turns "
         + "read \(here(b)) once others follow, and \(here(a)) before")
   }
 }
@@ -98,5 +142,9 @@ extension ChatTemplate {
 extension TemplateText {
   init(_ pieces: [TemplatePiece]) {
     for piece in pieces { append(piece.text, isData: piece.isData) }
+  }
+
+  fileprivate func contains(_ other: TemplateText) -> Bool {
+    other.isEmpty || !Self.matches(of: other.utf8, in: utf8, limit: 1).isEmpty
   }
 }

@@ -19,10 +19,10 @@ public struct ChatTemplate: Sendable {
   public let endOfSequence: String
   /// Further variables of the template, such as `enable_thinking`.
   public var variables: [String: JSONValue] = [:]
-  /// What `strftime_now` takes for now. A fixed day, the one that Llama's templates fall back on
-  /// where they have no clock (26 July 2024): what is trained today must be the same text
-  /// tomorrow, or no run could be resumed. Set it to `Date()` for a chat.
-  public var now = Date(timeIntervalSince1970: 1_721_952_000)
+  /// What `strftime_now` takes for now, as ``TemplateClock`` writes it.
+  public var now = TemplateClock.now
+  /// Where the template stands, for errors: `model/chat_template.jinja`.
+  public let place: String?
 
   private let body: [TemplateStatement]
 
@@ -32,17 +32,35 @@ public struct ChatTemplate: Sendable {
   ///   - source: The Jinja text.
   ///   - beginOfSequence: The text of `bos_token`.
   ///   - endOfSequence: The text of `eos_token`.
+  ///   - place: The file that it stands in, for errors.
   /// - Throws: ``DataError`` with the line, and the construct if it is one that is not interpreted.
-  public init(source: String, beginOfSequence: String, endOfSequence: String) throws {
-    try self.init(source, beginOfSequence, endOfSequence, isDefault: false)
+  public init(
+    source: String, beginOfSequence: String, endOfSequence: String, place: String? = nil
+  ) throws {
+    try self.init(source, beginOfSequence, endOfSequence, place, isDefault: false)
   }
 
-  private init(_ source: String, _ begin: String, _ end: String, isDefault: Bool) throws {
+  private init(
+    _ source: String, _ begin: String, _ end: String, _ place: String?, isDefault: Bool
+  ) throws {
     self.source = source
     self.isDefault = isDefault
+    self.place = place
     beginOfSequence = begin
     endOfSequence = end
-    body = try TemplateParser.parse(source)
+    body = try Self.named(place) { try TemplateParser.parse(source) }
+  }
+
+  /// Whether what it writes depends on the date.
+  public var readsClock: Bool { source.contains("strftime_now") }
+
+  /// Names the template's file in errors.
+  private static func named<T>(_ place: String?, _ body: () throws -> T) throws -> T {
+    do {
+      return try body()
+    } catch let error as DataError {
+      throw place.map { DataError(error.code, "\($0): \(error.message)") } ?? error
+    }
   }
 
   /// The template for a model that has none: ChatML, each turn `<|im_start|>role`, line feed,
@@ -57,7 +75,7 @@ public struct ChatTemplate: Sendable {
       {{- '<|im_start|>assistant\\n' }}
       {%- endif %}
       """
-    return try ChatTemplate(source, beginOfSequence, endOfSequence, isDefault: true)
+    return try ChatTemplate(source, beginOfSequence, endOfSequence, nil, isDefault: true)
   }
 
   /// The roles whose names a template may build control tokens from; any other role is data.
@@ -70,29 +88,73 @@ public struct ChatTemplate: Sendable {
   /// - Parameters:
   ///   - messages: The conversation.
   ///   - addGenerationPrompt: Whether the text ends where an assistant's answer begins.
-  ///   - tools: Descriptions of tools, a list, for templates that know of them.
+  ///   - tools: Descriptions of tools, a list; nil takes those that the messages bring.
   /// - Returns: Pieces that joined give ``render(_:addGenerationPrompt:tools:)``.
-  /// - Throws: ``DataError`` with the template's line.
+  /// - Throws: ``DataError`` with the template's file and line.
   public func pieces(
-    _ messages: [Message], addGenerationPrompt: Bool, tools: JSONValue = .null
+    _ messages: [Message], addGenerationPrompt: Bool, tools: JSONValue? = nil
   ) throws -> [TemplatePiece] {
     var values = variables.mapValues { TemplateValue($0, isData: false) }
     values["messages"] = .list(messages.map(Self.value))
     values["add_generation_prompt"] = .bool(addGenerationPrompt)
     values["bos_token"] = .string(beginOfSequence)
     values["eos_token"] = .string(endOfSequence)
-    values["tools"] = TemplateValue(tools, isData: true)
+    values["tools"] = TemplateValue(tools ?? messages.tools ?? .null, isData: true)
     values["documents"] = TemplateValue.none
-    return try TemplateRun(variables: values, now: now).render(body).pieces
+    return try Self.named(place) {
+      try TemplateRun(variables: values, now: now).render(body).pieces
+    }
   }
 
   /// Renders a conversation to one text.
   public func render(
-    _ messages: [Message], addGenerationPrompt: Bool, tools: JSONValue = .null
+    _ messages: [Message], addGenerationPrompt: Bool, tools: JSONValue? = nil
   ) throws -> String {
     try pieces(messages, addGenerationPrompt: addGenerationPrompt, tools: tools)
       .map(\.text).joined()
   }
+
+  /// Refuses fields that say something and that the template does not write: what is dropped would
+  /// be neither read nor learned, and nobody would know.
+  ///
+  /// - Parameters:
+  ///   - messages: The conversation.
+  ///   - first: The index of the first turn whose thoughts are to be learned; templates leave out
+  ///     those of earlier turns.
+  /// - Throws: ``DataError`` that names the field.
+  public func requireWritten(_ messages: [Message], answersFrom first: Int) throws {
+    func text(_ messages: some Sequence<Message>) throws -> [TemplatePiece] {
+      try pieces(Array(messages), addGenerationPrompt: false)
+    }
+    let fields: [(names: [String], from: Int, what: String)] = [
+      (["tools"], 0, "descriptions of tools"), (["tool_calls"], 0, "calls of tools"),
+      (Self.thoughts, first, "thoughts"),
+    ]
+    for (names, from, what) in fields {
+      func says(_ field: JSONValue.Field) -> Bool {
+        let isEmpty = [.null, .array([]), .string("")].contains(field.value)
+        return names.contains(field.key) && !isEmpty
+      }
+      guard let place = messages[from...].firstIndex(where: { $0.fields.contains(where: says) }),
+        let field = messages[place].fields.first(where: says)
+      else { continue }
+      // Tools are told of before all turns; the others stand in a turn, at their plainest in the last.
+      let messages = names == ["tools"] ? messages : Array(messages[...place])
+      let plain = messages.map { message in
+        Message(
+          role: message.role, content: message.content,
+          fields: message.fields.filter { !names.contains($0.key) })
+      }
+      guard try text(messages) == text(plain) else { continue }
+      throw DataError(
+        .badData,
+        "\"\(field.key)\" holds \(what), and the model's chat template does not write them: take "
+          + "another model or template, or leave the field out"
+          + (self.place.map { " (\($0))" } ?? ""))
+    }
+  }
+
+  private static let thoughts = ["reasoning_content", "thinking", "reasoning"]
 
   private static func value(of message: Message) -> TemplateValue {
     let role = TemplateText(message.role, isData: !knownRoles.contains(message.role))
@@ -102,9 +164,8 @@ public struct ChatTemplate: Sendable {
     ]
     var others = message.fields.filter { $0.key != "role" && $0.key != "content" }
     // A message's thoughts go by several names; templates read the first or the second of them.
-    let names = ["reasoning_content", "thinking", "reasoning"]
     let all = JSONValue.object(others)
-    if let thoughts = names.lazy.compactMap({ all.present($0) }).first {
+    if let thoughts = Self.thoughts.lazy.compactMap({ all.present($0) }).first {
       if all["thinking"] == nil { others.append(.init("thinking", thoughts)) }
       others = JSONValue.object(others).setting("reasoning_content", thoughts).fields
     }

@@ -249,14 +249,26 @@ extension TemplateParser {
           try parser.expect(",")
           if parser.accept(")") { break }
         }
+        // In Jinja's order: without a name, then * and names, then **.
+        let isClosed = result.contains { $0.spread == .dictionary }
         if case .name(let name) = parser.peek.kind, parser.ahead(1) == .symbol("=") {
+          guard !isClosed else { throw parser.fail("an argument after **") }
           _ = parser.next()
           _ = parser.next()
           result.append(TemplateArgument(name: name, value: try parser.expression()))
-        } else if parser.peek.kind == .symbol("*") || parser.peek.kind == .symbol("**") {
-          throw parser.fail("* and ** in a call are not interpreted")
+        } else if parser.accept("*") {
+          guard !isClosed, !result.contains(where: { $0.spread == .list }) else {
+            throw parser.fail("a second * or one after **")
+          }
+          result.append(TemplateArgument(spread: .list, value: try parser.expression()))
+        } else if parser.accept("**") {
+          guard !isClosed else { throw parser.fail("a second **") }
+          result.append(TemplateArgument(spread: .dictionary, value: try parser.expression()))
         } else {
-          result.append(TemplateArgument(name: nil, value: try parser.expression()))
+          guard result.allSatisfy({ $0.name == nil && $0.spread == nil }) else {
+            throw parser.fail("an argument without a name after one with a name, * or **")
+          }
+          result.append(TemplateArgument(value: try parser.expression()))
         }
       }
       return result
@@ -289,7 +301,12 @@ extension TemplateParser {
 
   private mutating func testOperands() throws -> [TemplateExpression] {
     switch peek.kind {
-    case .symbol("("): return try arguments().map(\.value)
+    case .symbol("("):
+      let given = try arguments()
+      guard given.allSatisfy({ $0.spread == nil }) else {
+        throw fail("* and ** are not interpreted behind is")
+      }
+      return given.map(\.value)
     case .string, .integer, .float, .symbol("["), .symbol("{"):
       return [try postfix(try primary())]
     case .name(let name)

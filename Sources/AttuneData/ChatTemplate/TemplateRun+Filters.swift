@@ -124,6 +124,9 @@ extension TemplateRun {
   private func sequence(
     _ name: String, _ value: TemplateValue, _ arguments: Arguments
   ) throws -> TemplateValue {
+    // Jinja goes through the value of these only where it is true: of none they make an empty list.
+    let isLazy = ["select", "reject", "selectattr", "rejectattr", "map"].contains(name)
+    if isLazy, !value.isTrue { return .list([]) }
     let items = try items(of: value)
     try spend(items.count * 64)
     switch name {

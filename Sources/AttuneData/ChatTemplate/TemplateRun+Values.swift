@@ -210,7 +210,29 @@ extension TemplateRun {
       if namespaces.count > 100_000 { throw fail("too many namespaces") }
       return .namespace(namespaces.count - 1)
     case "dict":
-      return .dictionary(arguments.named.map { (TemplateText($0.name), $0.value) })
+      var fields: [(key: TemplateText, value: TemplateValue)] = []
+      switch arguments.positional.first {
+      case nil: break
+      case .dictionary(let given)?: fields = given
+      case .list(let pairs)?:
+        for pair in pairs {
+          guard case .list(let both) = pair, both.count == 2 else {
+            throw fail("dict needs a mapping or pairs")
+          }
+          fields.removeAll { $0.key.equals(both[0].asText) }
+          fields.append((both[0].asText, both[1]))
+        }
+      case let other?: throw fail("dict of \(other.typeName)")
+      }
+      for (name, value) in arguments.named {
+        let key = TemplateText(name)
+        if let at = fields.firstIndex(where: { $0.key.equals(key) }) {
+          fields[at].value = value
+        } else {
+          fields.append((key, value))
+        }
+      }
+      return .dictionary(fields)
     case "range":
       let bounds = try arguments.positional.map { value -> Int in
         guard let number = value.integer else { throw fail("range needs whole numbers") }

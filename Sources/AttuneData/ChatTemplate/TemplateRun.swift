@@ -356,12 +356,27 @@ struct Arguments {
   init(_ arguments: [TemplateArgument], _ run: TemplateRun) throws {
     for argument in arguments {
       let value = try run.evaluate(argument.value)
-      if let name = argument.name {
-        named.append((name, value))
-      } else {
-        positional.append(value)
+      switch argument.spread {
+      case .list: positional += try run.items(of: value)
+      case .dictionary:
+        guard case .dictionary(let fields) = value else {
+          throw run.fail("** before \(value.typeName), which has no names")
+        }
+        for (key, value) in fields {
+          guard !named.contains(where: { $0.name == key.string }) else {
+            throw run.fail("two arguments are named \(key.string)")
+          }
+          named.append((key.string, value))
+        }
+      case nil:
+        if let name = argument.name {
+          named.append((name, value))
+        } else {
+          positional.append(value)
+        }
       }
     }
+    try run.spend(64 * (positional.count + named.count))
   }
 
   /// The argument at a place or of a name.

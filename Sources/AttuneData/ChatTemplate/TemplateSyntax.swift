@@ -32,9 +32,18 @@ struct TemplateExpression: Sendable {
   var height: Int
 }
 
-/// An argument of a call, a filter or a test.
+/// An argument of a call or a filter.
 struct TemplateArgument: Sendable {
+  /// What an argument with stars in front gives.
+  enum Spread: Sendable {
+    /// `*`: arguments without a name.
+    case list
+    /// `**`: arguments with their names.
+    case dictionary
+  }
+
   var name: String?
+  var spread: Spread?
   var value: TemplateExpression
 }
 

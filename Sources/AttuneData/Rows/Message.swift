@@ -39,7 +39,11 @@ public struct Message: Sendable, Hashable {
       throw place.error("\(name).from is \"\(named)\"; expected human, gpt, system or observation")
     }
     content = try Self.text(of: json[contentKey], in: json, "\(name).\(contentKey)", at: place)
-    fields = all.filter { $0.key != roleKey && $0.key != contentKey }
+    fields = try all.filter { $0.key != roleKey && $0.key != contentKey }.compactMap { field in
+      guard field.key == "tools" else { return field }
+      return try Tools.read(field.value, "\(name).tools", at: place).map { .init("tools", $0) }
+    }
+    try checkLoss(name, at: place)
   }
 
   private static let shareGPTRoles = [

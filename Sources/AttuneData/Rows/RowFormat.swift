@@ -85,6 +85,10 @@ public enum RowFormat: String, Sendable, CaseIterable {
   /// What a row of this shape says. Throws ``DataError`` where a key is missing or wrong, and
   /// ``UnusableRow`` where the row is as it should be but cannot be used.
   func example(_ row: JSONValue, at place: DataPlace) throws -> Example {
+    try read(row, at: place).given(row, at: place)
+  }
+
+  private func read(_ row: JSONValue, at place: DataPlace) throws -> Example {
     guard fits(row) else {
       let keys = row.fields.map { "\"\($0.key)\"" }.joined(separator: ", ")
       throw place.error(

@@ -173,6 +173,9 @@ public struct Tokenizer: Sendable {
   /// begin-of-text; the same ids for models that expect none.
   public func addingSequenceTokens(_ ids: [Int32]) -> [Int32] { frame.prefix + ids + frame.suffix }
 
+  /// The tokens that ``addingSequenceTokens(_:)`` puts before a text; for most models none.
+  public var sequencePrefix: [Int32] { frame.prefix }
+
   private func encode(_ text: [UInt8], control: ControlText) -> [Int32] {
     var ids: [Int32] = []
     ids.reserveCapacity(text.count / 3 + 4)

@@ -11,6 +11,7 @@ protocol ContrastiveSettings: TrainsWeights {
   var maxSteps: Int { get }
   var batchSize: Int { get }
   var maxLength: Int { get }
+  var tooLong: TooLong { get }
   var learningRate: Double { get }
   var decay: Decay { get }
   var warmupSteps: Int { get }
@@ -61,10 +62,14 @@ public struct ContrastiveReport: Codable, Sendable, Equatable {
   public var evalRows: Int
   /// Accuracy over the last epoch, as rows were met.
   public var trainAccuracy: Double?
-  /// Rows trained on.
+  /// Rows trained on; of a pair that gives two thumbs, two.
   public var rows: Int
-  /// Rows that say nothing the loss can use.
+  /// Rows of the file that are left out: ``dataRows`` says why.
   public var leftOut: Int
+  /// What became of the data's rows.
+  public var dataRows: RowAccount
+  /// What became of the rows of a file for evaluation; nil without one.
+  public var heldOutDataRows: RowAccount?
   /// Optimiser steps.
   public var steps: Int
   /// What was cut.
@@ -116,15 +121,16 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
   ///   - trained: A policy opened beside the start whose numbers are gone on with.
   ///   - data: The file that all rows come from.
   ///   - rows: Its rows.
-  ///   - heldOut: A file of held-out rows and these; without it some of the prompts are held out.
+  ///   - heldOut: A file of held-out rows, these, and what became of the others; without it some of
+  ///     the prompts are held out.
   ///   - pair: Gives rows their companions, once training and held-out rows are apart.
-  ///   - leftOut: Rows that were of no use.
+  ///   - account: What became of the file's rows.
   ///   - remarks: What a person should know of the data.
   func train(
     _ start: consuming LoadedModel, reference: consuming LoadedModel?,
     goingOnWith trained: LoadedModel? = nil, data: DataFile, rows: [ContrastiveRow<Label>],
-    heldOut: (data: DataFile, rows: [ContrastiveRow<Label>])?,
-    pair: ([ContrastiveRow<Label>]) throws -> [ContrastiveRow<Label>], leftOut: Int,
+    heldOut: (data: DataFile, rows: [ContrastiveRow<Label>], account: RowAccount)?,
+    pair: ([ContrastiveRow<Label>]) throws -> [ContrastiveRow<Label>], account: RowAccount,
     remarks: [String] = [], encoder: TextEncoder, output: URL, options: RunOptions
   ) throws -> ContrastiveReport {
     let began = ContinuousClock.now
@@ -132,7 +138,8 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     if let heldOut { inputs.append(("held-out data", try Fingerprint.of(file: heldOut.data.url))) }
     if let reference { inputs.append(("reference", reference.fingerprint)) }
     if let trained { inputs.append(("policy", trained.fingerprint)) }
-    let record = try RunRecord(stage: stage, settings: settings, inputs: inputs)
+    let record = try RunRecord(
+      stage: stage, settings: settings, template: start.chatTemplate, inputs: inputs)
     let folder = try RunFolder(output, record: record, restart: options.restart)
     let greedy =
       options.reports ? try GreedyAnswers(of: copy start, to: heldOut?.data ?? data) : nil
@@ -149,9 +156,14 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       tokens: all.reduce(0) { $0 + $1.encoded.tokens })
 
     var progress = Progress(stage, total: 1, style: options.progress)
-    let cuts = encoder.cuts(rows.map(\.encoded))
+    let cuts = CutCounts(rows.map(\.encoded))
     if let text = cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
-    if leftOut > 0 { progress.say("\(leftOut) rows say nothing that \(lossName) can use") }
+    var account = account
+    var heldOutAccount = heldOut?.account
+    if let text = account.summary(of: data.url.lastPathComponent) { progress.say(text) }
+    if let heldOut, let text = heldOut.account.summary(of: heldOut.data.url.lastPathComponent) {
+      progress.say(text)
+    }
     for remark in remarks { progress.say(remark) }
 
     // Before rows are split, so that another seed finds the same file.
@@ -185,9 +197,25 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       || training.allSatisfy({ $0.companion == nil })
     {
       evaluated = try pair(evaluated)
+    } else if heldOut == nil {
+      if !evaluated.isEmpty {
+        progress.say(
+          "no row is held out: \(lossName) compares answers to several prompts, and "
+            + "evaluation_share \(settings.evaluationShare) of these rows is one prompt")
+      }
+      training = try pair(known)
+      evaluated = []
     } else {
+      for row in evaluated {
+        heldOutAccount?.leaveOut(
+          line: row.encoded.line, "the only prompt, and \(lossName) compares answers to several")
+      }
       evaluated = []
     }
+    let heldOutLines = evaluated.map(\.encoded.line)
+    account.count(
+      trained: training.map(\.encoded.line), heldOut: heldOut == nil ? heldOutLines : [])
+    heldOutAccount?.count(trained: [], heldOut: heldOutLines)
     if isPrecomputed, let origin {
       training = try withCompanionReference(training, origin)
       evaluated = try withCompanionReference(evaluated, origin)
@@ -291,7 +319,8 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       evalMargin: evaluation?.totals[.margin], evalMarginInterval: interval(.margin),
       evalRows: evaluated.count,
       trainAccuracy: state.epochRows > 0 ? state.epochCorrect / state.epochRows : nil,
-      rows: training.count, leftOut: leftOut, steps: state.step, cuts: cuts,
+      rows: training.count, leftOut: account.leftOutRows, dataRows: account,
+      heldOutDataRows: heldOutAccount, steps: state.step, cuts: cuts,
       referenceSeconds: referenceSeconds, seconds: seconds(ContinuousClock.now - began))
     try folder.finish()
     return report

@@ -89,6 +89,8 @@ public struct DPOSettings: ContrastiveSettings {
   public var batchSize = 16
   /// Longest prompt and answer in tokens; 0 is the model's own limit.
   public var maxLength = 512
+  /// What becomes of longer ones: `cut` or `drop`.
+  public var tooLong = TooLong.cut
   /// Highest learning rate.
   public var learningRate = 2e-4
   /// How the learning rate falls.
@@ -208,15 +210,20 @@ public enum DPO {
       throw TrainingError(
         .badSetting, "\(loss.rawValue) needs no reference: leave it out, or use a loss such as dpo")
     }
-    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
-    let (rows, leftOut) = try rows(data, encoder, settings)
+    RunFolder.resumeClock(of: output, options)
+    let encoder = try TextEncoder(
+      copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
+    let (rows, account) = try rows(data, encoder, settings)
     guard settings.xpoAlpha == 0 || rows.contains(where: { $0.encoded.answers.count > 2 }) else {
       throw TrainingError(
         .badData,
         "\(data.url.path): no row has an answer of the reference under \"explored\", which xpo_alpha "
           + "reads; attune iterate writes such rows")
     }
-    let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder, settings).rows) }
+    let held = try heldOut.map { data in
+      let (rows, account) = try Self.rows(data, encoder, settings)
+      return (data: data, rows: rows, account: account)
+    }
     let margins = data.rows.count {
       guard case .preference(let pair) = $0.example else { return false }
       return (pair.margin ?? 0) != 0
@@ -226,7 +233,7 @@ public enum DPO {
       ? ["warning: \(margins) rows have a margin, which dpo does not read; reward does"] : []
     return try contrast(settings).train(
       start, reference: reference, goingOnWith: trained, data: data, rows: rows, heldOut: held,
-      pair: { $0 }, leftOut: leftOut, remarks: remarks, encoder: encoder, output: output,
+      pair: { $0 }, account: account, remarks: remarks, encoder: encoder, output: output,
       options: options)
   }
 
@@ -267,14 +274,13 @@ public enum DPO {
   /// The pairs that the loss can use.
   static func rows(
     _ data: DataFile, _ encoder: TextEncoder, _ settings: DPOSettings
-  ) throws -> (rows: [ContrastiveRow<Label>], leftOut: Int) {
-    var rows: [ContrastiveRow<Label>] = []
-    var leftOut = 0
-    for row in data.rows {
+  ) throws -> (rows: [ContrastiveRow<Label>], account: RowAccount) {
+    var account = RowAccount(data)
+    let rows = try account.rows(data) { row in
       guard case .preference(let pair) = row.example else {
         throw TrainingError(
           .badData,
-          "\(data.url.path), line \(row.line): \(row.example.kind.rawValue) data; dpo learns from "
+          "line \(row.line): \(row.example.kind.rawValue) data; dpo learns from "
             + "pairs (chosen, rejected); for thumbs there is kto, for rankings reward")
       }
       do {
@@ -282,36 +288,35 @@ public enum DPO {
           probability: settings.softLabels ? pair.probability ?? 1 : 1,
           outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred)
         let encoded = try group(row, pair, encoder, settings)
+        if label.outcome == .preferred { try encoder.requireDifferent(encoded) }
         let blank = encoded.answers.map {
           ScoredResponse(
             policy: -1, reference: -1, tokens: $0.scored.reduce(0) { $0 + $1.count })
         }
         // The sorted losses read no ties at all; they are left out here.
         if settings.loss.needsCurrentScores, label.outcome != .preferred {
-          leftOut += 1
-          continue
+          throw PassedOver(row.line, "\(settings.loss.rawValue) reads no ties")
         }
         let known = PreferenceRow(
           chosen: blank[0], rejected: blank[1], probability: label.probability,
           outcome: label.outcome)
-        if try settings.loss.statistics(of: [known], settings: settings.objective).rows > 0 {
-          rows.append(ContrastiveRow(label: label, encoded: encoded))
-        } else {
-          leftOut += 1
+        guard try settings.loss.statistics(of: [known], settings: settings.objective).rows > 0
+        else {
+          throw PassedOver(row.line, "says nothing that \(settings.loss.rawValue) can use")
         }
+        return ContrastiveRow(label: label, encoded: encoded)
       } catch let error as ObjectiveError {
         let message = error.message.replacing("row 1 of the batch", with: "the row")
-        throw TrainingError(.badData, "\(data.url.path), line \(row.line): \(message)")
-      } catch let error as TrainingError {
-        throw TrainingError(error.code, "\(data.url.path), \(error.message)")
+        throw TrainingError(.badData, "line \(row.line): \(message)")
       }
     }
     guard !rows.isEmpty else {
       throw TrainingError(
         .badData,
-        "\(data.url.path): no row says anything that \(settings.loss.rawValue) can use")
+        account.summary(of: data.url.path)
+          ?? "\(data.url.path): no row says anything that \(settings.loss.rawValue) can use")
     }
-    return (rows, leftOut)
+    return (rows, account)
   }
 
   /// Both answers as tokens, and the one that XPO's bonus is on where a row has it.

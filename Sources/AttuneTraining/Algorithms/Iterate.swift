@@ -46,8 +46,11 @@ public enum Iterate {
           ? "nothing ranks the answers: name a reward source or a judge"
           : "rewards and a judge are given; one of them ranks the answers")
     }
-    let encoder = try TextEncoder(start, maximumLength: settings.dpo.maxLength)
-    let (prompts, ids) = try encoder.prompts(data, room: settings.maxTokens)
+    RunFolder.resumeClock(of: output, options)
+    let encoder = try TextEncoder(
+      start, maximumLength: settings.dpo.maxLength, tooLong: settings.dpo.tooLong)
+    let set = try encoder.prompts(data, room: settings.maxTokens)
+    let (prompts, ids) = (set.contents, set.ids)
     guard settings.promptsPerRound <= prompts.count else {
       throw TrainingError(
         .badSetting,
@@ -65,10 +68,18 @@ public enum Iterate {
       let principles = try Constitution.named(settings.judge.constitution).principles
       inputs.append(("constitution", try Fingerprint.of(value: principles)))
     }
-    let record = try RunRecord(stage: "iterate", settings: settings, inputs: inputs)
+    let record = try RunRecord(
+      stage: "iterate", settings: settings, template: start.chatTemplate, inputs: inputs)
     let folder = try RunFolder(output, record: record, restart: options.restart)
     let greedy = options.reports ? try GreedyAnswers(of: start, to: data) : nil
     if !folder.isResumed { try IterateRun.discardRounds(in: output) }
+    var remarks = set.remarks(
+      of: data.url.lastPathComponent, encoder, room: settings.maxTokens)
+    if let mix, let text = mix.account.summary(of: mix.data.url.lastPathComponent) {
+      remarks.append(text)
+    }
+    var progress = Progress("iterate", total: 1, style: options.progress)
+    for remark in remarks { progress.say(remark) }
     var judge = settings.judge
     judge.seed = settings.seed
     let panel =
@@ -86,6 +97,8 @@ public enum Iterate {
       try RunReport.writeAtEnd(of: record, in: output)
     }
     try folder.finish()
+    report.dataRows = set.account
+    report.mixedRows = mix?.account
     report.seconds = seconds(ContinuousClock.now - began)
     return report
   }

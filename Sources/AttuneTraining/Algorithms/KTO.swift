@@ -39,6 +39,8 @@ public struct KTOSettings: ContrastiveSettings {
   public var batchSize = 16
   /// Longest prompt and answer in tokens; 0 is the model's own limit.
   public var maxLength = 512
+  /// What becomes of longer ones: `cut` or `drop`.
+  public var tooLong = TooLong.cut
   /// Highest learning rate.
   public var learningRate = 2e-4
   /// How the learning rate falls.
@@ -115,9 +117,14 @@ public enum KTO {
     try settings.check(against: start.model.spec)
     let loss = settings.loss
     let objective = settings.objective
-    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
-    let (rows, leftOut) = try rows(data, encoder)
-    let held = try heldOut.map { (data: $0, rows: try Self.rows($0, encoder).rows) }
+    RunFolder.resumeClock(of: output, options)
+    let encoder = try TextEncoder(
+      copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
+    let (rows, account) = try rows(data, encoder)
+    let held = try heldOut.map { data in
+      let (rows, account) = try Self.rows(data, encoder)
+      return (data: data, rows: rows, account: account)
+    }
     let run = ContrastiveRun<Bool, KTOSettings>(
       stage: "kto", lossName: loss.rawValue, settings: settings, needsReference: true,
       needsCurrentScores: loss == .bco, scoresPrompt: false
@@ -139,7 +146,7 @@ public enum KTO {
     return try run.train(
       start, reference: reference, data: data, rows: rows, heldOut: held,
       pair: { loss.needsMismatched ? try mismatched($0, encoder, data, settings) : $0 },
-      leftOut: leftOut, encoder: encoder, output: output, options: options)
+      account: account, encoder: encoder, output: output, options: options)
   }
 
   /// Each row with the response of the next one that has another prompt.
@@ -160,53 +167,50 @@ public enum KTO {
             + "other prompts: use bco, or add prompts")
       }
       let answer = rows[other].encoded.answers[0]
-      let room = max(1, encoder.maximumLength - answer.ids.count)
-      rows[index].companion = EncodedGroup(
-        line: rows[index].encoded.line, prompt: Array(prompt.suffix(room)), promptCut: 0,
-        answers: [answer])
+      rows[index].companion = encoder.cut(
+        EncodedGroup(
+          line: rows[index].encoded.line, prompt: prompt, promptCut: 0, answers: [answer]))
     }
     return rows
   }
 
   private static func rows(
     _ data: DataFile, _ encoder: TextEncoder
-  ) throws -> (rows: [ContrastiveRow<Bool>], leftOut: Int) {
-    var rows: [ContrastiveRow<Bool>] = []
-    var leftOut = 0
-    for row in data.rows {
-      do {
-        let group = try encoder.group(row)
-        var labels: [Bool]
-        switch row.example {
-        case .unpaired(_, _, let label): labels = [label]
-        case .preference(let pair):
-          guard pair.outcome == .preferred, pair.probability != 0.5 else {
-            leftOut += 1
-            continue
-          }
-          labels = [true, false]
-          if let probability = pair.probability, probability < 0.5 { labels.reverse() }
-        default:
-          throw TrainingError(
-            .badData,
-            "line \(row.line): \(row.example.kind.rawValue) data; kto learns from thumbs (prompt, "
-              + "completion, label) or pairs")
+  ) throws -> (rows: [ContrastiveRow<Bool>], account: RowAccount) {
+    var account = RowAccount(data)
+    let rows = try account.rows(data) { row in
+      let group = try encoder.group(row)
+      var labels: [Bool]
+      switch row.example {
+      case .unpaired(_, _, let label): labels = [label]
+      case .preference(let pair):
+        guard pair.outcome == .preferred, pair.probability != 0.5 else {
+          throw PassedOver(row.line, "neither answer is the better one, so none is good or bad")
         }
-        for (answer, label) in zip(group.answers, labels) {
-          guard !answer.scored.allSatisfy(\.isEmpty) else {
-            throw TrainingError(.badData, "line \(row.line): has a response without tokens")
-          }
-          var single = group
-          single.answers = [answer]
-          rows.append(ContrastiveRow(label: label, encoded: single))
-        }
-      } catch let error as TrainingError {
-        throw TrainingError(error.code, "\(data.url.path), \(error.message)")
+        try encoder.requireDifferent(group)
+        labels = [true, false]
+        if let probability = pair.probability, probability < 0.5 { labels.reverse() }
+      default:
+        throw TrainingError(
+          .badData,
+          "line \(row.line): \(row.example.kind.rawValue) data; kto learns from thumbs (prompt, "
+            + "completion, label) or pairs")
       }
-    }
+      return try zip(group.answers, labels).map { answer, label in
+        guard !answer.scored.allSatisfy(\.isEmpty) else {
+          throw PassedOver(row.line, "a response has no token that carries a loss")
+        }
+        var single = group
+        single.answers = [answer]
+        return ContrastiveRow(label: label, encoded: single)
+      }
+    }.flatMap(\.self)
     guard !rows.isEmpty else {
-      throw TrainingError(.badData, "\(data.url.path): no row says which answer is good or bad")
+      throw TrainingError(
+        .badData,
+        account.summary(of: data.url.path)
+          ?? "\(data.url.path): no row says which answer is good or bad")
     }
-    return (rows, leftOut)
+    return (rows, account)
   }
 }

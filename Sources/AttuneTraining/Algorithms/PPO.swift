@@ -206,8 +206,11 @@ public enum PPO {
     output: URL, options: RunOptions = RunOptions()
   ) throws -> OnlineReport {
     try settings.validate()
+    RunFolder.resumeClock(of: output, options)
+    var progress = Progress("ppo", total: 1, style: options.progress)
     let ptx = try settings.ptx(
-      mixed, try TextEncoder(start, maximumLength: settings.maxLength))
+      mixed, try TextEncoder(start, maximumLength: settings.maxLength)
+    ) { progress.say($0) }
     let separate = try settings.valueModel(start, from: valueStart)
     let headOnPolicy = settings.hasValues && separate == nil
     let mixedDigest = try mixed.map { try Fingerprint.of(file: $0.url) } ?? "none"
@@ -301,7 +304,9 @@ extension PPOSettings {
   }
 
   /// The rows of the mixed-in text.
-  func ptx(_ data: DataFile?, _ encoder: TextEncoder) throws -> [EncodedGroup] {
+  func ptx(
+    _ data: DataFile?, _ encoder: TextEncoder, say: (String) -> Void
+  ) throws -> [EncodedGroup] {
     guard let data else {
       try require(ptxWeight == 0, "ptx_weight", "0 where no data are given to mix in")
       return []
@@ -313,7 +318,14 @@ extension PPOSettings {
         "\(data.url.path): holds \(data.kind.rawValue) data; texts or prompt–completion "
           + "rows can be mixed in")
     }
-    return try data.rows.map { try encoder.group($0) }
+    var account = RowAccount(data)
+    let groups = try account.rows(data) { try encoder.learned($0) }.flatMap(\.self)
+    let remark = account.summary(of: data.url.path)
+    guard !groups.isEmpty else {
+      throw TrainingError(.badData, remark ?? "\(data.url.path): has no rows to mix in")
+    }
+    if let remark { say(remark) }
+    return groups
   }
 
   /// Adds the gradient of the mixed-in supervised loss.

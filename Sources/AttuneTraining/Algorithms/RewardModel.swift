@@ -38,6 +38,8 @@ public struct RewardModelSettings: TrainsWeights {
   public var batchSize = 16
   /// Longest prompt and answer in tokens; 0 is the model's own limit.
   public var maxLength = 512
+  /// What becomes of longer ones: `cut` or `drop`.
+  public var tooLong = TooLong.cut
   /// Highest learning rate.
   public var learningRate = 2e-4
   /// How the learning rate falls.
@@ -112,8 +114,12 @@ public struct RewardReport: Codable, Sendable, Equatable {
   public var groups: Int
   /// Pairs trained on.
   public var pairs: Int
-  /// Groups that say nothing the loss can use.
+  /// Rows of the file that are left out: ``dataRows`` says why.
   public var leftOut: Int
+  /// What became of the data's rows.
+  public var dataRows: RowAccount
+  /// What became of the rows of a file for evaluation; nil without one.
+  public var heldOutDataRows: RowAccount?
   /// Optimiser steps.
   public var steps: Int
   /// Mean reward of the answers trained on.
@@ -168,12 +174,14 @@ public enum RewardModel {
     try settings.validate()
     try settings.check(against: start.model.spec)
     let began = ContinuousClock.now
-    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
+    RunFolder.resumeClock(of: output, options)
+    let encoder = try TextEncoder(
+      copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
     let set = try RewardData(data, heldOut: heldOut, encoder: encoder, settings: settings)
     let loss = settings.loss
 
     let record = try RunRecord(
-      stage: "reward", settings: settings,
+      stage: "reward", settings: settings, template: start.chatTemplate,
       inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
@@ -318,7 +326,8 @@ public enum RewardModel {
       evalEce: set.heldOut.isEmpty ? nil : evaluation.calibrationError,
       learningCurve: state.curve,
       trainAccuracy: state.epochPairs > 0 ? state.epochCorrect / state.epochPairs : nil,
-      groups: set.training.count, pairs: state.pairs, leftOut: set.leftOut, steps: state.step,
+      groups: set.training.count, pairs: state.pairs, leftOut: set.account.leftOutRows,
+      dataRows: set.account, heldOutDataRows: set.heldOutAccount, steps: state.step,
       rewardMean: moments.mean, rewardDeviation: moments.standardDeviation, cuts: set.cuts,
       seconds: seconds(ContinuousClock.now - began))
     try folder.finish()

@@ -22,6 +22,8 @@ public struct SFTSettings: TrainsWeights {
 
   /// Whether prompts count in the loss too, and not only the answers.
   public var scorePrompts = false
+  /// Which answers of a conversation are learned: `all` or `last`.
+  public var answers = LearnedAnswers.all
   /// What the sum over tokens is divided by.
   public var reduction = TokenReduction.token
   /// Passes over the data.
@@ -32,6 +34,8 @@ public struct SFTSettings: TrainsWeights {
   public var batchSize = 16
   /// Longest text in tokens; 0 is the model's own limit.
   public var maxLength = 1024
+  /// What becomes of longer ones: `cut` or `drop`.
+  public var tooLong = TooLong.cut
   /// Highest learning rate.
   public var learningRate = 2e-5
   /// How the learning rate falls.
@@ -64,6 +68,9 @@ public struct SFTSettings: TrainsWeights {
   /// Checks ranges.
   public func validate() throws {
     try checkRanges()
+    try require(
+      !scorePrompts || answers == .all, "score_prompts",
+      "false where answers is last: the other answers are part of the prompt")
   }
 }
 
@@ -75,8 +82,15 @@ public struct SFTReport: Codable, Sendable, Equatable {
   public var model: String
   /// Optimiser steps.
   public var steps: Int
-  /// Rows of the data.
+  /// Rows trained on.
   public var rows: Int
+  /// Texts that they make: a conversation makes one for each answer where the chat template writes
+  /// earlier turns otherwise once others follow.
+  public var texts: Int
+  /// What became of the data's rows.
+  public var dataRows: RowAccount
+  /// What became of the rows that are only scored; nil without any.
+  public var heldOutDataRows: RowAccount?
   /// Mean negative log-likelihood of a token over the last step's batch, in nats.
   public var loss: Double
   /// The same over the held-out rows, if there are any.
@@ -120,13 +134,23 @@ public enum SFT {
     try settings.validate()
     try settings.check(against: start.model.spec)
     let began = ContinuousClock.now
-    let encoder = try TextEncoder(copy start, maximumLength: settings.maxLength)
-    let groups = try encode(data, encoder, settings)
-    let heldOutGroups = try heldOut.map { try encode($0, encoder, settings) } ?? []
-    let cuts = encoder.cuts(groups)
+    RunFolder.resumeClock(of: output, options)
+    let encoder = try TextEncoder(
+      copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
+    var account = RowAccount(data)
+    let groups = try encode(data, encoder, settings, &account)
+    account.count(trained: groups.map(\.line), heldOut: [])
+    var heldOutAccount = heldOut.map { RowAccount($0) }
+    var heldOutGroups: [EncodedGroup] = []
+    if let heldOut, var counted = heldOutAccount {
+      heldOutGroups = try encode(heldOut, encoder, settings, &counted)
+      counted.count(trained: [], heldOut: heldOutGroups.map(\.line))
+      heldOutAccount = counted
+    }
+    let cuts = CutCounts(groups)
 
     let record = try RunRecord(
-      stage: "sft", settings: settings,
+      stage: "sft", settings: settings, template: start.chatTemplate,
       inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
@@ -152,6 +176,15 @@ public enum SFT {
     if state.step > 0 {
       progress.say("resuming at step \(state.step)")
       progress.resume(at: state.step)
+    }
+    if let text = account.summary(of: data.url.lastPathComponent) { progress.say(text) }
+    if let heldOut, let text = heldOutAccount?.summary(of: heldOut.url.lastPathComponent) {
+      progress.say(text)
+    }
+    if groups.count > account.trained {
+      progress.say(
+        "\(account.trained) rows make \(groups.count) texts: the chat template writes earlier turns "
+          + "otherwise once others follow (answers=last learns the last answers alone)")
     }
     if let text = cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
     let metrics = try MetricsFile(in: output, stage: "sft", keeping: saved?.metricsBytes ?? 0)
@@ -220,7 +253,8 @@ public enum SFT {
       try RunReport.writeAtEnd(of: record, in: output)
     }
     let report = SFTReport(
-      model: output.path, steps: state.step, rows: groups.count, loss: state.loss,
+      model: output.path, steps: state.step, rows: account.trained, texts: groups.count,
+      dataRows: account, heldOutDataRows: heldOutAccount, loss: state.loss,
       heldOutLoss: estimate?.value,
       heldOutLossInterval: estimate.map { [$0.interval.low, $0.interval.high] },
       heldOutRows: heldOutRows.count, cuts: cuts, seconds: seconds(ContinuousClock.now - began))
@@ -229,7 +263,7 @@ public enum SFT {
   }
 
   private static func encode(
-    _ data: DataFile, _ encoder: TextEncoder, _ settings: SFTSettings
+    _ data: DataFile, _ encoder: TextEncoder, _ settings: SFTSettings, _ account: inout RowAccount
   ) throws -> [EncodedGroup] {
     guard data.kind == .languageModelling || data.kind == .promptCompletion else {
       throw TrainingError(
@@ -237,11 +271,26 @@ public enum SFT {
         "\(data.url.path): holds \(data.kind.rawValue) data; sft learns from texts or "
           + "prompt–completion rows")
     }
-    do {
-      return try data.rows.map { try encoder.group($0) }
-    } catch let error as TrainingError {
-      throw TrainingError(error.code, "\(data.url.path): \(error.message)")
+    let groups = try account.rows(data) { row in
+      let groups = try encoder.learned(row, answers: settings.answers)
+      if settings.scorePrompts {
+        guard groups.count == 1, row.example.allTurns.allSatisfy(\.carriesLoss) else {
+          throw TrainingError(
+            .badData,
+            "line \(row.line): score_prompts puts a loss on all that stands before an answer, and "
+              + (groups.count > 1
+                ? "the chat template writes that anew for each answer" : "a turn's weight is 0")
+              + "; leave score_prompts out")
+        }
+      }
+      return groups
+    }.flatMap(\.self)
+    guard !groups.isEmpty else {
+      throw TrainingError(
+        .badData,
+        account.summary(of: data.url.path) ?? "\(data.url.path): no row is left to train on")
     }
+    return groups
   }
 
   /// The loss on rows that are not trained on: of each the mean over its tokens, which are its weight.
@@ -267,6 +316,17 @@ public enum SFT {
       }
     }
     return rows
+  }
+}
+
+extension Example {
+  /// The turns of prompt and answer.
+  fileprivate var allTurns: [Message] {
+    switch self {
+    case .text(let content): content.turns
+    case .completion(let prompt, let completion): prompt.turns + completion.turns
+    default: []
+    }
   }
 }
 

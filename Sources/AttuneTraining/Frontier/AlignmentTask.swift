@@ -46,6 +46,8 @@ public struct AlignmentTask: Sendable {
     self.folder = folder
     self.settings = settings
     model = report.model
+    // What is made from a run reads its start as the run did.
+    StageLog.resumeClock(in: folder)
     modelFingerprint = try StageLog.read(.init(.samples), in: folder)?
       .record.inputs["model"]
   }

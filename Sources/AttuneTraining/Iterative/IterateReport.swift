@@ -71,6 +71,10 @@ public struct IterateReport: Codable, Sendable, Equatable {
   public var trained: IterateRound
   /// Optimiser steps.
   public var steps: Int
+  /// What became of the rows of prompts; of equal prompts the first one is answered.
+  public var dataRows: RowAccount?
+  /// What became of the rows of the file that is mixed in.
+  public var mixedRows: RowAccount?
   /// Seconds of this process's part of the run.
   public var seconds: Double
 }

@@ -71,6 +71,8 @@ struct MixedPairs {
   let data: DataFile
   /// Rows that the loss can use.
   let rows: [ContrastiveRow<DPO.Label>]
+  /// What became of the file's rows.
+  let account: RowAccount
   private let share: Double
   private let seed: UInt64
   private let byLine: [Int: Row]
@@ -85,7 +87,9 @@ struct MixedPairs {
     }
     try require(settings.mixShare > 0, "mix_share", "above 0 where a file is given to mix in")
     self.data = data
-    rows = try DPO.rows(data, encoder, settings.dpo).rows
+    var (rows, account) = try DPO.rows(data, encoder, settings.dpo)
+    account.count(trained: rows.map(\.encoded.line), heldOut: [])
+    (self.rows, self.account) = (rows, account)
     share = settings.mixShare
     seed = settings.seed
     byLine = Dictionary(data.rows.map { ($0.line, $0) }, uniquingKeysWith: { a, _ in a })

@@ -132,6 +132,11 @@ final class ChatServer {
     }
   }
 
+  /// What is sent of a turn beside its words: some servers refuse fields that the protocol lacks.
+  private static let sentFields: Set<String> = [
+    "name", "tool_calls", "tool_call_id", "reasoning_content",
+  ]
+
   /// The body of a request that every server understands.
   func body(_ messages: [Message], _ more: [AttuneData.JSONValue.Field]) -> AttuneData.JSONValue {
     .object(
@@ -141,9 +146,9 @@ final class ChatServer {
           "messages",
           .array(
             messages.map {
-              .object([
-                .init("role", .string($0.role)), .init("content", .string($0.content)),
-              ])
+              .object(
+                [.init("role", .string($0.role)), .init("content", .string($0.content))]
+                  + $0.fields.filter { Self.sentFields.contains($0.key) })
             })),
       ] + more)
   }

@@ -69,6 +69,10 @@ extension Knob {
       Knob(
         "max_length", "Longest prompt and answer in tokens; 0 is the model's own limit.",
         .whole(2...most, or: 0)),
+      Knob(
+        "too_long",
+        "What becomes of longer ones: cut (the prompt loses its start down to a quarter of max_length, "
+          + "then the answer its end) or drop.", .choice(TooLong.self)),
     ]
   }
 
@@ -98,6 +102,9 @@ extension SFTSettings {
     Knob.trained("model") + [
       Knob(
         "score_prompts", "Whether prompts count in the loss too, and not only the answers.", .flag),
+      Knob(
+        "answers", "Which answers of a conversation are learned.",
+        .choice(LearnedAnswers.self)),
       Knob(
         "reduction", "What the sum over tokens is divided by.", .choice(TokenReduction.self)),
     ]

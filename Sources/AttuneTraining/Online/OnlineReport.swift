@@ -22,6 +22,8 @@ public struct OnlineReport: Codable, Sendable, Equatable {
   public var bestOfNBound: Double?
   /// Why the run ended: `rollouts`, or `kl_budget`.
   public var stopped: String
+  /// What became of the data's rows; of equal prompts the first one is trained on.
+  public var dataRows: RowAccount
   /// What was noticed on the way.
   public var warnings: [String]
   /// Seconds of this process's part of the run.

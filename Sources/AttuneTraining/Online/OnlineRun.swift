@@ -47,6 +47,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   var state: State
 
   private let stage: String
+  private let account: RowAccount
   private let start: LoadedModel
   private let prompts: [Content]
   private let promptIds: [[Int32]]
@@ -94,10 +95,19 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   ) throws {
     try settings.validate()
     try settings.check(against: start.model.spec)
+    RunFolder.resumeClock(of: output, options)
     encoder = try TextEncoder(start, maximumLength: settings.maxLength)
-    (prompts, promptIds) =
-      try recorded.map { ($0.prompts, $0.promptIds) }
-      ?? encoder.prompts(data, room: settings.maxTokens)
+    var remarks: [String] = []
+    if let recorded {
+      (prompts, promptIds) = (recorded.prompts, recorded.promptIds)
+      var counted = RowAccount(data)
+      counted.trained = recorded.prompts.count
+      account = counted
+    } else {
+      let set = try encoder.prompts(data, room: settings.maxTokens)
+      (prompts, promptIds, account) = (set.contents, set.ids, set.account)
+      remarks = set.remarks(of: data.url.lastPathComponent, encoder, room: settings.maxTokens)
+    }
     self.recorded = recorded
     guard prompts.count >= settings.promptsPerRollout else {
       throw TrainingError(
@@ -106,7 +116,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
           + "\(prompts.count) prompts")
     }
     record = try RunRecord(
-      stage: stage, settings: settings,
+      stage: stage, settings: settings, template: start.chatTemplate,
       inputs: [
         ("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url)),
       ] + inputs)
@@ -128,6 +138,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
 
     var progress = Progress(
       stage, total: settings.rollouts, unit: "rollouts", style: options.progress)
+    for remark in remarks { progress.say(remark) }
     let saved = try RunCheckpoint<State>.read(into: trained, from: output) {
       progress.say("warning: \($0)")
     }
@@ -301,7 +312,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     let report = OnlineReport(
       method: method ?? stage, model: folder.url.path, rollouts: state.rollout, steps: state.step,
       firstReward: state.firstReward, lastReward: state.lastReward, kl: state.lastKL,
-      stopped: state.stopped ? "kl_budget" : "rollouts", warnings: state.watch.warnings,
+      stopped: state.stopped ? "kl_budget" : "rollouts", dataRows: account,
+      warnings: state.watch.warnings,
       seconds: seconds(ContinuousClock.now - began))
     try folder.finish()
     return report

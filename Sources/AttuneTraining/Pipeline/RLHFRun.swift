@@ -58,6 +58,7 @@ struct RLHFRun {
   }
 
   mutating func run() throws -> Report {
+    StageLog.resumeClock(in: output)
     // What can fail for want of a file fails before anything is computed.
     _ = try goldReward()
     if settings.hasJudge { _ = try Constitution.named(settings.judge.constitution) }
@@ -88,7 +89,8 @@ struct RLHFRun {
     _ step: RLHF.Step, settings: some Encodable, inputs: [(name: String, digest: String)],
     work: (_ restart: Bool) throws -> String
   ) throws {
-    let record = try RunRecord(stage: step.stage.rawValue, settings: settings, inputs: inputs)
+    let record = try RunRecord(
+      stage: step.stage.rawValue, settings: settings, template: start.chatTemplate, inputs: inputs)
     let all = RLHF.Step.all(rounds: self.settings.rounds)
     let place = all.firstIndex(of: step) ?? 0
     let isRedone = options.from.flatMap(all.firstIndex(of:)).map { place >= $0 } ?? false

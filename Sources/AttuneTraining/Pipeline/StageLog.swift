@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneData
 import Foundation
 
 /// What a run's folder remembers of its stages: `stages/NAME.json`.
@@ -31,6 +32,22 @@ struct StageLog: Codable {
         .badOutput, "\(url.path): is damaged; redo the stage with --from \(step.name)")
     }
     return log
+  }
+
+  /// Sets the clock of chat templates to what a run's stages had, so that it goes on with the same
+  /// texts on another day.
+  static func resumeClock(in folder: URL) {
+    let stages = folder.appending(path: "stages")
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: stages.path).sorted()) ?? [] {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      if name.hasSuffix(".json"), let data = try? Data(contentsOf: stages.appending(path: name)),
+        let log = try? decoder.decode(StageLog.self, from: data),
+        let date = log.record.templateDate
+      {
+        return TemplateClock.resume(date)
+      }
+    }
   }
 
   func write(_ step: RLHF.Step, in folder: URL) throws {

@@ -110,7 +110,9 @@ public enum Evaluation {
     var rows = prompts.map { EvaluatedPrompt(prompt: $0, answers: [:]) }
     for model in models {
       let encoder = try TextEncoder(model.loaded)
-      let ids = try prompts.map { try encoder.prompt($0) }
+      // Answers must fit behind them.
+      let room = max(1, encoder.maximumLength - settings.maxTokens)
+      let ids = try prompts.map { encoder.end(of: try encoder.prompt($0), room) }
       let answers =
         try model.answers
         ?? Sampling.answers(
@@ -209,7 +211,12 @@ public enum Evaluation {
     let policy = try LoadedModel.open(model, beside: base)
     let sources = try RewardSources(rewards, beside: base ?? policy)
     let encoder = try TextEncoder(policy)
-    let prompts = try encoder.prompts(data, room: settings.maxTokens).0
+    let set = try encoder.prompts(data, room: settings.maxTokens)
+    let prompts = set.contents
+    var progress = Progress("evaluate", total: 1)
+    for remark in set.remarks(of: data.url.lastPathComponent, encoder, room: settings.maxTokens) {
+      progress.say(remark)
+    }
     var models = [EvaluatedModel(role: "policy", loaded: policy)]
     if let start { models.append(EvaluatedModel(role: "start", loaded: start)) }
     return try run(

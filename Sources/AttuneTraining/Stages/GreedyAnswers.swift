@@ -36,7 +36,7 @@ struct GreedyAnswers {
     sampling.maxTokens = min(Self.maxTokens, max(1, encoder.maximumLength / 2))
     let room = max(1, encoder.maximumLength - sampling.maxTokens)
     self.prompts = prompts
-    ids = try prompts.map { Array(try encoder.prompt($0).suffix(room)) }
+    ids = try prompts.map { encoder.end(of: try encoder.prompt($0), room) }
     before = try Sampling.answers(start, prompts: ids, settings: sampling).map { $0[0] }
   }
 

@@ -15,6 +15,16 @@ public struct Inspection: Codable, Sendable, Equatable {
     public var scored: Bool
   }
 
+  /// A text that the row makes.
+  public struct Text: Codable, Sendable, Equatable {
+    /// The prompt's tokens.
+    public var prompt: [Token]
+    /// Each answer's tokens.
+    public var answers: [[Token]]
+    /// Whether the end of sequence is the last token of each answer.
+    public var endsInEndOfSequence: [Bool]
+  }
+
   /// Version of this object's format.
   public var formatVersion = 1
   /// What the file was taken for.
@@ -35,6 +45,11 @@ public struct Inspection: Codable, Sendable, Equatable {
   public var answers: [[Token]]
   /// Whether the end of sequence is the last token of each answer.
   public var endsInEndOfSequence: [Bool]
+  /// All texts of a row that makes several: one for each answer where the chat template writes earlier
+  /// turns otherwise once others follow. The first one stands above too.
+  public var texts: [Text]?
+  /// Why trainers pass the row over; nil for a row of use.
+  public var passedOver: String?
 
   /// Looks at a row.
   ///
@@ -50,9 +65,13 @@ public struct Inspection: Codable, Sendable, Equatable {
     }
     let encoder = try TextEncoder(loaded)
     let shown = data.rows[row - 1]
-    let group: EncodedGroup
+    let groups: [EncodedGroup]
     do {
-      group = try encoder.group(shown)
+      groups = try encoder.learned(shown)
+    } catch let error as PassedOver {
+      passedOver = error.reason
+      let ids = try shown.example.prompt.map { try encoder.prompt($0) } ?? []
+      groups = [EncodedGroup(line: shown.line, prompt: ids, promptCut: 0, answers: [])]
     } catch let error as TrainingError {
       throw TrainingError(error.code, "\(data.url.path), \(error.message)")
     }
@@ -69,9 +88,15 @@ public struct Inspection: Codable, Sendable, Equatable {
     rows = data.rows.count
     skipped = data.skipped.count
     line = shown.line
-    prompt = tokens(group.prompt, scored: [])
-    answers = group.answers.map { tokens($0.ids, scored: $0.scored) }
-    endsInEndOfSequence = group.answers.map { $0.ids.last == encoder.endOfSequence }
+    let made = groups.map { group in
+      Text(
+        prompt: tokens(group.prompt, scored: []),
+        answers: group.answers.map { tokens($0.ids, scored: $0.scored) },
+        endsInEndOfSequence: group.answers.map { $0.ids.last == encoder.endOfSequence })
+    }
+    (prompt, answers) = (made[0].prompt, made[0].answers)
+    endsInEndOfSequence = made[0].endsInEndOfSequence
+    texts = made.count > 1 ? made : nil
   }
 
   /// The same for people: a line a token, those that carry a loss marked with a bar.
@@ -85,11 +110,16 @@ public struct Inspection: Codable, Sendable, Equatable {
         lines.append("  \(token.scored ? "|" : " ") \(space)\(id)  \(token.text.debugDescription)")
       }
     }
-    add("prompt", prompt)
-    for (index, answer) in answers.enumerated() {
-      add(answers.count == 1 ? "answer" : "answer \(index + 1)", answer)
-      if !endsInEndOfSequence[index] { lines.append("  (without an end of sequence)") }
+    let one = Text(prompt: prompt, answers: answers, endsInEndOfSequence: endsInEndOfSequence)
+    for (place, text) in (texts ?? [one]).enumerated() {
+      if let texts { lines.append("text \(place + 1) of \(texts.count)") }
+      add("prompt", text.prompt)
+      for (index, answer) in text.answers.enumerated() {
+        add(text.answers.count == 1 ? "answer" : "answer \(index + 1)", answer)
+        if !text.endsInEndOfSequence[index] { lines.append("  (without an end of sequence)") }
+      }
     }
+    if let passedOver { lines.append("trainers pass this row over: \(passedOver)") }
     lines.append("| marks the tokens that carry a loss")
     return lines.joined(separator: "\n")
   }

@@ -35,8 +35,8 @@ public enum LogProbabilities {
   /// Writes for each prompt–completion row its ids, log-probabilities, their sum and the entropies
   /// of the distributions that they come from, in nats.
   ///
-  /// Strings are tokenised apart, as they are, and joined, nothing added; conversations go through
-  /// the chat template.
+  /// Strings are tokenised apart, as they are, and joined, nothing added but what the tokenizer puts
+  /// before a text; conversations go through the chat template.
   ///
   /// - Parameters:
   ///   - loaded: The model.

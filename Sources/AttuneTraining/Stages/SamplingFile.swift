@@ -115,10 +115,13 @@ extension Sampling {
   ) throws -> Part {
     let encoder = try TextEncoder(loaded)
     let prompts = try data.rows.map { row in
+      let prompt = try prompt(row, data)
       do {
-        return try encoder.prompt(try prompt(row, data))
-      } catch let error as TrainingError {
-        throw TrainingError(error.code, "\(data.url.path), line \(row.line): \(error.message)")
+        return try encoder.prompt(prompt)
+      } catch {
+        throw TrainingError(
+          (error as? TrainingError)?.code ?? .badData,
+          "\(data.url.path), line \(row.line): \(error)")
       }
     }
     let answers = try answers(
@@ -134,12 +137,13 @@ extension Sampling {
     _ style: Progress.Style
   ) throws -> Part {
     let conversations = try data.rows.map { row in
-      guard case .messages(let messages) = try prompt(row, data), messages.last?.role == "user"
+      guard case .messages(let messages) = try prompt(row, data), messages.last?.role != "system"
       else {
         throw TrainingError(
           .badData,
           "\(data.url.path), line \(row.line): a server answers conversations that end in a turn of "
-            + "the user; give the prompt as messages")
+            + "the user, of a tool, or of the assistant, which it goes on with; give the prompt as "
+            + "messages")
       }
       return messages
     }

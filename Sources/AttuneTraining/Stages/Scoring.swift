@@ -137,7 +137,8 @@ public enum Scoring {
     switch row.example {
     case .text(.text(let text)): return (.text(""), [try completion(.text(text), ended: true)])
     case .text(.messages(let messages)):
-      guard let first = messages.firstIndex(where: { $0.role == "assistant" }), first > 0 else {
+      let answers = messages.indices.dropFirst(messages.answersFrom)
+      guard let first = answers.first(where: { messages[$0].role == "assistant" }) else {
         throw TrainingError(.badData, "there is no answer to score")
       }
       return (

@@ -29,6 +29,8 @@ struct ServerSampler {
   private struct Key: Encodable {
     var server: String
     var turns: [[String]]
+    /// What the turns bring beside words, where they do.
+    var fields: [AttuneData.JSONValue]?
     var settings: SampleSettings
     var index: Int
   }
@@ -82,7 +84,8 @@ struct ServerSampler {
   /// Asks for answers to conversations.
   ///
   /// - Parameters:
-  ///   - conversations: Each ends in a turn of the user.
+  ///   - conversations: Each ends in a turn of the user or of a tool, or in one of the assistant that
+  ///     the server is to go on with.
   ///   - log: What was answered before, and where answers are kept.
   ///   - style: Where progress goes.
   /// - Returns: For each conversation its answers.
@@ -93,8 +96,10 @@ struct ServerSampler {
       try (0..<settings.n).map { index in
         try Fingerprint.of(
           value: Key(
-            server: name, turns: conversation.map { [$0.role, $0.content] }, settings: settings,
-            index: index))
+            server: name, turns: conversation.map { [$0.role, $0.content] },
+            fields: conversation.contains { !$0.fields.isEmpty }
+              ? conversation.map { .object($0.fields) } : nil,
+            settings: settings, index: index))
       }
     }
     var asked: Set<String> = []
@@ -127,6 +132,7 @@ struct ServerSampler {
     if !settings.stop.isEmpty {
       fields.append(.init("stop", .array(settings.stop.map { .string($0) })))
     }
+    if let tools = conversation.tools { fields.append(.init("tools", tools)) }
     return server.body(conversation, fields)
   }
 

@@ -8,7 +8,8 @@ struct GenerateCommand: ParsableCommand {
     commandName: "generate",
     abstract: "Answers one prompt.",
     discussion: """
-      The prompt goes through the model's chat template; with --raw it is continued as it is.
+      The prompt goes through the model's chat template; with --raw it is continued as it is, \
+      behind what the tokenizer puts before a text.
 
       Example: attune generate --model smollm2 --prompt "Why is the sky blue?" --temperature 0
       """)

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneEngine
+
+/// A prompt and its answers as tokens.
+public struct EncodedGroup: Sendable, Hashable {
+  /// An answer's tokens.
+  public struct Answer: Sendable, Hashable {
+    /// The tokens that follow the prompt's, the end of sequence among them where it has one.
+    public var ids: [Int32]
+    /// The tokens that carry a loss: all of a plain answer, the assistant's turns of a conversation.
+    public var scored: [Range<Int>]
+    /// Whether its end was cut off at the longest length.
+    public var isCut: Bool
+  }
+
+  /// The line of the data file.
+  public var line: Int
+  /// The tokens that all answers continue; may be empty for whole texts.
+  public var prompt: [Int32]
+  /// How many tokens the prompt lost at its start.
+  public var promptCut: Int
+  /// The answers.
+  public var answers: [Answer]
+
+  /// Tokens of the prompt and of all answers.
+  public var tokens: Int { answers.reduce(prompt.count) { $0 + $1.ids.count } }
+
+  /// The group as segments: the prompt, then the answers that continue it.
+  ///
+  /// - Parameters:
+  ///   - start: The index that the first segment will have.
+  ///   - scored: Whether log-probabilities of the answers' scored tokens are wanted.
+  ///   - scoringPrompt: Whether those of the prompt are wanted too, but for its first token.
+  ///   - scalars: For an answer of n tokens, after which of them the scalar head is read.
+  /// - Returns: The segments, and the index of each answer's.
+  public func segments(
+    from start: Int, scored: Bool = true, scoringPrompt: Bool = false,
+    scalars: (Int) -> [Int] = { _ in [] }
+  ) -> (segments: [Segment], answers: [Int]) {
+    var segments: [Segment] =
+      prompt.isEmpty
+      ? [] : [Segment(prompt, scored: scoringPrompt && prompt.count > 1 ? [1..<prompt.count] : [])]
+    let parent = prompt.isEmpty ? nil : start
+    var indices: [Int] = []
+    for answer in answers {
+      indices.append(start + segments.count)
+      segments.append(
+        Segment(
+          answer.ids, parent: parent, scored: scored ? answer.scored : [],
+          scalarsAfter: scalars(answer.ids.count)))
+    }
+    return (segments, indices)
+  }
+}
+
+/// What becomes of a row that is longer than `max_length`.
+public enum TooLong: String, Codable, Sendable, CaseIterable {
+  /// The prompt loses its start, down to a quarter of `max_length`; an answer that is too long beside
+  /// that loses its end.
+  case cut
+  /// The row is passed over.
+  case drop
+}
+
+/// What was cut while a data set was encoded.
+public struct CutCounts: Sendable, Equatable, Codable {
+  /// Prompts that lost their start.
+  public var prompts = 0
+  /// Answers that lost their end.
+  public var completions = 0
+  /// Answers in all.
+  public var answers = 0
+
+  /// Adds up what was cut from encoded rows.
+  init(_ groups: [EncodedGroup]) {
+    for group in groups {
+      if group.promptCut > 0 { prompts += 1 }
+      answers += group.answers.count
+      completions += group.answers.count(where: \.isCut)
+    }
+  }
+
+  /// One line for people; nil if nothing was cut.
+  public func summary(maximumLength: Int) -> String? {
+    guard prompts + completions > 0 else { return nil }
+    return "max_length \(maximumLength): \(prompts) prompts lost their start (a prompt keeps at "
+      + "least \(TextEncoder.leastPrompt(maximumLength)) tokens), and \(completions) of \(answers) "
+      + "answers lost their end; too_long=drop passes such rows over"
+  }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import Foundation
+
+/// The prompts of a data file, each once, as a model is given them.
+struct PromptSet {
+  /// The prompts.
+  var contents: [Content] = []
+  /// Their tokens.
+  var ids: [[Int32]] = []
+  /// How many of them lost their start.
+  var cut = 0
+  /// What became of the file's rows.
+  var account: RowAccount
+
+  /// What a person should know before they are answered.
+  ///
+  /// - Parameters:
+  ///   - file: The data file's name.
+  ///   - encoder: What encoded them.
+  ///   - room: Tokens that were left for an answer.
+  func remarks(of file: String, _ encoder: TextEncoder, room: Int) -> [String] {
+    var lines = account.summary(of: file).map { [$0] } ?? []
+    if cut > 0 {
+      lines.append(
+        "max_length \(encoder.maximumLength): \(cut) of \(ids.count) prompts lost their start, so "
+          + "that answers of \(room) tokens fit")
+    }
+    return lines
+  }
+}
+
+extension TextEncoder {
+  /// The prompts of a data file, each once.
+  ///
+  /// - Parameters:
+  ///   - data: Rows of any kind that has prompts.
+  ///   - room: Tokens that must be left for an answer; longer prompts lose their start.
+  /// - Throws: `TrainingError` that names the line of a row without a prompt.
+  func prompts(_ data: DataFile, room: Int) throws -> PromptSet {
+    guard room < maximumLength else {
+      throw TrainingError(
+        .badSetting, "answers of \(room) tokens leave no room for a prompt in \(maximumLength)")
+    }
+    var set = PromptSet(account: RowAccount(data))
+    var seen: Set<Content> = []
+    for row in data.rows {
+      guard let prompt = row.example.prompt else {
+        throw TrainingError(.badData, "\(data.url.path): line \(row.line): has no prompt")
+      }
+      guard seen.insert(prompt).inserted else {
+        set.account.leaveOut(line: row.line, "the prompt of an earlier row")
+        continue
+      }
+      let ids: [Int32]
+      do {
+        ids = try self.prompt(prompt)
+      } catch {
+        throw TrainingError(
+          (error as? TrainingError)?.code ?? .badData,
+          "\(data.url.path): line \(row.line): \(error)")
+      }
+      set.contents.append(prompt)
+      set.ids.append(end(of: ids, maximumLength - room))
+      if ids.count > maximumLength - room { set.cut += 1 }
+      set.account.trained += 1
+    }
+    return set
+  }
+}

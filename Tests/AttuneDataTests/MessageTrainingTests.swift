@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import Foundation
+import Testing
+
+struct MessageTrainingTests {
+  private func message(_ json: String) throws -> Message {
+    try Message(
+      json: JSONValue(parsing: json, place: "test"), at: DataPlace(file: "test", line: 1))
+  }
+
+  private func row(_ json: String) throws -> Row {
+    let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appending(path: "data.jsonl")
+    try Data((json + "\n").utf8).write(to: file)
+    return try #require(try DataFile.read(file).rows.first)
+  }
+
+  @Test(arguments: [
+    (#""weight": 0"#, false), (#""weight": 1"#, true), (#""weight": 1.0"#, true),
+    (#""weight": null"#, true), (#""loss_weight": 0.0"#, false), (#""train": false"#, false),
+    (#""train": true"#, true), (#""training": false"#, false), (#""loss": false"#, false),
+    (#""name": "x""#, true), (#""weight": 1, "train": false"#, false),
+  ])
+  func `a turn says whether it is learned`(field: String, carries: Bool) throws {
+    let turn = try message(#"{"role": "assistant", "content": "a", \#(field)}"#)
+    #expect(turn.carriesLoss == carries)
+    let shareGPT = try message(#"{"from": "gpt", "value": "a", \#(field)}"#)
+    #expect(shareGPT.carriesLoss == carries)
+    // It is written as it came.
+    #expect(try message(turn.json.text).carriesLoss == carries)
+  }
+
+  @Test(arguments: [
+    (#"{"role": "assistant", "content": "a", "weight": 0.5}"#, "weight is 0.5"),
+    (#"{"role": "assistant", "content": "a", "train": "no"}"#, "train is \"no\""),
+    (#"{"role": "user", "content": "a", "train": true}"#, "a turn of the user"),
+    (#"{"role": "assistant", "content": "a", "train_detail": []}"#, "train_detail"),
+    (#"{"role": "user", "content": "a", "tools": "x"}"#, "tools is a string that is not JSON"),
+  ])
+  func `what is not done is refused by name`(json: String, words: String) throws {
+    let error = #expect(throws: DataError.self) { try message(json) }
+    #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+  }
+
+  @Test(arguments: [
+    #""prompt": [{"role": "user", "content": "q"}]"#,
+    #""messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]"#,
+    #""prompt": [{"role": "user", "content": "q"}], "completion": "a""#,
+    #""prompt": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": "b""#,
+    #""prompt": [{"role": "user", "content": "q"}], "completion": "a", "label": true"#,
+    #""prompt": [{"role": "user", "content": "q"}], "completions": ["a"], "scores": [1]"#,
+    #""instruction": "q", "output": "a""#,
+  ])
+  func `a row's tools go with its prompt`(fields: String) throws {
+    let list = #"[{"type": "function", "function": {"name": "f"}}]"#
+    let expected = try JSONValue(parsing: list, place: "test")
+    let quoted = JSONValue.string(list).text
+    for tools in [list, quoted] {
+      let row = try row("{\(fields), \"tools\": \(tools)}")
+      guard case .messages(let messages)? = row.example.prompt else {
+        Issue.record("no conversation")
+        return
+      }
+      #expect(messages.tools == expected)
+      // Written and read again they are there.
+      guard
+        case .messages(let again)? = try self.row(
+          JSONValue.object([.init("prompt", .array(messages.map(\.json)))]).text
+        ).example.prompt
+      else { return }
+      #expect(again.tools == expected)
+    }
+    for none in ["null", "\"\"", "[]"] {
+      let row = try row("{\(fields), \"tools\": \(none)}")
+      guard case .messages(let messages)? = row.example.prompt else { return }
+      #expect(messages.tools ?? .array([]) == .array([]))
+    }
+    for (wrong, words) in [("3", "a list of tools"), ("[1]", "tools\"[0]"), ("\"{\"", "not JSON")] {
+      let error = #expect(throws: DataError.self) {
+        try self.row("{\(fields), \"tools\": \(wrong)}")
+      }
+      #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+    }
+  }
+
+  @Test func `tools beside a prompt that is a string are refused`() throws {
+    let error = #expect(throws: DataError.self) {
+      try row(#"{"prompt": "q", "completion": "a", "tools": [{"name": "f"}]}"#)
+    }
+    #expect(error?.message.contains("only a chat template writes tools") == true)
+  }
+}
