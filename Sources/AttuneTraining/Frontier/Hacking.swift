@@ -111,7 +111,7 @@ public enum Hacking {
         to: output.appending(path: "reward-\(number)-preferences.jsonl"))
       : task.preferences(ofRound: settings.policy.round)
     let record = try RunRecord(
-      stage: "member", settings: knobs,
+      stage: "member", settings: knobs, template: start.chatTemplate,
       inputs: [
         ("model", start.fingerprint), ("preferences", try Fingerprint.of(file: preferences)),
       ])

@@ -68,7 +68,9 @@ struct PolicyPoint {
     if settings.method.readsPreferences {
       inputs.append(("preferences", try Fingerprint.of(file: task.preferences)))
     }
-    return try RunRecord(stage: "point", settings: settings.policyKnobs, inputs: inputs)
+    return try RunRecord(
+      stage: "point", settings: settings.policyKnobs, template: task.start.chatTemplate,
+      inputs: inputs)
   }
 
   /// What is noted of it; nil where nothing is.

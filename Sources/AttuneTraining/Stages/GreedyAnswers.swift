@@ -26,17 +26,24 @@ struct GreedyAnswers {
   init?(of start: LoadedModel, to data: DataFile) throws {
     var seen: Set<Content> = []
     var prompts: [Content] = []
+    let encoder = try TextEncoder(start)
+    var whole: [[Int32]] = []
     for row in data.rows where prompts.count < Self.count {
-      if let prompt = row.example.prompt, seen.insert(prompt).inserted { prompts.append(prompt) }
+      // What a template refuses is named where it is trained on; a row that is passed over may be such.
+      if let prompt = row.example.prompt, seen.insert(prompt).inserted,
+        let ids = try? encoder.prompt(prompt)
+      {
+        prompts.append(prompt)
+        whole.append(ids)
+      }
     }
     guard !prompts.isEmpty else { return nil }
-    let encoder = try TextEncoder(start)
     sampling.n = 1
     sampling.temperature = 0
     sampling.maxTokens = min(Self.maxTokens, max(1, encoder.maximumLength / 2))
     let room = max(1, encoder.maximumLength - sampling.maxTokens)
     self.prompts = prompts
-    ids = try prompts.map { encoder.end(of: try encoder.prompt($0), room) }
+    ids = whole.map { encoder.end(of: $0, room) }
     before = try Sampling.answers(start, prompts: ids, settings: sampling).map { $0[0] }
   }
 
