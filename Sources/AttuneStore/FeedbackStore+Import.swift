@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneData
+public import AttuneData
 public import Foundation
 import GRDB
 
@@ -26,11 +26,16 @@ public struct ImportReport: Codable, Sendable, Equatable {
   public var known = 0
   /// Rows that could not be taken, by their line.
   public var broken: [Broken] = []
+  /// Columns that the store has no place for; the rows are kept whole beside what it has.
+  public var unused: [UnusedColumn] = []
 
   private enum CodingKeys: String, CodingKey {
     case formatVersion = "format_version"
-    case file, format, added, known, broken
+    case file, format, added, known, broken, unused
   }
+
+  /// That columns are not used, in one line for people; nil where all are.
+  public var warning: String? { UnusedColumn.warning(unused, of: file) }
 
   /// The report for people.
   public var text: String {
@@ -53,16 +58,27 @@ extension FeedbackStore {
   ///   - file: The file.
   ///   - annotator: Who gave the feedback of rows that do not say.
   ///   - origin: Whether that was a person or a model, where that is known.
+  ///   - ignored: Columns that may stay unused whatever they say.
   /// - Throws: ``StoreError`` if no row can be used, and `DataError` if the file can't be read at all.
   public func importFile(
-    _ file: URL, annotator: String? = nil, origin: Comparison.Origin = .file
+    _ file: URL, annotator: String? = nil, origin: Comparison.Origin = .file,
+    ignored: Set<String> = []
   ) throws -> ImportReport {
     try write { db in
       var report = ImportReport(file: file.relativePath)
       var seen: [String: Int] = [:]
-      try RowReader.forEach(in: file) { line, reason in
+      let use = ColumnUse(ignored: ignored, readLater: RecordReader.columns)
+      report.unused = try RowReader.forEach(in: file, use: use) { line, reason in
         report.broken.append(.init(line: line, reason: reason))
       } row: { raw in
+        let place = DataPlace(file, line: raw.row.line)
+        let reader: RecordReader
+        do throws(DataError) {
+          reader = try RecordReader(row: raw.row, annotator: annotator, origin: origin, at: place)
+        } catch {
+          report.broken.append(.init(line: raw.row.line, reason: place.reason(of: error)))
+          return
+        }
         report.format = raw.format.rawValue
         let key = digest("\(raw.format.rawValue)\n\(annotator ?? "")\n\(raw.text)")
         let occurrence = seen[key, default: 0]
@@ -81,9 +97,7 @@ extension FeedbackStore {
           return
         }
         report.added += 1
-        let reader = RecordReader(
-          record: db.lastInsertedRowID, row: raw.row, annotator: annotator, origin: origin)
-        try reader.add(to: db)
+        try reader.add(to: db, record: db.lastInsertedRowID)
       }
       guard report.added + report.known > 0 else {
         let first = report.broken.first.map { ":\($0.line): \($0.reason)" } ?? ": it has none"
@@ -92,135 +106,6 @@ extension FeedbackStore {
       }
       return report
     }
-  }
-}
-
-/// Puts what a row of a file says into the tables beside the row itself.
-struct RecordReader {
-  let record: Int64?
-  let row: AttuneData.Row
-  let annotator: String?
-  let origin: Comparison.Origin
-  /// Whether it is an answer key even if the row does not say so.
-  var isKey = false
-
-  /// Adds it.
-  ///
-  /// - Returns: The comparison's number, if it is one.
-  @discardableResult
-  func add(to db: Database) throws -> Int64? {
-    switch row.example {
-    case .text:
-      if let prompt = row.example.prompt { _ = try Rows.prompt(prompt, in: db) }
-    case .prompt(let prompt): _ = try Rows.prompt(prompt, in: db)
-    case .completion(let prompt, let completion):
-      let id = try Rows.prompt(prompt, in: db)
-      _ = try Rows.answer(Answer(completion, model: model(row.json["model"])), prompt: id, in: db)
-    case .unpaired(let prompt, let completion, let label):
-      let thumb = Thumb(
-        prompt: prompt, answer: Answer(completion, model: model(row.json["model"])),
-        isGood: label, annotator: string("labeller") ?? annotator, time: number("time") ?? 0,
-        milliseconds: milliseconds)
-      _ = try Rows.add(thumb, record: record, superseding: nil, to: db)
-    case .samples(let samples): _ = try Rows.answers(samples, in: db)
-    case .preference(let pair): return try add(pair, to: db)
-    case .ranking(let ranking): return try add(ranking, to: db)
-    }
-    return nil
-  }
-
-  private func add(_ pair: Preference, to db: Database) throws -> Int64 {
-    let isDecided = pair.outcome == .preferred
-    let shownFirst = chosenPosition
-    let chosen = Answer(
-      pair.chosen, model: model(row.json["chosen_model"] ?? row.json["chosen-model"]))
-    let rejected = Answer(
-      pair.rejected, model: model(row.json["rejected_model"] ?? row.json["rejected-model"]))
-    let comparison = Comparison(
-      prompt: pair.prompt,
-      entries: [
-        .init(chosen, rank: 1, score: pair.chosenScore, position: shownFirst),
-        .init(
-          rejected, rank: isDecided ? 2 : 1, score: pair.rejectedScore,
-          position: shownFirst.map { 1 - $0 }),
-      ], outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred,
-      annotator: pair.labeller ?? annotator, origin: origin,
-      strength: number("strength").flatMap { Int(exactly: $0) }, probability: pair.probability,
-      margin: pair.margin, isGold: isGold, time: number("time") ?? 0,
-      milliseconds: milliseconds)
-    let id = try Rows.add(comparison, record: record, superseding: nil, to: db)
-    if let rationale = string("rationale"), !rationale.isEmpty {
-      let critique = Critique(
-        prompt: pair.prompt, comparison: id, text: rationale, annotator: comparison.annotator,
-        time: comparison.time)
-      _ = try Rows.add(critique, to: db)
-    }
-    return id
-  }
-
-  private func add(_ ranking: RankingRow, to db: Database) throws -> Int64? {
-    var models: [SampleRow.Model?] = ranking.completions.map { _ in nil }
-    if case .array(let values)? = row.json["completions"] {
-      for (i, value) in values.enumerated() where i < models.count {
-        models[i] = model(value["model"])
-      }
-    }
-    // attune label and judge name them beside the answers.
-    if case .array(let values)? = row.json["models"], values.count == models.count {
-      models = values.map { model($0) }
-    }
-    let answers = zip(ranking.completions, models).map { Answer($0, model: $1) }
-    guard answers.count > 1 else {
-      let id = try Rows.prompt(ranking.prompt, in: db)
-      for answer in answers { _ = try Rows.answer(answer, prompt: id, in: db) }
-      return nil
-    }
-    let comparison = Comparison(
-      prompt: ranking.prompt,
-      entries: zip(answers, ranking.scores).map { answer, score in
-        .init(answer, rank: 1 + ranking.scores.count { $0 > score }, score: score)
-      }, outcome: Set(ranking.scores).count == 1 ? .tie : .preferred,
-      annotator: ranking.labeller ?? annotator, origin: origin,
-      isGold: isGold, time: number("time") ?? 0, milliseconds: milliseconds)
-    return try Rows.add(comparison, record: record, superseding: nil, to: db)
-  }
-
-  private var isGold: Bool { isKey || row.json["gold"] == .bool(true) }
-
-  /// Where the chosen answer was shown, if the row says so: `shown_first` in Attune's rows, the order
-  /// of `summaries` in OpenAI's.
-  private var chosenPosition: Int? {
-    switch row.json["shown_first"] {
-    case .string("chosen"): return 0
-    case .string("rejected"): return 1
-    default: break
-    }
-    guard row.json["summaries"] != nil, let choice = number("choice") else { return nil }
-    return Int(exactly: choice)
-  }
-
-  private var milliseconds: Int? {
-    number("seconds").flatMap { Int(exactly: ($0 * 1000).rounded()) }
-  }
-
-  private func string(_ key: String) -> String? {
-    guard case .string(let text)? = row.json[key] else { return nil }
-    return text
-  }
-
-  private func number(_ key: String) -> Double? {
-    guard case .number(let digits)? = row.json[key] else { return nil }
-    return Double(digits)
-  }
-
-  /// A model, by its name or by `{"name", "fingerprint"}`.
-  private func model(_ json: JSONValue?) -> SampleRow.Model? {
-    if case .string(let name)? = json { return .init(name: name, fingerprint: "") }
-    guard case .string(let name)? = json?["name"] else { return nil }
-    guard case .string(let fingerprint)? = json?["fingerprint"] else {
-      return .init(name: name, fingerprint: "")
-    }
-    return .init(name: name, fingerprint: fingerprint)
   }
 }
 

@@ -92,7 +92,8 @@ extension FeedbackStore {
   public func addKey(_ file: URL) throws -> [AnswerSet] {
     try write { db in
       var sets: [AnswerSet] = []
-      try RowReader.forEach(in: file) { line, reason in
+      try RowReader.forEach(in: file, use: ColumnUse(readLater: RecordReader.columns)) {
+        line, reason in
         throw StoreError(.badRequest, "\(file.relativePath):\(line): \(reason)")
       } row: { raw in
         let key = digest("key\n\(raw.text)")
@@ -103,8 +104,9 @@ extension FeedbackStore {
         if let known {
           number = known
         } else {
-          let reader = RecordReader(
-            record: nil, row: raw.row, annotator: nil, origin: .file, isKey: true)
+          let reader = try RecordReader(
+            row: raw.row, annotator: nil, origin: .file, isKey: true,
+            at: DataPlace(file, line: raw.row.line))
           guard let added = try reader.add(to: db) else {
             throw StoreError(
               .badRequest,

@@ -40,6 +40,8 @@ public struct ModelRanking: Codable, Sendable, Equatable {
   public var usedPrior: Bool
   /// The models, best first.
   public var models: [Entry]
+  /// What a person should know of the file's columns; it is told, not written.
+  public private(set) var warning: String?
 
   private enum CodingKeys: String, CodingKey {
     case formatVersion = "format_version"
@@ -60,31 +62,25 @@ public struct ModelRanking: Codable, Sendable, Equatable {
       return
     }
     var rows: [Row] = []
-    for row in try DataFile.read(url, expecting: [.preference, .ranking]).rows {
+    let data = try DataFile.read(
+      url, expecting: [.preference, .ranking], use: ColumnUse(readLater: RecordReader.columns))
+    for row in data.rows {
       switch row.example {
       case .preference(let pair):
-        let names = ["chosen", "rejected"].map { key in
-          Self.name(row.json["\(key)_model"] ?? row.json["\(key)-model"])
-        }
+        let models = row.pairModels
+        let names = [models.chosen, models.rejected].map { SampleRow.Model($0)?.name ?? "" }
         let isDecided = pair.outcome == .preferred
         rows.append(
           Row(models: names, ranks: [1, isDecided ? 2 : 1], isBad: pair.outcome == .bothBad))
       case .ranking(let ranking):
-        var names = ranking.scores.map { _ in "" }
-        if case .array(let values)? = row.json["completions"] {
-          for (i, value) in values.enumerated() where i < names.count {
-            names[i] = Self.name(value["model"])
-          }
-        }
-        if case .array(let values)? = row.json["models"], values.count == names.count {
-          names = values.map { Self.name($0) }
-        }
+        let names = ranking.models(in: row.json).map { $0?.name ?? "" }
         let ranks = ranking.scores.map { score in 1 + ranking.scores.count { $0 > score } }
         rows.append(Row(models: names, ranks: ranks, isBad: false))
       default: break
       }
     }
     try self.init(rows, name: url.relativePath)
+    warning = data.warning
   }
 
   /// Rates the models of a store that is open.
@@ -167,14 +163,13 @@ public struct ModelRanking: Codable, Sendable, Equatable {
     }.sorted { ($1.rating, $0.model) < ($0.rating, $1.model) }
   }
 
-  private static func name(_ json: JSONValue?) -> String {
-    if case .string(let name)? = json { return name }
-    guard case .string(let name)? = json?["name"] else { return "" }
-    return name
-  }
-
   private static func isStore(_ url: URL) throws -> Bool {
-    guard let handle = try? FileHandle(forReadingFrom: url) else { return false }
+    // Opening a pipe would wait for what is written to it.
+    let attributes = try? FileManager.default.attributesOfItem(
+      atPath: url.resolvingSymlinksInPath().path)
+    guard attributes?[.type] as? FileAttributeType == .typeRegular,
+      let handle = try? FileHandle(forReadingFrom: url)
+    else { return false }
     defer { try? handle.close() }
     return try handle.read(upToCount: 15) == Data("SQLite format 3".utf8)
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AttuneData
 import AttuneTraining
 import Foundation
 
@@ -24,6 +25,50 @@ struct DataOption: ParsableArguments {
   var data: String
 
   var url: URL { URL(filePath: data) }
+}
+
+/// Which rows a command reads.
+struct RowsOption: ParsableArguments {
+  @OptionGroup var file: DataOption
+
+  @Option(
+    help: ArgumentHelp(
+      "Columns that may stay unused whatever they say, with commas.", valueName: "columns"))
+  var ignore: String?
+
+  var url: URL { file.url }
+
+  /// The names of a list with commas.
+  static func columns(_ list: String?) -> Set<String> {
+    Set((list ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
+  }
+
+  /// Reads the file, and says what of it is not used.
+  ///
+  /// - Parameters:
+  ///   - other: Another file, such as one of held-out rows, that is read in the same way.
+  ///   - expecting: The kinds that the command can use; any if empty.
+  ///   - carriesRows: Whether rows go to rewards or into the output whole.
+  func read(
+    _ other: String? = nil, expecting: [DataKind] = [], carriesRows: Bool = false
+  ) throws -> DataFile {
+    try DataFile.readTelling(
+      other.map { URL(filePath: $0) } ?? url, expecting: expecting,
+      use: ColumnUse(carriesRows: carriesRows, ignored: Self.columns(ignore)))
+  }
+}
+
+extension DataFile {
+  /// Reads a file, and says on standard error which of its columns are not used.
+  static func readTelling(
+    _ url: URL, expecting: [DataKind] = [], use: ColumnUse = ColumnUse()
+  ) throws -> DataFile {
+    let data = try read(url, expecting: expecting, use: use)
+    if let warning = data.warning {
+      Output.note("\(use.carriesRows ? "note" : "warning"): \(warning)")
+    }
+    return data
+  }
 }
 
 /// Which file a command writes.

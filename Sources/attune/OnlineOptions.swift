@@ -10,7 +10,7 @@ import Foundation
 struct OnlineOptions: ParsableArguments {
   @OptionGroup var model: ModelOption
   @OptionGroup var rewards: RewardOptions
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
   var watch: String?
@@ -45,7 +45,7 @@ struct OnlineOptions: ParsableArguments {
   func open() throws -> Opened {
     let specifications = try rewards.specifications
     let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
-    let file = try DataFile.read(data.url)
+    let file = try data.read(carriesRows: true)
     Output.note(file.summary)
     let start = try model.open(shared)
     return Opened(

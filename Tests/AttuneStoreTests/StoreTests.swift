@@ -48,6 +48,10 @@ final class Bench {
       .shareGPT,
       #"{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}}"#
     ),
+    (
+      .pairwise,
+      #"{"instruction": "i",  "output_1": "a", "output_2": "b", "preference": 2.0}"#
+    ),
     (.instruction, #"{"instruction": "i", "input": "", "output": "o"}"#),
     (
       .preference,

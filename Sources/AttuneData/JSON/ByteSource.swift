@@ -8,16 +8,25 @@ final class ByteSource {
   private let url: URL
   private let handle: FileHandle
   private var inflater: Inflater?
+  private var isStart = true
+  /// The file's size in bytes.
+  let size: Int
 
   init(_ url: URL) throws {
     self.url = url
-    var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isDirectory) else {
+    var info = stat()
+    guard stat(url.path, &info) == 0 else {
       throw DataError(.file, "\(url.relativePath): no such file")
     }
-    if isDirectory.boolValue {
-      throw DataError(.file, "\(url.relativePath): is a folder, not a file")
+    switch info.st_mode & S_IFMT {
+    case S_IFREG: break
+    case S_IFDIR: throw DataError(.file, "\(url.relativePath): is a folder, not a file")
+    default:
+      // A list is looked at twice, and a device may have no end.
+      throw DataError(
+        .file, "\(url.relativePath): is a device or a pipe; write the rows to a file first")
     }
+    size = Int(info.st_size)
     do {
       handle = try FileHandle(forReadingFrom: url)
     } catch {
@@ -29,14 +38,27 @@ final class ByteSource {
   deinit { try? handle.close() }
 
   /// The next bytes, empty at the end of the file.
+  ///
+  /// - Throws: ``DataError`` if they can't be read, and at the start if they are no JSON.
   func next() throws -> [UInt8] {
+    let bytes = try read()
+    if isStart {
+      isStart = false
+      try FileKind.check(bytes, of: url)
+    }
+    return bytes
+  }
+
+  private func read() throws -> [UInt8] {
     while true {
       let data: Data
       do {
-        data = try handle.read(upToCount: inflater == nil ? 1 << 20 : 1 << 16) ?? Data()
+        data = try handle.read(upToCount: inflater == nil && !isStart ? 1 << 20 : 1 << 16) ?? Data()
       } catch {
         throw DataError(.file, "\(url.relativePath): reading failed: \(error.localizedDescription)")
       }
+      // A gzip file under another name.
+      if isStart, inflater == nil, data.starts(with: [0x1F, 0x8B]) { inflater = try Inflater() }
       guard let inflater else { return Array(data) }
       if data.isEmpty {
         if inflater.isInsideStream {

@@ -24,11 +24,18 @@ public struct DataPlace: Sendable, Hashable {
   public func error(_ what: String) -> DataError {
     DataError(.badData, "\(file):\(line): \(what.replacing("\n", with: "\\n"))")
   }
+
+  /// What an error says is wrong, without this place in front of it.
+  package func reason(of error: DataError) -> String {
+    let prefix = self.error("").message
+    return error.message.hasPrefix(prefix)
+      ? String(error.message.dropFirst(prefix.count)) : error.message
+  }
 }
 
 extension JSONValue {
   /// The field of that name, nil where it is missing or null.
-  func present(_ key: String) -> JSONValue? {
+  package func present(_ key: String) -> JSONValue? {
     guard let value = self[key], value != .null else { return nil }
     return value
   }
@@ -43,7 +50,7 @@ extension JSONValue {
   }
 
   /// The string under a key, nil where it is missing or null.
-  func optionalString(_ key: String, at place: DataPlace) throws -> String? {
+  package func optionalString(_ key: String, at place: DataPlace) throws -> String? {
     present(key) == nil ? nil : try string(key, at: place)
   }
 
@@ -57,12 +64,12 @@ extension JSONValue {
   }
 
   /// The finite number under a key, nil where it is missing or null.
-  func optionalDouble(_ key: String, at place: DataPlace) throws -> Double? {
+  package func optionalDouble(_ key: String, at place: DataPlace) throws -> Double? {
     try present(key)?.finite("key \"\(key)\"", at: place)
   }
 
   /// The whole number under a key, nil where it is missing or null.
-  func optionalInt(_ key: String, at place: DataPlace) throws -> Int? {
+  package func optionalInt(_ key: String, at place: DataPlace) throws -> Int? {
     guard let value = present(key) else { return nil }
     guard case .number(let text) = value, let number = Int(text) else {
       throw place.error("key \"\(key)\" must be a whole number")
@@ -71,7 +78,7 @@ extension JSONValue {
   }
 
   /// `true`/`false` under a key, 1 and 0 too.
-  func bool(_ key: String, at place: DataPlace) throws -> Bool {
+  package func bool(_ key: String, at place: DataPlace) throws -> Bool {
     switch self[key] {
     case .bool(let value): return value
     case .number("1"): return true

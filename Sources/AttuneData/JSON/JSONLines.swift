@@ -24,7 +24,7 @@ public enum JSONLines {
       }
     } else {
       try forEachLine(in: url) { bytes, place in
-        guard bytes.contains(where: { $0 > 32 }) else { return }
+        guard bytes.contains(where: { !FileKind.isSpace($0) }) else { return }
         rows += 1
         try row(try object(bytes, at: place), place)
       }
@@ -67,6 +67,10 @@ public enum JSONLines {
           start += length + 1
         }
         rest += all[start...]
+        // No JSON holds one: a sparse or damaged file is told before it is read whole.
+        if let base = all.baseAddress, memchr(base, 0, all.count) != nil {
+          throw DataPlace(url, line: number + 1).error("a NUL byte; the file is damaged or no text")
+        }
         if rest.count > longestLine {
           throw DataPlace(url, line: number + 1).error("the line is longer than 256 MB")
         }
@@ -107,7 +111,9 @@ public enum JSONLines {
       let bytes = try source.next()
       if bytes.isEmpty { return false }
       let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-      if let first = bytes[start...].first(where: { $0 > 32 }) { return first == UInt8(ascii: "[") }
+      if let first = bytes[start...].first(where: { !FileKind.isSpace($0) }) {
+        return first == UInt8(ascii: "[")
+      }
     }
   }
 
@@ -120,7 +126,11 @@ public enum JSONLines {
       let bytes = try source.next()
       if bytes.isEmpty { break }
       all += bytes
-      if all.count > 1 << 32 {
+      if bytes.contains(0) {
+        throw DataError(
+          .badData, "\(url.relativePath): holds a NUL byte; the file is damaged or no text")
+      }
+      if max(all.count, source.size) > 1 << 32 {
         throw DataError(.badData, "\(url.relativePath): a list this long must be JSON lines")
       }
     }

@@ -19,12 +19,19 @@ package struct JSONParser {
   /// line feed is an error anyway.
   package private(set) var line = 0
   private var lineStart = 0
+  /// Whether a key may stand twice in an object, as in vocabularies that nobody wrote by hand.
+  private let allowsRepeatedKeys: Bool
 
-  package init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+  package init(_ bytes: UnsafeBufferPointer<UInt8>, allowsRepeatedKeys: Bool = false) {
+    self.bytes = bytes
+    self.allowsRepeatedKeys = allowsRepeatedKeys
+  }
 
   /// Parses a text that holds one value and nothing else.
-  package static func parse(_ bytes: UnsafeBufferPointer<UInt8>) throws(Failure) -> JSONValue {
-    var parser = JSONParser(bytes)
+  package static func parse(
+    _ bytes: UnsafeBufferPointer<UInt8>, allowsRepeatedKeys: Bool = false
+  ) throws(Failure) -> JSONValue {
+    var parser = JSONParser(bytes, allowsRepeatedKeys: allowsRepeatedKeys)
     let value = try parser.value(depth: 0)
     try parser.end()
     return value
@@ -86,12 +93,17 @@ package struct JSONParser {
   private mutating func object(depth: Int) throws(Failure) -> JSONValue {
     at += 1
     var fields: [JSONValue.Field] = []
+    var keys: Set<[UInt8]> = []
     while true {
       skipSpace()
       guard at < bytes.count else { throw failure("the text ends inside an object") }
       if bytes[at] == UInt8(ascii: "}"), fields.isEmpty { break }
       guard bytes[at] == UInt8(ascii: "\"") else { throw failure("expected a key in quotes") }
       let key = try string()
+      // Bytes: to Swift, strings are equal that differ in how accents are written.
+      if !allowsRepeatedKeys, !keys.insert(Array(key.utf8)).inserted {
+        throw failure("the key \"\(key)\" stands twice in one object")
+      }
       skipSpace()
       guard at < bytes.count else { throw failure("the text ends after the key \"\(key)\"") }
       guard bytes[at] == UInt8(ascii: ":") else {
@@ -241,7 +253,7 @@ package struct JSONParser {
 }
 
 extension JSONValue {
-  /// Parses one JSON value.
+  /// Parses one JSON value; of two fields of one name the caller sees both.
   ///
   /// - Parameters:
   ///   - text: The JSON text.
@@ -250,7 +262,7 @@ extension JSONValue {
   public init(parsing text: String, place: String = "JSON") throws {
     do throws(JSONParser.Failure) {
       self = try Array(text.utf8).withUnsafeBufferPointer { (bytes) throws(JSONParser.Failure) in
-        try JSONParser.parse(bytes)
+        try JSONParser.parse(bytes, allowsRepeatedKeys: true)
       }
     } catch {
       throw DataError(

@@ -42,6 +42,28 @@ public struct DataFile: Sendable {
   /// The rows that are well formed but of no use, such as two equal answers.
   public var skipped: [Skipped]
 
+  /// The columns that its rows have and that are not used.
+  public var unusedColumns: [UnusedColumn]
+  /// Whether its reader hands rows on whole, so that such columns are not lost.
+  public var carriesRows: Bool
+
+  /// The first line whose prompt is a string while that of the first row is messages, or the other
+  /// way round.
+  var otherFormLine: Int?
+
+  /// What a person should know of the file before it is used, in one line: columns that are not used,
+  /// strings among conversations. Nil where there is nothing.
+  public var warning: String? {
+    let unused = UnusedColumn.warning(
+      unusedColumns, of: url.relativePath, areCarried: carriesRows)
+    guard let otherFormLine else { return unused }
+    let (first, other) = isConversational ? ("messages", "a string") : ("a string", "messages")
+    let mixed =
+      "the first row's prompt is \(first), that of line \(otherFormLine) \(other): a chat template "
+      + "puts only messages into words"
+    return unused.map { "\($0); \(mixed)" } ?? "\(url.relativePath): \(mixed)"
+  }
+
   /// What the file was taken for, in one line for people.
   public var summary: String {
     var text = "\(url.relativePath): \(rows.count) rows, \(kind.rawValue)"
@@ -59,11 +81,13 @@ public struct DataFile: Sendable {
   /// - Parameters:
   ///   - url: The file.
   ///   - expecting: The kinds that the caller can use; any if empty.
+  ///   - use: What the caller does with columns that the format does not have.
   ///   - limit: How many rows to read at most.
   /// - Throws: ``DataError`` in one line with file, line and key: for a file that is empty, cut or
-  ///   not JSON, for rows of an unknown or a second kind, for missing and mistyped keys.
+  ///   not JSON, for rows of an unknown or a second kind, for missing and mistyped keys, for a column
+  ///   that is not used though it would change what is learned.
   public static func read(
-    _ url: URL, expecting: [DataKind] = [], limit: Int = .max
+    _ url: URL, expecting: [DataKind] = [], use: ColumnUse = ColumnUse(), limit: Int = .max
   ) throws -> DataFile {
     struct Enough: Error {}
     var format: RowFormat?
@@ -71,32 +95,44 @@ public struct DataFile: Sendable {
     var isConversational = false
     var rows: [Row] = []
     var skipped: [Skipped] = []
+    var otherForm: Int?
+    let census = ColumnCensus(use)
     do {
       try JSONLines.forEach(in: url) { json, place in
         let shape = try format ?? RowFormat.of(json, at: place)
         format = shape
+        let columns = Columns(json, at: place)
         let example: Example
         do {
-          example = try shape.example(json, at: place)
+          example = try shape.example(columns)
         } catch let error as UnusableRow {
           skipped.append(Skipped(line: place.line, reason: error.reason))
           return
         }
+        try census.count(columns, example)
         if let kind, kind != example.kind {
           throw place.error("this row is \(example.kind.rawValue), the rows above \(kind.rawValue)")
+        }
+        if kind != nil, otherForm == nil, isConversational != example.isConversational {
+          otherForm = place.line
         }
         if kind == nil {
           kind = example.kind
           isConversational = example.isConversational
           if !expecting.isEmpty, !expecting.contains(example.kind) {
             let wanted = expecting.map(\.rawValue).joined(separator: " or ")
-            throw place.error("this file holds \(example.kind.rawValue) data; \(wanted) is needed")
+            let near = census.unused.compactMap { column in
+              column.hint.map { "; \"\(column.name)\" is not used: \($0)" }
+            }
+            throw place.error(
+              "this file holds \(example.kind.rawValue) data; \(wanted) is needed\(near.joined())")
           }
         }
         rows.append(Row(line: place.line, example: example, json: json))
         if rows.count >= limit { throw Enough() }
       }
     } catch is Enough {}
+    try census.finish(url.relativePath)
     guard let format, let kind else {
       let first = skipped.first
       throw DataPlace(url, line: first?.line ?? 1)
@@ -104,6 +140,27 @@ public struct DataFile: Sendable {
     }
     return DataFile(
       url: url, format: format, kind: kind, isConversational: isConversational, rows: rows,
-      skipped: skipped)
+      skipped: skipped, unusedColumns: census.unused, carriesRows: use.carriesRows,
+      otherFormLine: otherForm)
+  }
+
+  /// Calls `body` for every row that can be used with its words: the line byte for byte as it stands
+  /// in the file, or of a file that is one list the row as one line of JSON.
+  ///
+  /// - Throws: ``DataError`` if the file is another one by now, and whatever `body` throws.
+  public func forEachText(_ body: (_ row: Row, _ text: Data) throws -> Void) throws {
+    var left = rows[...]
+    if try JSONLines.isList(url) {
+      for row in rows { try body(row, Data(row.json.text.utf8)) }
+      return
+    }
+    try JSONLines.forEachLine(in: url) { bytes, place in
+      guard let row = left.first, row.line == place.line else { return }
+      try body(row, Data(bytes))
+      left.removeFirst()
+    }
+    guard left.isEmpty else {
+      throw DataError(.file, "\(url.relativePath): the file was changed while it was read")
+    }
   }
 }

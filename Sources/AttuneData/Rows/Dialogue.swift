@@ -35,9 +35,9 @@ enum Dialogue {
 
   /// A row of `chosen` and `rejected` dialogues: the prompt is every turn before the last answer,
   /// which both must share.
-  static func preference(_ row: JSONValue, at place: DataPlace) throws -> Preference {
+  static func preference(_ columns: Columns) throws -> Preference {
     func turns(_ key: String) throws -> [Message] {
-      guard let all = messages(try row.string(key, at: place)) else {
+      guard let all = messages(try columns.string(key)) else {
         throw UnusableRow(reason: "\(key) does not begin with \"\\n\\nHuman:\"")
       }
       guard all.count > 1, all.last?.role == "assistant" else {
@@ -51,9 +51,9 @@ enum Dialogue {
       throw UnusableRow(reason: "chosen and rejected differ before the last \"\\n\\nAssistant:\"")
     }
     var pair = Preference(
-      prompt: .messages(chosen.dropLast()), chosen: .messages(chosen.suffix(1)),
-      rejected: .messages(rejected.suffix(1)))
-    try pair.readMarks(row, at: place)
+      prompt: try columns.withSystem(.messages(chosen.dropLast())),
+      chosen: .messages(chosen.suffix(1)), rejected: .messages(rejected.suffix(1)))
+    try pair.readMarks(columns)
     return pair
   }
 }

@@ -2,7 +2,7 @@
 
 extension Message {
   /// The fields that say whether a turn is learned: OpenAI's `weight`, and what others call it.
-  private static let lossKeys = ["weight", "loss_weight", "train", "training", "loss"]
+  static let lossKeys: Set<String> = ["weight", "loss_weight", "train", "training", "loss"]
   /// Fields that share out a loss within a turn, which is not done.
   private static let partialLossKeys = ["train_detail", "training_detail", "loss_scale"]
 

@@ -63,29 +63,30 @@ extension Preference: JSONRow {
     self.init(
       prompt: try content("prompt"), chosen: try content("chosen"),
       rejected: try content("rejected"))
-    try readMarks(json, at: place)
+    try readMarks(Columns(json, at: place))
   }
 
   /// Reads what stands beside the texts: outcome, probability, margin, scores, labeller.
-  mutating func readMarks(_ json: JSONValue, at place: DataPlace) throws {
-    if let name = try json.optionalString("outcome", at: place) {
+  mutating func readMarks(_ columns: Columns) throws {
+    let place = columns.place
+    if let name = try columns.optionalString("outcome") {
       guard let known = Outcome(rawValue: name) else {
         let names = Outcome.allCases.map(\.rawValue).joined(separator: ", ")
         throw place.error("key \"outcome\" is \"\(name)\"; expected one of \(names)")
       }
       outcome = known
     }
-    probability = try json.optionalDouble("probability", at: place)
+    probability = try columns.optionalDouble("probability")
     if let probability, !(0...1).contains(probability) {
       throw place.error("key \"probability\" must lie between 0 and 1, not \(probability)")
     }
-    margin = try json.optionalDouble("margin", at: place)
+    margin = try columns.optionalDouble("margin")
     // UltraFeedback's binarized rows name the scores the other way round.
-    chosenScore = try json.optionalDouble("chosen_score", at: place)
-    if chosenScore == nil { chosenScore = try json.optionalDouble("score_chosen", at: place) }
-    rejectedScore = try json.optionalDouble("rejected_score", at: place)
-    if rejectedScore == nil { rejectedScore = try json.optionalDouble("score_rejected", at: place) }
-    labeller = try json.optionalString("labeller", at: place)
+    chosenScore = try columns.optionalDouble("chosen_score")
+    if chosenScore == nil { chosenScore = try columns.optionalDouble("score_chosen") }
+    rejectedScore = try columns.optionalDouble("rejected_score")
+    if rejectedScore == nil { rejectedScore = try columns.optionalDouble("score_rejected") }
+    labeller = try columns.optionalString("labeller")
   }
 
   /// The row, without the keys that say nothing.

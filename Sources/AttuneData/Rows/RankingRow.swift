@@ -22,49 +22,90 @@ public struct RankingRow: Sendable, Hashable {
 }
 
 extension RankingRow: JSONRow {
+  /// Where the answers stand, in the order in which the columns are looked for.
+  private static let lists = ["completions", "answers", "responses"]
+  /// Where an answer's text stands, if it is an object.
+  private static let texts = ["text", "response", "answer", "completion", "content"]
+  /// Where its score stands; the higher the better.
+  private static let scores = ["score", "overall_score"]
+
+  /// Whether a row has several answers and what orders them.
+  static func fits(_ row: JSONValue) -> Bool {
+    guard row.present("prompt") != nil || row.present("instruction") != nil,
+      let list = lists.first(where: { row.present($0) != nil }),
+      case .array(let answers)? = row[list]
+    else { return false }
+    if row.present("scores") != nil { return true }
+    if list == "completions", row.present("prompt") == nil { return true }
+    return (scores + ["rank"]).contains { answers.first?.present($0) != nil }
+  }
+
   /// Reads `{"prompt","completions","scores","labeller"}`, where a completion is a string, a list
   /// of messages, or an object that holds its own score: `{"text", "score"}` or UltraFeedback's
-  /// `{"response", "overall_score"}` with the prompt under `instruction`.
+  /// `{"response", "overall_score"}` with the prompt under `instruction`, or Nectar's `answers` of
+  /// `{"answer", "rank"}`, 1 being the best.
   public init(json: JSONValue, at place: DataPlace) throws {
-    let promptKey = json["prompt"] == nil && json["instruction"] != nil ? "instruction" : "prompt"
-    guard let prompt = json[promptKey] else { throw place.error("key \"prompt\" is missing") }
-    let values = try json.array("completions", at: place)
-    if values.isEmpty { throw place.error("key \"completions\" is an empty list") }
+    try self.init(Columns(json, at: place))
+  }
+
+  init(_ columns: Columns) throws {
+    let place = columns.place
+    let promptKey =
+      columns.has("prompt") ? "prompt" : columns.first(of: ["instruction"]) ?? "prompt"
+    let list = columns.first(of: Self.lists) ?? "completions"
+    var prompt = try columns.content(promptKey)
+    let values = try columns.array(list)
+    if values.isEmpty { throw place.error("key \"\(list)\" is an empty list") }
     var completions: [Content] = []
     var scores: [Double] = []
+    var unread: [String] = []
     for (i, value) in values.enumerated() {
-      let name = "completions[\(i)]"
-      guard case .object = value else {
+      let name = "\(list)[\(i)]"
+      guard case .object(let fields) = value else {
         completions.append(try Content(value, name: name, at: place))
         continue
       }
-      guard let text = value["text"] ?? value["response"] else {
+      guard let textKey = Self.texts.first(where: { value[$0] != nil }), let text = value[textKey]
+      else {
         throw place.error("\(name) has neither \"text\" nor \"response\"")
       }
-      completions.append(try Content(text, name: "\(name).text", at: place))
-      if let score = value.present("score") ?? value.present("overall_score") {
-        scores.append(try score.finite("\(name).score", at: place))
+      completions.append(try Content(text, name: "\(name).\(textKey)", at: place))
+      let scoreKey = (Self.scores + ["rank"]).first { value.present($0) != nil }
+      if let scoreKey, let score = value.present(scoreKey) {
+        let number = try score.finite("\(name).\(scoreKey)", at: place)
+        scores.append(scoreKey == "rank" ? -number : number)
+      }
+      for field in fields where field.key != textKey && field.key != scoreKey {
+        let name = "\(list)[].\(field.key)"
+        if field.value != .null, !unread.contains(name) { unread.append(name) }
       }
     }
-    if json["scores"] != nil {
-      scores = try json.array("scores", at: place).enumerated().map {
+    unread.forEach { columns.leave($0) }
+    if columns.has("scores") {
+      scores = try columns.array("scores").enumerated().map {
         try $1.finite("scores[\($0)]", at: place)
       }
     }
     guard scores.count == completions.count else {
       throw place.error("\(completions.count) completions but \(scores.count) scores")
     }
-    self.init(
-      prompt: try Content(prompt, name: promptKey, at: place), completions: completions,
-      scores: scores, labeller: try json.optionalString("labeller", at: place))
-    // UltraFeedback's instructions are what a user said.
-    if promptKey == "instruction", case .text(let text) = self.prompt {
-      self.prompt = .messages([Message(role: "user", content: text)])
-      self.completions = self.completions.map { answer in
-        guard case .text(let text) = answer else { return answer }
-        return .messages([Message(role: "assistant", content: text)])
+    if case .text(let text) = prompt {
+      // UltraFeedback's instructions are what a user said, Nectar's prompts dialogues that end where
+      // the answer begins.
+      if var turns = Dialogue.messages(text) {
+        if let last = turns.last, last.role == "assistant", last.content.isEmpty {
+          turns.removeLast()
+        }
+        prompt = .messages(turns)
+      } else if promptKey == "instruction" {
+        prompt = .messages([Message(role: "user", content: text)])
       }
     }
+    prompt = try columns.withSystem(prompt)
+    self.init(
+      prompt: prompt,
+      completions: prompt.isConversational ? completions.map(\.spoken) : completions,
+      scores: scores, labeller: try columns.optionalString("labeller"))
   }
 
   /// The row.

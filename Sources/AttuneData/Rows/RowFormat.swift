@@ -9,13 +9,17 @@ public enum RowFormat: String, Sendable, CaseIterable {
   case hhRLHF = "HH-RLHF"
   /// Models' answers: `{"prompt","completions":[{"text","ids","finish_reason", …}]}`.
   case samples
-  /// `{"prompt","completions","scores"}`, UltraFeedback's `{"instruction","completions"}` too.
+  /// `{"prompt","completions","scores"}`, UltraFeedback's `{"instruction","completions"}` and
+  /// Nectar's `{"prompt","answers"}` too.
   case ranking
   /// `{"conversations":[{"from","value"}]}`, with `chosen`/`rejected` or a label.
   case shareGPT = "ShareGPT"
+  /// Two numbered answers and which is better: AlpacaEval, Label Studio, the arena.
+  case pairwise
   /// `{"instruction","input","output"}`, with `chosen`/`rejected` or a label.
   case instruction
-  /// `{"prompt","chosen","rejected"}`, the prompt may be implicit or under `messages`.
+  /// `{"prompt","chosen","rejected"}`, the prompt may be implicit or under `messages`, `question` or
+  /// `input`.
   case preference
   /// `{"prompt","completion","label"}`, or `messages` that end in the answer, and `label`.
   case unpaired
@@ -25,7 +29,7 @@ public enum RowFormat: String, Sendable, CaseIterable {
   case questionAnswer = "question–answer"
   /// `{"prompt"}`.
   case prompt = "prompt-only"
-  /// `{"messages"}`.
+  /// `{"messages"}`, with `rejected_response` or `rejected_messages` too.
   case messages
   /// `{"text"}`.
   case text
@@ -49,20 +53,19 @@ public enum RowFormat: String, Sendable, CaseIterable {
       return has("prompt", "completions")
         && (firstCompletionHas("ids")
           || firstCompletionHas("finish_reason") && !firstCompletionHas("score") && !has("scores"))
-    case .ranking:
-      return has("prompt", "completions", "scores")
-        || has("prompt", "completions")
-          && (firstCompletionHas("score") || firstCompletionHas("overall_score"))
-        || has("instruction", "completions")
+    case .ranking: return RankingRow.fits(row)
     case .shareGPT: return has("conversations")
+    case .pairwise:
+      guard let pair = PairwiseChoice(row), !has("chosen", "rejected") else { return false }
+      return pair.holdsPrompt || has("prompt") || has("instruction") || has("question")
+        || has("messages")
     case .instruction: return has("instruction")
     case .preference: return has("chosen", "rejected")
     case .unpaired:
-      return (has("prompt", "completion") || has("messages"))
-        && (has("label") || has("kto_tag"))
+      return (has("prompt", "completion") || has("messages")) && ThumbColumn.name(in: row) != nil
     case .promptCompletion: return has("prompt", "completion")
-    case .questionAnswer: return has("question", "answer")
-    case .prompt: return has("prompt") && row["completions"] == nil
+    case .questionAnswer: return has("question", "answer") || has("question", "response")
+    case .prompt: return has("prompt") && row["completions"] == nil && !has("messages")
     case .messages: return has("messages")
     case .text: return has("text")
     }
@@ -82,40 +85,49 @@ public enum RowFormat: String, Sendable, CaseIterable {
         + "{\"chosen\",\"rejected\"} or {\"prompt\",\"completions\",\"scores\"}")
   }
 
-  /// What a row of this shape says. Throws ``DataError`` where a key is missing or wrong, and
-  /// ``UnusableRow`` where the row is as it should be but cannot be used.
-  func example(_ row: JSONValue, at place: DataPlace) throws -> Example {
-    try read(row, at: place).given(row, at: place)
+  /// What a row of this shape says, and which columns say it. Throws ``DataError`` where a key is
+  /// missing or wrong, and ``UnusableRow`` where the row is as it should be but cannot be used.
+  func example(_ columns: Columns) throws -> Example {
+    columns.use("tools")
+    return try read(columns).given(columns.json, at: columns.place)
   }
 
-  private func read(_ row: JSONValue, at place: DataPlace) throws -> Example {
-    guard fits(row) else {
-      let keys = row.fields.map { "\"\($0.key)\"" }.joined(separator: ", ")
-      throw place.error(
+  private func read(_ columns: Columns) throws -> Example {
+    guard fits(columns.json) else {
+      if self == .unpaired, let name = ThumbColumn.unread(in: columns.json),
+        let value = columns.value(name)
+      {
+        throw ThumbColumn.noThumb(value, in: name, at: columns.place)
+      }
+      let keys = columns.json.fields.map { "\"\($0.key)\"" }.joined(separator: ", ")
+      throw columns.place.error(
         "the file began with rows of format \(rawValue), but this row's keys are \(keys)")
     }
     switch self {
-    case .summarizeFromFeedback: return .preference(try summaries(row, at: place))
-    case .hhRLHF: return .preference(try Dialogue.preference(row, at: place))
-    case .samples: return .samples(try SampleRow(json: row, at: place))
-    case .ranking: return .ranking(try RankingRow(json: row, at: place))
-    case .shareGPT: return try conversation(row, under: "conversations", at: place)
-    case .instruction: return try instruction(row, at: place)
-    case .preference: return .preference(try preference(row, at: place))
-    case .unpaired: return try unpaired(row, at: place)
-    case .promptCompletion:
-      return .completion(
-        prompt: try content("prompt", of: row, at: place),
-        completion: try answer("completion", of: row, at: place))
+    case .summarizeFromFeedback: return .preference(try summaries(columns))
+    case .hhRLHF: return .preference(try Dialogue.preference(columns))
+    case .samples:
+      var row = try SampleRow(json: columns.json, at: columns.place)
+      row.prompt = try columns.withSystem(row.prompt)
+      return .samples(row)
+    case .ranking: return .ranking(try RankingRow(columns))
+    case .shareGPT: return try conversation(columns, under: "conversations")
+    case .pairwise: return .preference(try pairwise(columns))
+    case .instruction: return try instruction(columns)
+    case .preference: return .preference(try preference(columns))
+    case .unpaired, .promptCompletion:
+      if self == .unpaired, !columns.has("completion") {
+        return try conversation(columns, under: "messages")
+      }
+      let prompt = try columns.withSystem(columns.content("prompt"))
+      return try Self.answered(prompt, try columns.answer("completion"), columns)
     case .questionAnswer:
-      return .completion(
-        prompt: .messages([.init(role: "user", content: try row.string("question", at: place))]),
-        completion: .messages([
-          .init(role: "assistant", content: try row.string("answer", at: place))
-        ]))
-    case .prompt: return .prompt(try content("prompt", of: row, at: place))
-    case .messages: return try conversation(row, under: "messages", at: place)
-    case .text: return .text(.text(try row.string("text", at: place)))
+      let prompt = try columns.withSystem(Self.said(columns.string("question")))
+      let key = columns.first(of: ["answer", "response"]) ?? "answer"
+      return try Self.answered(prompt, .text(try columns.string(key)), columns)
+    case .prompt: return .prompt(try columns.withSystem(columns.content("prompt")))
+    case .messages: return try conversation(columns, under: "messages")
+    case .text: return .text(.text(try columns.string("text")))
     }
   }
 }
@@ -125,174 +137,16 @@ struct UnusableRow: Error {
   let reason: String
 }
 
-extension RowFormat {
-  func content(_ key: String, of row: JSONValue, at place: DataPlace) throws -> Content {
-    guard let value = row[key] else { throw place.error("key \"\(key)\" is missing") }
-    return try Content(value, name: key, at: place)
-  }
-
-  /// The answer under a key: like the prompt a string or messages. A string beside a prompt of
-  /// messages is what the assistant says; one message may stand without its list.
-  func answer(_ key: String, of row: JSONValue, at place: DataPlace) throws -> Content {
-    guard let value = row[key] else { throw place.error("key \"\(key)\" is missing") }
-    if case .object = value {
-      return .messages([try Message(value, name: key, at: place)])
-    }
-    return try Content(value, name: key, at: place)
-  }
-
-  private func summaries(_ row: JSONValue, at place: DataPlace) throws -> Preference {
-    guard let info = row["info"], case .object = info else {
-      throw place.error("key \"info\" must be an object")
-    }
-    let texts = try row.array("summaries", at: place).map { summary -> String in
-      guard case .string(let text)? = summary["text"] else {
-        throw place.error("key \"summaries\" must hold objects with a text")
-      }
-      return text
-    }
-    guard texts.count == 2, let choice = try row.optionalInt("choice", at: place),
-      choice == 0 || choice == 1
-    else { throw place.error("expected two summaries and a choice of 0 or 1") }
-    let prompt: String
-    if let post = try info.optionalString("post", at: place) {
-      // The query of Stiennon et al. 2020 (2009.01325), table 5.
-      let subreddit = try info.optionalString("subreddit", at: place) ?? ""
-      let title = try info.optionalString("title", at: place) ?? ""
-      prompt = "SUBREDDIT: r/\(subreddit)\n\nTITLE: \(title)\n\nPOST: \(post)\n\nTL;DR:"
-    } else if let article = try info.optionalString("article", at: place) {
-      prompt = "Article: \(article)\n\nTL;DR:"
-    } else {
-      throw place.error("key \"info\" has neither a post nor an article")
-    }
-    // Some summaries begin with the space that parts them from the query, some do not.
-    let spaced = texts.map { $0.first == " " ? $0 : " " + $0 }
-    return Preference(
-      prompt: .text(prompt), chosen: .text(spaced[choice]), rejected: .text(spaced[1 - choice]),
-      labeller: try row.optionalString("worker", at: place))
-  }
-
-  private func preference(_ row: JSONValue, at place: DataPlace) throws -> Preference {
-    var chosen = try answer("chosen", of: row, at: place)
-    var rejected = try answer("rejected", of: row, at: place)
-    var prompt: Content?
-    if row.present("prompt") != nil {
-      prompt = try content("prompt", of: row, at: place)
-    } else if row.present("messages") != nil, !chosen.isConversational {
-      prompt = try content("messages", of: row, at: place)
-    }
-    // A prompt of messages beside answers that are strings: what the assistant says.
-    if prompt?.isConversational == true {
-      chosen = chosen.spoken
-      rejected = rejected.spoken
-    }
-    guard chosen.isConversational == rejected.isConversational else {
-      throw place.error("one of \"chosen\" and \"rejected\" is a string, the other is messages")
-    }
-    // UltraFeedback's rows give the prompt's text and whole conversations that begin with it.
-    if case .text(let text)? = prompt, case .messages(let messages) = chosen {
-      let isWhole = messages.count > 1 && messages[0].role != "assistant"
-      prompt = isWhole ? nil : .messages([Message(role: "user", content: text)])
-    }
-    var pair: Preference
-    if let prompt {
-      pair = Preference(prompt: prompt, chosen: chosen, rejected: rejected)
-    } else {
-      pair = try ImplicitPrompt.split(chosen: chosen, rejected: rejected)
-    }
-    try pair.readMarks(row, at: place)
-    return pair
-  }
-
-  private func unpaired(_ row: JSONValue, at place: DataPlace) throws -> Example {
-    let label = try row.bool(row.present("label") == nil ? "kto_tag" : "label", at: place)
-    if row.present("completion") != nil {
-      let prompt = try content("prompt", of: row, at: place)
-      let completion = try answer("completion", of: row, at: place)
-      return .unpaired(
-        prompt: prompt, completion: prompt.isConversational ? completion.spoken : completion,
-        label: label)
-    }
-    return try Self.answered(
-      content("messages", of: row, at: place), key: "messages", label: label, at: place)
-  }
-
-  /// A conversation that ends in the answer that a label judges.
-  private static func answered(
-    _ content: Content, key: String, label: Bool, at place: DataPlace
-  ) throws -> Example {
-    guard case .messages(let messages) = content, let last = messages.last,
-      last.role == "assistant", messages.count > 1
-    else {
-      throw place.error("key \"\(key)\" must end in an assistant's message that the label judges")
-    }
-    return .unpaired(
-      prompt: .messages(Array(messages.dropLast())), completion: .messages([last]), label: label)
-  }
-
-  private func conversation(
-    _ row: JSONValue, under key: String, at place: DataPlace
-  ) throws -> Example {
-    guard case .messages(var messages) = try content(key, of: row, at: place) else {
-      throw place.error("key \"\(key)\" must be a list of messages")
-    }
-    if let system = try row.optionalString("system", at: place), !system.isEmpty {
-      messages.insert(Message(role: "system", content: system), at: 0)
-    }
-    if row.present("chosen") != nil, row.present("rejected") != nil {
-      var pair = Preference(
-        prompt: .messages(messages), chosen: try answer("chosen", of: row, at: place).spoken,
-        rejected: try answer("rejected", of: row, at: place).spoken)
-      try pair.readMarks(row, at: place)
-      return .preference(pair)
-    }
-    for labelKey in ["label", "kto_tag"] where row.present(labelKey) != nil {
-      let label = try row.bool(labelKey, at: place)
-      return try Self.answered(.messages(messages), key: key, label: label, at: place)
-    }
-    return .text(.messages(messages))
-  }
-
-  private func instruction(_ row: JSONValue, at place: DataPlace) throws -> Example {
-    var messages: [Message] = []
-    if let system = try row.optionalString("system", at: place), !system.isEmpty {
-      messages.append(Message(role: "system", content: system))
-    }
-    if row.present("history") != nil {
-      for turn in try row.array("history", at: place) {
-        guard case .array(let both) = turn, both.count == 2, case .string(let question) = both[0],
-          case .string(let answer) = both[1]
-        else { throw place.error("key \"history\" must hold pairs of strings") }
-        messages.append(Message(role: "user", content: question))
-        messages.append(Message(role: "assistant", content: answer))
-      }
-    }
-    let input = try row.optionalString("input", at: place) ?? ""
-    let instruction = try row.string("instruction", at: place)
-    messages.append(
-      Message(role: "user", content: input.isEmpty ? instruction : "\(instruction)\n\(input)"))
-    if row.present("chosen") != nil, row.present("rejected") != nil {
-      var pair = Preference(
-        prompt: .messages(messages), chosen: try answer("chosen", of: row, at: place).spoken,
-        rejected: try answer("rejected", of: row, at: place).spoken)
-      try pair.readMarks(row, at: place)
-      return .preference(pair)
-    }
-    guard row.present("output") != nil else { return .prompt(.messages(messages)) }
-    let completion = try answer("output", of: row, at: place).spoken
-    for labelKey in ["label", "kto_tag"] where row.present(labelKey) != nil {
-      return .unpaired(
-        prompt: .messages(messages), completion: completion,
-        label: try row.bool(labelKey, at: place))
-    }
-    return .completion(prompt: .messages(messages), completion: completion)
-  }
-}
-
 extension Content {
   /// A text as an assistant's message; messages stay as they are.
   var spoken: Content {
     guard case .text(let text) = self else { return self }
     return .messages([Message(role: "assistant", content: text)])
+  }
+
+  /// Whether it is a conversation that goes on from another one.
+  func begins(with other: Content) -> Bool {
+    guard case .messages(let turns) = self, case .messages(let start) = other else { return false }
+    return turns.count > start.count && turns.starts(with: start)
   }
 }

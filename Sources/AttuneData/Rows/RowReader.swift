@@ -21,20 +21,25 @@ public enum RowReader {
   /// file that is one list, all that follows a mistake in its JSON is out of reach; the mistake is
   /// then reported as the last row.
   ///
+  /// - Returns: The columns that are not used.
   /// - Throws: ``DataError`` if the file can't be read at all, and whatever the closures throw.
+  @discardableResult
   public static func forEach(
-    in url: URL, broken: (_ line: Int, _ reason: String) throws -> Void,
-    row: (RawRow) throws -> Void
-  ) throws {
+    in url: URL, use: ColumnUse = ColumnUse(),
+    broken: (_ line: Int, _ reason: String) throws -> Void, row: (RawRow) throws -> Void
+  ) throws -> [UnusedColumn] {
+    let census = ColumnCensus(use)
     var format: RowFormat?
     func take(_ text: String, _ json: JSONValue, at place: DataPlace) throws {
       let example: Example
       let shape: RowFormat
       do {
         shape = try format ?? RowFormat.of(json, at: place)
-        example = try shape.example(json, at: place)
+        let columns = Columns(json, at: place)
+        example = try shape.example(columns)
+        try census.count(columns, example)
       } catch let error as DataError {
-        return try broken(place.line, reason(error, at: place))
+        return try broken(place.line, place.reason(of: error))
       } catch let error as UnusableRow {
         return try broken(place.line, error.reason)
       }
@@ -62,24 +67,19 @@ public enum RowReader {
       }
     } else {
       try JSONLines.forEachLine(in: url) { bytes, place in
-        guard bytes.contains(where: { $0 > 32 }) else { return }
+        guard bytes.contains(where: { !FileKind.isSpace($0) }) else { return }
         let json: JSONValue
         do {
           json = try JSONLines.object(bytes, at: place)
         } catch let error as DataError {
-          return try broken(place.line, reason(error, at: place))
+          return try broken(place.line, place.reason(of: error))
         }
         var text = String(decoding: bytes, as: UTF8.self)
         if text.utf8.last == 13 { text = String(decoding: bytes.dropLast(), as: UTF8.self) }
         try take(text, json, at: place)
       }
     }
-  }
-
-  /// What is wrong, without the place in front of it.
-  private static func reason(_ error: DataError, at place: DataPlace) -> String {
-    let prefix = place.error("").message
-    return error.message.hasPrefix(prefix)
-      ? String(error.message.dropFirst(prefix.count)) : error.message
+    try census.finish(url.relativePath)
+    return census.unused
   }
 }

@@ -11,7 +11,7 @@ extension JSONValue {
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
     do throws(JSONParser.Failure) {
       return try bytes.withUnsafeBufferPointer { (all) throws(JSONParser.Failure) in
-        try JSONParser.parse(all)
+        try JSONParser.parse(all, allowsRepeatedKeys: true)
       }
     } catch {
       throw DataError(

@@ -117,7 +117,7 @@ public enum PromptChoice {
   }
 
   /// What tells a prompt from others: who says what, but for white space. Nil for an empty one.
-  private static func key(_ prompt: Content) -> [String]? {
+  static func key(_ prompt: Content) -> [String]? {
     func plain(_ text: String) -> String {
       text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
     }

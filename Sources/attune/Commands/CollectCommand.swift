@@ -222,7 +222,9 @@
       var opened: [LoadedModel] = []
       var sampling = SampleSettings()
       if let prompts {
-        questions = try DataFile.read(URL(filePath: prompts)).prompts
+        questions = try DataFile.readTelling(
+          URL(filePath: prompts), use: ColumnUse(carriesRows: true)
+        ).prompts
         sampling.n = n ?? collector.settings.answersOfEach(models.count)
         sampling.maxTokens = maxTokens ?? 256
         sampling.temperature = temperature ?? RLHFSettings.temperature

@@ -22,7 +22,7 @@ struct DPOCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOption
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(help: ArgumentHelp("The loss (default: dpo).", valueName: "name"))
   var loss: PreferenceLoss?
@@ -45,11 +45,12 @@ struct DPOCommand: ParsableCommand {
         "loss": loss, "beta": beta, "length_normalised": lengthNormalised ? true : nil,
         "learning_rate": training.learningRate, "epochs": training.epochs, "seed": shared.seed,
       ])
-    let file = try DataFile.read(data.url, expecting: [.preference])
+    let file = try data.read(expecting: [.preference])
     Output.note(file.summary)
     let report = try DPO.train(
       try model.open(shared), reference: try contrast.openReference(), data: file,
-      heldOut: try contrast.heldOut, settings: settings, output: output.url,
+      heldOut: try contrast.evalData.map { try data.read($0) }, settings: settings,
+      output: output.url,
       options: output.options)
     try contrast.show(report, json: shared.json)
   }
@@ -66,10 +67,6 @@ struct ContrastiveOptions: ParsableArguments {
     help: ArgumentHelp("Rows that are only evaluated on.", valueName: "file"),
     completion: .file())
   var evalData: String?
-
-  var heldOut: DataFile? {
-    get throws { try evalData.map { try DataFile.read(URL(filePath: $0)) } }
-  }
 
   func openReference() throws -> LoadedModel? { try reference.map { try LoadedModel.open($0) } }
 

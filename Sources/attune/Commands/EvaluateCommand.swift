@@ -28,7 +28,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: ArgumentHelp("What KL is taken from.", valueName: "m1"), completion: .directory)
   var reference: String?
 
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
   @OptionGroup var rewards: RewardOptions
   @OptionGroup var judge: JudgeOptions
 
@@ -61,7 +61,7 @@ struct EvaluateCommand: ParsableCommand {
     let specifications =
       judges != nil && rewards.sources.isEmpty
       ? [] : try rewards.specifications.map { try $0.withoutWeight("--reward") }
-    let file = try DataFile.read(data.url)
+    let file = try data.read(carriesRows: true)
     let folder = output.map { URL(filePath: $0, directoryHint: .isDirectory) }
     if let folder { try RunReport.prepare(folder) }
     let answersFile =
@@ -74,7 +74,7 @@ struct EvaluateCommand: ParsableCommand {
     if let folder, let answersFile {
       let inputs = [
         ("model", model.model), ("against", against ?? ""), ("reference", reference ?? ""),
-        ("data", data.data), ("rewards", rewards.sources.joined(separator: " ")),
+        ("data", data.file.data), ("rewards", rewards.sources.joined(separator: " ")),
         ("judge", judge.judges.joined(separator: " ")),
       ].filter { !$0.1.isEmpty }
       try RunReport(report, answers: answersFile, settings: settings, inputs: inputs)

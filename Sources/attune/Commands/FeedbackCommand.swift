@@ -56,6 +56,11 @@ struct FeedbackCommand: ParsableCommand {
     @Flag(help: "It is a language model's feedback.")
     var ai = false
 
+    @Option(
+      help: ArgumentHelp(
+        "Columns that may stay unused whatever they say, with commas.", valueName: "columns"))
+    var ignore: String?
+
     @OptionGroup var shared: SharedOptions
 
     func run() throws {
@@ -63,8 +68,10 @@ struct FeedbackCommand: ParsableCommand {
       let feedback = try FeedbackStore(store.url)
       let reports = try files.map {
         try feedback.importFile(
-          URL(filePath: $0), annotator: annotator, origin: ai ? .ai : .file)
+          URL(filePath: $0), annotator: annotator, origin: ai ? .ai : .file,
+          ignored: RowsOption.columns(ignore))
       }
+      for case let warning? in reports.map(\.warning) { Output.note("warning: \(warning)") }
       if shared.json {
         try Output.json(ImportReports(files: reports))
       } else {

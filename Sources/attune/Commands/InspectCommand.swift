@@ -11,7 +11,7 @@ struct InspectCommand: ParsableCommand {
     discussion: "Example: attune inspect --model smollm2 --data pairs.jsonl --row 3")
 
   @OptionGroup var model: ModelOption
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(help: ArgumentHelp("Which row is shown, from 1.", valueName: "n"))
   var row = 1
@@ -20,7 +20,7 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     try shared.refuseSettings()
-    let file = try DataFile.read(data.url)
+    let file = try data.read()
     let inspection = try Inspection(file, loaded: try model.open(shared), row: row)
     if shared.json { try Output.json(inspection) } else { try Output.line(inspection.text) }
   }

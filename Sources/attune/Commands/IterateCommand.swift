@@ -25,7 +25,7 @@ struct IterateCommand: ParsableCommand {
   @OptionGroup var model: ModelOption
   @OptionGroup var rewards: RewardOptions
   @OptionGroup var judge: JudgeOptions
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(help: ArgumentHelp("How often answers are sampled (default: 3).", valueName: "n"))
   var rounds: Int?
@@ -103,9 +103,9 @@ struct IterateCommand: ParsableCommand {
       ])
     let specifications = judge.judges.isEmpty ? try rewards.specifications : []
     let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
-    let file = try DataFile.read(data.url)
+    let file = try data.read(carriesRows: true)
     Output.note(file.summary)
-    let fixed = try mixed.map { try DataFile.read($0.file, expecting: [.preference]) }
+    let fixed = try mixed.map { try DataFile.readTelling($0.file, expecting: [.preference]) }
     let start = try model.open(shared)
     let sources = try RewardSources(specifications, beside: start)
     let report = try Iterate.train(

@@ -86,9 +86,13 @@ struct JudgeCommand: ParsableCommand {
         "parallel": parallel, "seed": shared.seed,
       ])
     let inputs = Judging.Inputs(
-      data: try data.map { try DataFile.read(URL(filePath: $0)) },
+      data: try data.map {
+        try DataFile.readTelling(URL(filePath: $0), use: ColumnUse(carriesRows: true))
+      },
       output: output.map { URL(filePath: $0) },
-      check: try check.map { try DataFile.read(URL(filePath: $0), expecting: [.preference]) },
+      check: try check.map {
+        try DataFile.readTelling(URL(filePath: $0), expecting: [.preference])
+      },
       answers: answers.map { URL(filePath: $0) })
     try shared.startEngine()
     let report = try Judging.run(inputs, settings: settings)

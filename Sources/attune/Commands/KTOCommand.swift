@@ -21,7 +21,7 @@ struct KTOCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOption
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(help: ArgumentHelp("The loss (default: kto).", valueName: "name"))
   var loss: UnpairedLoss?
@@ -41,11 +41,12 @@ struct KTOCommand: ParsableCommand {
         "loss": loss, "beta": beta, "learning_rate": training.learningRate,
         "epochs": training.epochs, "seed": shared.seed,
       ])
-    let file = try DataFile.read(data.url, expecting: [.unpaired, .preference])
+    let file = try data.read(expecting: [.unpaired, .preference])
     Output.note(file.summary)
     let report = try KTO.train(
       try model.open(shared), reference: try contrast.openReference(), data: file,
-      heldOut: try contrast.heldOut, settings: settings, output: output.url,
+      heldOut: try contrast.evalData.map { try data.read($0) }, settings: settings,
+      output: output.url,
       options: output.options)
     try contrast.show(report, json: shared.json)
   }

@@ -17,13 +17,13 @@ struct LogprobsCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOption
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
   @OptionGroup var output: OutputFileOption
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
     try shared.refuseSettings()
-    let file = try DataFile.read(data.url, expecting: [.promptCompletion])
+    let file = try data.read(expecting: [.promptCompletion], carriesRows: true)
     let report = try LogProbabilities.run(
       try model.open(shared), data: file, output: output.url)
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }

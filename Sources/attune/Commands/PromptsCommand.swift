@@ -18,7 +18,7 @@ struct PromptsCommand: ParsableCommand {
       --held-out heldout.jsonl --held-out-share 0.25
       """)
 
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
   @OptionGroup var output: OutputFileOption
 
   @Option(
@@ -38,7 +38,7 @@ struct PromptsCommand: ParsableCommand {
     let settings: PromptSettings = try shared.settings(
       PromptSettings(),
       ["count": count, "held_out_share": heldOutShare, "seed": shared.seed])
-    let file = try DataFile.read(data.url)
+    let file = try data.read(carriesRows: true)
     Output.note(file.summary)
     let report = try PromptChoice.run(
       file, settings: settings, output: output.url, heldOut: heldOut.map { URL(filePath: $0) })

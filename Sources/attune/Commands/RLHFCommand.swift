@@ -63,7 +63,7 @@ struct RLHFCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOption
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(
     help: ArgumentHelp("Prompts held out (default: a share of --data).", valueName: "file"),
@@ -144,8 +144,8 @@ struct RLHFCommand: ParsableCommand {
       if isHuman { throw TrainingError.noPage }
     #endif
     let inputs = RLHF.Inputs(
-      model: model.model, prompts: try DataFile.read(data.url).prompts,
-      heldOut: try evalData.map { try DataFile.read(URL(filePath: $0)).prompts })
+      model: model.model, prompts: try data.read(carriesRows: true).prompts,
+      heldOut: try evalData.map { try data.read($0, carriesRows: true).prompts })
     try shared.startEngine()
     let folder = URL(filePath: output, directoryHint: .isDirectory)
     let report = try RLHF.run(inputs, settings: settings, output: folder, options: options)

@@ -23,6 +23,7 @@ struct RankCommand: ParsableCommand {
   func run() throws {
     try shared.refuseSettings()
     let ranking = try ModelRanking(URL(filePath: file))
+    if let warning = ranking.warning { Output.note("warning: \(warning)") }
     if shared.json { try Output.json(ranking) } else { try Output.line(ranking.text) }
   }
 }

@@ -26,7 +26,7 @@ struct ReviseCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Which model of a server.", valueName: "name"))
   var serverModel: String?
 
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(
     help: ArgumentHelp("Principles, one a line (default: Attune's sixteen).", valueName: "file"),
@@ -51,7 +51,7 @@ struct ReviseCommand: ParsableCommand {
         "judge.constitution": constitution, "rounds": rounds, "max_tokens": maxTokens,
         "seed": shared.seed,
       ])
-    let file = try DataFile.read(data.url)
+    let file = try data.read(carriesRows: true)
     try shared.startEngine()
     let report = try Revising.run(file, settings: settings, output: output.url)
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }

@@ -16,7 +16,7 @@ struct RewardCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOption
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(
     help: ArgumentHelp("Preferences that are only evaluated on.", valueName: "file"),
@@ -29,8 +29,8 @@ struct RewardCommand: ParsableCommand {
 
   func run() throws {
     let settings: RewardModelSettings = try training.settings(RewardModelSettings(), shared)
-    let file = try DataFile.read(data.url, expecting: [.preference, .ranking, .unpaired])
-    let heldOut = try evalData.map { try DataFile.read(URL(filePath: $0)) }
+    let file = try data.read(expecting: [.preference, .ranking, .unpaired])
+    let heldOut = try evalData.map { try data.read($0) }
     Output.note(file.summary)
     let report = try RewardModel.train(
       try model.open(shared), data: file, heldOut: heldOut, settings: settings,

@@ -27,7 +27,7 @@ struct SFTCommand: ParsableCommand {
     completion: .file(extensions: ["json"]))
   var initial: String?
 
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(help: ArgumentHelp("Rows that are only scored.", valueName: "file"), completion: .file())
   var evalData: String?
@@ -44,8 +44,8 @@ struct SFTCommand: ParsableCommand {
 
   func run() throws {
     let settings: SFTSettings = try training.settings(SFTSettings(), shared)
-    let file = try DataFile.read(data.url, expecting: [.languageModelling, .promptCompletion])
-    let heldOut = try evalData.map { try DataFile.read(URL(filePath: $0)) }
+    let file = try data.read(expecting: [.languageModelling, .promptCompletion])
+    let heldOut = try evalData.map { try data.read($0) }
     Output.note(file.summary)
     try shared.startEngine()
     let start =

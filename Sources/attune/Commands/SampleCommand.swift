@@ -25,7 +25,7 @@ struct SampleCommand: ParsableCommand {
     completion: .directory)
   var models: [String]
 
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
   @OptionGroup var output: OutputFileOption
   @OptionGroup var sampling: SamplingOptions
 
@@ -45,7 +45,7 @@ struct SampleCommand: ParsableCommand {
 
   func run() throws {
     let settings = try sampling.settings(SampleSettings(), shared, n: n)
-    let file = try DataFile.read(data.url)
+    let file = try data.read(carriesRows: true)
     Output.note(file.summary)
     try shared.startEngine()
     let report = try Sampling.run(

@@ -20,7 +20,7 @@ struct ScoreCommand: ParsableCommand {
   var model: String?
 
   @OptionGroup var rewards: RewardOptions
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
   @OptionGroup var output: OutputFileOption
   @OptionGroup var shared: SharedOptions
 
@@ -35,7 +35,7 @@ struct ScoreCommand: ParsableCommand {
     let specifications =
       (model.map { [RewardSpecification(model: $0)] } ?? [])
       + (rewards.sources.isEmpty ? [] : try rewards.specifications)
-    let file = try DataFile.read(data.url)
+    let file = try data.read(carriesRows: true)
     try shared.startEngine()
     let sources = try RewardSources(specifications, beside: nil)
     let report = try Scoring.run(sources.weighted, data: file, output: output.url)

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import Foundation
+import GRDB
+
+/// Puts what a row of a file says into the tables beside the row itself.
+struct RecordReader {
+  /// The columns that it reads beside those of the row's format.
+  static let columns: Set<String> = AttuneData.Row.rationaleColumns
+    .union(AttuneData.Row.pairModelColumns)
+    .union([
+      "labeller", "model", "models", "shown_first", "strength", "gold", "time", "seconds",
+    ])
+
+  private let row: AttuneData.Row
+  private let annotator: String?
+  private let origin: Comparison.Origin
+  private let labeller: String?
+  private let model: SampleRow.Model?
+  private let pairModels: (chosen: SampleRow.Model?, rejected: SampleRow.Model?)
+  private let chosenPosition: Int?
+  private let strength: Int?
+  private let isGold: Bool
+  private let time: Double
+  private let milliseconds: Int?
+
+  /// Reads what stands beside the row's texts.
+  ///
+  /// - Parameters:
+  ///   - row: The row.
+  ///   - annotator: Who gave the feedback if the row does not say.
+  ///   - origin: Whether that was a person or a model.
+  ///   - isKey: Whether it is an answer key even if the row does not say so.
+  ///   - place: Where the row stands.
+  /// - Throws: `DataError` that names the column that holds something else.
+  init(
+    row: AttuneData.Row, annotator: String?, origin: Comparison.Origin, isKey: Bool = false,
+    at place: DataPlace
+  ) throws(DataError) {
+    self.row = row
+    self.annotator = annotator
+    self.origin = origin
+    let json = row.json
+    do {
+      labeller = try json.optionalString("labeller", at: place)
+      // A samples row reads its own.
+      let isSamples = row.example.kind == .samples
+      model = isSamples ? nil : try Self.model(json["model"], "model", at: place)
+      let named = row.pairModels
+      pairModels = (
+        try Self.model(named.chosen, "chosen_model", at: place),
+        try Self.model(named.rejected, "rejected_model", at: place)
+      )
+      strength = try json.optionalInt("strength", at: place)
+      if let strength, !(1...9).contains(strength) {
+        throw place.error(
+          "key \"strength\" must lie between 1 (slightly better) and 9, not \(strength)")
+      }
+      let says = json.present("gold") == nil ? false : try json.bool("gold", at: place)
+      isGold = isKey || says
+      time = try json.optionalDouble("time", at: place) ?? 0
+      // The year 5138: milliseconds since 1970 lie beyond.
+      guard (0...1e11).contains(time) else {
+        throw place.error("key \"time\" must be seconds since 1970, not \(time)")
+      }
+      let seconds = try json.optionalDouble("seconds", at: place)
+      if let seconds, !(0...1e9).contains(seconds) {
+        throw place.error("key \"seconds\" must say how long it took, not \(seconds)")
+      }
+      milliseconds = seconds.map { Int(($0 * 1000).rounded()) }
+      chosenPosition = try Self.chosenPosition(row, at: place)
+    } catch let error as DataError {
+      throw error
+    } catch {
+      throw place.error("\(error)")
+    }
+  }
+
+  /// Adds it.
+  ///
+  /// - Parameters:
+  ///   - db: The store.
+  ///   - record: The row's own number, if it is kept.
+  /// - Returns: The comparison's number, if it is one.
+  @discardableResult
+  func add(to db: Database, record: Int64? = nil) throws -> Int64? {
+    switch row.example {
+    case .text:
+      if let prompt = row.example.prompt {
+        _ = try Rows.prompt(prompt, in: db)
+        try addRationale(to: prompt, in: db)
+      }
+    case .prompt(let prompt):
+      _ = try Rows.prompt(prompt, in: db)
+      try addRationale(to: prompt, in: db)
+    case .completion(let prompt, let completion):
+      let id = try Rows.prompt(prompt, in: db)
+      let answer = Answer(completion, model: model)
+      _ = try Rows.answer(answer, prompt: id, in: db)
+      try addRationale(to: prompt, answer: answer, in: db)
+    case .unpaired(let prompt, let completion, let label):
+      let thumb = Thumb(
+        prompt: prompt, answer: Answer(completion, model: model),
+        isGood: label, annotator: labeller ?? annotator, time: time, milliseconds: milliseconds)
+      _ = try Rows.add(thumb, record: record, superseding: nil, to: db)
+      try addRationale(to: prompt, answer: thumb.answer, in: db)
+    case .samples(let samples): _ = try Rows.answers(samples, in: db)
+    case .preference(let pair): return try add(pair, record, to: db)
+    case .ranking(let ranking): return try add(ranking, record, to: db)
+    }
+    return nil
+  }
+
+  private func add(_ pair: Preference, _ record: Int64?, to db: Database) throws -> Int64 {
+    let isDecided = pair.outcome == .preferred
+    let chosen = Answer(pair.chosen, model: pairModels.chosen)
+    let rejected = Answer(
+      pair.rejected, model: pairModels.rejected)
+    let comparison = Comparison(
+      prompt: pair.prompt,
+      entries: [
+        .init(chosen, rank: 1, score: pair.chosenScore, position: chosenPosition),
+        .init(
+          rejected, rank: isDecided ? 2 : 1, score: pair.rejectedScore,
+          position: chosenPosition.map { 1 - $0 }),
+      ], outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred,
+      annotator: pair.labeller ?? annotator, origin: origin, strength: strength,
+      probability: pair.probability, margin: pair.margin, isGold: isGold, time: time,
+      milliseconds: milliseconds)
+    let id = try Rows.add(comparison, record: record, superseding: nil, to: db)
+    try addRationale(to: pair.prompt, comparison: id, in: db)
+    return id
+  }
+
+  private func add(_ ranking: RankingRow, _ record: Int64?, to db: Database) throws -> Int64? {
+    let answers = zip(ranking.completions, ranking.models(in: row.json)).map {
+      Answer($0, model: $1)
+    }
+    guard answers.count > 1 else {
+      let id = try Rows.prompt(ranking.prompt, in: db)
+      for answer in answers { _ = try Rows.answer(answer, prompt: id, in: db) }
+      return nil
+    }
+    let comparison = Comparison(
+      prompt: ranking.prompt,
+      entries: zip(answers, ranking.scores).map { answer, score in
+        .init(answer, rank: 1 + ranking.scores.count { $0 > score }, score: score)
+      }, outcome: Set(ranking.scores).count == 1 ? .tie : .preferred,
+      annotator: ranking.labeller ?? annotator, origin: origin,
+      isGold: isGold, time: time, milliseconds: milliseconds)
+    let id = try Rows.add(comparison, record: record, superseding: nil, to: db)
+    try addRationale(to: ranking.prompt, comparison: id, in: db)
+    return id
+  }
+
+  private func addRationale(
+    to prompt: Content, answer: Answer? = nil, comparison: Int64? = nil, in db: Database
+  ) throws {
+    guard let text = row.rationale else { return }
+    let critique = Critique(
+      prompt: prompt, answer: answer, comparison: comparison, text: text,
+      annotator: labeller ?? annotator, time: time)
+    _ = try Rows.add(critique, to: db)
+  }
+
+  /// Where the chosen answer was shown, if the row says so: `shown_first` in Attune's rows, the order
+  /// of `summaries` in OpenAI's.
+  private static func chosenPosition(_ row: AttuneData.Row, at place: DataPlace) throws -> Int? {
+    switch row.json.present("shown_first") {
+    case .string("chosen"): return 0
+    case .string("rejected"): return 1
+    case nil: break
+    default: throw place.error("key \"shown_first\" must be \"chosen\" or \"rejected\"")
+    }
+    return row.json.present("summaries") == nil
+      ? nil : try row.json.optionalInt("choice", at: place)
+  }
+
+  /// A model, by its name or by `{"name", "fingerprint"}`.
+  private static func model(
+    _ json: JSONValue?, _ key: String, at place: DataPlace
+  ) throws -> SampleRow.Model? {
+    guard let json, json != .null else { return nil }
+    guard let model = SampleRow.Model(json) else {
+      throw place.error("key \"\(key)\" must be a model's name or an object that has one")
+    }
+    return model
+  }
+}
+
+extension SampleRow.Model {
+  /// A model, by its name or by `{"name", "fingerprint"}`; nil for anything else.
+  init?(_ json: JSONValue?) {
+    if case .string(let name)? = json {
+      self.init(name: name, fingerprint: "")
+      return
+    }
+    guard case .string(let name)? = json?["name"] else { return nil }
+    var fingerprint = ""
+    if case .string(let text)? = json?["fingerprint"] { fingerprint = text }
+    self.init(name: name, fingerprint: fingerprint)
+  }
+}
+
+extension RankingRow {
+  /// The models that gave the answers, where the row names them: at each answer, or as `models` as
+  /// `attune label` and `attune judge` write them.
+  func models(in json: JSONValue) -> [SampleRow.Model?] {
+    if case .array(let values)? = json["models"], values.count == completions.count {
+      return values.map { SampleRow.Model($0) }
+    }
+    for key in ["completions", "answers", "responses"] {
+      if case .array(let values)? = json[key], values.count == completions.count {
+        return values.map { SampleRow.Model($0["model"]) }
+      }
+    }
+    return completions.map { _ in nil }
+  }
+}
