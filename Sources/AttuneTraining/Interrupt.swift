@@ -12,8 +12,9 @@ import Synchronization
 public enum Interrupt {
   private static let asked = Atomic<Bool>(false)
 
-  /// Takes SIGINT and SIGTERM over. The first one asks for a clean end, a second one ends the
-  /// process at once.
+  /// Takes SIGINT and SIGTERM over: the first one asks for a clean end, a second one of either ends
+  /// the process at once, wherever it is. A limit on the size of files is an error of the write
+  /// that meets it, not the end.
   public static func install() {
     // Who started this process may have blocked them, as threads of libdispatch do.
     var signals = sigset_t()
@@ -21,11 +22,13 @@ public enum Interrupt {
     for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     for number in [SIGINT, SIGTERM] {
-      signal(number) { number in
+      signal(number) { _ in
         Interrupt.asked.store(true, ordering: .relaxed)
-        signal(number, SIG_DFL)
+        signal(SIGINT, SIG_DFL)
+        signal(SIGTERM, SIG_DFL)
       }
     }
+    signal(SIGXFSZ, SIG_IGN)
   }
 
   /// Whether a clean end was asked for.

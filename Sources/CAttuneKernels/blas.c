@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 
@@ -15,8 +16,13 @@ typedef void (*sgemm_function)(int layout, int trans_a, int trans_b, int m, int 
                                float alpha, const float *a, int lda, const float *b, int ldb,
                                float beta, float *c, int ldc);
 
+// What OpenBLAS maps for each product that runs at the same time as others, and keeps.
+static const size_t BUFFER_BYTES = (size_t)128 << 20;
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static sgemm_function sgemm;
+static void *(*take_buffer)(int);
+static void (*give_buffer_back)(void *);
 static char failure[1024];
 static const char *core_name = "unknown";
 static const char *config_line = "unknown";
@@ -70,6 +76,8 @@ static void load(void) {
   failure[0] = 0;
   void (*set_threads)(int) = (void (*)(int))dlsym(library, "openblas_set_num_threads");
   if (set_threads) set_threads(1);
+  take_buffer = (void *(*)(int))dlsym(library, "blas_memory_alloc");
+  give_buffer_back = (void (*)(void *))dlsym(library, "blas_memory_free");
   char *(*corename)(void) = (char *(*)(void))dlsym(library, "openblas_get_corename");
   if (corename) core_name = corename();
   char *(*config)(void) = (char *(*)(void))dlsym(library, "openblas_get_config");
@@ -78,6 +86,33 @@ static void load(void) {
   core_name = "Accelerate";
   config_line = "Accelerate";
 #endif
+}
+
+// OpenBLAS tries for ever to map a buffer that can't be had (ulimit -v), deaf to all but a kill. So
+// those of all threads are taken here, once it is known that there is room for them; it keeps them.
+// Returns the bytes that can't be had, 0 if all is well.
+size_t atk_blas_reserve(int threads) {
+  static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  static int reserved;
+  if (!take_buffer || !give_buffer_back) return 0;  // another BLAS
+  size_t missing = 0;
+  pthread_mutex_lock(&mutex);
+  if (threads > reserved) {
+    void **buffers = calloc((size_t)threads, sizeof *buffers);
+    size_t bytes = (size_t)(threads - reserved) * BUFFER_BYTES;
+    void *probe = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (probe != MAP_FAILED) munmap(probe, bytes);
+    if (!buffers || probe == MAP_FAILED) {
+      missing = bytes;
+    } else {
+      for (int i = 0; i < threads; i++) buffers[i] = take_buffer(0);
+      for (int i = 0; i < threads; i++) give_buffer_back(buffers[i]);
+      reserved = threads;
+    }
+    free(buffers);
+  }
+  pthread_mutex_unlock(&mutex);
+  return missing;
 }
 
 // NULL if a BLAS is loaded, else what was tried.

@@ -23,7 +23,14 @@ package final class FloatBuffer {
     guard
       let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0),
       memory != MAP_FAILED
-    else { fatalError("out of memory: \(bytes) bytes could not be had") }
+    else {
+      // Too deep in a pass for an error to be thrown, and what is on the disk is whole.
+      let words =
+        "attune: out of memory: \(bytes >> 20) MB can't be had\(Machine.addressSpace); take a "
+        + "smaller model, batch or piece_tokens, or recompute\n"
+      FileHandle.standardError.write(Data(words.utf8))
+      _exit(1)
+    }
     #if os(Linux)
       if bytes >= 4 << 20 { madvise(memory, bytes, MADV_HUGEPAGE) }
     #endif

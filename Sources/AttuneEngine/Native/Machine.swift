@@ -27,7 +27,7 @@ public enum Machine {
   /// - Parameters:
   ///   - threads: How many threads compute; 0 takes one a core.
   ///   - precision: How large products are computed, by all models of this process.
-  /// - Throws: `EngineError` if no BLAS library can be loaded.
+  /// - Throws: `EngineError` if no BLAS library can be loaded, or there is no memory for it.
   public static func start(threads: Int = 0, precision: MatmulPrecision = .highest) throws {
     atk_allow_tiles(precision == .high)
     let count = threads > 0 ? threads : ProcessInfo.processInfo.activeProcessorCount
@@ -37,7 +37,26 @@ public enum Machine {
         "no BLAS library could be loaded (\(String(cString: atk_blas_error()))): "
           + "install libopenblas0-pthread, or run `make setup`")
     }
+    let missing = atk_blas_reserve(atk_threads())
+    guard missing == 0 else {
+      throw EngineError(
+        .unavailable,
+        "\(missing >> 20) MB for the matrix products of \(atk_threads()) threads can't be had"
+          + "\(addressSpace); give fewer --threads or more memory")
+    }
     state.withLock { $0 = (true, precision) }
+  }
+
+  /// What of the address space is taken, where it is limited (`ulimit -v`).
+  static var addressSpace: String {
+    var limit = rlimit()
+    guard getrlimit(addressSpaceLimit, &limit) == 0, limit.rlim_cur < UInt64(Int.max) else {
+      return ""
+    }
+    let pages = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?
+      .split(separator: " ").first.flatMap { Int($0) }
+    return ": ulimit -v allows \(limit.rlim_cur >> 20) MB"
+      + (pages.map { ", of which \($0 * Int(getpagesize()) >> 20) MB are taken" } ?? "")
   }
 
   /// How large products are computed, which is part of what decides a run's outcome.
@@ -95,3 +114,9 @@ public enum Machine {
     return done / elapsed * 1e-9
   }
 }
+
+#if canImport(Darwin)
+  private let addressSpaceLimit = RLIMIT_AS
+#else
+  private let addressSpaceLimit = __rlimit_resource_t(RLIMIT_AS.rawValue)
+#endif

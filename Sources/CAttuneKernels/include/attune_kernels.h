@@ -27,6 +27,8 @@ extern "C" {
 int atk_start(int threads);
 int atk_threads(void);
 const char *atk_blas_error(void);
+// Takes the memory of the products of so many threads; the bytes that can't be had, 0 if all is well.
+size_t atk_blas_reserve(int threads);
 const char *atk_blas_core(void);    // e.g. "SkylakeX", never NULL
 const char *atk_blas_config(void);  // OpenBLAS's own version line, never NULL
 
