@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneEngine
 public import Foundation
 
 /// Files that are whole or not there: written beside, flushed to the disk, renamed.
@@ -12,20 +13,16 @@ public enum AtomicFile {
     var status = stat()
     if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
       // A device or a pipe is written to as it is.
-      try put(data, path: path, flags: O_WRONLY, name: path)
-      return
+      let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw failure("can't be written", path) }
+      defer { close(descriptor) }
+      return try write(data, to: descriptor, name: path)
     }
-    let beside = url.deletingLastPathComponent().appending(
-      path: ".\(url.lastPathComponent).\(getpid()).part"
-    ).path
     do {
-      try put(data, path: beside, flags: O_WRONLY | O_CREAT | O_TRUNC, name: path)
-      guard rename(beside, path) == 0 else { throw failure("can't be written", path) }
-    } catch {
-      unlink(beside)
-      throw error
+      try AtomicFileWriter.write(data, to: url)
+    } catch let error as EngineError {
+      throw TrainingError(.file, error.message)
     }
-    flushFolder(of: url)
   }
 
   /// Writes a text file.
@@ -46,15 +43,6 @@ public enum AtomicFile {
     }
   }
 
-  /// Flushes a folder's own entries, so that a rename outlives a power cut.
-  package static func flushFolder(of url: URL) {
-    let folder = open(url.deletingLastPathComponent().path, O_RDONLY)
-    if folder >= 0 {
-      fsync(folder)
-      close(folder)
-    }
-  }
-
   /// Writes all bytes to an open file.
   static func write(_ data: Data, to descriptor: Int32, name: String) throws {
     try data.withUnsafeBytes { bytes in
@@ -72,16 +60,5 @@ public enum AtomicFile {
   /// The error of the last system call.
   static func failure(_ what: String, _ name: String) -> TrainingError {
     TrainingError(.file, "\(name): \(what): \(String(cString: strerror(errno)))")
-  }
-
-  private static func put(_ data: Data, path: String, flags: Int32, name: String) throws {
-    let descriptor = open(path, flags, 0o644)
-    guard descriptor >= 0 else { throw failure("can't be written", name) }
-    defer { close(descriptor) }
-    try write(data, to: descriptor, name: name)
-    // Devices can't be flushed and say so.
-    guard fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS else {
-      throw failure("can't be written", name)
-    }
   }
 }

@@ -13,8 +13,8 @@ struct RunCheckpoint<State: Codable> {
 
   private struct Note: Codable {
     var state: State
-    var metricsBytes: Int
-    var steps: [Int]
+    @Count var metricsBytes: Int
+    var steps: [Count]
     var machine: String
   }
 
@@ -22,10 +22,17 @@ struct RunCheckpoint<State: Codable> {
   ///
   /// - Throws: An error if it can't be written; the one before it then stays.
   func write(_ models: [LanguageModel], to folder: URL) throws {
-    let note = try JSONEncoder().encode(
-      Note(
-        state: state, metricsBytes: metricsBytes, steps: models.map(\.optimizerSteps),
-        machine: Host.computing))
+    let note: Data
+    do {
+      note = try JSONEncoder().encode(
+        Note(
+          state: state, metricsBytes: metricsBytes,
+          steps: models.map { Count(wrappedValue: $0.optimizerSteps) }, machine: Host.computing))
+    } catch is EncodingError {
+      throw TrainingError(
+        .diverged,
+        "\(Self.url(folder).path): can't be written: a number of the run's state is not finite")
+    }
     try withExtendedLifetime(models) {
       let tensors = models.enumerated().flatMap { i, model in
         model.trainingBuffers.map { ("\(i).\($0.name)", $0.shape, $0.values) }
@@ -38,11 +45,17 @@ struct RunCheckpoint<State: Codable> {
 
   /// Reads it and puts the models back to where they were.
   ///
-  /// - Parameter warn: Is told if the machine computes otherwise than the one that wrote it.
+  /// - Parameters:
+  ///   - models: The models, made as at the start of the run.
+  ///   - folder: The run's folder.
+  ///   - steps: Optimiser steps of the whole run: none can have made more.
+  ///   - isPossible: Whether a run of these settings can stand where the state says.
+  ///   - warn: Is told if the machine computes otherwise than the one that wrote it.
   /// - Returns: Nil if the folder has no checkpoint yet.
   /// - Throws: An error that names the file if it is damaged.
   static func read(
-    into models: [LanguageModel], from folder: URL, warn: (String) -> Void
+    into models: [LanguageModel], from folder: URL, steps: Int, isPossible: (State) -> Bool,
+    warn: (String) -> Void
   ) throws -> RunCheckpoint? {
     let url = url(folder)
     guard FileManager.default.fileExists(atPath: url.path) else { return nil }
@@ -54,24 +67,65 @@ struct RunCheckpoint<State: Codable> {
       throw TrainingError(
         .badOutput, "\(url.path): is no checkpoint of this trainer; --restart discards it")
     }
+    func damaged(_ what: String) -> TrainingError {
+      TrainingError(
+        .badOutput, "\(url.path): is damaged: \(what); --restart begins the run anew")
+    }
+    guard isPossible(note.state), note.steps.allSatisfy({ $0.wrappedValue <= steps }) else {
+      throw damaged("it says that more is done than the whole run has to do")
+    }
+    for (i, model) in models.enumerated() {
+      let prefix = "\(i)."
+      let tensors = try file.names.filter { $0.hasPrefix(prefix) }.map { name in
+        let tensor = NamedTensor(
+          name: String(name.dropFirst(prefix.count)), shape: file.shape(of: name) ?? [],
+          values: try file.read(name))
+        // The mean of squares, of which AdamW takes the root.
+        let least: Float = tensor.name.hasPrefix("moment2.") ? 0 : -.infinity
+        guard tensor.values.allSatisfy({ $0.isFinite && $0 >= least }) else {
+          throw damaged(
+            "the tensor \(name) has numbers that are not finite" + (least == 0 ? " or below 0" : "")
+          )
+        }
+        return tensor
+      }
+      do {
+        try model.restoreTrainingState(tensors, step: note.steps[i].wrappedValue)
+      } catch let error as EngineError {
+        throw damaged(error.message)
+      }
+    }
     if note.machine != Host.computing {
       warn(
         "the run began with \(note.machine) and goes on with \(Host.computing): "
           + "the result is as good, but not the same bit for bit")
     }
-    for (i, model) in models.enumerated() {
-      let prefix = "\(i)."
-      let tensors = try file.names.filter { $0.hasPrefix(prefix) }.map { name in
-        NamedTensor(
-          name: String(name.dropFirst(prefix.count)), shape: file.shape(of: name) ?? [],
-          values: try file.read(name))
-      }
-      try model.restoreTrainingState(tensors, step: note.steps[i])
-    }
     return RunCheckpoint(state: note.state, metricsBytes: note.metricsBytes)
   }
 
   private static func url(_ folder: URL) -> URL { folder.appending(path: "checkpoint.safetensors") }
+}
+
+/// How often something was done. One that is read from a file is no less than 0, and so far from the
+/// largest whole number that adding to it is safe.
+@propertyWrapper
+struct Count: Codable {
+  var wrappedValue: Int
+
+  init(wrappedValue: Int) { self.wrappedValue = wrappedValue }
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    wrappedValue = try container.decode(Int.self)
+    guard (0...1 << 53).contains(wrappedValue) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "is no count")
+    }
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(wrappedValue)
+  }
 }
 
 /// When the next checkpoint is due: after an interval, but so that writing takes at most a

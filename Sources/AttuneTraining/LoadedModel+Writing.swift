@@ -36,7 +36,9 @@ extension LoadedModel {
         note.trained = .full
       }
       try trained.write(to: folder, head: trained.hasScalarHead ? .scalar : .language)
-      try tokenizer.write(to: folder, chatTemplate: chatTemplateSource)
+      for (name, data) in tokenizer.files(chatTemplate: chatTemplateSource) {
+        try AtomicFile.write(data, to: folder.appending(path: name))
+      }
     }
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase

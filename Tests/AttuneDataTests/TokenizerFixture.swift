@@ -79,3 +79,12 @@ final class TokenizerFolder {
     try Data(text.utf8).write(to: url.appending(path: name))
   }
 }
+
+extension Tokenizer {
+  /// Writes its files into a folder.
+  func write(to folder: URL, chatTemplate: String?) throws {
+    for (name, data) in files(chatTemplate: chatTemplate) {
+      try data.write(to: folder.appending(path: name))
+    }
+  }
+}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneTraining
 import Foundation
 import Testing
+
+@testable import AttuneTraining
 
 struct RunFolderTests {
   struct Knobs: Codable {
@@ -71,6 +72,82 @@ struct RunFolderTests {
     _ = run
   }
 
+  /// What a killed `--restart` leaves after so many removals is cleared by the next run, whether it
+  /// is told to restart or not.
+  @Test(arguments: [false, true])
+  func `a restart that was killed after any removal is gone on with`(again: Bool) throws {
+    let files = [
+      "adapter_model.safetensors", "checkpoint.safetensors", "config.json", "metrics.jsonl",
+      "model-00001-of-00002.safetensors", "round-1", "round-2", "tokenizer.json",
+    ]
+    for removed in 0...files.count {
+      let folder = try TemporaryFolder()
+      var run: RunFolder? = try RunFolder(folder.url, record: record())
+      run = nil
+      let file = folder.url.appending(path: "run.json")
+      let text = try String(contentsOf: file, encoding: .utf8)
+      #expect(text.contains("\"running\""))
+      _ = folder.file("run.json", text.replacing("\"running\"", with: "\"discarded\""))
+      for name in files[removed...] {
+        if name.hasPrefix("round") {
+          let policy = folder.url.appending(path: name + "/policy")
+          try FileManager.default.createDirectory(at: policy, withIntermediateDirectories: true)
+        } else {
+          _ = folder.file(name, "old")
+        }
+      }
+      _ = folder.file("notes.txt", "mine")
+      #expect(try RunFolder.status(folder.url, record: record()) == .absent)
+      var other = Knobs()
+      other.epochs = 9
+      run = try RunFolder(folder.url, record: record(other), restart: again)
+      #expect(run?.isResumed == false)
+      let left = try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted()
+      #expect(left == [".lock", "notes.txt", "run.json"], "after \(removed)")
+      #expect(try RunFolder.status(folder.url, record: record(other)) == .unfinished)
+    }
+  }
+
+  @Test func `a run that was killed between its end and its last removal is cleared`() throws {
+    let folder = try TemporaryFolder()
+    var run: RunFolder? = try RunFolder(folder.url, record: record())
+    try run?.finish()
+    run = nil
+    let left = folder.file("checkpoint.safetensors", "old")
+    let error = #expect(throws: TrainingError.self) {
+      _ = try RunFolder(folder.url, record: record())
+    }
+    #expect(error?.message.contains("finished") == true)
+    #expect(!FileManager.default.fileExists(atPath: left.path))
+  }
+
+  @Test(arguments: [false, true])
+  func `half-written files of killed processes go with the next run`(restart: Bool) throws {
+    let folder = try TemporaryFolder()
+    var run: RunFolder? = try RunFolder(folder.url, record: record())
+    run = nil
+    let below = folder.url.appending(path: "round-1/policy")
+    try FileManager.default.createDirectory(at: below, withIntermediateDirectories: true)
+    let parts = [".checkpoint.safetensors.4711.99.part", ".run.json.4711.1.part"].map {
+      folder.file($0, "half")
+    }
+    let deep = below.appending(path: ".model.safetensors.4711.2.part")
+    try Data().write(to: deep)
+    run = try RunFolder(folder.url, record: record(), restart: restart)
+    for part in parts + [deep] { #expect(!FileManager.default.fileExists(atPath: part.path)) }
+    #expect(run?.isResumed == !restart)
+  }
+
+  @Test func `a folder that was killed before its record was written is taken`() throws {
+    let folder = try TemporaryFolder()
+    _ = folder.file(".lock", "")
+    _ = folder.file(".run.json.4711.1.part", "{")
+    let run = try RunFolder(folder.url, record: record())
+    #expect(!run.isResumed)
+    let left = try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted()
+    #expect(left == [".lock", "run.json"])
+  }
+
   @Test func `two processes can't share a folder`() throws {
     let folder = try TemporaryFolder()
     let first = try RunFolder(folder.url, record: record())
@@ -135,6 +212,24 @@ struct RunFolderTests {
       _ = try RunFolder(folder.url, record: record())
     }
     #expect(error?.message.contains("run.json: is damaged") == true)
+  }
+
+  @Test func `what killed pulls left goes, what a pull is at work in stays`() throws {
+    let cache = try TemporaryFolder()
+    let pull = try #require(Pull.all.first { $0.name == "vader" })
+    func folder(_ name: String) throws -> URL {
+      let folder = cache.url.appending(path: name, directoryHint: .isDirectory)
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+      return folder
+    }
+    let dead = try folder(".vader-1.part")
+    let alive = try folder(".vader-2.part")
+    let other = try folder("vader")
+    let lock = try FolderLock(alive)
+    pull.removeDeadWork(in: cache.url)
+    #expect(!FileManager.default.fileExists(atPath: dead.path))
+    for kept in [alive, other] { #expect(FileManager.default.fileExists(atPath: kept.path)) }
+    withExtendedLifetime(lock) {}
   }
 
   @Test func `a full disk leaves nothing under the final name`() throws {

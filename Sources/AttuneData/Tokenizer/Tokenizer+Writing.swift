@@ -3,27 +3,17 @@
 public import Foundation
 
 extension Tokenizer {
-  /// Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`, from which
+  /// `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`, from which
   /// transformers' `AutoTokenizer` and ``load(directory:)`` make the same ids.
   ///
-  /// Each file is written beside its place and renamed.
-  ///
-  /// - Parameters:
-  ///   - directory: A directory that exists.
-  ///   - chatTemplate: The template to put into `tokenizer_config.json`, if any.
-  /// - Throws: `DataError` of code `file` if a file cannot be written.
-  public func write(to directory: URL, chatTemplate: String?) throws {
-    func put(_ tree: JSONValue, _ name: String) throws {
-      let file = directory.appendingPathComponent(name)
-      do {
-        try Data(tree.lines()).write(to: file, options: .atomic)
-      } catch {
-        throw DataError(.file, "\(file.path): cannot be written; is there room on the disk?")
-      }
-    }
-    try put(tokenizerFile, "tokenizer.json")
-    try put(configurationFile(chatTemplate), "tokenizer_config.json")
-    try put(.object(roleMembers), "special_tokens_map.json")
+  /// - Parameter chatTemplate: The template to put into `tokenizer_config.json`, if any.
+  /// - Returns: Each file's name and content, to be written into one folder.
+  public func files(chatTemplate: String?) -> [(name: String, data: Data)] {
+    [
+      ("tokenizer.json", Data(tokenizerFile.lines())),
+      ("tokenizer_config.json", Data(configurationFile(chatTemplate).lines())),
+      ("special_tokens_map.json", Data(JSONValue.object(roleMembers).lines())),
+    ]
   }
 
   private var tokenizerFile: JSONValue {

@@ -4,31 +4,49 @@ package import Foundation
 
 /// A file written beside its place and renamed onto it once it is whole and on the disk: under the
 /// final name there is the old file or the new one, never a part.
+///
+/// Everything that Attune replaces is written by this. A killed process leaves its part behind, as
+/// `.NAME.PID.NUMBER.part`; the lock that its writer holds on a part dies with the process, so that
+/// the next one knows what nobody writes any more (`removeParts`).
 package final class AtomicFileWriter {
   private let path: String
-  private let partial: String
+  private let part: String
   private var descriptor: Int32
   private var buffer: [UInt8] = []
   private let bufferSize = 1 << 20
 
-  /// Opens the file beside `url`; its folder must exist.
+  /// Opens the file beside `url`, whose folder must exist, and takes away what killed processes left
+  /// of it there.
   ///
   /// - Throws: `EngineError` that names it.
   package init(_ url: URL) throws {
     path = url.path
     let folder = url.deletingLastPathComponent()
-    partial =
-      folder.appendingPathComponent(
-        ".\(url.lastPathComponent).\(getpid()).\(UInt32.random(in: 0 ... .max)).partial"
-      ).path
-    descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else { throw failure() }
+    let name = url.lastPathComponent
+    Self.removeParts(of: name, in: folder)
+    part =
+      folder.appendingPathComponent(".\(name).\(getpid()).\(UInt32.random(in: 0 ... .max)).part")
+      .path
+    repeat {
+      descriptor = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+      guard descriptor >= 0 else { throw failure() }
+      // Some network file systems have no locks: there parts stay.
+      flock(descriptor, LOCK_EX)
+    } while wasRemovedBeforeItWasLocked
+  }
+
+  /// Whether another process took the part for a dead one's and removed it.
+  private var wasRemovedBeforeItWasLocked: Bool {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_nlink == 0 else { return false }
+    close(descriptor)
+    return true
   }
 
   deinit {
     if descriptor >= 0 {
+      unlink(part)
       close(descriptor)
-      unlink(partial)
     }
   }
 
@@ -53,14 +71,10 @@ package final class AtomicFileWriter {
   /// - Throws: `EngineError`; what was under the name before is then still there.
   package func finish() throws {
     try flush()
-    guard fsync(descriptor) == 0 else { throw failure() }
-    let closed = close(descriptor)
+    guard fsync(descriptor) == 0, rename(part, path) == 0 else { throw failure() }
+    // Closed, and so unlocked, only now that no other process can take it for a dead one's.
+    close(descriptor)
     descriptor = -1
-    guard closed == 0, rename(partial, path) == 0 else {
-      let error = failure()
-      unlink(partial)
-      throw error
-    }
     // The rename itself lasts once the folder is on the disk; not every file system can say so.
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
     let opened = open(folder, O_RDONLY | O_CLOEXEC)
@@ -96,8 +110,13 @@ package final class AtomicFileWriter {
   }
 
   private func failure() -> EngineError {
-    let reason = errno == ENOSPC ? "the disk is full" : String(cString: strerror(errno))
-    return EngineError(.file, "\(path): not written: \(reason)")
+    let reason =
+      switch errno {
+      case ENOSPC: "the disk is full"
+      case EFBIG: "larger than a file may be here (ulimit -f, or the file system's own limit)"
+      default: String(cString: strerror(errno))
+      }
+    return EngineError(.file, "\(path): can't be written: \(reason)")
   }
 
   /// Writes a whole file at once.
@@ -105,5 +124,43 @@ package final class AtomicFileWriter {
     let file = try AtomicFileWriter(url)
     try file.write(data)
     try file.finish()
+  }
+}
+
+extension AtomicFileWriter {
+  /// Whether a file's name is that of a part.
+  package static func isPart(_ name: String) -> Bool {
+    name.wholeMatch(of: /\..+\.[0-9]+\.[0-9]+\.part/) != nil
+  }
+
+  /// Removes the parts in a folder that killed processes left; those that are being written stay.
+  ///
+  /// - Parameters:
+  ///   - name: Only those of this file; nil: of all.
+  ///   - folder: Where they are.
+  ///   - depth: How many levels of folders below it are looked through too.
+  package static func removeParts(of name: String? = nil, in folder: URL, depth: Int = 0) {
+    guard let directory = opendir(folder.path) else { return }
+    defer { closedir(directory) }
+    while let entry = readdir(directory) {
+      let type = Int32(entry.pointee.d_type)
+      let found = withUnsafePointer(to: &entry.pointee.d_name) {
+        String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+      }
+      if type == DT_DIR, depth > 0, !found.hasPrefix(".") {
+        removeParts(of: name, in: folder.appendingPathComponent(found), depth: depth - 1)
+      } else if type == DT_REG || type == DT_UNKNOWN, found.hasSuffix(".part"), isPart(found),
+        name.map({ found.hasPrefix(".\($0).") }) ?? true
+      {
+        removeIfDead(folder.appendingPathComponent(found).path)
+      }
+    }
+  }
+
+  private static func removeIfDead(_ part: String) {
+    let descriptor = open(part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { unlink(part) }
+    close(descriptor)
   }
 }

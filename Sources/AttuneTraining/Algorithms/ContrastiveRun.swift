@@ -81,10 +81,12 @@ public struct ContrastiveReport: Codable, Sendable, Equatable {
 }
 
 private struct ContrastiveState: Codable {
-  var step = 0
+  @Count var step = 0
   var unpaired = UnpairedState()
   var epochCorrect = 0.0
   var epochRows = 0.0
+  /// Whether training is over, and what held-out rows say is in the metrics.
+  var isOver = false
 }
 
 /// The loop of the contrastive trainers: no sampling, no reward model; the policy against a
@@ -233,15 +235,17 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       warmupSteps: min(settings.warmupSteps, steps / 10), totalSteps: steps)
     let optimizer = AdamW(weightDecay: settings.weightDecay)
     progress = Progress(stage, total: steps, style: options.progress)
-    let saved = try RunCheckpoint<ContrastiveState>.read(into: [model], from: output) {
-      progress.say("warning: \($0)")
-    }
+    let saved = try RunCheckpoint<ContrastiveState>.read(
+      into: [model], from: output, steps: steps, isPossible: { $0.step <= steps },
+      warn: { progress.say("warning: \($0)") })
     var state = saved?.state ?? ContrastiveState()
     if state.step > 0 {
       progress.say("resuming at step \(state.step)")
       progress.resume(at: state.step)
     }
-    let metrics = try MetricsFile(in: output, stage: stage, keeping: saved?.metricsBytes ?? 0)
+    let metrics = try MetricsFile(
+      in: output, stage: stage, keeping: saved?.metricsBytes ?? 0, upTo: state.step,
+      warn: { progress.say("warning: \($0)") })
     var clock = CheckpointClock(seconds: settings.checkpointSeconds)
     func checkpoint() throws {
       try clock.time {
@@ -301,8 +305,9 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       var totals = MetricTotals()
       totals.add(.heldOutLoss, result.loss)
       if let accuracy = result.totals[.accuracy] { totals.add(.heldOutAccuracy, accuracy) }
-      try metrics.append(step: state.step, totals)
+      if !state.isOver { try metrics.append(step: state.step, totals) }
     }
+    state.isOver = true
     try checkpoint()
     try start.write(model, to: output, merging: settings.merge)
     if options.reports {

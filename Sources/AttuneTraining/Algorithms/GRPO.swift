@@ -183,7 +183,7 @@ public struct GRPOSettings: OnlineSettings {
 public enum GRPO {
   private struct State: Codable {
     /// Draws of prompts so far.
-    var draws = 0
+    @Count var draws = 0
   }
 
   /// Trains a policy and writes it.

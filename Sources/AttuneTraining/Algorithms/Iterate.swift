@@ -72,7 +72,6 @@ public enum Iterate {
       stage: "iterate", settings: settings, template: start.chatTemplate, inputs: inputs)
     let folder = try RunFolder(output, record: record, restart: options.restart)
     let greedy = options.reports ? try GreedyAnswers(of: start, to: data) : nil
-    if !folder.isResumed { try IterateRun.discardRounds(in: output) }
     var remarks = set.remarks(
       of: data.url.lastPathComponent, encoder, room: settings.maxTokens)
     if let mix, let text = mix.account.summary(of: mix.data.url.lastPathComponent) {
@@ -131,8 +130,8 @@ struct IterateRun {
   /// What is kept of a round that is over.
   private struct Finished: Codable {
     var round: IterateRound
-    var steps: Int
-    var metricsBytes: Int
+    @Count var steps: Int
+    @Count var metricsBytes: Int
   }
 
   /// What is kept of a round whose pairs are there.
@@ -156,7 +155,8 @@ struct IterateRun {
       progress.resume(at: done.count)
     }
     let metrics = try MetricsFile(
-      in: output, stage: "iterate", keeping: done.last?.metricsBytes ?? 0)
+      in: output, stage: "iterate", keeping: done.last?.metricsBytes ?? 0, upTo: done.count,
+      warn: { progress.say("warning: \($0)") })
     var order = BatchOrder(
       rows: prompts.count, batch: settings.promptCount(of: prompts.count), seed: settings.seed)
     var policy = done.isEmpty ? start : try opened(done.count)
@@ -185,7 +185,7 @@ struct IterateRun {
       // 3. The round is over once its last file is there.
       var totals = MetricTotals()
       for (metric, value) in sampled.metrics { totals.add(metric, value) }
-      totals.add(.rows, Double(sampled.round.pairs + sampled.round.mixed))
+      totals.add(.rows, Double(sampled.round.pairs) + Double(sampled.round.mixed))
       if let loss = trained.loss { totals.add(.loss, loss) }
       if let accuracy = trained.report.trainAccuracy { totals.add(.accuracy, accuracy) }
       totals.add(.secondsRollout, seconds(ranked - began))
@@ -270,8 +270,8 @@ struct IterateRun {
   // MARK: - Online
 
   private struct State: Codable {
-    var round = 0
-    var steps = 0
+    @Count var round = 0
+    @Count var steps = 0
     var first: IterateRound?
     var last: IterateRound?
     var unpaired = UnpairedState()
@@ -292,15 +292,18 @@ struct IterateRun {
       rows: prompts.count, batch: settings.promptCount(of: prompts.count), seed: settings.seed)
     var progress = Progress(
       "iterate", total: settings.rounds, unit: "rounds", style: options.progress)
-    let saved = try RunCheckpoint<State>.read(into: [policy], from: output) {
-      progress.say("warning: \($0)")
-    }
+    let saved = try RunCheckpoint<State>.read(
+      into: [policy], from: output, steps: settings.rounds,
+      isPossible: { $0.round <= settings.rounds && $0.steps <= settings.rounds },
+      warn: { progress.say("warning: \($0)") })
     var state = saved?.state ?? State()
     if state.round > 0 {
       progress.say("resuming at round \(state.round)")
       progress.resume(at: state.round)
     }
-    let metrics = try MetricsFile(in: output, stage: "iterate", keeping: saved?.metricsBytes ?? 0)
+    let metrics = try MetricsFile(
+      in: output, stage: "iterate", keeping: saved?.metricsBytes ?? 0, upTo: state.round,
+      warn: { progress.say("warning: \($0)") })
     var clock = CheckpointClock(seconds: knobs.checkpointSeconds)
     func checkpoint() throws {
       try clock.time {
@@ -484,18 +487,6 @@ struct IterateRun {
       try AtomicFile.write(try JSONEncoder().encode(value), to: file(name, of: round))
     } catch is EncodingError {
       throw TrainingError(.diverged, "round \(round): a reward or log-probability is not finite")
-    }
-  }
-
-  /// Takes away the rounds of a run that is begun anew.
-  static func discardRounds(in folder: URL) throws {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-    for name in names where name.wholeMatch(of: /round-[0-9]+/) != nil {
-      do {
-        try FileManager.default.removeItem(at: folder.appending(path: name))
-      } catch {
-        throw TrainingError(.file, "\(folder.path)/\(name): can't be removed: \(reason(error))")
-      }
     }
   }
 }

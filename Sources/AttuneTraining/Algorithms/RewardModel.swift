@@ -138,12 +138,14 @@ public struct RewardReport: Codable, Sendable, Equatable {
 /// part of (Ouyang et al. 2022). Where lower layers are frozen their results are kept over epochs.
 public enum RewardModel {
   private struct State: Codable {
-    var step = 0
-    var pairs = 0
+    @Count var step = 0
+    @Count var pairs = 0
     var curve: [RewardReport.CurvePoint] = []
     var parameters = OwnedParameters()
     var epochCorrect = 0.0
     var epochPairs = 0.0
+    /// Whether training is over, and what it was measured as is in the metrics and the curve.
+    var isOver = false
   }
 
   /// Trains a reward model and writes it.
@@ -207,9 +209,10 @@ public enum RewardModel {
     let curveSteps = [8, 4, 2, 1].map { max(1, order.stepsPerEpoch / $0) }
 
     var progress = Progress("reward", total: steps, style: options.progress)
-    let saved = try RunCheckpoint<State>.read(into: [model], from: output) {
-      progress.say("warning: \($0)")
-    }
+    let saved = try RunCheckpoint<State>.read(
+      into: [model], from: output, steps: steps,
+      isPossible: { $0.step <= steps && $0.parameters.fits(loss.initialParameters.count) },
+      warn: { progress.say("warning: \($0)") })
     var state = saved?.state ?? State(parameters: OwnedParameters(loss.initialParameters))
     if state.step > 0 {
       progress.say("resuming at step \(state.step)")
@@ -217,7 +220,9 @@ public enum RewardModel {
     }
     for line in set.remarks { progress.say(line) }
     if let text = set.cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
-    let metrics = try MetricsFile(in: output, stage: "reward", keeping: saved?.metricsBytes ?? 0)
+    let metrics = try MetricsFile(
+      in: output, stage: "reward", keeping: saved?.metricsBytes ?? 0, upTo: state.step,
+      warn: { progress.say("warning: \($0)") })
     var clock = CheckpointClock(seconds: settings.checkpointSeconds)
     func checkpoint() throws {
       try clock.time {
@@ -297,24 +302,27 @@ public enum RewardModel {
     }
 
     let evaluation = try evaluate(model, set.heldOut, trunks, settings)
-    if curveSteps.contains(state.step), !set.heldOut.isEmpty {
-      state.curve.append(
-        RewardReport.CurvePoint(pairs: state.pairs, accuracy: evaluation.accuracy))
-    }
     try AtomicFile.write(evaluation.lines, to: output.appending(path: HeldOutRow.file))
     // What PPO normalises by: the rewards of answers like those it starts from.
     var moments = RunningMoments()
     for score in try scores(model, Array(set.training.prefix(256)), trunks, settings).joined() {
       moments.add(score)
     }
-    var totals = MetricTotals()
-    totals.add(.rewardDeviation, moments.standardDeviation)
-    if !set.heldOut.isEmpty {
-      totals.add(.heldOutAccuracy, evaluation.accuracy)
-      totals.add(.calibrationError, evaluation.calibrationError)
+    if !state.isOver {
+      if curveSteps.contains(state.step), !set.heldOut.isEmpty {
+        state.curve.append(
+          RewardReport.CurvePoint(pairs: state.pairs, accuracy: evaluation.accuracy))
+      }
+      var totals = MetricTotals()
+      totals.add(.rewardDeviation, moments.standardDeviation)
+      if !set.heldOut.isEmpty {
+        totals.add(.heldOutAccuracy, evaluation.accuracy)
+        totals.add(.calibrationError, evaluation.calibrationError)
+      }
+      try metrics.append(step: state.step, totals)
+      state.isOver = true
+      try checkpoint()
     }
-    try metrics.append(step: state.step, totals)
-    try checkpoint()
     try start.write(
       model, to: output, merging: settings.merge,
       reward: RewardScale(mean: moments.mean, deviation: moments.standardDeviation))

@@ -112,8 +112,10 @@ public struct SFTReport: Codable, Sendable, Equatable {
 /// same loop is pre-training.
 public enum SFT {
   private struct State: Codable {
-    var step = 0
+    @Count var step = 0
     var loss = 0.0
+    /// Whether training is over, and what held-out rows say is in the metrics.
+    var isOver = false
   }
 
   /// Trains a model and writes it.
@@ -169,9 +171,9 @@ public enum SFT {
     let optimizer = AdamW(weightDecay: settings.weightDecay)
 
     var progress = Progress("sft", total: steps, style: options.progress)
-    let saved = try RunCheckpoint<State>.read(into: [model], from: output) {
-      progress.say("warning: \($0)")
-    }
+    let saved = try RunCheckpoint<State>.read(
+      into: [model], from: output, steps: steps, isPossible: { $0.step <= steps },
+      warn: { progress.say("warning: \($0)") })
     var state = saved?.state ?? State()
     if state.step > 0 {
       progress.say("resuming at step \(state.step)")
@@ -187,7 +189,9 @@ public enum SFT {
           + "otherwise once others follow (answers=last learns the last answers alone)")
     }
     if let text = cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
-    let metrics = try MetricsFile(in: output, stage: "sft", keeping: saved?.metricsBytes ?? 0)
+    let metrics = try MetricsFile(
+      in: output, stage: "sft", keeping: saved?.metricsBytes ?? 0, upTo: state.step,
+      warn: { progress.say("warning: \($0)") })
     var clock = CheckpointClock(seconds: settings.checkpointSeconds)
     func checkpoint() throws {
       try clock.time {
@@ -241,11 +245,12 @@ public enum SFT {
     let heldOutRows = try heldOutRows(model, heldOutGroups, settings: settings)
     try HeldOutRow.write(heldOutRows, to: output)
     let estimate = HeldOutRow.estimate(.heldOutLoss, of: heldOutRows)
-    if let heldOutLoss = estimate?.value {
+    if let heldOutLoss = estimate?.value, !state.isOver {
       var totals = MetricTotals()
       totals.add(.heldOutLoss, heldOutLoss)
       try metrics.append(step: state.step, totals)
     }
+    state.isOver = true
     try checkpoint()
     try start.write(model, to: output, merging: settings.merge)
     if options.reports {

@@ -39,12 +39,20 @@ public final class PolicySeries {
     var formatVersion = 1
     var model: String
     var fingerprint: String
-    var current = 0
+    @Count var current = 0
     /// Labels when the policy that answers came.
-    var mark = 0
+    @Count var mark = 0
     /// Labels when the unfinished round began.
     var begun: Int?
     var policies: [Policy] = []
+
+    /// Whether every policy is where it says, after the one that it is held against.
+    var isWhole: Bool {
+      (0...policies.count).contains(current) && (0...1 << 53).contains(begun ?? 0)
+        && policies.enumerated().allSatisfy { i, policy in
+          policy.number == i + 1 && (0...i).contains(policy.previous)
+        }
+    }
   }
 
   /// The model that all are trained from: policy 0.
@@ -85,6 +93,12 @@ public final class PolicySeries {
         state = try decoder.decode(State.self, from: try Data(contentsOf: file))
       } catch {
         throw TrainingError(.badOutput, "\(file.path): is damaged; give another folder")
+      }
+      guard state.isWhole else {
+        throw TrainingError(
+          .badOutput,
+          "\(file.path): is damaged: its policies don't follow one another; give another folder"
+        )
       }
       guard state.fingerprint == start.fingerprint else {
         throw TrainingError(

@@ -14,9 +14,9 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// Where the run stands; in the checkpoint.
   struct State: Codable {
     /// Rollouts made.
-    var rollout = 0
+    @Count var rollout = 0
     /// Optimiser steps made.
-    var step = 0
+    @Count var step = 0
     /// What rewards are normalised by, from the first rollout on.
     var scale: RewardScale?
     var firstReward = 0.0
@@ -139,15 +139,18 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     var progress = Progress(
       stage, total: settings.rollouts, unit: "rollouts", style: options.progress)
     for remark in remarks { progress.say(remark) }
-    let saved = try RunCheckpoint<State>.read(into: trained, from: output) {
-      progress.say("warning: \($0)")
-    }
+    let saved = try RunCheckpoint<State>.read(
+      into: trained, from: output, steps: steps,
+      isPossible: { $0.rollout <= settings.rollouts && $0.step <= steps },
+      warn: { progress.say("warning: \($0)") })
     state = try saved?.state ?? State(own: own())
     if state.rollout > 0 {
       progress.say("resuming at rollout \(state.rollout)")
       progress.resume(at: state.rollout)
     }
-    metrics = try MetricsFile(in: output, stage: stage, keeping: saved?.metricsBytes ?? 0)
+    metrics = try MetricsFile(
+      in: output, stage: stage, keeping: saved?.metricsBytes ?? 0, upTo: state.rollout,
+      warn: { progress.say("warning: \($0)") })
     clock = CheckpointClock(seconds: settings.checkpointSeconds)
     self.progress = progress
     self.stage = stage
