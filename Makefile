@@ -10,7 +10,8 @@ SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build model quickstart test check lint format bench bench-trl agreement clean
+.PHONY: help setup build model quickstart test check lint format bench bench-trl agreement campaign \
+  clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*\#\# /  make \1\t/' | expand -t 20
@@ -51,8 +52,9 @@ format: ## Format all Swift sources.
 	swift format --in-place --recursive --parallel Sources Tests Package.swift
 
 check: PACKAGES += $(TEST_PACKAGES)
-check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, exactness.
+check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, exactness, two minutes of the campaign.
 	$(ATTUNE) exactness
+	MINUTES=2 python3 Scripts/campaign/run.py
 
 bench: model ## Compare speed and memory with PyTorch/transformers (installs them in .build/).
 	python3 Benchmarks/peers/compare.py
@@ -64,6 +66,10 @@ bench-trl: model ## Compare every trainer's speed and memory with TRL's (install
 # Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it.
 agreement: model ## Hold SmolLM2 against transformers (installs it in .build/): scores, gradients, AdamW.
 	python3 Scripts/agreement/run.py
+
+# Documentation/Reliability.md says what it tries and what came of it.
+campaign: build ## Kill trainers, damage files, send strange requests: for MINUTES=10 from SEED=1.
+	MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),1) python3 Scripts/campaign/run.py
 
 clean: ## Remove what the build made.
 	rm -rf .build
