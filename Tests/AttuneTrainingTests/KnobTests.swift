@@ -92,6 +92,40 @@ struct KnobTests {
     for value in values { refuse(type, value) }
   }
 
+  /// Whole numbers that a trainer multiplies, each at the end of its range.
+  @Test func `no product of knobs overflows`() throws {
+    func product(_ type: any Settings.Type, _ names: [String]) throws -> Int {
+      try names.reduce(1) { product, name in
+        guard case .whole(let range, _)? = type.knobs.knob(at: name)?.kind else {
+          throw TrainingError(.badSetting, "\(type) has no whole number \(name)")
+        }
+        let (result, overflows) = product.multipliedReportingOverflow(by: range.upperBound)
+        #expect(!overflows, "\(type): \(names)")
+        return overflows ? 1 : result
+      }
+    }
+    let online: [any Settings.Type] = [
+      PPOSettings.self, RLOOSettings.self, GRPOSettings.self, RAFTSettings.self, DPGSettings.self,
+      BRAInSettings.self,
+    ]
+    for type in online {
+      _ = try product(type, ["rollouts", "epochs", "minibatches"])
+      _ = try product(type, ["rollouts", "prompts_per_rollout", "samples_per_prompt"])
+    }
+    _ = try product(
+      GRPOSettings.self, ["rollouts", "prompts_per_rollout", "samples_per_prompt", "max_draws"])
+    _ = try product(
+      FrontierSettings.self, ["rollouts", "prompts_per_rollout", "samples_per_prompt"])
+    _ = try product(IterateSettings.self, ["rounds", "prompts_per_round", "samples_per_prompt"])
+    // Beside rows, of which memory holds no billions.
+    for type: any Settings.Type in [SFTSettings.self, DPOSettings.self, RewardModelSettings.self] {
+      #expect(try product(type, ["epochs"]) <= Int.max / 1_000_000_000)
+    }
+    for type: any Settings.Type in [SampleSettings.self, EvaluationSettings.self] {
+      #expect(try product(type, ["n"]) <= Int.max / 1_000_000_000)
+    }
+  }
+
   @Test func `numbers that are not finite are named too`() {
     var settings = DPOSettings()
     settings.learningRate = .infinity

@@ -56,6 +56,11 @@ public struct Knob: Sendable {
 
   /// Above this a count of anything is a slip of the pen.
   public static let most = 1_000_000_000
+  /// Above this is a number of rollouts, passes or steps that is multiplied by others of its kind: no
+  /// product of those that are multiplied overflows.
+  static let mostSteps = 1_000_000
+  /// The same of answers to a prompt.
+  static let mostAnswers = 100_000
 
   /// Describes a knob.
   ///

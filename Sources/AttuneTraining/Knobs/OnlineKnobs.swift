@@ -5,9 +5,9 @@ import AttuneObjectives
 extension Knob {
   /// How answers are sampled, in every trainer that samples its own.
   static let rollouts = [
-    Knob("rollouts", "How often answers are sampled.", .whole(atLeast: 1)),
-    Knob("prompts_per_rollout", "Prompts of a rollout.", .whole(atLeast: 1)),
-    Knob("samples_per_prompt", "Answers to each prompt.", .whole(atLeast: 1)),
+    Knob("rollouts", "How often answers are sampled.", .whole(1...Knob.mostSteps)),
+    Knob("prompts_per_rollout", "Prompts of a rollout.", .whole(1...Knob.mostSteps)),
+    Knob("samples_per_prompt", "Answers to each prompt.", .whole(1...Knob.mostAnswers)),
     Knob("max_tokens", "Longest answer in tokens.", .whole(atLeast: 1)),
     Knob(
       "max_length", "Longest prompt and answer in tokens; 0 is the model's own limit.",
@@ -19,8 +19,8 @@ extension Knob {
 
   /// Passes over a rollout.
   static let rolloutPasses = [
-    Knob("epochs", "Passes over a rollout.", .whole(atLeast: 1)),
-    Knob("minibatches", "Optimiser steps of a pass.", .whole(atLeast: 1)),
+    Knob("epochs", "Passes over a rollout.", .whole(1...Knob.mostSteps)),
+    Knob("minibatches", "Optimiser steps of a pass.", .whole(1...Knob.mostSteps)),
   ]
 
   /// A KL term whose weight may follow a target.
@@ -176,7 +176,7 @@ extension GRPOSettings {
       Knob(
         "max_draws",
         "How many draws of prompts `dapo` makes at most to fill a rollout with prompts whose answers "
-          + "are not all of one reward.", .whole(atLeast: 1)),
+          + "are not all of one reward.", .whole(1...64)),
       Knob(
         "overlong_cache",
         "Tokens before `max_tokens` over which `dapo` takes up to 1 off an answer's score; 0 is a "
@@ -234,18 +234,19 @@ extension IterateSettings {
   /// Every knob.
   public static let knobs: [Knob] =
     [
-      Knob("rounds", "How often answers are sampled and trained on.", .whole(atLeast: 1)),
+      Knob("rounds", "How often answers are sampled and trained on.", .whole(1...Knob.mostSteps)),
       Knob(
         "online",
         "Whether a round is one optimiser step on a batch of fresh pairs, the policy kept in memory.",
         .flag),
       Knob(
         "prompts_per_round",
-        "Prompts of a round; 0 is all of them, and online `dpo.batch_size`.", .whole(atLeast: 0)),
+        "Prompts of a round; 0 is all of them, and online `dpo.batch_size`.",
+        .whole(0...Knob.mostSteps)),
       Knob(
         "samples_per_prompt",
         "Answers to each prompt; with `dpo.xpo_alpha` the last one is the reference's, as its paper "
-          + "has it.", .whole(atLeast: 2), because: "one answer makes no pair"),
+          + "has it.", .whole(2...Knob.mostAnswers), because: "one answer makes no pair"),
       Knob("max_tokens", "Longest answer in tokens.", .whole(atLeast: 1)),
       Knob(
         "temperature",

@@ -5,7 +5,7 @@ import AttuneObjectives
 extension SampleSettings {
   /// Every knob.
   public static let knobs: [Knob] = [
-    Knob("n", "Answers to each prompt.", .whole(atLeast: 1)),
+    Knob("n", "Answers to each prompt.", .whole(1...Knob.mostAnswers)),
     Knob(
       "temperature", "What logits are divided by; 0 takes the most probable token.",
       .number(.atLeast(0))),
@@ -34,7 +34,7 @@ extension SampleSettings {
 extension EvaluationSettings {
   /// Every knob.
   public static let knobs: [Knob] = [
-    Knob("n", "Answers to each prompt.", .whole(atLeast: 1)),
+    Knob("n", "Answers to each prompt.", .whole(1...Knob.mostAnswers)),
     Knob("max_tokens", "Most tokens of an answer.", .whole(atLeast: 1)),
     Knob(
       "temperature", "Sampling temperature.", .number(.above(0)),
@@ -210,7 +210,7 @@ extension RLHFSettings {
       Knob(
         "early_rollouts",
         "Rollouts of the rounds before the last, whose policy is there to be labelled; 0: as many as "
-          + "in the last.", .whole(atLeast: 0)),
+          + "in the last.", .whole(0...Knob.mostSteps)),
       Knob(
         "held_out_share", "Share of the prompts held out where no file is given for them.",
         .number(.above(0, below: 1))),
@@ -228,10 +228,10 @@ extension FrontierSettings {
         "Methods, with variants and, after an @, β of their own: `grpo:dapo`, `dpg:gdc++@0.25/0.5`.",
         .texts),
       Knob("betas", "β of every method that has none of its own.", .numbers(.atLeast(0))),
-      Knob("rollouts", "Rollouts of every method that samples.", .whole(atLeast: 1)),
-      Knob("prompts_per_rollout", "Prompts of a rollout.", .whole(atLeast: 1)),
+      Knob("rollouts", "Rollouts of every method that samples.", .whole(1...Knob.mostSteps)),
+      Knob("prompts_per_rollout", "Prompts of a rollout.", .whole(1...Knob.mostSteps)),
       Knob(
-        "samples_per_prompt", "Answers to each of them.", .whole(atLeast: 2),
+        "samples_per_prompt", "Answers to each of them.", .whole(2...Knob.mostAnswers),
         because: "answers are compared"),
       Knob(
         "max_tokens", "Longest answer in tokens, in training and in evaluation.",
@@ -255,7 +255,7 @@ extension FrontierSettings {
       Knob(
         "start_answers",
         "Answers of the start to each held-out prompt, which best-of-n chooses from.",
-        .whole(atLeast: 2), because: "the best of several is taken"),
+        .whole(2...Knob.mostAnswers), because: "the best of several is taken"),
       Knob(
         "evaluation", "How policies are held against the start.",
         .knobs(of: EvaluationSettings.self)),

@@ -63,7 +63,7 @@ extension Knob {
   /// Passes over a file of rows.
   static func passes(batch: String) -> [Knob] {
     [
-      Knob("epochs", "Passes over the data.", .whole(atLeast: 1)),
+      Knob("epochs", "Passes over the data.", .whole(1...Knob.mostSteps)),
       Knob("max_steps", "Optimiser steps at most; 0 is no limit.", .whole(atLeast: 0)),
       Knob("batch_size", "\(batch) that an optimiser step sees.", .whole(atLeast: 1)),
       Knob(
