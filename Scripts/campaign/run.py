@@ -15,6 +15,7 @@ import time
 sys.dont_write_bytecode = True
 from bench import ROOT, Bench  # noqa: E402
 from kills import Kills  # noqa: E402
+from knobs import Knobs  # noqa: E402
 from mutations import Mutations  # noqa: E402
 from page import Page  # noqa: E402
 
@@ -55,6 +56,7 @@ def main():
     bench = Bench(os.path.join(work, "work"), attune)
     kills = Kills(bench, random.Random(f"kills {seed}"), report)
     mutations = Mutations(bench, random.Random(f"mutations {seed}"), report)
+    knobs = Knobs(bench, random.Random(f"knobs {seed}"), report)
     page = Page(bench, random.Random(f"page {seed}"), report)
     end = time.monotonic() + 60 * minutes
     turn = 0
@@ -65,6 +67,7 @@ def main():
             kills.trial()
             for _ in range(4):
                 mutations.trial()
+            knobs.trial()
             for _ in range(40):
                 page.trial()
     finally:

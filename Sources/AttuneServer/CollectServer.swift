@@ -73,11 +73,12 @@ public final class CollectServer: Sendable {
   /// - Parameters:
   ///   - collector: What is asked, and where answers go.
   ///   - address: Where it listens.
-  /// - Throws: ``ServerError`` if it can't listen there.
+  /// - Throws: ``ServerError`` if it can't listen there, or too few files may be open.
   public static func start(
     _ collector: Collector, at address: Address
   ) async throws -> CollectServer {
     try address.validate()
+    try Descriptors.demand()
     let access = Access(token: address.token, annotators: address.annotators)
     let start = Start()
     let logger = Logger(label: "attune") { _ in SwiftLogNoOpLogHandler() }

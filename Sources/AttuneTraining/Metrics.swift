@@ -9,7 +9,8 @@ package final class MetricsFile {
   private let url: URL
   private let stage: String
   private let descriptor: Int32
-  private(set) var bytes: Int
+  /// How long the file is.
+  package private(set) var bytes: Int
 
   /// Opens the file for appending.
   ///

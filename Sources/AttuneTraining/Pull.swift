@@ -188,7 +188,7 @@ public struct Pull: Sendable {
   private static let workSuffix = ".part"
 
   /// Removes what killed pulls left: folders whose lock nobody holds.
-  func removeDeadWork(in cache: URL = Self.cache) {
+  package func removeDeadWork(in cache: URL = Self.cache) {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: cache.path)) ?? []
     for name in names where name.hasPrefix(workPrefix) && name.hasSuffix(Self.workSuffix) {
       let work = cache.appending(path: name, directoryHint: .isDirectory)

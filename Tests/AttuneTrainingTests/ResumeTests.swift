@@ -3,10 +3,9 @@
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
+import AttuneTraining
 import Foundation
 import Testing
-
-@testable import AttuneTraining
 
 /// What a run finds in its folder when it goes on: the end of training, lines that are gone, a
 /// damaged checkpoint.

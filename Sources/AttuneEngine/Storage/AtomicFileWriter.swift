@@ -158,7 +158,7 @@ extension AtomicFileWriter {
   }
 
   private static func removeIfDead(_ part: String) {
-    let descriptor = open(part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    let descriptor = open(part, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { unlink(part) }
     close(descriptor)

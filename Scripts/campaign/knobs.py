@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets knobs to what nobody means: a value is taken, or refused by the knob's name."""
+import json
+
+from kills import COMMANDS
+
+VALUES = ["-1", "0", "1", "2", "1000000", "1000001", "1000000000", "1000000001",
+          "4611686018427387904", "9223372036854775807", "9223372036854775808",
+          "18446744073709551616", "-9223372036854775808", "1e300", "1e-300", "-1e300", "1e999",
+          "0.5", "-5", "null", "true", '"x"', "[]", "[1e308]", "{}", ""]
+# What is taken may take its time: a million epochs.
+SECONDS = 4
+
+
+class Knobs:
+    """Every knob of every trainer, by the record of a run."""
+
+    def __init__(self, bench, random, report):
+        self.bench, self.random, self.report = bench, random, report
+        self.names = {}
+
+    def of(self, command):
+        if command not in self.names:
+            self.bench.remove("knobs")
+            self.bench.must(COMMANDS[command] + "knobs")
+            with open(self.bench.path("knobs", "run.json")) as file:
+                self.names[command] = sorted(leaves(json.load(file)["record"]["knobs"]))
+        return self.names[command]
+
+    def trial(self):
+        command = self.random.choice(sorted(name for name in COMMANDS if name != "rlhf"))
+        knob = self.random.choice(self.of(command))
+        value = self.random.choice(VALUES)
+        self.bench.remove("knobs")
+        line = f"{COMMANDS[command]}knobs".split() + ["--set", f"{knob}={value}"]
+        run = self.bench.run(line, kill_after=SECONDS)
+        self.report.count("knobs")
+        if run.seconds >= SECONDS:
+            return
+        what = run.trouble()
+        name = knob.split(".")[-1]
+        if what is None and run.code and not any(
+                word in run.failure for word in (name, name.replace("_", "-"))):
+            what = f"does not name the knob: {run.failure}"
+        if what:
+            self.report.fail("knob", f"{command} --set {knob}={value}: {what}")
+
+
+def leaves(value, path=""):
+    """The paths of everything that is no object."""
+    if not isinstance(value, dict):
+        return [path]
+    return [leaf for key, inner in value.items()
+            for leaf in leaves(inner, f"{path}.{key}" if path else key)]
