@@ -175,7 +175,8 @@ class Mutations:
         self.report.count("mutated files")
         what = run.trouble()
         # The file, or the model's or run's folder that was given.
-        if what is None and run.code == 1 and "damaged" not in run.failure:
+        named = name in run.failure or "damaged" in run.failure
+        if what is None and run.code == 1 and not named:
             what = f"names no file: {run.failure}"
             kind += " unnamed"
         if what is None and run.code == 0 and "out" in line.split():

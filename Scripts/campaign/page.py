@@ -53,11 +53,15 @@ class Page:
         if self.process.poll() is not None:
             with open(out + ".err", errors="replace") as file:
                 raise SystemExit("the page ends: " + file.read())
-        self.name = uuid.uuid4().hex[:8]
-        reply, headers = self.ask("POST", "/api/session", {"name": self.name})
-        self.headers = {"Cookie": headers.get("Set-Cookie", "").split(";")[0],
-                        "X-Attune-Seal": json.loads(reply).get("seal", "")}
+        # Strange requests have a name of their own: one of them may take a label back.
+        self.headers, self.strange = self.session(), self.session()
         self.question = json.loads(self.ask("POST", "/api/next", {}, self.headers)[0])
+
+    def session(self):
+        """The headers of somebody new."""
+        reply, headers = self.ask("POST", "/api/session", {"name": uuid.uuid4().hex[:8]})
+        return {"Cookie": headers.get("Set-Cookie", "").split(";")[0],
+                "X-Attune-Seal": json.loads(reply).get("seal", "")}
 
     def ask(self, method, path, body, headers=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -91,7 +95,7 @@ class Page:
         lines = [head.encode(), f"Host: 127.0.0.1:{self.port}".encode()]
         if random.random() < 0.7:
             lines.append(b"Content-Type: application/json")
-            lines += [f"{key}: {value}".encode() for key, value in self.headers.items()]
+            lines += [f"{key}: {value}".encode() for key, value in self.strange.items()]
         lines += random.sample(HEADS, random.randrange(3))
         body = random.choice(BODIES)
         if random.random() < 0.5:
