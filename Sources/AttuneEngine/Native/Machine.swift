@@ -56,7 +56,7 @@ public enum Machine {
     let pages = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?
       .split(separator: " ").first.flatMap { Int($0) }
     return ": ulimit -v allows \(limit.rlim_cur >> 20) MB"
-      + (pages.map { ", of which \($0 * Int(getpagesize()) >> 20) MB are taken" } ?? "")
+      + (pages.map { ", of which \(($0 * Int(getpagesize())) >> 20) MB are taken" } ?? "")
   }
 
   /// How large products are computed, which is part of what decides a run's outcome.
