@@ -24,7 +24,7 @@ class Knobs:
             self.bench.remove("knobs")
             self.bench.must(COMMANDS[command] + "knobs")
             with open(self.bench.path("knobs", "run.json")) as file:
-                self.names[command] = sorted(leaves(json.load(file)["record"]["knobs"]))
+                self.names[command] = sorted(leaves(json.load(file)["record"]["settings"]))
         return self.names[command]
 
     def trial(self):
@@ -39,7 +39,8 @@ class Knobs:
             return
         what = run.trouble()
         name = knob.split(".")[-1]
-        if what is None and run.code and not any(
+        # A rate or decay that is allowed and makes a model diverge is told as that.
+        if what is None and run.code and "not finite" not in run.failure and not any(
                 word in run.failure for word in (name, name.replace("_", "-"))):
             what = f"does not name the knob: {run.failure}"
         if what:
