@@ -120,7 +120,7 @@ class Mutations:
             "thumbs": ("thumbs.jsonl", ["kto --model model --data {} " + one]),
             "conversations": ("chats.jsonl", ["sft --model model --data {} " + one]),
             "samples": ("samples.jsonl", ["label --data {} --output labels.jsonl",
-                                          "score --model model --data {} --output scores.jsonl"]),
+                                          "score --reward length:1-3 --data {} --output scores.jsonl"]),
             "imported rows": ("pairs.jsonl", ["feedback import --store new.db {}"]),
             "recipe": ("recipe.json", ["sft --model model --data texts.jsonl --config {} --output out"]),
             "configuration": ("model/config.json", ["generate --model damaged " + ask]),
