@@ -90,8 +90,8 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       resources: [
-        "label.html", "progress.html", "page.css", "session.js", "label.js", "ranking.js",
-        "progress.js", "charts.js", "icon.svg",
+        "label.html", "labels.html", "progress.html", "page.css", "session.js", "verdicts.js",
+        "label.js", "labels.js", "ranking.js", "progress.js", "charts.js", "icon.svg",
       ].map { .embedInCode("Page/\($0)") },
       swiftSettings: room),
     .executableTarget(
@@ -122,7 +122,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "AttuneStoreTests",
-      dependencies: ["AttuneStore", "AttuneObjectives", "AttuneData"],
+      dependencies: [
+        "AttuneStore", "AttuneObjectives", "AttuneData",
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneServerTests",

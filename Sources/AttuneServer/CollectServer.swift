@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneStore
 import Dispatch
 import HTTPTypes
 import Hummingbird
@@ -41,9 +42,18 @@ public final class CollectServer: Sendable {
       if let token, token.utf8.count < 16 || token.utf8.count > 256 {
         throw ServerError(.badSetting, "the token must have 16 to 256 bytes")
       }
-      for name in annotators where Access.name(name) != name {
-        throw ServerError(
-          .badSetting, "annotator \"\(name)\": a name has 1 to 64 characters that can be seen")
+      var names = AnnotatorNames()
+      for name in annotators {
+        guard Access.name(name) == name else {
+          throw ServerError(
+            .badSetting, "annotator \"\(name)\": a name has 1 to 64 characters that can be seen")
+        }
+        if let other = names.known(name) {
+          throw ServerError(
+            .badSetting,
+            "annotators \"\(other)\" and \"\(name)\" are one: names are compared without case")
+        }
+        _ = names.spelling(of: name)
       }
     }
   }
@@ -73,13 +83,13 @@ public final class CollectServer: Sendable {
   /// - Parameters:
   ///   - collector: What is asked, and where answers go.
   ///   - address: Where it listens.
-  /// - Throws: ``ServerError`` if it can't listen there, or too few files may be open.
+  /// - Throws: ``ServerError`` if it can't listen there.
   public static func start(
     _ collector: Collector, at address: Address
   ) async throws -> CollectServer {
     try address.validate()
-    try Descriptors.demand()
-    let access = Access(token: address.token, annotators: address.annotators)
+    let annotators = address.annotators.map { collector.spelling(of: $0) }
+    let access = Access(token: address.token, annotators: annotators)
     let start = Start()
     let logger = Logger(label: "attune") { _ in SwiftLogNoOpLogHandler() }
     let app = Application(
@@ -98,6 +108,10 @@ public final class CollectServer: Sendable {
         address: .hostname(address.host, port: address.port),
         availableConnectionsDelegate: .maximum(collector.settings.connections, logger: logger)),
       onServerRunning: { channel in
+        // An error of a single connection would otherwise end the listening.
+        try? await channel.eventLoop.submit {
+          try channel.pipeline.syncOperations.addHandler(AcceptGuard(), position: .first)
+        }.get()
         let port = channel.localAddress?.port ?? address.port
         start.listens(
           Routes(
@@ -123,7 +137,7 @@ public final class CollectServer: Sendable {
     }
     let host = address.host.contains(":") ? "[\(address.host)]" : address.host
     let url = "http://\(host):\(port)/"
-    let names: [String?] = address.annotators.isEmpty ? [nil] : address.annotators
+    let names: [String?] = annotators.isEmpty ? [nil] : annotators
     return CollectServer(
       url: url, links: names.map { ($0, url + access.fragment(for: $0)) }, group: group,
       running: running)

@@ -19,8 +19,12 @@ package enum Markdown {
   }()
 
   /// HTML of a text.
-  package static func html(_ text: String) -> String {
-    guard text.utf8.count <= longest, let parser = cmark_parser_new(options) else {
+  ///
+  /// - Parameters:
+  ///   - text: The text.
+  ///   - length: Longer ones, in bytes, are shown as they are.
+  package static func html(_ text: String, upTo length: Int = longest) -> String {
+    guard text.utf8.count <= length, let parser = cmark_parser_new(options) else {
       return "<pre>\(escaped(text))</pre>"
     }
     defer { cmark_parser_free(parser) }
@@ -29,8 +33,8 @@ package enum Markdown {
         cmark_parser_attach_syntax_extension(parser, found)
       }
     }
-    var text = text
-    text.withUTF8 { bytes in
+    var hidden = LiteralMarks.hide(in: text)
+    hidden.withUTF8 { bytes in
       bytes.withMemoryRebound(to: CChar.self) {
         cmark_parser_feed(parser, $0.baseAddress, $0.count)
       }
@@ -42,7 +46,11 @@ package enum Markdown {
       let html = cmark_render_html(document, options, cmark_parser_get_syntax_extensions(parser))
     else { return "<pre>\(escaped(text))</pre>" }
     defer { free(html) }
-    return String(cString: html)
+    return LiteralMarks.show(in: String(cString: html))
+      // The text's own tags are shown as text by now: these are cmark-gfm's.
+      .replacing("<th", with: "<th scope=\"col\"").replacing("<th scope=\"col\"ead", with: "<thead")
+      .replacing("<table>", with: "<div class=\"scroll\" role=\"group\" tabindex=\"0\"><table>")
+      .replacing("</table>", with: "</table></div>")
   }
 
   /// A text as HTML that shows it.
@@ -61,7 +69,9 @@ package enum Markdown {
     return out
   }
 
-  private static let options = CMARK_OPT_DEFAULT | CMARK_OPT_VALIDATE_UTF8
+  /// Lines end where the text ends them: prompts and poems are written so.
+  private static let options =
+    CMARK_OPT_DEFAULT | CMARK_OPT_VALIDATE_UTF8 | CMARK_OPT_HARDBREAKS
 
   /// Makes text of every piece of HTML, and links of images.
   private static func disarm(_ document: OpaquePointer) {

@@ -189,7 +189,9 @@ extension FeedbackStore {
         try Int.fetchOne(db, sql: "SELECT count(*) FROM critique") ?? 0
       )
     }
-    let all = try live.flatMap(PairLabel.all)
+    var all = try live.flatMap(PairLabel.all)
+    var spellings = AnnotatorNames()
+    for i in all.indices { all[i].annotator = spellings.spelling(of: all[i].annotator) }
     let labels = all.filter { !$0.isGold }
     // item → annotator → verdict; of several the last one.
     var items: [String: [String: PairLabel.Verdict]] = [:]

@@ -77,24 +77,27 @@ extension FeedbackStore {
   ) async throws -> Submission.Receipt {
     try await writeAside { db in
       if let known = try Self.receipt(annotator, key, in: db) { return known }
+      let owner = try String.fetchOne(
+        db, sql: "SELECT annotator FROM \(isThumb ? "thumb" : "comparison") WHERE id = ?",
+        arguments: [judgement])
+      guard let owner, AnnotatorNames.key(owner) == AnnotatorNames.key(annotator) else {
+        throw StoreError(.badRequest, "\(annotator) gave no judgement \(judgement)")
+      }
       if isThumb {
         try db.execute(
           sql: """
             INSERT INTO thumb (prompt, answer, good, annotator, time, supersedes, withdrawn)
             SELECT prompt, answer, good, annotator, ?, id, 1 FROM thumb
-            WHERE id = ? AND annotator = ?
-            """, arguments: [time, judgement, annotator])
+            WHERE id = ?
+            """, arguments: [time, judgement])
       } else {
         try db.execute(
           sql: """
             INSERT INTO comparison (prompt, annotator, origin, outcome, time, supersedes)
             SELECT prompt, annotator, origin, ?, ?, id FROM comparison
-            WHERE id = ? AND annotator = ?
+            WHERE id = ?
             """,
-          arguments: [Comparison.Outcome.withdrawn.rawValue, time, judgement, annotator])
-      }
-      guard db.changesCount == 1 else {
-        throw StoreError(.badRequest, "\(annotator) gave no judgement \(judgement)")
+          arguments: [Comparison.Outcome.withdrawn.rawValue, time, judgement])
       }
       let number = db.lastInsertedRowID
       try Self.remember(
@@ -110,7 +113,9 @@ extension FeedbackStore {
       let comparisons = try GRDB.Row.fetchCursor(
         db,
         sql: """
-          SELECT c.id, c.annotator, c.outcome, e.answer, e.rank FROM comparison c
+          SELECT c.id, c.annotator, c.outcome, c.strength, c.time, e.answer, e.rank,
+            (SELECT text FROM critique WHERE comparison = c.id ORDER BY id DESC) AS reason
+          FROM comparison c
           JOIN comparison_answer e ON e.comparison = c.id
           WHERE c.origin = 'person' AND c.gold = 0 AND c.outcome <> 'withdrawn'
             AND c.annotator IS NOT NULL
@@ -123,7 +128,8 @@ extension FeedbackStore {
           all.append(
             StandingJudgement(
               number: number, annotator: row["annotator"], answers: [], isThumb: false, ranks: [],
-              outcome: Comparison.Outcome(rawValue: row["outcome"]) ?? .preferred))
+              outcome: Comparison.Outcome(rawValue: row["outcome"]) ?? .preferred,
+              strength: row["strength"], reason: row["reason"] ?? "", time: row["time"]))
         }
         all[all.count - 1].answers.append(row["answer"])
         all[all.count - 1].ranks.append(row["rank"])
@@ -131,7 +137,10 @@ extension FeedbackStore {
       let thumbs = try GRDB.Row.fetchCursor(
         db,
         sql: """
-          SELECT t.id, t.annotator, t.answer, t.good FROM thumb t
+          SELECT t.id, t.annotator, t.answer, t.good, t.time,
+            (SELECT text FROM critique k WHERE k.answer = t.answer AND k.annotator = t.annotator
+              AND k.time = t.time ORDER BY id DESC) AS reason
+          FROM thumb t
           WHERE t.annotator IS NOT NULL AND t.withdrawn = 0
             AND NOT EXISTS (SELECT 1 FROM thumb later WHERE later.supersedes = t.id)
           ORDER BY t.id
@@ -140,7 +149,8 @@ extension FeedbackStore {
         all.append(
           StandingJudgement(
             number: row["id"], annotator: row["annotator"], answers: [row["answer"]],
-            isThumb: true, ranks: [row["good"] ? 1 : 2], outcome: .preferred))
+            isThumb: true, ranks: [row["good"] ? 1 : 2], outcome: .preferred,
+            reason: row["reason"] ?? "", time: row["time"]))
       }
       return all
     }

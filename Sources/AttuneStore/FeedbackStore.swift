@@ -21,26 +21,11 @@ public struct FeedbackStore: Sendable {
   /// - Parameters:
   ///   - url: The file.
   ///   - create: Whether a store that is not there is made.
-  /// - Throws: ``StoreError`` if it is not there, is no store, or is a later version's.
+  /// - Throws: ``StoreError`` if it is not there, is no store, is damaged, can't be written or is a
+  ///   later version's.
   public init(_ url: URL, create: Bool = true) throws {
     self.url = url
-    guard create || FileManager.default.fileExists(atPath: url.path) else {
-      throw StoreError(
-        .file, "\(url.relativePath): there is no such store; `attune feedback import` makes one")
-    }
-    var configuration = Configuration()
-    configuration.busyMode = .timeout(30)
-    configuration.prepareDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
-    do {
-      pool = try DatabasePool(path: url.path, configuration: configuration)
-      let isLater = try pool.read { try Schema.migrator.hasBeenSuperseded($0) }
-      guard !isLater else {
-        throw StoreError(.file, "\(url.relativePath): a later version of Attune made this store")
-      }
-      try Schema.migrator.migrate(pool)
-    } catch let error as DatabaseError {
-      throw Self.failure(error, url)
-    }
+    pool = try Self.open(url, create: create)
   }
 
   /// Adds a comparison.
@@ -105,11 +90,6 @@ public struct FeedbackStore: Sendable {
     do { return try pool.read(body) } catch let error as DatabaseError {
       throw Self.failure(error, url)
     }
-  }
-
-  private static func failure(_ error: DatabaseError, _ url: URL) -> StoreError {
-    let what = error.message ?? "SQLite error \(error.resultCode.rawValue)"
-    return StoreError(.file, "\(url.relativePath): not usable as a store of feedback: \(what)")
   }
 }
 

@@ -22,6 +22,35 @@ enum Schema {
     return migrator
   }
 
+  /// What a store that is up to date lacks, or has otherwise: nil for nothing. Further tables are
+  /// nobody's business.
+  static func difference(_ db: Database) throws -> String? {
+    let model = try DatabaseQueue()
+    try migrator.migrate(model)
+    let wanted = try model.read(objects)
+    let found = try objects(db)
+    for (name, words) in wanted.sorted(by: { $0.key < $1.key }) where found[name] != words {
+      return found[name] == nil ? "\(name) is missing" : "\(name) is not what it was"
+    }
+    return nil
+  }
+
+  /// Tables with their columns, and triggers and indexes with their statements. The statement of a table
+  /// that was altered is SQLite's own and may change with its version.
+  private static func objects(_ db: Database) throws -> [String: String] {
+    let rows = try GRDB.Row.fetchAll(
+      db,
+      sql: """
+        SELECT s.type || ' ' || s.name AS name, CASE s.type
+          WHEN 'table' THEN
+            (SELECT group_concat(name || ' ' || type || ' ' || "notnull") FROM pragma_table_info(s.name))
+          ELSE coalesce(s.sql, '') END AS words
+        FROM sqlite_schema s WHERE s.type IN ('table', 'trigger', 'index')
+          AND s.name NOT GLOB 'sqlite_stat*'
+        """)
+    return Dictionary(rows.map { ($0["name"], $0["words"] ?? "") }) { first, _ in first }
+  }
+
   /// Every table of the first migration.
   static let tables = [
     "record", "prompt", "answer", "comparison", "comparison_answer", "thumb", "critique",

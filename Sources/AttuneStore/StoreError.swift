@@ -6,6 +6,8 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
   public enum Code: String, Sendable {
     /// The store can't be opened, read or written.
     case file
+    /// Another process asks people out of it.
+    case inUse
     /// What is asked of the store, or to be put into it, is not what it should be.
     case badRequest
   }

@@ -69,11 +69,17 @@ public struct StandingJudgement: Sendable, Hashable {
   public var ranks: [Int]
   /// What it ended in.
   public var outcome: Comparison.Outcome
+  /// How much better, where it was asked.
+  public var strength: Int?
+  /// Why, in the annotator's words; empty for none.
+  public var reason: String
+  /// When, in seconds since 1970.
+  public var time: Double
 
   /// Makes a judgement.
   public init(
     number: Int64, annotator: String, answers: [Int64], isThumb: Bool, ranks: [Int],
-    outcome: Comparison.Outcome
+    outcome: Comparison.Outcome, strength: Int? = nil, reason: String = "", time: Double = 0
   ) {
     self.number = number
     self.annotator = annotator
@@ -81,5 +87,8 @@ public struct StandingJudgement: Sendable, Hashable {
     self.isThumb = isThumb
     self.ranks = ranks
     self.outcome = outcome
+    self.strength = strength
+    self.reason = reason
+    self.time = time
   }
 }

@@ -10,6 +10,8 @@ import AttuneTraining
   /// People who are asked on the page, for a run that waits for their labels.
   struct PeoplePage: Sendable {
     let address: CollectServer.Address
+    /// What people are to go by: a Markdown file.
+    var guidelines: URL?
 
     /// Serves the page until there are enough labels, and writes them.
     ///
@@ -19,7 +21,8 @@ import AttuneTraining
       var settings = CollectSettings()
       settings.votes = task.votes
       settings.seed = task.seed
-      let collector = try Collector(settings, store: try FeedbackStore(task.store))
+      let collector = try Collector(
+        settings, store: try FeedbackStore(task.store), guidelines: guidelines)
       var quotas = try task.parts.map {
         try LabelQuota($0.labels, of: $0.samples, by: collector)
       }

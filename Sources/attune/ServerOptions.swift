@@ -3,6 +3,7 @@
 #if Server
   import ArgumentParser
   import AttuneServer
+  import Foundation
 
   /// Where a page is served, and to whom.
   struct ServerOptions: ParsableArguments {
@@ -27,8 +28,19 @@
       ))
     var annotators: [String] = []
 
+    @Option(
+      help: ArgumentHelp(
+        "A Markdown file that stands beside every question: what to go by.", valueName: "file"),
+      completion: .file(extensions: ["md"]))
+    var guidelines: String?
+
     /// Whether any of them is there.
-    var isGiven: Bool { port != nil || host != nil || token != nil || !annotators.isEmpty }
+    var isGiven: Bool {
+      port != nil || host != nil || token != nil || !annotators.isEmpty || guidelines != nil
+    }
+
+    /// The file of guidelines.
+    var guidelinesFile: URL? { guidelines.map { URL(filePath: $0) } }
 
     func validate() throws {
       if let port, !(0...65_535).contains(port) {

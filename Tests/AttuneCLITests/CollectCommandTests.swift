@@ -97,6 +97,74 @@ import Testing
     #expect(report["annotators"] as? Int == 1)
   }
 
+  @Test func `a second one of the same store ends at once, and imports go on`() async throws {
+    let run = try await bench.serve()
+    let second = try bench.run("collect", "--samples", "samples.jsonl", "--store", "./feedback.db")
+    #expect(second.code == 1 && second.errorLines.count == 1)
+    #expect(second.failure.contains("process \(run.number) asks people"), "\(second.errors)")
+    let rows = bench.folder.appending(path: "pairs.jsonl")
+    try Data(#"{"prompt":"p","chosen":"a","rejected":"b"}"#.utf8).write(to: rows)
+    #expect(try bench.run("feedback", "import", "--store", "feedback.db", "pairs.jsonl").code == 0)
+    #expect(try bench.run("feedback", "stats", "--store", "feedback.db").code == 0)
+    // The lock dies with its process, however that ends.
+    run.kill()
+    let third = try await bench.serve()
+    #expect(try third.interrupt() == 0)
+    let left = try FileManager.default.contentsOfDirectory(atPath: bench.folder.path)
+    #expect(!left.contains { $0.hasSuffix(".lock") }, "\(left)")
+  }
+
+  @Test func `too few files for its connections are told at once`() throws {
+    let run = try Served(
+      ["collect", "--samples", "samples.jsonl", "--store", "feedback.db", "--port", "0"],
+      in: bench.folder, files: 100)
+    #expect(run.end() == 1)
+    #expect(run.errors.contains("512 connections need 640 open files, and the system allows 100"))
+  }
+
+  private static let canLimit = FileManager.default.isExecutableFile(atPath: "/usr/bin/prlimit")
+
+  @Test(.enabled(if: canLimit))
+  func `a connection for which there is no file does not end the listening`() async throws {
+    let run = try await bench.serve()
+    func limit(_ files: Int) throws {
+      let process = try Process.run(
+        URL(filePath: "/usr/bin/prlimit"),
+        arguments: ["--pid", "\(run.number)", "--nofile=\(files):"])
+      process.waitUntilExit()
+      #expect(process.terminationStatus == 0)
+    }
+    let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(run.number)/fd").count
+    try limit(open + 3)
+    let port = try #require(URL(string: run.url)?.port)
+    let connections = (0..<12).map { _ in Self.connect(port) }
+    #expect(connections.allSatisfy { $0 >= 0 })
+    try await Task.sleep(for: .milliseconds(500))
+    try limit(1000)
+    for connection in connections { close(connection) }
+    #expect(try await PageClient(run.url).get("").status == 200)
+    #expect(try run.interrupt() == 0)
+  }
+
+  /// A connection to this machine that says nothing.
+  private static func connect(_ port: Int) -> Int32 {
+    #if canImport(Darwin)
+      let connection = socket(AF_INET, SOCK_STREAM, 0)
+    #else
+      let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    #endif
+    var place = sockaddr_in()
+    place.sin_family = sa_family_t(AF_INET)
+    place.sin_port = in_port_t(port).bigEndian
+    place.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    let code = withUnsafePointer(to: &place) { place in
+      place.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        Foundation.connect(connection, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
+    }
+    return code == 0 ? connection : -1
+  }
+
   @Test func `with a host there is a token, and a link for each annotator`() async throws {
     let run = try await bench.serve([
       "--host", "127.0.0.1", "--token", "0123456789abcdef", "--annotator", "anna",
@@ -150,7 +218,7 @@ import Testing
     ("--samples none.jsonl", 1, "none.jsonl"), ("--samples broken.jsonl", 1, "broken.jsonl:1:"),
     ("--samples one.jsonl", 1, "two different answers"),
     ("--samples samples.jsonl --gold samples.jsonl", 1, "samples.jsonl:1: a gold question"),
-    ("--samples samples.jsonl --votes 0", 1, "votes must be 1 to 1000"),
+    ("--samples samples.jsonl --votes 0", 64, "votes must be from 1 to 1000"),
     ("--samples samples.jsonl --as thumbs --pairs-per-prompt 2", 1, "pairs_per_prompt"),
     ("--samples samples.jsonl --gold-share 0.5", 64, "--gold"),
     ("--samples samples.jsonl --host 0.0.0.0 --token short", 64, "16 to 256"),
@@ -159,6 +227,8 @@ import Testing
     ("--samples samples.jsonl --n 3", 64, "--model"), ("--model m", 64, "--prompts"),
     ("--model none --prompts samples.jsonl", 1, "none"),
     ("--samples samples.jsonl --reward other:x", 1, "other"),
+    ("--samples samples.jsonl --guidelines none.md", 1, "none.md: the guidelines"),
+    ("--samples samples.jsonl --annotator Ann --annotator ann", 64, "are one"),
   ])
   func `what it can't work with is told in one line`(
     arguments: String, code: Int32, message: String
@@ -198,6 +268,9 @@ private final class Bench: Sendable {
   }
 
   deinit { try? FileManager.default.removeItem(at: folder) }
+
+  /// Runs a command to its end.
+  func run(_ arguments: String...) throws -> CommandRun { try CommandRun(arguments, in: folder) }
 
   /// Starts a server and waits until it listens.
   func serve(_ more: [String] = []) async throws -> Served {

@@ -10,12 +10,24 @@ final class Served: Sendable {
   private let outputFile: URL
   private let errorFile: URL
 
-  init(_ arguments: [String], in folder: URL) throws {
+  /// Starts it.
+  ///
+  /// - Parameters:
+  ///   - arguments: After the program's name.
+  ///   - folder: The working folder.
+  ///   - files: How many files and connections the system lets it have open.
+  init(_ arguments: [String], in folder: URL, files: Int? = nil) throws {
     outputFile = folder.appending(path: "out-\(UUID().uuidString)")
     errorFile = folder.appending(path: "err-\(UUID().uuidString)")
     for file in [outputFile, errorFile] { try Data().write(to: file) }
-    process.executableURL = CommandRun.program
-    process.arguments = arguments
+    if let files {
+      process.executableURL = URL(filePath: "/bin/sh")
+      process.arguments =
+        ["-c", "ulimit -n \(files) && exec \"$0\" \"$@\"", CommandRun.program.path] + arguments
+    } else {
+      process.executableURL = CommandRun.program
+      process.arguments = arguments
+    }
     process.currentDirectoryURL = folder
     process.standardOutput = try FileHandle(forWritingTo: outputFile)
     process.standardError = try FileHandle(forWritingTo: errorFile)
@@ -24,6 +36,8 @@ final class Served: Sendable {
   }
 
   deinit { if process.isRunning { kill() } }
+
+  var number: Int32 { process.processIdentifier }
 
   var errors: String { (try? String(contentsOf: errorFile, encoding: .utf8)) ?? "" }
 

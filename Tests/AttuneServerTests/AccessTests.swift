@@ -47,6 +47,7 @@ import Testing
 
   @Test func `a name can be seen`() {
     #expect(Access.name("  Anna Ω ") == "Anna Ω")
+    #expect(Access.name("Zoe\u{308}").map { Array($0.utf8) } == Array("Zo\u{EB}".utf8))
     for bad in [
       "", "   ", "a\nb", "a\u{0}", "a\u{202E}b", "\u{200B}", String(repeating: "x", count: 65),
     ] {

@@ -10,7 +10,7 @@ import Testing
 /// The page in a real browser: one after the other, for a browser is much for a small machine.
 @Suite(.serialized, .timeLimit(.minutes(5))) struct BrowserTests {
   /// Begins with a name and waits for the first question.
-  private func begin(
+  func begin(
     _ browser: Browser, _ bench: ServerBench, _ name: String, width: Int = 1280,
     isDark: Bool = false
   ) async throws -> BrowserPage {
@@ -23,14 +23,14 @@ import Testing
   }
 
   /// Presses keys, each once what the one before it said is saved.
-  private func press(_ keys: [String], _ page: BrowserPage, _ done: [String]) async throws {
+  func press(_ keys: [String], _ page: BrowserPage, _ done: [String]) async throws {
     for (key, done) in zip(keys, done) {
       try await page.press(key)
       try await page.wait(for: done, in: "#status")
     }
   }
 
-  private func withBrowser(_ body: (Browser) async throws -> Void) async throws {
+  func withBrowser(_ body: (Browser) async throws -> Void) async throws {
     let browser = try Browser()
     defer { browser.close() }
     try await body(browser)

@@ -85,6 +85,7 @@ import Testing
 
     // A later run takes what is there.
     let others = Parrots()
+    collector.release()
     let later = try Collector(CollectSettings(), store: store)
     var again = try Feed(later, prompts: prompts, answerer: others, ahead: 1000, batch: 4)
     while try again.step() {}

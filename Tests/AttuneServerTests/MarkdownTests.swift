@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneServer
+import Foundation
 import Testing
+
+/// Two characters that no text should have, U+FDD0 and U+FDD1.
+private let noncharacters = String(
+  decoding: [0xEF, 0xB7, 0x90, 0xEF, 0xB7, 0x91] as [UInt8], as: UTF8.self)
 
 @Suite struct MarkdownTests {
   @Test func `Markdown and code are shown as such`() {
@@ -56,9 +61,49 @@ import Testing
     #expect(image.contains("<a href=\"https://example.org/cat.png\">a <em>cat</em></a>"))
   }
 
+  /// What a reader sees of HTML.
+  private func seen(_ html: String) -> String {
+    html.replacing(/<br \/>\n?/, with: "\n").replacing(/<[^>]+>/, with: "")
+      .replacing("&lt;", with: "<").replacing("&gt;", with: ">").replacing("&quot;", with: "\"")
+      .replacing("&amp;", with: "&").trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  @Test(arguments: [
+    "2*3*4 and a*b*c", "x**2 + y**2", "f(x)*g(y)*h(z)", "π*r*r", "snake_case_name and _x",
+    #"\(y_1 * y_2 * z\) and \[a_i^* + b_i^*\]"#, #"$x_{1}*y_{2}*z$"#, "$$a < b > c & d$$",
+    #"$\frac{a}{b} \\ \{x\}$"#, "<think>", "</think>", "<tool_call>", "<|im_start|>",
+    "It costs $5 or $6*2*3.", "\\[\na\n+ b\n- c\n= d\n\\]", "$$\nx\n---\ny\n$$", "2 * 3 * 4",
+  ])
+  func `formulas, operators and tags of no HTML are shown as written`(text: String) {
+    #expect(seen(Markdown.html(text)) == text)
+  }
+
+  @Test(arguments: [
+    ("a *word* here", "a word here"), ("中文**强调**中文", "中文强调中文"), ("**2**", "2"),
+    (#"\*plain\*"#, "*plain*"), ("`2*3*4` and `\\(x\\)`", "2*3*4 and \\(x\\)"),
+    ("costs $5 *or* $6", "costs $5 or $6"), (#"\[a\](b)"#, "[a](b)"),
+    ("```\n<think> 2*3*4 $a_b$\n```", "<think> 2*3*4 $a_b$"),
+    ("<think>\nI *should* think\n</think>\nfinal", "<think>\nI should think\n</think>\nfinal"),
+    ("one\ntwo", "one\ntwo"), (noncharacters + "x", "\u{FFFD}\u{FFFD}x"),
+  ])
+  func `what is Markdown is read as such beside them`(text: String, shown: String) {
+    #expect(seen(Markdown.html(text)) == shown)
+  }
+
+  @Test func `a link keeps its marks, and a table its columns`() {
+    #expect(Markdown.html("[a](https://x.org/2*3*4)").contains("href=\"https://x.org/2%2A3%2A4\""))
+    let table = Markdown.html("| a | $|x|$ |\n| - | - |\n| 1 | 2*3*4 |")
+    #expect(table.contains("<th scope=\"col\">a</th>") && table.contains("<thead>"))
+    #expect(table.contains("<th scope=\"col\">$|x|$</th>") && table.contains("<td>2*3*4</td>"))
+    #expect(table.contains("<div class=\"scroll\" role=\"group\" tabindex=\"0\"><table>"))
+  }
+
   @Test(
     .timeLimit(.minutes(1)),
-    arguments: ["[", "![", "*a_ ", "`a", "> ", "- ", "<", "[a](", "|", "~", "\u{0}", "a**b"])
+    arguments: [
+      "[", "![", "*a_ ", "`a", "> ", "- ", "<", "[a](", "|", "~", "\u{0}", "a**b",
+      "$", "$a", "\\(", "\\[x", "<a_", "$$", "a*b", noncharacters,
+    ])
   func `a text made to take long takes no more than a moment`(part: String) {
     let clock = ContinuousClock()
     for length in [Markdown.longest, Markdown.longest + 100] {

@@ -17,7 +17,9 @@ import Testing
   @Test func `every answer carries the policy, and nothing stands in line`() async throws {
     let bench = try await bench()
     let client = PageClient(bench.server.url)
-    for path in ["", "progress", "page.css", "label.js", "icon.svg", "api/session", "nothing"] {
+    for path in [
+      "", "progress", "labels", "page.css", "label.js", "icon.svg", "api/session", "nothing",
+    ] {
       let answer = try await client.get(path)
       let policy = answer.headers["content-security-policy"] ?? ""
       #expect(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"))
@@ -25,7 +27,7 @@ import Testing
       #expect(answer.headers["x-content-type-options"] == "nosniff")
       #expect(answer.headers["referrer-policy"] == "no-referrer")
     }
-    for path in ["", "progress"] {
+    for path in ["", "progress", "labels"] {
       let text = String(decoding: try await client.get(path).data, as: UTF8.self)
       #expect(!text.contains("style=") && !text.contains("<style") && !text.contains("onclick"))
       #expect(!text.contains("//"), "nothing comes from elsewhere")
@@ -174,6 +176,27 @@ import Testing
     let invalid = try await client.ask("POST", "api/label", Data([0xFF, 0xFE, 0x00]))
     #expect(invalid.status == 400)
     #expect(try bench.store.counts()["comparison"] == 0)
+  }
+
+  @Test(arguments: [
+    ("Transfer-Encoding: chunked", "zz\r\n{}\r\n0\r\n\r\n"),
+    ("Transfer-Encoding: chunked", "2\r\n{}garbage\r\n0\r\n\r\n"),
+    ("Transfer-Encoding: chunked", "-2\r\n{}\r\n0\r\n\r\n"),
+    ("Transfer-Encoding: chunked", "fffffffffffffffff\r\n{}"),
+    ("Transfer-Encoding: chunked\r\nContent-Length: 2", "2\r\n{}\r\n0\r\n\r\n"),
+    ("Content-Length: -1", "{}"), ("Content-Length: two", "{}"),
+    ("Content-Length: 99999999999999999999", "{}"),
+    ("Content-Length: 2\r\nContent-Length: 3", "{}x"), ("Content-Length: 3", "{}\u{0}"),
+    ("Content-Length: 15", "{\"name\": \"a\"} x"), ("Content-Length: 9", "{\"name\":}"),
+  ])
+  func `a body that is no body is the sender's fault`(header: String, body: String) async throws {
+    let bench = try await bench()
+    let answer = try await RawConnection.ask(
+      bench.server.url,
+      "POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        + "Connection: close\r\n\(header)\r\n\r\n\(body)", patience: 5)
+    #expect(answer.hasPrefix("HTTP/1.1 400"), "\(header): \(answer.prefix(80))")
+    #expect(try await PageClient(bench.server.url).get("").status == 200)
   }
 
   @Test func `no path leaves the page's own files`() async throws {

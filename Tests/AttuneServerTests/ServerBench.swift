@@ -21,10 +21,11 @@ final class ServerBench: Sendable {
   ///   - gold: The lines of a file of gold questions.
   ///   - annotators: Those who may answer; anybody if empty.
   ///   - token: What has to be shown.
+  ///   - guidelines: What stands beside the question, as Markdown.
   ///   - change: Changes the knobs.
   init(
     _ rows: [String], gold: [String] = [], annotators: [String] = [], token: String? = nil,
-    _ change: (inout CollectSettings) -> Void = { _ in }
+    guidelines: String? = nil, _ change: (inout CollectSettings) -> Void = { _ in }
   ) async throws {
     folder = URL.temporaryDirectory.appending(path: "attune-server-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -32,8 +33,11 @@ final class ServerBench: Sendable {
     change(&settings)
     let file = folder.appending(path: "samples.jsonl")
     try Data(rows.joined(separator: "\n").utf8).write(to: file)
+    let rules = folder.appending(path: "guidelines.md")
+    if let guidelines { try Data(guidelines.utf8).write(to: rules) }
     collector = try Collector(
-      settings, store: try FeedbackStore(folder.appending(path: "feedback.db")))
+      settings, store: try FeedbackStore(folder.appending(path: "feedback.db")),
+      guidelines: guidelines == nil ? nil : rules)
     try collector.addSamples([file])
     if !gold.isEmpty {
       let key = folder.appending(path: "gold.jsonl")

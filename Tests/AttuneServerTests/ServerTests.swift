@@ -145,7 +145,12 @@ import Testing
     try await anna.begin("anna")
     let question = try #require(try await anna.next())
     _ = try await anna.label(question, ranks: [1, 2])
-    let collector = try Collector(CollectSettings(), store: try bench.store)
+    let store = try bench.store
+    let error = #expect(throws: StoreError.self) { try Collector(CollectSettings(), store: store) }
+    #expect(error?.code == .inUse)
+    await bench.server.stop()
+    bench.collector.release()
+    let collector = try Collector(CollectSettings(), store: store)
     try collector.addSamples([bench.folder.appending(path: "samples.jsonl")])
     #expect(collector.report().finished == 1)
     let again = try await CollectServer.start(collector, at: .init())

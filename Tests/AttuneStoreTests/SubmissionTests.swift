@@ -44,6 +44,8 @@ import Testing
     #expect(standing.map(\.annotator) == ["anna", "bert"])
     #expect(standing[0].ranks == [2, 1] && !standing[0].isThumb)
     #expect(standing[0].answers == answers.answers.map(\.number))
+    #expect(
+      standing[0].strength == 2 && standing[0].reason == "because" && standing[0].time == 1000)
     #expect(try store.statistics().critiques == 2)
   }
 

@@ -90,7 +90,7 @@ public enum Content: Sendable, Hashable {
     switch self {
     case .text(let text): text
     case .messages(let messages):
-      messages.map { "\($0.role): \($0.content)" }.joined(separator: "\n")
+      messages.map { "\($0.role): \($0.readable)" }.joined(separator: "\n")
     }
   }
 

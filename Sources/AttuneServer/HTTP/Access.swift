@@ -24,10 +24,11 @@ package struct Access: Sendable {
   /// A token of 128 random bits.
   package static func makeToken() -> String { hexadecimal(random(16)) }
 
-  /// An annotator's name as it was typed, without space around it; nil if it is none: empty, of
+  /// An annotator's name as it was typed, composed (NFC) and without space around it; nil if it is none: empty, of
   /// more than 64 characters, or with characters that do not show.
   package static func name(_ typed: String) -> String? {
     let name = typed.trimmingCharacters(in: .whitespacesAndNewlines)
+      .precomposedStringWithCanonicalMapping
     let isFine =
       !name.isEmpty && name.count <= 64 && name.utf8.count <= 256
       && name.unicodeScalars.allSatisfy {

@@ -31,6 +31,9 @@ struct Body {
       throw Failure(
         status: .contentTooLarge,
         message: "a request's body has at most \(Routes.longestBody) bytes")
+    } catch {
+      // Chunks that are none, or a connection that ends before its body.
+      throw Failure.bad("the request's body does not come as its headers say")
     }
     guard let text = String(validating: buffer.readableBytesView, as: UTF8.self),
       let value = try? JSONValue(parsing: text), case .object = value

@@ -9,10 +9,13 @@ struct PageFile: Sendable {
   static let all: [String: PageFile] = [
     "/": PageFile(bytes: PackageResources.label_html, type: "text/html; charset=utf-8"),
     "/progress": PageFile(bytes: PackageResources.progress_html, type: "text/html; charset=utf-8"),
+    "/labels": PageFile(bytes: PackageResources.labels_html, type: "text/html; charset=utf-8"),
     "/page.css": PageFile(bytes: PackageResources.page_css, type: "text/css; charset=utf-8"),
     "/session.js": PageFile(bytes: PackageResources.session_js, type: script),
     "/label.js": PageFile(bytes: PackageResources.label_js, type: script),
     "/ranking.js": PageFile(bytes: PackageResources.ranking_js, type: script),
+    "/labels.js": PageFile(bytes: PackageResources.labels_js, type: script),
+    "/verdicts.js": PageFile(bytes: PackageResources.verdicts_js, type: script),
     "/progress.js": PageFile(bytes: PackageResources.progress_js, type: script),
     "/charts.js": PageFile(bytes: PackageResources.charts_js, type: script),
     "/icon.svg": PageFile(bytes: PackageResources.icon_svg, type: "image/svg+xml"),

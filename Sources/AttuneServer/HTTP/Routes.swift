@@ -54,9 +54,23 @@ struct Routes: Sendable {
       return annotator(of: request).map(session) ?? session(of: nil)
     case (.post, "/api/session"): return await beginSession(request, host: host, from: address)
     case (.get, "/api/progress"):
-      guard let name = annotator(of: request) else { return Self.noSession }
-      guard limiter.admits(name, at: now) else { return Self.tooMany }
-      return await progress()
+      return await read(request) { _ in
+        Reply(
+          status: .ok, type: "application/json",
+          bytes: Array(try await collector.progress().text.utf8),
+          headers: [(.cacheControl, "no-store")])
+      }
+    case (.get, "/api/guidelines"):
+      return await read(request) { _ in
+        .json([.init("html", collector.guidelines.map { .string($0) } ?? .null)])
+      }
+    case (.get, "/api/labels"): return await read(request) { try await labels($0, request) }
+    case (.get, "/api/export"): return await read(request) { _ in try await export() }
+    case (.post, "/api/again"):
+      return await change(request, host) { name, body in
+        let label = try await collector.label(try body.string("question", upTo: 400), of: name)
+        return turn(.question(label.question), name, given: label.judgement)
+      }
     case (.post, "/api/next"): return await change(request, host) { name, _ in next(name) }
     case (.post, "/api/label"): return await change(request, host, label)
     case (.post, "/api/skip"):
@@ -94,6 +108,7 @@ struct Routes: Sendable {
       .init("shape", .string(settings.shape.rawValue)),
       .init("strengths", .int(settings.shape == .pairs ? settings.strengths : 0)),
       .init("reason_length", .int(settings.reasons ? settings.reasonLength : 0)),
+      .init("guidelines", .bool(collector.guidelines != nil)),
     ]
     if let name { fields.append(.init("seal", .string(access.seal(of: name)))) }
     return .json(fields)
@@ -106,13 +121,15 @@ struct Routes: Sendable {
     guard attempts.admits(address, at: now) else { return Self.tooMany }
     do {
       let body = try await Body(request)
-      guard let name = Access.name(try body.string("name", upTo: 400)) else {
+      guard let typed = Access.name(try body.string("name", upTo: 400)) else {
         return .failure(.badRequest, "a name has 1 to 64 characters that can be seen")
       }
+      let name = collector.known(typed)
       guard access.admits(name, token: try body.optionalString("token", upTo: 400)) else {
         return .failure(
           .forbidden, access.token == nil ? "\(name) is not asked here" : "the link is not valid")
       }
+      _ = collector.spelling(of: name)
       var reply = session(of: name)
       reply.headers.append(
         (
@@ -131,7 +148,7 @@ struct Routes: Sendable {
       for part in field.split(separator: ";") {
         let pair = part.split(separator: "=", maxSplits: 1)
         guard pair.count == 2, pair[0].drop(while: { $0 == " " }) == cookie else { continue }
-        if let name = access.annotator(of: String(pair[1])) { return name }
+        if let name = access.annotator(of: String(pair[1])) { return collector.known(name) }
       }
     }
     return nil
@@ -171,6 +188,13 @@ struct Routes: Sendable {
     return true
   }
 
+  /// Answers a request that changes nothing and is of a session.
+  private func read(_ request: Request, _ body: (String) async throws -> Reply) async -> Reply {
+    guard let name = annotator(of: request) else { return Self.noSession }
+    guard limiter.admits(name, at: now) else { return Self.tooMany }
+    do { return try await body(name) } catch { return Self.reply(to: error) }
+  }
+
   /// Answers a request that changes something: of a session, from our page, with the session's seal.
   private func change(
     _ request: Request, _ host: String, _ body: (String, Body) async throws -> Reply
@@ -202,12 +226,61 @@ struct Routes: Sendable {
 
   // MARK: What is asked and answered
 
-  private func next(_ name: String) -> Reply {
-    .json(
-      TurnView(
-        collector.turn(of: name, at: now), for: name, counts: collector.counts(for: name),
-        settings: collector.settings
-      ).fields)
+  private func next(_ name: String) -> Reply { turn(collector.turn(of: name, at: now), name) }
+
+  private func turn(
+    _ turn: Collector.Turn, _ name: String, given: StandingJudgement? = nil
+  ) -> Reply {
+    var view = TurnView(
+      turn, for: name, counts: collector.counts(for: name), settings: collector.settings)
+    view.given = given
+    return .json(view.fields)
+  }
+
+  /// What somebody said, the latest first, a page of it.
+  private func labels(_ name: String, _ request: Request) async throws -> Reply {
+    var before: Int64?
+    if let given = request.uri.queryParameters["before"] {
+      guard let number = Int64(given) else { throw Body.Failure.bad("before must be a number") }
+      before = number
+    }
+    let found = try await collector.labels(of: name, before: before, most: Self.labelsAtOnce + 1)
+    let labels = found.prefix(Self.labelsAtOnce).map { label -> JSONValue in
+      let shown = label.question.shown(to: name, seed: collector.settings.seed)
+      return .object(
+        [
+          .init("question", .string(label.question.key)),
+          .init("prompt", .string(Self.beginning(Self.asked(label.question.content)))),
+          .init("answers", .array(shown.map { .string(Self.beginning($0.content.lastText)) })),
+        ] + TurnView.verdict(label.judgement, of: shown.map(\.number)))
+    }
+    let more =
+      found.count > labels.count ? found[labels.count - 1].judgement.number : nil
+    return .json([
+      .init("labels", .array(labels)), .init("before", more.map { .int(Int($0)) } ?? .null),
+    ])
+  }
+
+  private static let labelsAtOnce = 50
+
+  /// What a prompt asks: what its last turn of a person says.
+  private static func asked(_ prompt: Content) -> String {
+    guard case .messages(let messages) = prompt else { return prompt.lastText }
+    return messages.last { $0.role == "user" }?.content ?? prompt.lastText
+  }
+
+  private static func beginning(_ text: String) -> String {
+    text.count > 280 ? text.prefix(279) + "…" : text
+  }
+
+  private func export() async throws -> Reply {
+    var reply = Reply(
+      status: .ok, type: "application/jsonl; charset=utf-8",
+      bytes: Array(try await collector.export()), headers: [(.cacheControl, "no-store")])
+    if let disposition = HTTPField.Name("Content-Disposition") {
+      reply.headers.append((disposition, "attachment; filename=\"labels.jsonl\""))
+    }
+    return reply
   }
 
   private func label(_ name: String, _ body: Body) async throws -> Reply {
@@ -222,16 +295,5 @@ struct Routes: Sendable {
       milliseconds: try body.optionalInt("milliseconds", in: 0...86_400_000))
     try await collector.judge(judgement, by: name, at: now)
     return next(name)
-  }
-
-  private func progress() async -> Reply {
-    do {
-      return Reply(
-        status: .ok, type: "application/json",
-        bytes: Array(try await collector.progress().text.utf8),
-        headers: [(.cacheControl, "no-store")])
-    } catch {
-      return Self.reply(to: error)
-    }
   }
 }

@@ -6,6 +6,8 @@ import AttuneStore
 /// What somebody is to do next, as the page gets it: blind, so without models and numbers of answers.
 struct TurnView {
   let turn: Collector.Turn
+  /// What the annotator said of the question before, where it is shown again.
+  var given: StandingJudgement?
   let annotator: String
   let counts: Collector.Counts
   let settings: CollectSettings
@@ -29,9 +31,12 @@ struct TurnView {
       let shown = question.shown(to: annotator, seed: settings.seed)
       fields = [
         .init("state", .string("question")), .init("question", .string(question.key)),
-        .init("prompt", Self.view(question.content, role: "user")),
-        .init("answers", .array(shown.map { Self.view($0.content, role: "assistant") })),
+        .init("prompt", MessageView.all(question.content, role: "user")),
+        .init("answers", .array(shown.map { MessageView.all($0.content, role: "assistant") })),
       ]
+      if let given {
+        fields.append(.init("given", .object(Self.verdict(given, of: shown.map(\.number)))))
+      }
     }
     fields.append(
       .init(
@@ -43,18 +48,23 @@ struct TurnView {
     return fields
   }
 
-  /// A content as messages of safe HTML.
-  private static func view(_ content: Content, role: String) -> JSONValue {
-    let messages: [Message]
-    switch content {
-    case .text(let text): messages = [Message(role: role, content: text)]
-    case .messages(let all): messages = all
+  /// A judgement as the page sends one.
+  ///
+  /// - Parameter answers: The answers by their numbers, in the order in which they are shown.
+  static func verdict(_ judgement: StandingJudgement, of answers: [Int64]) -> [JSONValue.Field] {
+    var fields: [JSONValue.Field]
+    if judgement.isThumb {
+      fields = [.init("good", .bool(judgement.ranks == [1]))]
+    } else {
+      let ranks = Dictionary(zip(judgement.answers, judgement.ranks)) { first, _ in first }
+      fields = [
+        .init("ranks", .array(answers.map { .int(ranks[$0] ?? 1) })),
+        .init("both_bad", .bool(judgement.outcome == .bothBad)),
+      ]
+      if let strength = judgement.strength { fields.append(.init("strength", .int(strength))) }
     }
-    return .array(
-      messages.map {
-        .object([
-          .init("role", .string($0.role)), .init("html", .string(Markdown.html($0.content))),
-        ])
-      })
+    return fields + [
+      .init("reason", .string(judgement.reason)), .init("time", .double(judgement.time)),
+    ]
   }
 }

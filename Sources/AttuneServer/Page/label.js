@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asks one question after the other. What is said is on the server's disk before the page says so.
 import { Ranking } from "/ranking.js";
-import { begin, persist, resume, session } from "/session.js";
+import { again, begin, persist, resume, session } from "/session.js";
+import { inWords, isSaid, letter, tasks, verdicts as all } from "/verdicts.js";
 
 const at = id => document.getElementById(id);
 let turn = null;
@@ -12,12 +13,6 @@ let isBusy = false;
 let clock = { shown: 0, hidden: 0, hiddenAt: 0 };
 
 const strengthWords = ["slightly", "clearly", "far"];
-const tasks = {
-  pairs: "Which answer is better?",
-  rankings: "Put the answers in order, the best first",
-  thumbs: "Is this a good answer?",
-};
-
 function say(text) { at("status").textContent = text; }
 function trouble(text) { at("problem").textContent = text; }
 
@@ -73,7 +68,7 @@ function newKey() {
 
 const undo = () => send("/api/undo", { key: newKey() }, "Undoing …", "Undone. Answer again.");
 const skip = () => {
-  if (turn?.state === "question") {
+  if (turn?.state === "question" && !turn.given) {
     send("/api/skip", { question: turn.question }, "Skipping …", "Skipped.");
   }
 };
@@ -97,14 +92,22 @@ function show(next, done = "") {
   if (!isQuestion) return rest(next.state);
   document.title = `Attune: ${tasks[session.shape]}`;
   at("task").textContent = tasks[session.shape];
+  at("given").hidden = !next.given;
+  at("skip").hidden = Boolean(next.given);
+  at("leave").hidden = !next.given;
+  if (next.given) {
+    at("given").textContent =
+      `You said: ${inWords(next.given, session.shape)}. Answer again to change that.`;
+  }
   fill(at("prompt"), next.prompt);
   at("answers").replaceChildren(...next.answers.map(card));
   at("answers").className = `answers ${session.shape}`;
-  at("reason").value = "";
+  at("reason").value = next.given?.reason ?? "";
   at("reason").maxLength = session.reason_length;
   at("reason-box").hidden = !session.reason_length;
   if (session.shape === "rankings") {
     ranking = new Ranking(at("answers"), [...at("answers").children], say);
+    if (next.given && !next.given.both_bad) ranking.set(next.given.ranks);
   }
   choices();
   clock = { shown: performance.now(), hidden: 0, hiddenAt: document.hidden ? performance.now() : 0 };
@@ -139,7 +142,7 @@ function fill(box, messages) {
       a.rel = "noopener noreferrer";
       a.title = a.href;
     }
-    for (const code of part.querySelectorAll("pre, table")) code.tabIndex = 0;
+    for (const code of part.querySelectorAll("pre")) code.tabIndex = 0;
     if (messages.length > 1) {
       const role = document.createElement("p");
       role.className = "role";
@@ -151,13 +154,13 @@ function fill(box, messages) {
 }
 
 function card(messages, i) {
-  const letter = String.fromCharCode(65 + i);
+  const name = letter(i);
   const made = document.createElement("section");
   made.className = "card answer";
-  made.dataset.letter = letter;
+  made.dataset.letter = name;
   const title = document.createElement("h2");
-  title.id = `answer-${letter}`;
-  title.textContent = session.shape === "thumbs" ? "Answer" : `Answer ${letter}`;
+  title.id = `answer-${name}`;
+  title.textContent = session.shape === "thumbs" ? "Answer" : `Answer ${name}`;
   const rank = document.createElement("span");
   rank.className = "rank";
   title.append(rank);
@@ -168,33 +171,14 @@ function card(messages, i) {
   return made;
 }
 
-/** What may be said of a question: key, words, and what is sent. */
-function verdicts() {
-  const all = turn.answers.map(() => 1);
-  switch (session.shape) {
-    case "pairs": return [
-      { key: "ArrowLeft", sign: "←", words: "A is better", verdict: { ranks: [1, 2] } },
-      { key: "ArrowDown", sign: "↓", words: "tie", verdict: { ranks: all } },
-      { key: "x", sign: "x", words: "both bad", verdict: { ranks: all, both_bad: true } },
-      { key: "ArrowRight", sign: "→", words: "B is better", verdict: { ranks: [2, 1] } },
-    ];
-    case "rankings": return [
-      { key: "Enter", sign: "Enter", words: "this order", get verdict() {
-        return { ranks: ranking.ranks };
-      } },
-      { key: "x", sign: "x", words: "all bad", verdict: { ranks: all, both_bad: true } },
-    ];
-    default: return [
-      { key: "ArrowUp", sign: "↑", words: "good", verdict: { good: true } },
-      { key: "ArrowDown", sign: "↓", words: "bad", verdict: { good: false } },
-    ];
-  }
-}
+/** What may be said of this question. */
+const verdicts = () => all(session.shape, turn.answers.length, () => ranking.ranks);
 
 function choices() {
   at("choices").replaceChildren(...verdicts().map(choice => {
     const made = button(choice.words, choice.sign, () => choose(choice));
-    made.setAttribute("aria-keyshortcuts", choice.key);
+    made.dataset.side = choice.side;
+    if (turn.given && isSaid(choice, turn.given)) made.setAttribute("aria-pressed", "true");
     return made;
   }));
 }
@@ -204,6 +188,7 @@ function button(words, sign, action) {
   made.type = "button";
   const key = document.createElement("kbd");
   key.textContent = sign;
+  key.classList.toggle("letter", isLetter(sign));
   made.append(words[0].toUpperCase() + words.slice(1) + " ", key);
   made.addEventListener("click", action);
   return made;
@@ -236,6 +221,24 @@ function strong(choice, step) {
 
 // MARK: Keys
 
+/** Keys of a single character can be turned off, for those who speak to their browser. */
+const isLetter = key => /^[\w=]$/.test(key);
+let hasLetters = sessionStorage.getItem("attune-letters") !== "off";
+
+function showLetters() {
+  at("letters").textContent = `Letter keys: ${hasLetters ? "on" : "off"}`;
+  at("letters").setAttribute("aria-pressed", hasLetters);
+  document.body.classList.toggle("no-letters", !hasLetters);
+}
+
+at("letters").addEventListener("click", () => {
+  hasLetters = !hasLetters;
+  sessionStorage.setItem("attune-letters", hasLetters ? "on" : "off");
+  showLetters();
+  say(hasLetters ? "Letters and digits are keys." : "Letters and digits do nothing; arrows, Enter and Tab work.");
+});
+showLetters();
+
 addEventListener("keydown", event => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   const inField = event.target.matches("input, textarea");
@@ -243,10 +246,15 @@ addEventListener("keydown", event => {
     if (inField) at("task").focus({ preventScroll: true });
     return;
   }
-  if (inField || isBusy || !turn) return;
+  if (inField || isBusy || !turn || (!hasLetters && isLetter(event.key))) return;
   if (event.key === "u") {
     event.preventDefault();
     return undo();
+  }
+  if (event.key === "g" && session.guidelines) {
+    event.preventDefault();
+    at("guidelines").open = !at("guidelines").open;
+    return;
   }
   if (turn.state !== "question") return;
   // Enter on a button presses it.
@@ -277,18 +285,35 @@ document.addEventListener("visibilitychange", () => {
 at("undo").addEventListener("click", undo);
 at("rest-undo").addEventListener("click", undo);
 at("skip").addEventListener("click", skip);
+at("leave").addEventListener("click", () => look());
 
 // MARK: Beginning
 
-async function look() {
+async function look(question) {
+  await guide();
   try {
     // What was on its way when the page was left comes first.
     const pending = kept.read();
     if (pending) await send(pending.path, pending.body, "Saving …", "Saved.");
-    if (!pending || !turn) show(await persist("POST", "/api/next", {}, trouble));
+    if (question) show(await persist("POST", "/api/again", { question }, trouble));
+    else if (!pending || !turn) show(await persist("POST", "/api/next", {}, trouble));
   } catch (error) {
+    if (question) await look();
     trouble(error.message);
   }
+}
+
+/** What to go by, beside the question; open until somebody closes it. */
+async function guide() {
+  const box = at("guidelines");
+  if (!session.guidelines || !box.hidden) return;
+  const { html } = await persist("GET", "/api/guidelines", null, trouble);
+  fill(at("guidelines-text"), [{ role: "", html }]);
+  const kept = sessionStorage.getItem("attune-guidelines");
+  box.open = kept ? kept === "open" : matchMedia("(min-width: 72rem)").matches;
+  box.addEventListener("toggle", () =>
+    sessionStorage.setItem("attune-guidelines", box.open ? "open" : "closed"));
+  box.hidden = false;
 }
 
 function welcome() {
@@ -314,7 +339,7 @@ at("welcome").addEventListener("submit", async event => {
 
 async function main() {
   try {
-    if (await resume()) await look();
+    if (await resume()) await look(again);
     else welcome();
   } catch (error) {
     trouble(error.message || "Attune does not answer.");

@@ -16,11 +16,13 @@ function make(name, attributes = {}, ...children) {
 }
 
 function table(caption, heads, rows) {
-  const cell = (name, value, i) =>
-    make(name, { ...(i > 0 ? { class: "number" } : {}), ...(name === "th" ? { scope: "col" } : {}) }, value);
-  return make("table", { "aria-label": caption },
-    make("thead", {}, make("tr", {}, ...heads.map((head, i) => cell("th", head, i)))),
-    make("tbody", {}, ...rows.map(row => make("tr", {}, ...row.map((value, i) => cell("td", value, i))))));
+  const kind = i => i > 0 ? { class: "number" } : {};
+  // In a box that scrolls where the page is narrow, also by keys.
+  return make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": caption },
+    make("table", { "aria-label": caption },
+      make("thead", {}, make("tr", {}, ...heads.map((head, i) => make("th", { scope: "col", ...kind(i) }, head)))),
+      make("tbody", {}, ...rows.map(row => make("tr", {}, ...row.map((value, i) =>
+        i === 0 ? make("th", { scope: "row" }, value) : make("td", kind(i), value)))))));
 }
 
 function panel(title, wide, ...children) {
@@ -63,6 +65,21 @@ function annotators(all) {
       share(row.first_preferred), share(row.longer_preferred),
       row.median_seconds == null ? "–" : `${row.median_seconds.toFixed(1)} s`,
     ])));
+}
+
+/** Who judges faster than anybody reads. */
+function pace(all) {
+  if (!all.paces.length) return null;
+  const hasty = all.paces.filter(row => row.hasty > 0);
+  const made = panel("Labels faster than a second", false,
+    table("Labels faster than a second", ["name", "faster", "of labels"],
+      all.paces.map(row => [row.name,
+        row.hasty ? `⚠ ${row.hasty} (${percent(row.hasty / row.timed)})` : "none", row.timed])),
+    note(hasty.length
+      ? "⚠ Nobody reads two answers in less than a second: look at these labels before they are used."
+      : "Every label took longer than a second."));
+  made.classList.toggle("warning", hasty.length > 0);
+  return made;
 }
 
 function agreement(all) {
@@ -154,13 +171,14 @@ async function look() {
   try {
     const all = await persist("GET", "/api/progress", null, text => { at("problem").textContent = text && "Attune does not answer. Trying again …"; });
     at("figures").replaceChildren(
-      ...[totals, policies, days, models, rewards, annotators, agreement, curve].map(part => part(all)).filter(Boolean));
+      ...[totals, policies, days, pace, models, rewards, annotators, agreement, curve].map(part => part(all)).filter(Boolean));
   } catch (error) {
     at("problem").textContent = error.message;
   }
 }
 
 if (await resume().catch(() => false)) {
+  at("export").hidden = false;
   await look();
   setInterval(() => { if (!document.hidden) look(); }, 10_000);
 } else {

@@ -25,6 +25,13 @@ export class Ranking {
     return ranks;
   }
 
+  /** Puts the answers in the order of ranks that somebody gave. */
+  set(ranks) {
+    this.order.sort((a, b) => ranks[a] - ranks[b]);
+    this.tied = new Set(this.order.filter((answer, i) => i > 0 && ranks[answer] === ranks[this.order[i - 1]]));
+    this.draw();
+  }
+
   equip(card, answer) {
     const bar = document.createElement("div");
     bar.className = "bar";

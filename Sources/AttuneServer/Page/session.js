@@ -9,6 +9,8 @@ const link = new URLSearchParams(location.hash.slice(1));
 const token = link.get("token") ?? sessionStorage.getItem("attune-token");
 if (token) sessionStorage.setItem("attune-token", token);
 const given = link.get("name");
+/** A question that is to be shown again, to be answered otherwise. */
+export const again = link.get("again");
 if (location.hash.length > 1) history.replaceState(null, "", location.pathname);
 
 /** An answer that says no: its status and the server's words. */

@@ -14,11 +14,7 @@ extension Collector {
   /// Computed on a thread of its own, and at most every other second.
   func progress() async throws -> JSONValue {
     let counts = counts(for: "")
-    return try await withCheckedThrowingContinuation { continuation in
-      progressQueue.async {
-        continuation.resume(with: Result { try self.computeProgress(counts) })
-      }
-    }
+    return try await aside { try self.computeProgress(counts) }
   }
 
   private func computeProgress(_ counts: Counts) throws -> JSONValue {
@@ -36,6 +32,7 @@ extension Collector {
         .object([.init("finished", .int(counts.finished)), .init("all", .int(counts.all))])),
       .init("days", try Self.json(try store.labelsByDay())),
       .init("statistics", try Self.json(statistics)),
+      .init("paces", try Self.json(try store.paces())),
       .init("rewards", try Self.json(try rewardAccuracies())),
       .init("align", try alignment().map(Self.json) ?? .null),
       .init("ranking", try ranking.map(Self.json) ?? .null),

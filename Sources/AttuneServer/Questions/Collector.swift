@@ -13,6 +13,10 @@ public final class Collector: Sendable {
   /// The knobs.
   public let settings: CollectSettings
   let store: FeedbackStore
+  /// Keeps others from asking out of the same store; nil when it is given up.
+  private let lock: Mutex<StoreLock?>
+  /// Who is who.
+  private let names: Mutex<AnnotatorNames>
   let queue: Mutex<QuestionQueue>
   /// Annotators whose judgement is being written: one at a time each.
   private let busy = Mutex<Set<String>>([])
@@ -30,6 +34,8 @@ public final class Collector: Sendable {
   let curve: URL?
   /// The accuracy whose need of labels the progress view tells.
   let wantedAccuracy: Double?
+  /// What annotators are to go by, as safe HTML; nil for nothing.
+  let guidelines: String?
   /// What reward models said of answers.
   let scores = Mutex(Scores())
   let progressQueue = DispatchQueue(label: "attune.progress")
@@ -42,11 +48,19 @@ public final class Collector: Sendable {
   ///   - store: Where judgements go.
   ///   - curve: What `attune reward --json` said, for the progress view; read whenever it is shown.
   ///   - accuracy: An accuracy whose need of labels the progress view tells by that curve.
-  /// - Throws: ``ServerError`` if a knob is out of its range.
+  ///   - guidelines: A Markdown file that stands beside the question.
+  /// - Throws: ``ServerError`` if a knob is out of its range, `StoreError` if another process asks people
+  ///   out of this store, or if it can't be read.
   public init(
-    _ settings: CollectSettings, store: FeedbackStore, curve: URL? = nil, accuracy: Double? = nil
+    _ settings: CollectSettings, store: FeedbackStore, curve: URL? = nil, accuracy: Double? = nil,
+    guidelines: URL? = nil
   ) throws {
     try settings.validate()
+    self.guidelines = try guidelines.map(Self.guidelines)
+    try OpenFiles.require(connections: settings.connections)
+    // Before anything is read of what was said: nobody else adds to it from here on.
+    lock = Mutex(try store.lock())
+    names = Mutex(AnnotatorNames(try store.annotators()))
     self.settings = settings
     self.store = store
     self.curve = curve
@@ -67,6 +81,28 @@ public final class Collector: Sendable {
     let made = QuestionMaker(settings).questions(sets)
     guard !made.isEmpty else { throw Self.nothingToAsk(files, settings) }
     try add(made)
+  }
+
+  /// A file of guidelines as safe HTML.
+  private static func guidelines(_ file: URL) throws -> String {
+    let data: Data
+    do { data = try Data(contentsOf: file) } catch {
+      throw ServerError(
+        .badData,
+        "\(file.relativePath): the guidelines can't be read: \((error as NSError).localizedDescription)"
+      )
+    }
+    guard data.count <= 1 << 20 else {
+      throw ServerError(
+        .badData, "\(file.relativePath): guidelines of more than 1 MiB; shorten them")
+    }
+    guard let text = String(validating: data, as: UTF8.self) else {
+      throw ServerError(.badData, "\(file.relativePath): the guidelines are no UTF-8 text")
+    }
+    guard !text.allSatisfy(\.isWhitespace) else {
+      throw ServerError(.badData, "\(file.relativePath): the guidelines are empty")
+    }
+    return Markdown.html(text, upTo: 1 << 20)
   }
 
   /// The rows of a file of samples.
@@ -113,12 +149,25 @@ public final class Collector: Sendable {
     queue.withLock { queue in
       for question in questions { queue.add(question) }
       // Undo takes a judgement back before a skip of an earlier run.
-      for skip in skips { queue.restore(skip) }
-      for judgement in judgements where judgement.isThumb == (settings.shape == .thumbs) {
+      for var skip in skips {
+        skip.annotator = spelling(of: skip.annotator)
+        queue.restore(skip)
+      }
+      for var judgement in judgements where judgement.isThumb == (settings.shape == .thumbs) {
+        judgement.annotator = spelling(of: judgement.annotator)
         queue.restore(judgement)
       }
     }
   }
+
+  /// Lets others ask people out of the store. Only for a collector that asks nobody any more.
+  package func release() { lock.withLock { $0 = nil } }
+
+  /// The name under which somebody's judgements are stored: the first spelling of it that there was.
+  func spelling(of name: String) -> String { names.withLock { $0.spelling(of: name) } }
+
+  /// The same for a name that is only asked about.
+  func known(_ name: String) -> String { names.withLock { $0.known(name) } ?? name }
 
   /// Says whether further questions may come: people then wait for them where there are none.
   public func setGrowing(_ isGrowing: Bool) { self.isGrowing.withLock { $0 = isGrowing } }

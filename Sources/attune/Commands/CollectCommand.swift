@@ -18,7 +18,9 @@
       discussion: """
         Two answers side by side, without the models' names and in random order: ← → for the better \
         one, ↓ for a tie, x if both are bad, u to undo, s to skip. An answer is on the disk before \
-        the page says so. Ctrl-C ends it; the same command goes on where it was.
+        the page says so. People can look through what they said and change it; --guidelines stands \
+        beside the question. Ctrl-C ends it; the same command goes on where it was. One process at a \
+        time asks out of a store.
 
         It serves this machine alone, at http://127.0.0.1:8642/. With --host it serves others too, \
         who need the link that is printed: it holds the token.
@@ -194,7 +196,7 @@
       let address = try server.address()
       let collector = try Collector(
         settings, store: try FeedbackStore(store.url), curve: curve.map { URL(filePath: $0) },
-        accuracy: accuracy)
+        accuracy: accuracy, guidelines: server.guidelinesFile)
       if !samples.isEmpty { try collector.addSamples(samples.map { URL(filePath: $0) }) }
       if let gold { try collector.addGold(URL(filePath: gold)) }
       let step = try worker(collector, recipe)

@@ -104,7 +104,8 @@ struct RLHFCommand: ParsableCommand {
     #if Server
       guard !server.isGiven || labeller == Self.human else {
         throw ValidationError(
-          "--port, --host, --token and --annotator are of no use without --labeller human.")
+          "--port, --host, --token, --annotator and --guidelines are of no use without --labeller human."
+        )
       }
     #endif
     guard (labeller == "judge") == !judge.judges.isEmpty else {
@@ -137,7 +138,7 @@ struct RLHFCommand: ParsableCommand {
     var options = job.options
     #if Server
       if isHuman {
-        let page = PeoplePage(address: try server.address())
+        let page = PeoplePage(address: try server.address(), guidelines: server.guidelinesFile)
         options.people = { try page.ask($0) }
       }
     #else

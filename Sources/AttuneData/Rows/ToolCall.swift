@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A tool that a turn calls.
+public struct ToolCall: Sendable, Hashable {
+  /// The tool's name; empty where the row has none.
+  public var name: String
+  /// What it is given: mostly an object, also where the row has that as a string of JSON.
+  public var arguments: JSONValue
+  /// What a later turn of role `tool` answers to, where the row says so.
+  public var id: String?
+}
+
+extension Message {
+  /// The tools that this turn calls: `tool_calls`, or `function_call` as it was before.
+  public var toolCalls: [ToolCall] {
+    var calls: [JSONValue] = []
+    for field in fields {
+      switch (field.key, field.value) {
+      case ("tool_calls", .array(let all)): calls += all
+      case ("tool_calls", .object), ("tool_calls", .string), ("function_call", .object),
+        ("function_call", .string):
+        calls.append(field.value)
+      default: break
+      }
+    }
+    return calls.map { call in
+      let function = call["function"] ?? call
+      var id: String?
+      if case .string(let text)? = call["id"] { id = text }
+      guard case .string(let name)? = function["name"] else {
+        return ToolCall(name: "", arguments: call, id: id)
+      }
+      var arguments = function["arguments"] ?? function["parameters"] ?? .object([])
+      if case .string(let text) = arguments, let parsed = try? JSONValue(parsing: text) {
+        arguments = parsed
+      }
+      return ToolCall(name: name, arguments: arguments, id: id)
+    }
+  }
+
+  /// What is said and which tools are called, for people to read.
+  public var readable: String {
+    let calls = toolCalls.map { "[calls \($0.name) \($0.arguments.text)]" }
+    return (content.isEmpty && !calls.isEmpty ? calls : [content] + calls).joined(separator: " ")
+  }
+}
+
+extension JSONValue {
+  /// The value on lines of its own, two spaces deeper at each level.
+  package var indented: String { indented(0) }
+
+  private func indented(_ level: Int) -> String {
+    let (inner, outer) = (
+      String(repeating: "  ", count: level + 1), String(repeating: "  ", count: level)
+    )
+    switch self {
+    case .array(let values) where !values.isEmpty:
+      return "[\n" + values.map { inner + $0.indented(level + 1) }.joined(separator: ",\n")
+        + "\n\(outer)]"
+    case .object(let fields) where !fields.isEmpty:
+      return "{\n"
+        + fields.map {
+          "\(inner)\(JSONValue.string($0.key).text): \($0.value.indented(level + 1))"
+        }.joined(separator: ",\n") + "\n\(outer)}"
+    default: return text
+    }
+  }
+}
