@@ -4,8 +4,40 @@ import AttuneObjectives
 import Foundation
 
 extension FeedbackStatistics {
+  /// Annotators, and pairs of them, that are told of where there are more.
+  private static let told = 20
+
+  /// Annotators in the order in which they matter: those who stand out first, then those who gave most
+  /// labels.
+  private var byWeight: [(annotator: Annotator, remark: String?)] {
+    annotators.map { (annotator: $0, remark: remark(on: $0)) }.sorted { first, second in
+      let stands = (first.remark != nil ? 1 : 0, second.remark != nil ? 1 : 0)
+      return (stands.1, second.annotator.labels, first.annotator.name)
+        < (stands.0, first.annotator.labels, second.annotator.name)
+    }
+  }
+
+  /// What stands out in an annotator's figures: gold that is surely worse than that of all together, or
+  /// labels that say little of what others say.
+  private func remark(on annotator: Annotator) -> String? {
+    let known = annotators.filter { $0.gold.value != nil }
+    let asked = known.reduce(0) { $0 + $1.gold.count }
+    let mean = known.reduce(0) { $0 + ($1.gold.value ?? 0) * Double($1.gold.count) }
+    if known.count > 1, annotator.gold.value != nil,
+      annotator.gold.interval.high < mean / Double(asked)
+    {
+      return "below the others on gold"
+    }
+    if let kappa = annotator.kappa, kappa < 0.2, annotator.labels >= 20, annotators.count > 1 {
+      return "agrees with others hardly more than by chance"
+    }
+    return nil
+  }
+
   /// The figures for people.
-  public var text: String {
+  ///
+  /// - Parameter all: Whether every annotator is told of, and not only the twenty that matter.
+  public func text(all: Bool = false) -> String {
     var lines = [
       "\(comparisons) comparisons (\(pairs) pairs, \(items) items), \(thumbs) thumbs, "
         + "\(critiques) critiques"
@@ -15,14 +47,21 @@ extension FeedbackStatistics {
     lines.append(
       "agreement between all: Fleiss' κ \(figure(fleissKappa)), "
         + "Krippendorff's α \(figure(krippendorffAlpha))")
-    for pair in agreement {
+    let pairsByItems = agreement.sorted {
+      ($1.items, $0.annotators.joined()) < ($0.items, $1.annotators.joined())
+    }
+    for pair in all ? agreement : Array(pairsByItems.prefix(Self.told)) {
       lines.append(
         "  \(pair.annotators.joined(separator: " and ")): \(percent(pair.agreement)) of "
           + "\(pair.items) items, Cohen's κ \(figure(pair.kappa))")
     }
+    if !all, agreement.count > Self.told {
+      lines.append("  \(agreement.count - Self.told) further pairs of annotators: --all")
+    }
     lines.append("shown first is preferred: \(share(firstPreferred))")
     lines.append("longer is preferred: \(share(longerPreferred))")
-    for annotator in annotators {
+    let ordered = byWeight
+    for (annotator, remark) in all ? ordered : Array(ordered.prefix(Self.told)) {
       var line =
         "\(annotator.name): \(annotator.labels) labels, "
         + "\(percent(annotator.undecided)) undecided, gold \(share(annotator.gold)), "
@@ -30,7 +69,14 @@ extension FeedbackStatistics {
       if let seconds = annotator.medianSeconds {
         line += String(format: ", median %.1f s", seconds)
       }
+      if let remark { line += " – \(remark)" }
       lines.append(line)
+    }
+    if !all, ordered.count > Self.told {
+      let rest = ordered.dropFirst(Self.told)
+      lines.append(
+        "\(rest.count) further annotators with \(rest.reduce(0) { $0 + $1.annotator.labels }) labels: "
+          + "--all")
     }
     if let need { lines.append(text(need)) }
     return lines.joined(separator: "\n")

@@ -40,16 +40,22 @@ public protocol RewardSource {
   /// Mean and deviation of its rewards on answers of the start, if it knows them.
   var scale: RewardScale? { get }
 
+  /// Whether it reads more of a prompt's row than the prompt: rows of one prompt that differ elsewhere
+  /// are then prompts of their own.
+  var readsRows: Bool { get }
+
   /// The reward of every answer, higher is better.
   ///
   /// - Parameters:
-  ///   - prompts: For each answer its prompt.
+  ///   - prompts: For each answer its prompt, with the row that it stands in.
   ///   - completions: The answers.
   ///   - shared: The same as tokens with shared hidden states; a source that doesn't need them, or
   ///     whose tokenizer or weights are others, takes the texts.
   /// - Returns: One finite number an answer.
   /// - Throws: An error that names the source; `AnswerFault` if it is one answer's.
-  func scores(prompts: [Content], completions: [Completion], shared: SharedPass?) throws -> [Double]
+  func scores(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [Double]
 }
 
 extension RewardSource {
@@ -58,19 +64,33 @@ extension RewardSource {
 
   /// Nil: they are taken from the first answers.
   public var scale: RewardScale? { nil }
+
+  /// False: prompt and answer are enough.
+  public var readsRows: Bool { false }
 }
 
 extension RewardSource {
   /// The reward of every answer, held to what `scores` promises.
   ///
   /// - Parameters:
-  ///   - prompts: For each answer its prompt.
+  ///   - prompts: For each answer its prompt, with the row that it stands in.
   ///   - completions: The answers.
   ///   - shared: The same as tokens with shared hidden states.
   /// - Throws: What the source throws; an error that names it if a reward is missing or no finite
   ///   number.
   public func checkedScores(
-    prompts: [Content], completions: [Completion], shared: SharedPass?
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [Double] {
+    do {
+      return try promisedScores(prompts: prompts, completions: completions, shared: shared)
+    } catch var fault as AnswerFault {
+      fault.line = prompts[fault.answer].row?.line
+      throw fault
+    }
+  }
+
+  private func promisedScores(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
     let scores = try scores(prompts: prompts, completions: completions, shared: shared)
     guard scores.count == completions.count else {
@@ -94,6 +114,8 @@ public struct AnswerFault: Error, Sendable, CustomStringConvertible {
   public var answer: Int
   /// What is wrong, without source and answer.
   public var message: String
+  /// The line of the data file that holds its prompt, if it stands in one.
+  public var line: Int?
 
   /// Makes a fault.
   ///
@@ -107,8 +129,10 @@ public struct AnswerFault: Error, Sendable, CustomStringConvertible {
     self.message = message
   }
 
-  /// Source, answer and message.
-  public var description: String { "\(source): answer \(answer + 1): \(message)" }
+  /// Source, answer, line of the prompt and message.
+  public var description: String {
+    "\(source): answer \(answer + 1)\(line.map { ", to the prompt of line \($0)" } ?? ""): \(message)"
+  }
 }
 
 extension Completion {

@@ -41,7 +41,7 @@ struct Rollout {
   }
 
   /// The prompts.
-  let prompts: [Content]
+  let prompts: [DataPrompt]
   let promptIds: [[Int32]]
   var answers: [Answer]
   /// Prompts and their answers, each prompt followed by its answers, without requests.
@@ -60,7 +60,7 @@ struct Rollout {
   ///
   /// - Returns: Nil if it was stopped before all answers were there.
   static func sample(
-    _ policy: LanguageModel, prompts: [Content], promptIds: [[Int32]], tokenizer: Tokenizer,
+    _ policy: LanguageModel, prompts: [DataPrompt], promptIds: [[Int32]], tokenizer: Tokenizer,
     settings: SamplingSettings, shouldStop: @escaping () -> Bool
   ) throws -> Rollout? {
     let samples = try policy.sample(promptIds, settings) { _ in !shouldStop() }
@@ -81,7 +81,7 @@ struct Rollout {
   }
 
   /// Puts prompts and answers together; the answers come in the prompts' order.
-  init(prompts: [Content], promptIds: [[Int32]], answers: [Answer]) {
+  init(prompts: [DataPrompt], promptIds: [[Int32]], answers: [Answer]) {
     self.prompts = prompts
     self.promptIds = promptIds
     self.answers = answers

@@ -4,6 +4,7 @@
   import AttuneData
   import AttuneServer
   import AttuneTraining
+  import Foundation
 
   /// Models of the engine as the page's answerers.
   struct ModelAnswerer: Answerer {
@@ -71,11 +72,39 @@
   /// Reward sources of training as the page's scorers.
   struct RewardScorer: AnswerScorer {
     let sources: RewardSources
+    /// The rows that prompts stand in.
+    private let rows: [Content: Row]
+
+    /// Makes scorers.
+    ///
+    /// - Parameters:
+    ///   - sources: The sources.
+    ///   - files: The files that prompts are from; read again only where a source reads rows.
+    init(_ sources: RewardSources, files: [URL]) throws {
+      self.sources = sources
+      var rows: [Content: Row] = [:]
+      if sources.weighted.contains(where: \.source.readsRows) {
+        for file in files {
+          for prompt in try DataFile.read(file).prompts(byRow: true) {
+            guard let row = prompt.row else { continue }
+            if let first = rows[prompt.content] {
+              Output.note(
+                "warning: \(file.relativePath), line \(row.line): has the prompt of line "
+                  + "\(first.line) with other columns; a question is asked once, and rewards read the "
+                  + "first row")
+            } else {
+              rows[prompt.content] = row
+            }
+          }
+        }
+      }
+      self.rows = rows
+    }
 
     var names: [String] { sources.weighted.map(\.source.name) }
 
     func scores(prompt: Content, answers: [Content]) throws -> [[Double]] {
-      let prompts = answers.map { _ in prompt }
+      let prompts = answers.map { _ in DataPrompt(prompt, row: rows[prompt]) }
       let completions = answers.map {
         Completion(ids: [], text: $0.lastText, endedByItself: true)
       }

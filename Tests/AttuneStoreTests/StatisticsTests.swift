@@ -53,7 +53,44 @@ import Testing
     #expect(abs((need.labels ?? 0) - 1600) < 1e-6)
     #expect(abs((need.more ?? 0) - 1560) < 1e-6)
     #expect(need.ceiling == 0.75)
-    #expect(statistics.text.contains("Krippendorff"))
+    #expect(statistics.text().contains("Krippendorff"))
+    // bert's gold is below what both have together.
+    #expect(statistics.text().contains("of 20 items, Cohen's κ"))
+  }
+
+  @Test func `of many annotators those are told who stand out or gave most labels`() throws {
+    let bench = try Bench()
+    var statistics = try store(bench).statistics()
+    let anna = try #require(statistics.annotators.first { $0.name == "anna" })
+    let pair = try #require(statistics.agreement.first)
+    statistics.annotators = (0..<30).map { number in
+      var annotator = anna
+      annotator.name = "n\(number)"
+      annotator.labels = 100 + number
+      annotator.kappa = number == 3 ? 0.1 : 0.6
+      return annotator
+    }
+    statistics.agreement = (0..<50).map { number in
+      var pair = pair
+      pair.annotators = ["x\(number)", "y"]
+      pair.items = 10 + number
+      return pair
+    }
+    let lines = statistics.text().split(separator: "\n").map(String.init)
+    let told = lines.filter { $0.hasPrefix("n") }
+    #expect(told.count == 20 && told[0].hasPrefix("n3: 103 labels"))
+    #expect(told[0].hasSuffix("agrees with others hardly more than by chance"))
+    #expect(told[1].hasPrefix("n29:") && told[19].hasPrefix("n11:"))
+    #expect(
+      lines.contains(
+        "10 further annotators with \((0...10).reduce(0) { $0 + ($1 == 3 ? 0 : 100 + $1) }) labels: --all"
+      ))
+    #expect(lines.contains("  30 further pairs of annotators: --all"))
+    #expect(
+      lines.count { $0.contains(" and y: ") } == 20 && lines.contains { $0.contains("x49 and y") })
+    let all = statistics.text(all: true).split(separator: "\n")
+    #expect(all.count { $0.hasPrefix("n") } == 30 && all.count { $0.contains(" and y: ") } == 50)
+    #expect(!all.contains { $0.contains("further") })
   }
 
   @Test func `an empty store has no figures and breaks nothing`() throws {
@@ -61,7 +98,7 @@ import Testing
     let statistics = try bench.store().statistics(accuracy: 0.8)
     #expect(statistics.fleissKappa == nil && statistics.krippendorffAlpha == nil)
     #expect(statistics.need?.labels == nil)
-    #expect(!statistics.text.isEmpty)
+    #expect(!statistics.text().isEmpty)
   }
 
   @Test func `models are ranked alike from a file and from a store`() throws {

@@ -26,7 +26,8 @@ struct DiversityTests {
     }
     return try Evaluation.run(
       [EvaluatedModel(role: "policy", loaded: model, answers: given)], reference: nil,
-      prompts: [.text("a"), .text("b")], rewards: [], settings: settings, style: .silent
+      prompts: [DataPrompt(.text("a")), DataPrompt(.text("b"))], rewards: [], settings: settings,
+      style: .silent
     ).models[0]
   }
 

@@ -13,7 +13,7 @@ private struct Counted: RewardSource {
   let name = "counted"
   let counter = Counter()
 
-  func scores(prompts: [Content], completions: [Completion], shared: SharedPass?) -> [Double] {
+  func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double] {
     _ = counter.next()
     return ShareOfASCII().scores(prompts: prompts, completions: completions, shared: shared)
   }
@@ -349,7 +349,8 @@ struct IterateTests {
     #expect(!folder.exists("refused"))
     struct Constant: RewardSource {
       let name = "constant"
-      func scores(prompts: [Content], completions: [Completion], shared: SharedPass?) -> [Double] {
+      func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double]
+      {
         completions.map { _ in 1 }
       }
     }

@@ -107,9 +107,9 @@ struct EqualForSome: RewardSource {
   let name = "equal for some"
   var beginning = "say"
 
-  func scores(prompts: [Content], completions: [Completion], shared: SharedPass?) -> [Double] {
+  func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double] {
     zip(prompts, ShareOfASCII().scores(prompts: prompts, completions: completions, shared: shared))
-      .map { $0.lastText.hasPrefix(beginning) ? 0.5 : $1 }
+      .map { $0.content.lastText.hasPrefix(beginning) ? 0.5 : $1 }
   }
 }
 
@@ -117,7 +117,7 @@ struct EqualForSome: RewardSource {
 struct ShareOfOthers: RewardSource {
   let name = "share of others"
 
-  func scores(prompts: [Content], completions: [Completion], shared: SharedPass?) -> [Double] {
+  func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double] {
     ShareOfASCII().scores(prompts: prompts, completions: completions, shared: shared).map { 1 - $0 }
   }
 }

@@ -10,7 +10,7 @@ import Testing
 struct ShareOfASCII: RewardSource {
   let name = "share of ASCII"
 
-  func scores(prompts: [Content], completions: [Completion], shared: SharedPass?) -> [Double] {
+  func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double] {
     completions.map { Double($0.ids.count(where: { $0 < 128 })) / Double($0.ids.count) }
   }
 }

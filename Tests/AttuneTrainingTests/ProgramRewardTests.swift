@@ -9,7 +9,7 @@ import Testing
 struct ProgramRewardTests {
   /// Answers that are numbers.
   func ask(_ program: ProgramReward, _ numbers: Range<Int>, padding: Int = 0) throws -> [Double] {
-    let prompt = Content.text(String(repeating: "x", count: padding))
+    let prompt = DataPrompt(.text(String(repeating: "x", count: padding)))
     return try program.scores(
       prompts: numbers.map { _ in prompt },
       completions: numbers.map { Completion(ids: [], text: "\($0)", endedByItself: $0 % 2 == 0) },
@@ -19,6 +19,13 @@ struct ProgramRewardTests {
   func fault(_ command: String, _ count: Int = 3) throws -> AnswerFault? {
     let program = try ProgramReward(command)
     return #expect(throws: AnswerFault.self) { try ask(program, 0..<count) }
+  }
+
+  /// A shell's loop that writes a line for each that it reads, with its id: what it writes of `$n`, the
+  /// number of the line in its life.
+  static func echoing(_ score: String, then more: String = "") -> String {
+    #"n=0; while read -r l; do n=$((n+1)); i=${l#*:}; i=${i%%,*}; "#
+      + #"echo "{\"id\": $i, \"score\": \#(score)}"; \#(more) done"#
   }
 
   /// Whether a process is there, a zombie too.
@@ -33,8 +40,10 @@ struct ProgramRewardTests {
       "while read -r line; do printf '%s\\n' \"$line\" >> '\(seen.path)'; echo '{\"score\": -0.5, \"x\": 1}'; done"
     )
     let messages = [Message(role: "user", content: "é \"q\"")]
+    let row = try folder.rows("rows.jsonl", [#"{"prompt":"p","x":1.50e+2,"y":{"b":1,"a":[null]}}"#])
+      .rows[0]
     let scores = try program.scores(
-      prompts: [.messages(messages), .text("p")],
+      prompts: [DataPrompt(.messages(messages)), DataPrompt(.text("p"), row: row)],
       completions: [
         Completion(ids: [1], text: "one\ntwo", endedByItself: true),
         Completion(
@@ -46,9 +55,9 @@ struct ProgramRewardTests {
     #expect(scores == [-0.5, -0.5])
     #expect(
       try String(contentsOf: seen, encoding: .utf8) == """
-        {"prompt":[{"role":"user","content":"é \\"q\\""}],"completion":"one\\ntwo","finish_reason":"stop"}
-        {"prompt":"p","completion":"b","finish_reason":"length","messages":[{"role":"assistant",\
-        "content":"a"},{"role":"assistant","content":"b"}]}
+        {"id":0,"prompt":[{"role":"user","content":"é \\"q\\""}],"completion":"one\\ntwo","finish_reason":"stop"}
+        {"id":1,"prompt":"p","completion":"b","finish_reason":"length","messages":[{"role":"assistant",\
+        "content":"a"},{"role":"assistant","content":"b"}],"row":{"prompt":"p","x":1.50e+2,"y":{"b":1,"a":[null]}}}
 
         """)
   }
@@ -66,29 +75,40 @@ struct ProgramRewardTests {
     #expect(try ask(program, 0..<60) == [Double](repeating: 1, count: 60))
   }
 
-  @Test func `it is kept over batches`() throws {
-    let program = try ProgramReward("n=0; while read -r l; do n=$((n+1)); echo $n; done")
-    #expect(try ask(program, 0..<3) == [1, 2, 3])
-    #expect(try ask(program, 0..<0) == [])
-    #expect(try ask(program, 0..<2) == [4, 5])
+  @Test func `one that writes ids is kept over batches, another one started for each`() throws {
+    let kept = try ProgramReward(Self.echoing("$n"))
+    #expect(try ask(kept, 0..<3) == [1, 2, 3])
+    #expect(try ask(kept, 0..<0) == [])
+    // The last line of a batch is asked for twice.
+    #expect(try ask(kept, 0..<2) == [5, 6])
+    let counted = try ProgramReward("n=0; while read -r l; do n=$((n+1)); echo $n; done")
+    #expect(try ask(counted, 0..<3) == [1, 2, 3])
+    #expect(try ask(counted, 0..<2) == [1, 2])
   }
 
   @Test func `one that dies is started again, so often a batch`() throws {
-    // Two answers a life.
-    let command =
-      #"n=0; while [ $n -lt 2 ] && read -r l; do n=$((n+1)); echo "$l" | tr -dc 0-9; echo; done; exit 7"#
+    // Two answers a life; the last line of a batch is asked for twice.
+    let command = Self.echoing("$n", then: "[ $n -lt 2 ] || exit 7;")
     let program = try ProgramReward(command)
-    #expect(try ask(program, 0..<8) == (0..<8).map(Double.init))
-    #expect(try ask(program, 0..<6) == (0..<6).map(Double.init))
+    #expect(try ask(program, 0..<7) == [1, 2, 1, 2, 1, 2, 1])
+    #expect(try ask(program, 0..<5) == [1, 2, 1, 2, 1])
     let error = try fault(command, 9)
     #expect(error?.answer == 8)
     #expect(error?.description.contains("ended with status 7, for the 4th time") == true)
+    // Of one without ids all is asked again: nobody knows whose its lines were.
+    let folder = try TemporaryFolder()
+    let once = folder.url.appending(path: "once").path
+    let counted = try ProgramReward(
+      "read -r l; echo 7; [ -e '\(once)' ] || { touch '\(once)'; exit 1; }; "
+        + "while read -r l; do echo 8; done")
+    #expect(try ask(counted, 0..<3) == [7, 8, 8])
+    #expect(try fault("read -r l; echo 7; exit 1", 3)?.message.contains("for the 4th time") == true)
   }
 
   @Test func `one that reads no more is no broken pipe of ours`() throws {
     let program = try ProgramReward("read -r l; exec 0<&-; echo 5; sleep 0.2; echo why >&2; exit 1")
     let error = #expect(throws: AnswerFault.self) { try ask(program, 0..<5, padding: 200_000) }
-    #expect(error?.answer == 4 && error?.message.contains("(why)") == true)
+    #expect(error?.answer == 1 && error?.message.contains("(why)") == true)
   }
 
   @Test(arguments: [
@@ -109,14 +129,50 @@ struct ProgramRewardTests {
     #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
   }
 
-  @Test func `lines that nobody asked for are no rewards`() throws {
-    for command in ["while read -r l; do echo 1; echo 2; done", "echo hello; cat > /dev/null"] {
+  @Test(arguments: [
+    // Both at once, the second one late, both at the end, only of the last, before the first, unended.
+    "while read -r l; do echo 1; echo 2; done",
+    "while read -r l; do echo 1; sleep 0.3; echo 2; done",
+    "while read -r l; do echo 1; done; sleep 0.5; echo 2",
+    "while read -r l; do echo 1; case $l in *'\"2\"'*) sleep 0.3; echo 2;; esac; done",
+    "sleep 0.4; echo 0; while read -r l; do echo 1; done",
+    "while read -r l; do echo 1; done; printf 2",
+    "(sleep 0.6; echo 3) & while read -r l; do echo 1; done",
+    "echo hello; cat > /dev/null",
+    // Which of two lines of one id is meant nobody knows.
+    echoing("1", then: "echo '{\"id\": '$i', \"score\": 2}';"),
+    echoing("1", then: "sleep 0.2; echo '{\"id\": '$i', \"score\": 2}';"),
+    echoing("1", then: "sleep 0.2; echo 2;"),
+  ])
+  func `a line too many is refused before a score is used, whenever it comes`(command: String)
+    throws
+  {
+    for count in [1, 3] {
       let error = #expect(throws: TrainingError.self) {
-        let program = try ProgramReward(command)
-        for _ in 0..<20 { _ = try ask(program, 0..<1) }
+        try ask(try ProgramReward(command), 3 - count..<3)
       }
-      #expect(error?.message.contains("without being asked") == true, "\(error?.message ?? "")")
+      let message = error?.message ?? ""
+      #expect(
+        message.contains("without being asked") || message.contains("is due"), "\(message)")
     }
+  }
+
+  @Test func `ids are those of the lines, of all or of none`() throws {
+    for (command, word) in [
+      (Self.echoing("1").replacing("$i,", with: "9,"), "with id 0 is due"),
+      ("read -r l; echo 1; " + Self.echoing("1"), "an answer without an id is due"),
+      ("read -r l; echo '{\"id\": 0, \"score\": 1}'; read -r l; echo 1", "with id 1 is due"),
+    ] {
+      let error = #expect(throws: TrainingError.self) {
+        try ask(try ProgramReward(command), 0..<3)
+      }
+      #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+    }
+  }
+
+  @Test func `one that does not end with its input is told how`() throws {
+    let error = try fault("0.4s:while read -r l; do echo 1; done; sleep 60")
+    #expect(error?.message.contains("after its input has ended") == true, "\(error?.message ?? "")")
   }
 
   @Test func `a misspelt program is found out at once`() {
@@ -126,8 +182,8 @@ struct ProgramRewardTests {
   }
 
   @Test(arguments: [
-    "while read -r l; do echo 1; done", "while read -r l; do echo 1; done | cat; sleep 60",
-    "trap '' TERM HUP; while read -r l; do echo 1; done; while :; do sleep 0.05; done",
+    echoing("1"), echoing("1") + " | cat; sleep 60",
+    "trap '' TERM HUP; " + echoing("1") + "; while :; do sleep 0.05; done",
   ])
   func `nothing is left of it`(command: String) throws {
     let folder = try TemporaryFolder()

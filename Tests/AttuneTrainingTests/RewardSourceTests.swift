@@ -8,7 +8,7 @@ import Foundation
 import Testing
 
 struct RewardSourceTests {
-  static let prompts = ["a cat", "a cat", "a dog"].map { Content.text($0) }
+  static let prompts = ["a cat", "a cat", "a dog"].map { DataPrompt(.text($0)) }
   static let texts = ["sat on the mat", "ran", "barks and barks"]
 
   /// Those answers as texts, cut at the token limit.
@@ -118,7 +118,7 @@ struct RewardSourceTests {
   @Test func `a pattern is found anywhere, in Unicode, within limits`() throws {
     func found(_ pattern: String, _ texts: String...) throws -> [Double] {
       try PatternReward(pattern).scores(
-        prompts: texts.map { _ in .text("") },
+        prompts: texts.map { _ in DataPrompt(.text("")) },
         completions: texts.map { Completion(ids: [], text: $0, endedByItself: true) }, shared: nil)
     }
     #expect(try found(#"\d+"#, "yes 42", "no", "") == [1, 0, 0])
@@ -136,7 +136,8 @@ struct RewardSourceTests {
     let empty = Completion(ids: [], text: " \n", endedByItself: true)
     #expect(
       agree(
-        try LengthReward("5").scores(prompts: [.text("")], completions: [empty], shared: nil),
+        try LengthReward("5").scores(
+          prompts: [DataPrompt(.text(""))], completions: [empty], shared: nil),
         [-log(5.0)]))
   }
 
@@ -262,7 +263,7 @@ struct RewardSourceTests {
     let ids = family.base.tokenizer.encode("ran")
     func score(_ ids: [Int32], ended: Bool = false) throws -> Double {
       try reward.scores(
-        prompts: [.text("a cat")],
+        prompts: [DataPrompt(.text("a cat"))],
         completions: [Completion(ids: ids, text: "ran", endedByItself: ended)], shared: nil)[0]
     }
     let end = try #require(family.base.tokenizer.endOfSequence)

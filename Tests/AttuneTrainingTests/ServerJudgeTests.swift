@@ -172,6 +172,84 @@ struct ServerJudgeTests {
     #expect(try judge(server) { $0.constitution = file.path }.report.asked == 8)
   }
 
+  @Test(arguments: [false, true])
+  func `what could not be read is asked again by the next run`(withLogprobs: Bool) throws {
+    let isMended = Mutex(false)
+    let server = try HTTPServerStub { request in
+      guard request.path == "/v1/chat/completions" else { return HTTPServerStub.models }
+      if isMended.withLock({ $0 }) { return Self.likesGood(request) }
+      // Some questions are refused, the others lost to reasoning.
+      if request.lastMessage.contains("Answer (A): yes") {
+        return HTTPServerStub.completion(
+          "I'm sorry, I can't.", top: withLogprobs ? [("I", -0.1), ("As", -5)] : nil)
+      }
+      return HTTPServerStub.Response(
+        body: """
+          {"choices":[{"message":{"role":"assistant","content":null,"reasoning_content":"(A) is"},
+          "finish_reason":"length"}]}
+          """)
+    }
+    let error = #expect(throws: TrainingError.self) { try judge(server) }
+    let message = error?.message ?? ""
+    #expect(
+      message.contains("it said “I'm sorry, I can't.”") || message.contains("spent on reasoning"),
+      "\(message)")
+    isMended.withLock { $0 = true }
+    let (report, rows) = try judge(server)
+    #expect(report.remembered == 0 && report.asked == 8 && rows.count == 4)
+    #expect(report.unread == nil)
+    #expect(try judge(server).report.asked == 0)
+  }
+
+  @Test func `a page, an error and a wrong path are told with the address`() throws {
+    for (answer, word) in [
+      (
+        HTTPServerStub.Response(body: "<html><body>Bad gateway</body></html>"),
+        "a page: Bad gateway"
+      ),
+      (HTTPServerStub.Response(body: "{\"error\":{\"message\":\"no model\"}}"), "no model"),
+      (HTTPServerStub.Response(status: 404, body: "{\"error\":\"no\"}"), "with status 404"),
+    ] {
+      let server = try HTTPServerStub { request in
+        request.path == "/v1/chat/completions" ? answer : HTTPServerStub.models
+      }
+      let error = #expect(throws: TrainingError.self) { try judge(server) }
+      let message = error?.message ?? ""
+      #expect(message.contains(word) && message.contains("check the address"), "\(message)")
+      #expect(message.contains("\(server.address)/v1/chat/completions"), "\(message)")
+    }
+    let lost = try HTTPServerStub { _ in HTTPServerStub.Response(body: "<p>hello</p>") }
+    let error = #expect(throws: TrainingError.self) { try judge(lost) }
+    #expect(error?.message.contains("\(lost.address)/v1/models") == true)
+    #expect(error?.message.contains("a page: hello") == true, "\(error?.message ?? "")")
+  }
+
+  @Test func `silence, closed ports and unknown hosts are told in words`() throws {
+    let silent = try HTTPServerStub { request in
+      if request.path == "/v1/chat/completions" { Thread.sleep(forTimeInterval: 3) }
+      return HTTPServerStub.models
+    }
+    func message(_ address: String) throws -> String {
+      var knobs = JudgeSettings()
+      knobs.judges = [address]
+      (knobs.retries, knobs.retrySeconds, knobs.timeout) = (1, 0.01, 1)
+      let check = try folder.rows(
+        "check.jsonl", [#"{"prompt":"a","chosen":"b","rejected":"c"}"#])
+      return #expect(throws: TrainingError.self) {
+        try Judging.run(.init(check: check), settings: knobs, style: .silent)
+      }?.message ?? ""
+    }
+    for (address, words) in [
+      (silent.address, ["said nothing for 1 s", "failed 2 times", "--set timeout=SECONDS"]),
+      ("http://127.0.0.1:9", ["nothing accepts connections at 127.0.0.1:9", "failed 2 times"]),
+      ("http://no-such-host.invalid:8", ["there is no host no-such-host.invalid"]),
+    ] {
+      let message = try message(address)
+      for word in words { #expect(message.contains(word), "\(message)") }
+      #expect(!message.contains("NSURL"), "\(message)")
+    }
+  }
+
   @Test(arguments: [401, 302])
   func `a refusal is told without the key, and no redirection is followed`(status: Int) throws {
     let other = try HTTPServerStub { Self.likesGood($0) }
@@ -285,18 +363,75 @@ struct ServerJudgeTests {
       ("The answer is B", 1), ("A better answer is hard to find", nil), ("(A) or (B)", nil),
       ("", nil),
       ("neither", nil), ("I choose (A) because", 0), ("A: because B is rude", 0),
+      ("A common mistake is to praise it.", nil), ("A good answer is short, so B", nil),
+      ("<think>\nAnswer A is short, B", nil), ("<think>A is short.</think>\n\nB", 1),
+      ("Answer A is short.</think> **B**", 1), ("[THINK]A.[/THINK](A)", 0),
+      ("A, B", nil), ("A or B", nil), ("Not A.", nil), ("I would not choose (A).", nil),
+      ("The answer is A better one.", nil), ("Answer (A) is short.", nil), ("In (A) the", nil),
+      ("I'd go with (B).", 1), ("My verdict: [[B]]", 1), ("Option A is better.", 0),
+      ("A's tone is good", nil), ("`B`", 1), ("The answer is A, because B is rude.", nil),
+      ("The answer is **A**, because B is rude.", 0), ("A. It is kind.\nB. It is rude.", nil),
     ] as [(String, Int?)])
   func `an answer is taken for an option only if it names one`(text: String, option: Int?) {
     #expect(ServerJudge.option(in: text, ["A", "B"]) == option)
   }
 
+  @Test(
+    arguments: [
+      ("4", 3), ("4/5", 3), ("4 out of 5.", 3), ("Grade: 4", 3), ("I give it 4.", 3),
+      ("**2**", 1), ("(5)", 4), ("3. It is fair.", 2), ("5\n\nIt follows it.", 4),
+      ("On a scale of 1 to 5, I give it 4.", nil), ("4.5", nil), ("4-5", nil), ("-1", nil),
+      ("1. It is short.", nil), ("1", 0), ("10", nil), ("0.1", nil), ("1-5", nil),
+      ("It has 2 mistakes", nil), ("<think>4", nil), ("The grade is 3 of 5", nil),
+    ] as [(String, Int?)])
+  func `a number is taken for a grade only if it is one`(text: String, option: Int?) {
+    #expect(ServerJudge.option(in: text, ["1", "2", "3", "4", "5"]) == option)
+  }
+
+  @Test func `log-probabilities are read where the answer stands, as votes read it`() {
+    func choice(
+      _ tokens: [String], text: String? = nil, isWhole: Bool = true,
+      _ options: [String] = ["A", "B"]
+    ) -> JudgeChoice {
+      // Of each token that is an option the other one has a tenth of its probability.
+      let positions = tokens.map { token in
+        (token: token, listed: [(token, log(0.9)), (token == " B" ? " A" : "B", log(0.09))])
+      }
+      return ServerJudge.choice(text ?? tokens.joined(), positions, isWhole: isWhole, options)
+    }
+    func first(_ choice: JudgeChoice) -> Double? { choice.probabilities?[0] }
+    #expect(first(choice(["A", " good", " answer", " is", " short", ",", " so", " B"])) == nil)
+    let said = choice(["A", " good", " answer", " is", " short"])
+    #expect(said.unread == "it said “A good answer is short”")
+    #expect(first(choice(["<think>", "\n", "Answer", " A", " is", " B"])) == nil)
+    let thought = choice(["<think>", " A", ".", "</think>", " B"])
+    #expect(abs((first(thought) ?? 0) - 0.09 / 0.99) < 1e-12)
+    // Thoughts that the server took out of the text are among its tokens still.
+    let taken = choice(["A", " is", " A", ".", "\n", " B"], text: "B")
+    #expect(abs((first(taken) ?? 0) - 0.09 / 0.99) < 1e-12)
+    #expect(first(choice(["The", " answer", " is", " A"])) ?? 0 > 0.9)
+    #expect(first(choice(["The", " answer", " is", " A"], isWhole: false)) == nil)
+    let grades = ["1", "2", "3", "4", "5"]
+    let scale = ["On", " a", " scale", " of", " 1", " to", " 5", ","]
+    let whole = "On a scale of 1 to 5, I give it 4."
+    #expect(choice(scale, text: whole, grades).probabilities == nil)
+    #expect(choice(scale, isWhole: false, grades).probabilities == nil)
+    // It goes on where the tokens end.
+    #expect(
+      choice(["The", " grade", " is", " 4"], text: "The grade is 4 or so", grades).probabilities
+        == nil)
+  }
+
   @Test func `an option that is not listed has at most what the least listed has`() {
     let choice = ServerJudge.choice(
-      ["\n", "A"], [[("\n", 0)], [("A", log(0.9)), ("So", log(0.05)), ("x", log(0.01))]],
-      ["A", "B"])
+      "\nA",
+      [("\n", [("\n", 0)]), ("A", [("A", log(0.9)), ("So", log(0.05)), ("x", log(0.01))])],
+      isWhole: true, ["A", "B"])
     #expect(abs((choice.probabilities?[0] ?? 0) - 0.9 / 0.91) < 1e-12)
     #expect(abs((choice.mass ?? 0) - 0.9) < 1e-12)
-    #expect(ServerJudge.choice(["So"], [[("So", 0)]], ["A", "B"]).probabilities == nil)
+    #expect(
+      ServerJudge.choice("So", [("So", [("So", 0)])], isWhole: true, ["A", "B"]).probabilities
+        == nil)
   }
 
   @Test func `a wrong address is said so before anything is asked`() throws {

@@ -4,6 +4,7 @@ import AttuneData
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
+import Synchronization
 import Testing
 
 struct ServerSamplerTests {
@@ -157,6 +158,48 @@ struct ServerSamplerTests {
     )
     let group = try TextEncoder(tinyModel()).group(plain.rows[0])
     #expect(group.answers[0].ids.dropLast() == [97, 98] && group.answers[1].ids == [99, 100])
+  }
+
+  /// Answers with reasons alone where the question has a word; all do if it is empty.
+  private static func reasoning(
+    _ word: String, _ request: HTTPServerStub.Request
+  ) -> HTTPServerStub.Response {
+    guard word.isEmpty || request.lastMessage.contains(word),
+      request.path == "/v1/chat/completions"
+    else { return answer(request) }
+    return HTTPServerStub.Response(
+      body: """
+        {"choices":[{"message":{"role":"assistant","content":null,"reasoning_content":"Hm"},
+        "finish_reason":"length"}],"usage":{"completion_tokens":9}}
+        """)
+  }
+
+  @Test func `an answer that is missing stops no other one, and is asked for again`() throws {
+    let isMended = Mutex(false)
+    let server = try HTTPServerStub { request in
+      isMended.withLock({ $0 }) ? Self.answer(request) : Self.reasoning("q1", request)
+    }
+    let (report, rows) = try sample([server.address], "samples.jsonl")
+    // A prompt without any answer has no row.
+    #expect(rows.count == 2 && rows.allSatisfy { $0.completions.count == 3 })
+    #expect(report.answers == 6 && report.unanswered == 3 && report.tokens == 42)
+    #expect(report.warning?.contains("3 of 9 answers are missing") == true)
+    #expect(report.warning?.contains("spent on reasoning (finish_reason length)") == true)
+    isMended.withLock { $0 = true }
+    let asked = server.requests.count
+    let (again, all) = try sample([server.address], "samples.jsonl")
+    #expect(all.count == 3 && again.unanswered == 0 && again.warning == nil)
+    #expect(server.requests.count == asked + 1 + 3)
+  }
+
+  @Test func `a server that gives no answer at all is an error that says why`() throws {
+    let server = try HTTPServerStub { Self.reasoning("", $0) }
+    let error = #expect(throws: TrainingError.self) {
+      try sample([server.address], "samples.jsonl")
+    }
+    #expect(error?.message.contains("gave none of 9 answers") == true, "\(error?.message ?? "")")
+    #expect(error?.message.contains("spent on reasoning") == true)
+    #expect(!folder.exists("samples.jsonl"))
   }
 
   @Test func `ids of another tokenizer are not taken for this one's`() throws {

@@ -49,8 +49,9 @@ public enum Iterate {
     RunFolder.resumeClock(of: output, options)
     let encoder = try TextEncoder(
       start, maximumLength: settings.dpo.maxLength, tooLong: settings.dpo.tooLong)
-    let set = try encoder.prompts(data, room: settings.maxTokens)
-    let (prompts, ids) = (set.contents, set.ids)
+    let set = try encoder.prompts(
+      data, room: settings.maxTokens, byRow: RewardSources.readRows(rewards, watched: watched))
+    let (prompts, ids) = (set.prompts, set.ids)
     guard settings.promptsPerRound <= prompts.count else {
       throw TrainingError(
         .badSetting,
@@ -106,7 +107,7 @@ public enum Iterate {
 /// A run of `Iterate` with all that it reads.
 struct IterateRun {
   let start: LoadedModel
-  let prompts: [Content]
+  let prompts: [DataPrompt]
   let ids: [[Int32]]
   let encoder: TextEncoder
   let rewards: [(source: any RewardSource, weight: Double)]

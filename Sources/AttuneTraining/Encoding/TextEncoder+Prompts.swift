@@ -3,10 +3,10 @@
 import AttuneData
 import Foundation
 
-/// The prompts of a data file, each once, as a model is given them.
+/// The prompts of a data file as a model is given them.
 struct PromptSet {
-  /// The prompts.
-  var contents: [Content] = []
+  /// The prompts, each with the row in which it stands first.
+  var prompts: [DataPrompt] = []
   /// Their tokens.
   var ids: [[Int32]] = []
   /// How many of them lost their start.
@@ -32,36 +32,35 @@ struct PromptSet {
 }
 
 extension TextEncoder {
-  /// The prompts of a data file, each once.
+  /// The prompts of a data file.
   ///
   /// - Parameters:
   ///   - data: Rows of any kind that has prompts.
   ///   - room: Tokens that must be left for an answer; longer prompts lose their start.
+  ///   - byRow: Whether rows of one prompt are different where their other columns are; otherwise each
+  ///     prompt counts once.
   /// - Throws: `TrainingError` that names the line of a row without a prompt.
-  func prompts(_ data: DataFile, room: Int) throws -> PromptSet {
+  func prompts(_ data: DataFile, room: Int, byRow: Bool) throws -> PromptSet {
     guard room < maximumLength else {
       throw TrainingError(
         .badSetting, "answers of \(room) tokens leave no room for a prompt in \(maximumLength)")
     }
     var set = PromptSet(account: RowAccount(data))
-    var seen: Set<Content> = []
-    for row in data.rows {
-      guard let prompt = row.example.prompt else {
-        throw TrainingError(.badData, "\(data.url.path): line \(row.line): has no prompt")
-      }
-      guard seen.insert(prompt).inserted else {
-        set.account.leaveOut(line: row.line, "the prompt of an earlier row")
+    for (row, prompt) in try data.promptsOfRows(byRow: byRow) {
+      guard let prompt else {
+        set.account.leaveOut(
+          line: row.line, byRow ? "the same as an earlier row" : "the prompt of an earlier row")
         continue
       }
       let ids: [Int32]
       do {
-        ids = try self.prompt(prompt)
+        ids = try self.prompt(prompt.content)
       } catch {
         throw TrainingError(
           (error as? TrainingError)?.code ?? .badData,
           "\(data.url.path): line \(row.line): \(error)")
       }
-      set.contents.append(prompt)
+      set.prompts.append(prompt)
       set.ids.append(end(of: ids, maximumLength - room))
       if ids.count > maximumLength - room { set.cut += 1 }
       set.account.trained += 1

@@ -149,6 +149,8 @@ public struct FrontierSettings: Settings {
     try require(!methods.isEmpty, "methods", "at least one")
     try evaluation.validate(in: "evaluation")
     try require(
+      evaluation.temperature > 0, "evaluation.temperature", "above 0: greedy answers have no KL")
+    try require(
       evaluation.n > 1 && evaluation.n <= startAnswers, "evaluation.n",
       "from 2 to start_answers (\(startAnswers)): answers to a prompt are compared")
     _ = try plans(prompts: promptsPerRollout)

@@ -8,7 +8,7 @@ import Foundation
 /// and what best-of-n chooses from.
 struct StartAnswers {
   /// The held-out prompts.
-  let prompts: [Content]
+  let prompts: [DataPrompt]
   /// For each prompt the gold reward of each answer.
   let gold: [[Double]]
   /// For each prompt the learned reward of each answer.
@@ -49,7 +49,7 @@ struct StartAnswers {
         ("reward model", learned.fingerprint), ("prompts", try Fingerprint.of(file: heldOut)),
       ])
     let data = try DataFile.read(heldOut, expecting: [.promptOnly])
-    prompts = try data.prompts
+    prompts = try data.prompts(byRow: false)
     let file = folder.appending(path: "start.json")
     if let saved = try? JSONDecoder().decode(Kept.self, from: try Data(contentsOf: file)),
       saved.record == record
@@ -62,7 +62,7 @@ struct StartAnswers {
     let answers = try SampleRow.read(samples).map { try $0.completions.map(Answer.init) }
     let encoder = try TextEncoder(start)
     let pass = try Evaluation.pass(
-      answers, of: start, ids: try prompts.map { try encoder.prompt($0) }, reference: nil,
+      answers, of: start, ids: try prompts.map { try encoder.prompt($0.content) }, reference: nil,
       rewards: [gold, learned], pieceTokens: settings.pieceTokens)
     let scores = try Evaluation.score(answers, pass, prompts: prompts, by: [gold, learned])
     self.gold = scores[gold.name] ?? []

@@ -25,9 +25,11 @@ struct RankedAnswers {
 
   /// A prompt with its answers.
   struct Prompt {
-    var content: Content
+    var data: DataPrompt
     var ids: [Int32]
     var answers: [Answer]
+
+    var content: Content { data.content }
 
     /// Answers that can be told apart and have a score, best first.
     var ranked: [(place: Int, score: Double)] {
@@ -62,12 +64,12 @@ struct RankedAnswers {
   /// - Returns: Nil if it was stopped before all answers were there.
   static func draw(
     _ policy: LanguageModel, reference: LanguageModel, round: Int, places: [Int],
-    prompts: [Content], ids: [[Int32]], encoder: TextEncoder, tokenizer: Tokenizer,
+    prompts: [DataPrompt], ids: [[Int32]], encoder: TextEncoder, tokenizer: Tokenizer,
     settings: IterateSettings, shouldStop: @escaping () -> Bool
   ) throws -> RankedAnswers? {
     var drawn = RankedAnswers(
       round: round, places: places,
-      prompts: places.map { Prompt(content: prompts[$0], ids: ids[$0], answers: []) })
+      prompts: places.map { Prompt(data: prompts[$0], ids: ids[$0], answers: []) })
     let others = settings.explores ? 1 : 0
     for (model, count, isReferences) in [
       (policy, settings.samplesPerPrompt - others, false), (reference, others, true),
@@ -77,7 +79,7 @@ struct RankedAnswers {
       if isReferences { sampling.seed ^= 0x5850_4F00_0000_0000 }
       guard
         let rollout = try Rollout.sample(
-          model, prompts: drawn.prompts.map(\.content), promptIds: drawn.prompts.map(\.ids),
+          model, prompts: drawn.prompts.map(\.data), promptIds: drawn.prompts.map(\.ids),
           tokenizer: tokenizer, settings: sampling, shouldStop: shouldStop)
       else { return nil }
       for answer in rollout.answers {
@@ -124,7 +126,7 @@ struct RankedAnswers {
     of sources: [(source: any RewardSource, weight: Double)], origin: String
   ) throws -> [[Double]] {
     var rollout = Rollout(
-      prompts: prompts.map(\.content), promptIds: prompts.map(\.ids),
+      prompts: prompts.map(\.data), promptIds: prompts.map(\.ids),
       answers: prompts.enumerated().flatMap { index, prompt in
         prompt.answers.map {
           Rollout.Answer(prompt: index, completion: $0.completion, sampler: [])

@@ -6,6 +6,9 @@ import Foundation
 protocol KeyedEntry: Codable {
   /// The digest of the question.
   var key: String { get }
+  /// Whether it is an answer that another run can take. What could not be read is none: the server may
+  /// be mended by then.
+  var isAnswer: Bool { get }
 }
 
 /// Answers that were dear to get, in a file that they are appended to as they come: a run that is killed
@@ -29,7 +32,7 @@ final class AnswerLog<Entry: KeyedEntry> {
         guard line.endIndex < data.endIndex,
           let entry = try? JSONDecoder().decode(Entry.self, from: line)
         else { break }
-        known[entry.key] = entry
+        if entry.isAnswer { known[entry.key] = entry }
         length = data.distance(from: data.startIndex, to: line.endIndex) + 1
       }
       guard length == data.count || data[length...].firstIndex(of: UInt8(ascii: "\n")) == nil else {
@@ -54,10 +57,10 @@ final class AnswerLog<Entry: KeyedEntry> {
   /// What was said; nil where it was not asked.
   subscript(key: String) -> Entry? { known[key] }
 
-  /// Adds an answer, on the disk too.
+  /// Adds an answer, on the disk too if it is one.
   func keep(_ entry: Entry) throws {
     known[entry.key] = entry
-    guard let file, let url else { return }
+    guard entry.isAnswer, let file, let url else { return }
     do {
       let line = try JSONEncoder().encode(entry) + Data("\n".utf8)
       try file.seekToEnd()

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
-import Dispatch
 import Foundation
-import Synchronization
 
 #if canImport(FoundationNetworking)
   import FoundationNetworking
@@ -38,6 +36,8 @@ final class ChatServer {
   private let exchange: Exchange
   /// How a person says which model is meant.
   private let modelOption: String
+  /// How a person gives it more time.
+  private let timeoutOption: String
   /// The name of the model that answers.
   let model: String
   /// Address and model.
@@ -49,13 +49,15 @@ final class ChatServer {
   ///   - address: `http://HOST:PORT` or with the path that `chat/completions` follows.
   ///   - settings: The knobs.
   ///   - modelOption: How a person says which model is meant, for errors.
+  ///   - timeoutOption: How a person gives it more time, for errors.
   /// - Throws: `TrainingError` for an address that is none, a server that does not answer, or one
   ///   that has several models of which none is named.
   init(
-    _ address: String, settings: JudgeSettings, modelOption: String = "--judge-model"
+    _ address: String, settings: JudgeSettings, modelOption: String = "--judge-model",
+    timeoutOption: String = "--set timeout=SECONDS"
   ) throws {
     guard var parts = URLComponents(string: address), parts.host?.isEmpty == false,
-      parts.query == nil, parts.fragment == nil
+      parts.query == nil, parts.fragment == nil, (1...65535).contains(parts.port ?? 80)
     else {
       throw TrainingError(
         .badSetting, "the server's address is no URL: write http://HOST:PORT/v1")
@@ -74,12 +76,14 @@ final class ChatServer {
     self.base = base
     self.settings = settings
     self.modelOption = modelOption
+    self.timeoutOption = timeoutOption
     let found = ProcessInfo.processInfo.environment[settings.keyVariable] ?? ""
     key = found.isEmpty ? nil : found
     exchange = Exchange(settings)
     if settings.serverModel.isEmpty {
       model = try Self.onlyModel(
-        base, Self.get(base, exchange, key: found, settings), key: found, modelOption)
+        base, Self.get(base, exchange, key: found, settings, timeoutOption), key: found,
+        settings.keyVariable, modelOption)
     } else {
       model = settings.serverModel
     }
@@ -101,6 +105,16 @@ final class ChatServer {
     var waiting = calls.map { (call: $0, tries: 0, from: ContinuousClock.now) }[...]
     var flying: [Int: (call: Call, tries: Int)] = [:]
     defer { for id in flying.keys { exchange.forget(id) } }
+    var told: Set<String> = []
+    func again(
+      _ item: (call: Call, tries: Int), _ why: String, _ retryAfter: Double?
+    ) throws -> (call: Call, tries: Int, from: ContinuousClock.Instant) {
+      let next = try waitingAgain(item, why, retryAfter)
+      if told.insert(why).inserted {
+        standardError("warning: \(name): \(why); trying again, up to \(settings.retries) times")
+      }
+      return next
+    }
     while !waiting.isEmpty || !flying.isEmpty {
       guard !Interrupt.isRequested else {
         throw TrainingError(
@@ -126,7 +140,9 @@ final class ChatServer {
           let why = "status \(reply.status)\(said(reply))"
           waiting.append(try again(item, why, reply.retryAfter))
         case .failure(let failure):
-          waiting.append(try again(item, failure.reason, nil))
+          let why = failure.words(base, settings.timeout, timeoutOption)
+          guard failure.mayPass else { throw TrainingError(.unavailable, "\(name): \(why)") }
+          waiting.append(try again(item, why, nil))
         }
       }
     }
@@ -153,16 +169,33 @@ final class ChatServer {
       ] + more)
   }
 
+  /// What a server answered, read as a chat completion.
+  ///
+  /// - Throws: `TrainingError` for a refusal, or for what is none.
+  func completion(_ reply: Reply) throws -> ChatCompletion {
+    guard reply.status == 200 else { throw refusal(reply) }
+    if let completion = ChatCompletion(reply.data) { return completion }
+    throw TrainingError(
+      .unavailable,
+      "\(name): what \(asked) gives is no chat completion\(said(reply)); check the address, which "
+        + "mostly ends in /v1")
+  }
+
+  /// The address of chat completions.
+  private var asked: String { base.appending(path: "chat/completions").absoluteString }
+
   /// The error for an answer that no further try will change.
   func refusal(_ reply: Reply) -> TrainingError {
     let advice =
       switch reply.status {
       case 401, 403: "; put the key into the environment variable \(settings.keyVariable)"
-      case 404: "; check address and model (\(modelOption))"
+      case 404, 405: "; check the address, which mostly ends in /v1, and the model (\(modelOption))"
+      case 300..<400: "; redirections are not followed: give the address that it leads to"
       default: ""
       }
     return TrainingError(
-      .unavailable, "\(name): answers with status \(reply.status)\(said(reply))\(advice)")
+      .unavailable,
+      "\(name): \(asked) answers with status \(reply.status)\(said(reply))\(advice)")
   }
 
   // MARK: Parts
@@ -172,13 +205,13 @@ final class ChatServer {
     [408, 409, 425, 429].contains(status) || status >= 500
   }
 
-  private func again(
+  private func waitingAgain(
     _ item: (call: Call, tries: Int), _ why: String, _ retryAfter: Double?
   ) throws -> (call: Call, tries: Int, from: ContinuousClock.Instant) {
     guard item.tries < settings.retries else {
       throw TrainingError(
         .unavailable,
-        "\(name): failed \(item.tries + 1) times, the last time with \(why); what it has answered is "
+        "\(name): failed \(item.tries + 1) times, the last time: \(why); what it has answered is "
           + "kept, the same command goes on")
     }
     // Doubling pauses, spread so that requests that failed together do not come back together.
@@ -201,6 +234,9 @@ final class ChatServer {
     }
     let told = try? JSONDecoder().decode(Told.self, from: data)
     var text = told?.error?.message ?? told?.message ?? String(decoding: data, as: UTF8.self)
+    if text.drop(while: \.isWhitespace).hasPrefix("<") {
+      text = "a page: " + text.replacing(#/<[^>]*>/#, with: " ")
+    }
     if !key.isEmpty { text = text.replacing(key, with: "…") }
     let line = text.split(whereSeparator: { $0.isWhitespace }).joined(separator: " ")
     return line.isEmpty ? "" : ": \(line.prefix(200))"
@@ -217,12 +253,24 @@ final class ChatServer {
   }
 
   private static func get(
-    _ base: URL, _ exchange: Exchange, key: String, _ settings: JudgeSettings
+    _ base: URL, _ exchange: Exchange, key: String, _ settings: JudgeSettings,
+    _ timeoutOption: String
   ) throws -> Reply {
     var last = ""
     for attempt in 0...settings.retries {
       if attempt > 0 {
-        Thread.sleep(forTimeInterval: min(60, settings.retrySeconds * Double(1 << min(attempt, 6))))
+        if attempt == 1 {
+          standardError(
+            "warning: \(base.absoluteString): \(last); trying again, up to \(settings.retries) times"
+          )
+        }
+        let until =
+          ContinuousClock.now
+          + .seconds(min(60, settings.retrySeconds * Double(1 << min(attempt - 1, 6))))
+        while ContinuousClock.now < until {
+          try Interrupt.check()
+          Thread.sleep(forTimeInterval: 0.05)
+        }
       }
       let id = exchange.start(request(base, "models", key: key))
       var result: Result<Reply, ExchangeFailure>?
@@ -233,17 +281,23 @@ final class ChatServer {
       switch result {
       case .success(let reply)? where !isPassing(reply.status): return reply
       case .success(let reply)?: last = "status \(reply.status)\(said(reply.data, key: key))"
-      case .failure(let failure)?: last = failure.reason
+      case .failure(let failure)?:
+        last = failure.words(base, settings.timeout, timeoutOption)
+        // A name that is none is mostly misspelt.
+        guard failure.mayPass, failure.code != .cannotFindHost else {
+          throw TrainingError(.unavailable, "\(base.absoluteString): \(last)")
+        }
       case nil: break
       }
     }
     throw TrainingError(
-      .unavailable, "\(base.absoluteString): does not answer: \(last)")
+      .unavailable,
+      "\(base.absoluteString): failed \(settings.retries + 1) times, the last time: \(last)")
   }
 
   /// The model of a server that has one.
   private static func onlyModel(
-    _ base: URL, _ reply: Reply, key: String, _ modelOption: String
+    _ base: URL, _ reply: Reply, key: String, _ keyVariable: String, _ modelOption: String
   ) throws -> String {
     struct List: Decodable {
       struct Model: Decodable { var id: String }
@@ -253,8 +307,11 @@ final class ChatServer {
     else {
       throw TrainingError(
         .unavailable,
-        "\(base.absoluteString): answers to a request for its models with status \(reply.status)"
-          + "\(said(reply.data, key: key)); name the model with \(modelOption)")
+        "\(base.appending(path: "models").absoluteString): answers with status \(reply.status)"
+          + "\(said(reply.data, key: key)), which is no list of its models; check the address, which "
+          + "mostly ends in /v1, or name the model with \(modelOption)"
+          + ([401, 403].contains(reply.status)
+            ? "; put the key into the environment variable \(keyVariable)" : ""))
     }
     guard list.data.count == 1 else {
       let names = list.data.prefix(8).map(\.id).joined(separator: ", ")
@@ -264,105 +321,5 @@ final class ChatServer {
           + modelOption)
     }
     return list.data[0].id
-  }
-}
-
-/// Why a request did not come back.
-struct ExchangeFailure: Error {
-  var reason: String
-}
-
-/// Requests that are under way; their answers wait here until they are fetched.
-private final class Exchange: NSObject, URLSessionDataDelegate, Sendable {
-  private struct State {
-    var data: [Int: Data] = [:]
-    var finished: [(Int, Result<ChatServer.Reply, ExchangeFailure>)] = []
-  }
-
-  /// No answer of a judge is longer.
-  private static let longest = 1 << 24
-
-  private let state = Mutex(State())
-  private let signal = DispatchSemaphore(value: 0)
-  private let configuration: URLSessionConfiguration
-  let sessionBox = Mutex<URLSession?>(nil)
-
-  init(_ settings: JudgeSettings) {
-    configuration = URLSessionConfiguration.ephemeral
-    configuration.timeoutIntervalForRequest = settings.timeout
-    configuration.httpMaximumConnectionsPerHost = settings.parallel
-    configuration.httpShouldSetCookies = false
-    super.init()
-  }
-
-  var session: URLSession {
-    sessionBox.withLock { box in
-      if let session = box { return session }
-      let session = URLSession(configuration: configuration, delegate: self, delegateQueue: nil)
-      box = session
-      return session
-    }
-  }
-
-  /// Sends a request.
-  func start(_ request: URLRequest) -> Int {
-    let task = session.dataTask(with: request)
-    state.withLock { $0.data[task.taskIdentifier] = Data() }
-    task.resume()
-    return task.taskIdentifier
-  }
-
-  /// Stops caring about a request.
-  func forget(_ id: Int) { state.withLock { $0.data[id] = nil } }
-
-  /// What has come back since the last time; waits a moment if nothing has.
-  func finished(
-    waiting time: DispatchTimeInterval
-  ) -> [(Int, Result<ChatServer.Reply, ExchangeFailure>)] {
-    _ = signal.wait(timeout: .now() + time)
-    return state.withLock { state in
-      defer { state.finished.removeAll() }
-      return state.finished
-    }
-  }
-
-  func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
-    state.withLock { state in
-      // What is too long is not kept; its request fails when it ends.
-      if state.data[dataTask.taskIdentifier]?.count ?? 0 <= Self.longest {
-        state.data[dataTask.taskIdentifier]?.append(data)
-      }
-    }
-  }
-
-  func urlSession(
-    _ session: URLSession, task: URLSessionTask,
-    willPerformHTTPRedirection response: HTTPURLResponse, newRequest request: URLRequest,
-    completionHandler: @escaping @Sendable (URLRequest?) -> Void
-  ) {
-    completionHandler(nil)
-  }
-
-  func urlSession(
-    _ session: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?
-  ) {
-    let response = task.response as? HTTPURLResponse
-    state.withLock { state in
-      guard let data = state.data.removeValue(forKey: task.taskIdentifier) else { return }
-      let result: Result<ChatServer.Reply, ExchangeFailure>
-      if data.count > Self.longest {
-        result = .failure(ExchangeFailure(reason: "an answer of more than 16 MB"))
-      } else if let error {
-        result = .failure(ExchangeFailure(reason: reason(error)))
-      } else if let response {
-        let after = response.value(forHTTPHeaderField: "Retry-After").flatMap { Double($0) }
-        result = .success(
-          ChatServer.Reply(status: response.statusCode, data: data, retryAfter: after))
-      } else {
-        result = .failure(ExchangeFailure(reason: "no answer in HTTP"))
-      }
-      state.finished.append((task.taskIdentifier, result))
-    }
-    signal.signal()
   }
 }

@@ -10,15 +10,19 @@ public struct JudgeChoice: Sendable, Equatable, Codable {
   /// Where log-probabilities are known: how much of the judge's probability the options have
   /// together. Little of it means that the judge did not understand what was asked.
   public var mass: Double?
+  /// Where no option could be read: what was said instead, or why nothing was.
+  public var unread: String?
 
   /// Makes a choice.
   ///
   /// - Parameters:
   ///   - probabilities: One an option, or nil.
   ///   - mass: The probability of all options together.
-  public init(probabilities: [Double]?, mass: Double? = nil) {
+  ///   - unread: What was said instead, where no option could be read.
+  public init(probabilities: [Double]?, mass: Double? = nil, unread: String? = nil) {
     self.probabilities = probabilities
     self.mass = mass
+    self.unread = unread
   }
 }
 

@@ -82,6 +82,9 @@ struct JudgePanel {
   /// What the judges are called together.
   var name: String { "judge:" + judges.map(\.model.name).joined(separator: "+") }
 
+  /// What the judges said where no option could be read, for messages: the first of it.
+  var unread: String? { judges.lazy.compactMap(\.unread).first }
+
   /// Compares pairs.
   ///
   /// - Returns: A verdict a pair, and the mean share of the judges' probability that the letters have.

@@ -42,6 +42,7 @@ extension JudgeReport {
         lines.append("  \(check.unanswered) pairs without a valid answer are left out")
       }
     }
+    if let unread { lines.append("  an answer that could not be read: \(unread)") }
     lines.append("questions: \(asked) asked, \(remembered) answered before")
     return lines.joined(separator: "\n")
   }

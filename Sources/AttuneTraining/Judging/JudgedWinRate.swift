@@ -42,7 +42,9 @@ extension JudgePanel {
     let rows = groups.flatMap(\.self)
     guard !rows.isEmpty else {
       throw TrainingError(
-        .unavailable, "\(name): gave no valid answer to any of \(pairs.count) comparisons")
+        .unavailable,
+        "\(name): gave no valid answer to any of \(pairs.count) comparisons"
+          + "\(unread.map { " (\($0))" } ?? "")")
     }
     let estimate = Statistics.mean(
       ofGroups: groups.map { $0.map(\.probability) }, confidence: confidence, seed: seed)

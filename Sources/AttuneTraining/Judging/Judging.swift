@@ -22,6 +22,8 @@ public struct JudgeReport: Codable, Sendable, Equatable {
   public var ties = 0
   /// Pairs or answers to which no judge gave a valid answer; they are left out.
   public var unanswered = 0
+  /// What the judge said of one of them, if anything is known.
+  public var unread: String?
   /// Mean probability that the letters have together, where log-probabilities are known; far below 1
   /// the judge does not understand what it is asked.
   public var letterMass: Double?
@@ -98,13 +100,15 @@ public enum Judging {
         throw TrainingError(
           .badData,
           report.unanswered > 0
-            ? "\(panel.name): gave no valid answer to any question; try another judge"
+            ? "\(panel.name): gave no valid answer to any question"
+              + "\(panel.unread.map { " (\($0))" } ?? ""); try another judge"
             : "\(data.url.path): no prompt has two different answers to compare")
       }
       try AtomicFile.write(rows.map { $0.text + "\n" }.joined(), to: output)
       report.rows = rows.count
     }
     if let check = inputs.check { report.check = try agreement(check, panel) }
+    report.unread = panel.unread
     report.asked = panel.judges.reduce(0) { $0 + $1.asked }
     report.remembered = panel.judges.reduce(0) { $0 + $1.remembered }
     report.seconds = seconds(ContinuousClock.now - began)
@@ -305,19 +309,23 @@ public enum Judging {
           "\(data.url.path), line \(row.line): is \(row.example.kind.rawValue) data; --check reads "
             + "people's preferences")
       }
-      guard preference.outcome == .preferred, preference.probability != 0.5 else {
+      guard let isSwapped = preference.isSwapped else {
         undecided += 1
         continue
       }
-      if let p = preference.probability, p < 0.5 {
-        swap(&preference.chosen, &preference.rejected)
-      }
+      if isSwapped { swap(&preference.chosen, &preference.rejected) }
       pairs.append(pair(preference, index))
     }
     guard !pairs.isEmpty else {
       throw TrainingError(.badData, "\(data.url.path): people have decided no pair of it")
     }
     let (verdicts, mass) = try panel.compare(pairs)
+    guard verdicts.contains(where: { $0.probability != nil }) else {
+      throw TrainingError(
+        .badData,
+        "\(panel.name): gave no valid answer to any of \(pairs.count) pairs of \(data.url.path)"
+          + "\(panel.unread.map { " (\($0))" } ?? ""); try another judge")
+    }
     return JudgeCheck(
       data: data.url.path, verdicts: verdicts, words: pairs.map { words($0) },
       undecided: undecided, letterMass: mass)

@@ -37,7 +37,11 @@ package struct LocalJudge: JudgeModel {
         if ids.count < loaded.model.spec.maximumPositions {
           kept.append((place, ids))
         } else {
-          try told(place, JudgeChoice(probabilities: nil))
+          try told(
+            place,
+            JudgeChoice(
+              probabilities: nil,
+              unread: "a question of \(ids.count) tokens is longer than it reads"))
         }
       }
       var costs: [Int] = []

@@ -7,12 +7,14 @@ import Foundation
 ///
 /// Answers are appended to a file as they come, so a run that is killed has lost at most those that
 /// were on their way. The key of an answer is the digest of the judge's identity and of every word it
-/// read, never of anything secret.
+/// read, never of anything secret. An answer that could not be read is not kept: it is asked for again.
 final class RememberingJudge {
   private struct Entry: KeyedEntry {
     var key: String
     var choice: JudgeChoice?
     var text: String?
+
+    var isAnswer: Bool { choice?.probabilities != nil || text?.isEmpty == false }
   }
 
   private struct Key: Encodable {
@@ -27,6 +29,8 @@ final class RememberingJudge {
   private(set) var asked = 0
   /// Questions that were answered before.
   private(set) var remembered = 0
+  /// What was said, or went wrong, where no option could be read; the first time.
+  private(set) var unread: String?
   private let log: AnswerLog<Entry>
 
   /// Reads what was answered before.
@@ -49,6 +53,7 @@ final class RememberingJudge {
     }
     try answer(keys, progress: progress) { places, told in
       try model.choose(places.map { questions[$0] }) {
+        if $1.probabilities == nil, unread == nil { unread = $1.unread }
         try told($0, Entry(key: "", choice: $1, text: nil))
       }
     }

@@ -31,30 +31,6 @@ package final class ServerJudge: JudgeModel {
     if settings.reading == .votes { givesLogprobs = false }
   }
 
-  private struct Told: Decodable {
-    struct Choice: Decodable {
-      struct Message: Decodable { var content: String? }
-      struct Logprobs: Decodable { var content: [Position]? }
-      var message: Message
-      var logprobs: Logprobs?
-    }
-    struct Token: Decodable {
-      var token: String
-      var logprob: Double?
-    }
-    struct Position: Decodable {
-      var token: String
-      var logprob: Double?
-      var topLogprobs: [Token]?
-
-      private enum CodingKeys: String, CodingKey {
-        case token, logprob
-        case topLogprobs = "top_logprobs"
-      }
-    }
-    var choices: [Choice]
-  }
-
   private static let scoring = 0
 
   /// Asks for log-probabilities of the answer's first words, or for votes: each a sampled answer.
@@ -64,9 +40,10 @@ package final class ServerJudge: JudgeModel {
     let calls = questions.indices.flatMap { place in
       givesLogprobs == false ? ballots(questions[place], place) : [scored(questions[place], place)]
     }
+    var unread: [Int: String] = [:]
     try server.send(calls) { call, reply in
       let question = questions[call.place]
-      if call.kind == Self.scoring, try isWithoutLogprobs(reply) {
+      func withoutLogprobs() throws -> [ChatServer.Call] {
         guard settings.reading != .logprobs else {
           throw TrainingError(
             .unavailable, "\(name): gives no log-probabilities; use --set reading=votes")
@@ -74,20 +51,41 @@ package final class ServerJudge: JudgeModel {
         givesLogprobs = false
         return ballots(question, call.place)
       }
-      let choice = try read(reply)
+      if call.kind == Self.scoring, refusesLogprobs(reply) { return try withoutLogprobs() }
+      let said = try server.completion(reply)
       if call.kind == Self.scoring {
+        guard let text = said.text else {
+          try told(call.place, JudgeChoice(probabilities: nil, unread: said.whyEmpty))
+          return []
+        }
+        guard said.positions.contains(where: { !$0.listed.isEmpty }) else {
+          return try withoutLogprobs()
+        }
         givesLogprobs = true
-        try told(call.place, Self.choice(choice.logprobs?.content ?? [], question.options))
+        try told(
+          call.place,
+          Self.choice(text, said.positions, isWhole: said.isWhole, question.options))
         return []
       }
-      votes[call.place, default: []].append(
-        Self.option(in: choice.message.content ?? "", question.options))
+      let option = said.text.flatMap {
+        Self.option(in: $0, isWhole: said.isWhole, question.options)
+      }
+      if option == nil {
+        unread[call.place] =
+          said.text.map { "it said “\(ChatCompletion.excerpt($0))”" }
+          ?? said.whyEmpty
+      }
+      votes[call.place, default: []].append(option)
       guard let all = votes[call.place], all.count == settings.votes else { return [] }
       let valid = all.compactMap { $0 }
       let shares = question.options.indices.map { option in
         Double(valid.count { $0 == option }) / Double(max(1, valid.count))
       }
-      try told(call.place, JudgeChoice(probabilities: valid.isEmpty ? nil : shares))
+      try told(
+        call.place,
+        JudgeChoice(
+          probabilities: valid.isEmpty ? nil : shares,
+          unread: valid.isEmpty ? unread[call.place] : nil))
       return []
     }
   }
@@ -103,7 +101,7 @@ package final class ServerJudge: JudgeModel {
           [.init("max_tokens", .int(maxTokens)), .init("temperature", .int(0))]))
     }
     try server.send(calls) { call, reply in
-      try told(call.place, try read(reply).message.content ?? "")
+      try told(call.place, try server.completion(reply).text ?? "")
       return []
     }
   }
@@ -134,80 +132,72 @@ package final class ServerJudge: JudgeModel {
     }
   }
 
-  private func read(_ reply: ChatServer.Reply) throws -> Told.Choice {
-    guard reply.status == 200 else { throw server.refusal(reply) }
-    guard let told = try? JSONDecoder().decode(Told.self, from: reply.data),
-      let choice = told.choices.first
-    else {
-      throw TrainingError(
-        .unavailable, "\(name): its answer is no chat completion; check the address")
-    }
-    return choice
+  private func refusesLogprobs(_ reply: ChatServer.Reply) -> Bool {
+    [400, 422].contains(reply.status)
+      && String(decoding: reply.data, as: UTF8.self).contains("logprob")
   }
 
-  private func isWithoutLogprobs(_ reply: ChatServer.Reply) throws -> Bool {
-    if [400, 422].contains(reply.status) {
-      return String(decoding: reply.data, as: UTF8.self).contains("logprob")
-    }
-    guard reply.status == 200 else { return false }
-    return try read(reply).logprobs?.content?.contains { $0.topLogprobs?.isEmpty == false } != true
-  }
-
-  /// The options' shares at the first position where the judge names one of them.
+  /// The options' shares at the place at which the text names the one that it chose: the same place that
+  /// votes read.
   ///
   /// An option that is not among the listed tokens has at most the probability of the least listed
   /// one, and is given that.
   package static func choice(
-    _ tokens: [String], _ lists: [[(token: String, logprob: Double)]], _ options: [String]
+    _ text: String, _ positions: [(token: String, listed: [(token: String, logprob: Double)])],
+    isWhole: Bool, _ options: [String]
   ) -> JudgeChoice {
     func option(_ token: String) -> Int? {
       let word = token.trimmingCharacters(in: .whitespacesAndNewlines.union(.punctuationCharacters))
       return options.firstIndex(of: word)
     }
-    guard let place = tokens.firstIndex(where: { option($0) != nil }), !lists[place].isEmpty else {
-      return JudgeChoice(probabilities: nil)
+    let unread = JudgeChoice(
+      probabilities: nil, unread: "it said “\(ChatCompletion.excerpt(text))”")
+    guard let place = place(of: text, positions.map(\.token), isWhole: isWhole, options) else {
+      return unread
     }
+    let listed = positions[place].listed
     var shares = options.map { _ in 0.0 }
-    for (token, logprob) in lists[place] {
+    for (token, logprob) in listed {
       if let option = option(token) { shares[option] += exp(logprob) }
     }
     let mass = shares.reduce(0, +)
-    let least = exp(lists[place].map(\.logprob).min() ?? 0)
+    let least = exp(listed.map(\.logprob).min() ?? 0)
     for option in options.indices where shares[option] == 0 { shares[option] = least }
     let sum = shares.reduce(0, +)
-    guard mass > 0, sum.isFinite else { return JudgeChoice(probabilities: nil) }
+    guard mass > 0, sum.isFinite else { return unread }
     return JudgeChoice(probabilities: shares.map { $0 / sum }, mass: min(1, mass))
   }
 
-  private static func choice(_ positions: [Told.Position], _ options: [String]) -> JudgeChoice {
-    choice(
-      positions.map(\.token),
-      positions.map { position in
-        (position.topLogprobs ?? []).compactMap { token in
-          token.logprob.map { (token.token, $0) }
-        }
-      }, options)
+  /// The token at which a text names its option.
+  ///
+  /// Tokens may hold more than the text, thoughts that the server took out of it, or less, where only the
+  /// first ones have log-probabilities.
+  private static func place(
+    of text: String, _ tokens: [String], isWhole: Bool, _ options: [String]
+  ) -> Int? {
+    let joined = tokens.joined()
+    let said = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    var (read, isWhole) = (joined, isWhole)
+    var start = 0
+    if let range = joined.range(of: said, options: .backwards) {
+      read = said
+      start = joined.utf8.distance(from: joined.startIndex, to: range.lowerBound)
+    } else if said.hasPrefix(joined) {
+      isWhole = false
+    }
+    guard let answer = OptionReader(options).answer(in: read, isWhole: isWhole) else { return nil }
+    let at = start + read.utf8.distance(from: read.startIndex, to: answer.range.lowerBound)
+    var end = 0
+    return tokens.firstIndex { token in
+      end += token.utf8.count
+      return end > at
+    }
   }
 
-  /// The option that a text names, and no other one; nil if it can't be told. A text is never taken
-  /// for an option because it is not the other.
-  package static func option(in text: String, _ options: [String]) -> Int? {
-    let words = text.split { !$0.isLetter && !$0.isNumber }.map(String.init)
-    if words.count == 1 { return options.firstIndex(of: words[0]) }
-    let marked = options.indices.filter { option in
-      ["(\(options[option]))", "**\(options[option])**"].contains { text.contains($0) }
-    }
-    if !marked.isEmpty { return marked.count == 1 ? marked[0] : nil }
-    for (word, next) in zip(words, words.dropFirst())
-    where ["option", "answer", "choice", "is", "grade"].contains(word.lowercased()) {
-      let rest = words.contains { options.contains($0) && $0 != next }
-      if let option = options.firstIndex(of: next), !rest { return option }
-    }
-    // "A: because …", but not "A better answer …".
-    let start = text.drop { $0.isWhitespace || $0 == "*" || $0 == "(" }
-    for (place, option) in options.enumerated() where start.hasPrefix(option) {
-      if let next = start.dropFirst(option.count).first, ".:,;)\n*".contains(next) { return place }
-    }
-    return nil
+  /// The option that a text names as its answer; nil if it can't be told.
+  package static func option(
+    in text: String, isWhole: Bool = true, _ options: [String]
+  ) -> Int? {
+    OptionReader(options).answer(in: text, isWhole: isWhole)?.option
   }
 }

@@ -34,11 +34,12 @@ extension SampleSettings {
 extension EvaluationSettings {
   /// Every knob.
   public static let knobs: [Knob] = [
-    Knob("n", "Answers to each prompt.", .whole(1...Knob.mostAnswers)),
+    Knob("n", "Answers to each prompt; one at temperature 0.", .whole(1...Knob.mostAnswers)),
     Knob("max_tokens", "Most tokens of an answer.", .whole(atLeast: 1)),
     Knob(
-      "temperature", "Sampling temperature.", .number(.above(0)),
-      because: "greedy answers have no KL"),
+      "temperature",
+      "Sampling temperature; 0 takes the most probable token, of which there is no KL.",
+      .number(.atLeast(0))),
     Knob("confidence", "The confidence of every interval.", .number(.above(0, below: 1))),
     Knob(
       "greedy",

@@ -49,7 +49,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   private let stage: String
   private let account: RowAccount
   private let start: LoadedModel
-  private let prompts: [Content]
+  private let prompts: [DataPrompt]
   private let promptIds: [[Int32]]
   private let recorded: RecordedSamples?
   private let rewards: [(source: any RewardSource, weight: Double)]
@@ -104,8 +104,9 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
       counted.trained = recorded.prompts.count
       account = counted
     } else {
-      let set = try encoder.prompts(data, room: settings.maxTokens)
-      (prompts, promptIds, account) = (set.contents, set.ids, set.account)
+      let set = try encoder.prompts(
+        data, room: settings.maxTokens, byRow: RewardSources.readRows(rewards, watched: watched))
+      (prompts, promptIds, account) = (set.prompts, set.ids, set.account)
       remarks = set.remarks(of: data.url.lastPathComponent, encoder, room: settings.maxTokens)
     }
     self.recorded = recorded
@@ -366,7 +367,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     sampling.samplesPerPrompt = 1
     let prompt = promptIds[0].suffix(max(1, encoder.maximumLength - settings.maxTokens))
     let sample = try policy.sample([Array(prompt)], sampling)[0][0]
-    let question = prompts[0].lastText.prefix(60).replacing("\n", with: " ")
+    let question = prompts[0].content.lastText.prefix(60).replacing("\n", with: " ")
     let answer = start.tokenizer.decode(sample.ids).replacing("\n", with: " ")
     return "after \(state.rollout): \(question) → \(answer)"
       + (sample.finishReason == .stop ? "" : " …")

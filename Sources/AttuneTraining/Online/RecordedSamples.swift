@@ -7,7 +7,7 @@ import Foundation
 /// Answers that were drawn before the run, each with its log-probability under what drew it: the
 /// proposal of an offline run is what they record.
 struct RecordedSamples {
-  let prompts: [Content]
+  let prompts: [DataPrompt]
   let promptIds: [[Int32]]
   private let answers: [[Rollout.Answer]]
 
@@ -27,7 +27,7 @@ struct RecordedSamples {
     guard data.kind == .samples else { return nil }
     try settings.refuseSampling(of: data)
     let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
-    var prompts: [Content] = []
+    var prompts: [DataPrompt] = []
     var promptIds: [[Int32]] = []
     var answers: [[Rollout.Answer]] = []
     for (index, row) in data.rows.enumerated() {
@@ -60,7 +60,7 @@ struct RecordedSamples {
           throw refuse("holds token \(last), which \(start.name) does not have")
         }
       }
-      prompts.append(sample.prompt)
+      prompts.append(DataPrompt(sample.prompt, row: row))
       promptIds.append(group.prompt)
       answers.append(
         drawn.map {

@@ -211,7 +211,7 @@ extension RLHFRun {
             role: "start", loaded: start,
             answers: try rows.map { try $0.completions.map(Answer.init) }),
         ],
-        reference: start, prompts: rows.map(\.prompt),
+        reference: start, prompts: rows.map { DataPrompt($0.prompt) },
         rewards: (gold.map { [$0] } ?? []) + [reward], settings: knobs, judge: judge, style: style,
         answersFile: answers)
       try AtomicFile.write(try JSONText.pretty(report), to: reportFile)

@@ -145,6 +145,8 @@ public struct RLHFSettings: Settings {
     try evaluation.validate(in: "evaluation")
     try require(sample.n > 1, "sample.n", "at least 2: preferences need answers to compare")
     try require(evaluation.n > 1, "evaluation.n", "at least 2")
+    try require(
+      evaluation.temperature > 0, "evaluation.temperature", "above 0: greedy answers have no KL")
   }
 
   /// The stages' settings with seeds that follow from the run's, one for each.

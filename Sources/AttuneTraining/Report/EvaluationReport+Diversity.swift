@@ -16,7 +16,7 @@ extension EvaluationReport {
     /// Its confidence interval over prompts.
     public var distinctAnswersInterval: Interval?
     /// Mean entropy of the model's next-token distribution at its answers' tokens, at the sampling
-    /// temperature, in nats: mean over a prompt's tokens, then over prompts.
+    /// temperature (1 where that is 0), in nats: mean over a prompt's tokens, then over prompts.
     public var entropy: Double
     /// Its confidence interval over prompts.
     public var entropyInterval: Interval

@@ -181,6 +181,8 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
   public var winRate: WinRate?
   /// The win rate by every source.
   public var winRates: [WinRate]
+  /// What the policy says of the pairs of the data, where it holds preferences and there is a reference.
+  public var preferences: Preferences?
   /// Prompts that were answered.
   public var prompts: Int
   /// Answers to each prompt.
@@ -194,7 +196,7 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
 
   private enum CodingKeys: String, CodingKey {
     case formatVersion = "format_version"
-    case models, prompts, confidence, reference, seconds
+    case models, prompts, preferences, confidence, reference, seconds
     case winRate = "win_rate"
     case winRates = "win_rates"
     case samplesPerPrompt = "samples_per_prompt"

@@ -234,7 +234,7 @@ extension HeldOutFigure {
     add(Metric.promptUptake.rawValue, "prompt's words taken up", isShare: true) {
       ($0.promptWords, $0.promptWordsInterval)
     }
-    return figures
+    return (evaluation.preferences?.figures ?? []) + figures
   }
 
   /// The figures of a reward model of the whole job.

@@ -263,6 +263,7 @@ extension EvaluationReport {
     lines.append(
       "n: \(prompts) held-out prompts, \(samplesPerPrompt) answers each; "
         + "\(readablePercent(confidence)) intervals over prompts")
+    lines += preferences?.lines(confidence: confidence) ?? []
     return lines.joined(separator: "\n")
   }
 }

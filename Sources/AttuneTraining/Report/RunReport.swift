@@ -218,6 +218,7 @@ extension RunReport {
     body += isFinished ? "</p>\n" : " · <b>not finished</b></p>\n"
     if let evaluation {
       body += ReportSection.comparison(evaluation)
+      body += ReportSection.heldOut(evaluation.preferences?.figures ?? [])
     } else {
       body += ReportSection.heldOut(heldOut)
     }

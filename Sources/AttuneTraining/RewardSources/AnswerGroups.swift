@@ -14,19 +14,19 @@ extension TextEncoder {
   ///   - source: Who asks, for errors.
   /// - Throws: `AnswerFault` that names the answer.
   func groups(
-    prompts: [Content], completions: [Completion], source: String
+    prompts: [DataPrompt], completions: [Completion], source: String
   ) throws -> [EncodedGroup] {
     var groups: [EncodedGroup] = []
     var start = 0
     while start < completions.count {
       var end = start + 1
-      while end < completions.count, prompts[end] == prompts[start] { end += 1 }
+      while end < completions.count, prompts[end].content == prompts[start].content { end += 1 }
       var group = EncodedGroup(line: start + 1, prompt: [], promptCut: 0, answers: [])
       for index in start..<end {
         do {
-          if index == start { group.prompt = try prompt(prompts[start]) }
+          if index == start { group.prompt = try prompt(prompts[start].content) }
           group.answers.append(
-            try answer(completions[index], to: prompts[start], promptIds: group.prompt))
+            try answer(completions[index], to: prompts[start].content, promptIds: group.prompt))
         } catch {
           throw AnswerFault(source: source, answer: index, message: "\(error)")
         }

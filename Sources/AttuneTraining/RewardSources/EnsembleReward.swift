@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
 import AttuneObjectives
 
 /// Several reward models of one task as one reward: `ensemble:RULE:DIR,DIR…`.
@@ -104,7 +103,7 @@ public struct EnsembleReward: RewardSource {
 
   /// The members' rewards of every answer, on one scale, as one.
   public func scores(
-    prompts: [Content], completions: [Completion], shared: SharedPass?
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
     let all = try members.map { member in
       let scores = try member.checkedScores(

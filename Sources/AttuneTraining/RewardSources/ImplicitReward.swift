@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
+import AttuneData
 import AttuneEngine
 
 /// The reward that a policy is optimal for: `implicit:POLICY[,REFERENCE]`.
@@ -105,7 +105,7 @@ public struct ImplicitReward: RewardSource {
 
   /// log π − log ρ of every answer; where the pass is of both models' own origin, its trunk is reused.
   public func scores(
-    prompts: [Content], completions: [Completion], shared: SharedPass?
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
     let sums: (LoadedModel) throws -> [Double]
     if let shared, shared.origin == policy.origin, shared.origin == reference.origin {

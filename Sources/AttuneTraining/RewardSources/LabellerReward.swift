@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
+import AttuneData
 
 /// A labeller's score as a reward: `labeller:NAME`.
 public struct LabellerReward: RewardSource {
@@ -13,11 +13,11 @@ public struct LabellerReward: RewardSource {
 
   /// The labeller's score of every answer.
   public func scores(
-    prompts: [Content], completions: [Completion], shared: SharedPass?
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
     zip(prompts, completions).map {
       scorer.score(
-        prompt: $0.lastText, completion: $1.text, endedByItself: $1.endedByItself)
+        prompt: $0.content.lastText, completion: $1.text, endedByItself: $1.endedByItself)
     }
   }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
 import Foundation
 
 /// How near an answer's length in words is to what is wanted: `length:MIN[-MAX]`.
@@ -33,7 +32,7 @@ public struct LengthReward: RewardSource {
 
   /// The score of every answer.
   public func scores(
-    prompts: [Content], completions: [Completion], shared: SharedPass?
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) -> [Double] {
     completions.map {
       let words = max(1, TextStatistics.words($0.text).count)

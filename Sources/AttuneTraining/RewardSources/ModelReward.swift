@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
+import AttuneData
 import AttuneEngine
 
 /// A reward model's score as a reward: `model:DIR`, read after each answer's last token.
@@ -40,7 +40,7 @@ public struct ModelReward: RewardSource {
 
   /// The reward of every answer; where the pass is of this model's own origin, its trunk is reused.
   public func scores(
-    prompts: [Content], completions: [Completion], shared: SharedPass?
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
     if let shared, shared.origin == loaded.origin {
       return try shared.values(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
+import AttuneData
 import Foundation
 
 /// 1 where a pattern is found in the answer, else 0: `regex:PATTERN`.
@@ -25,7 +25,7 @@ public final class PatternReward: RewardSource {
 
   /// 1 or 0 of every answer; 0 too, with a warning once, where the match goes beyond PCRE2's limits.
   public func scores(
-    prompts: [Content], completions: [Completion], shared: SharedPass?
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) -> [Double] {
     completions.map { completion in
       let isFound = expression.isFound(in: completion.text)

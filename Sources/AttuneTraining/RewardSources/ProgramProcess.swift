@@ -67,6 +67,18 @@ final class ProgramProcess {
     }
   }
 
+  /// Whether it said something without ending the line.
+  var hasUnendedLine: Bool { !unread.rest.isEmpty }
+
+  /// Ends its input, which asks it to end.
+  func endInput() {
+    guard input >= 0 else { return }
+    close(input)
+    input = -1
+    pending = []
+    written = 0
+  }
+
   /// Writes and reads whatever can be, and waits for the first chance to.
   ///
   /// - Parameter time: How long to wait at most.
@@ -103,8 +115,9 @@ final class ProgramProcess {
   func stop(patiently: Bool = true) -> String {
     guard process > 0 else { return "has ended" }
     isOver = true
-    for descriptor in [input, output] { close(descriptor) }
-    (input, output) = (-1, -1)
+    endInput()
+    close(output)
+    output = -1
     if !(patiently && hasEnded(within: .seconds(1))) {
       kill(-process, SIGTERM)
       _ = hasEnded(within: .seconds(1))

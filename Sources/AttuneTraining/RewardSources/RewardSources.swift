@@ -62,6 +62,17 @@ public struct RewardSources {
     }
   }
 
+  /// Whether one of some sources reads rows.
+  ///
+  /// - Parameters:
+  ///   - sources: The sources.
+  ///   - watched: One that is only measured.
+  static func readRows(
+    _ sources: [(source: any RewardSource, weight: Double)], watched: (any RewardSource)? = nil
+  ) -> Bool {
+    watched?.readsRows == true || sources.contains(where: \.source.readsRows)
+  }
+
   /// The weighted sum of what each source said of every answer.
   static func sum(_ scores: [[Double]], weights: [Double]) -> [Double] {
     guard let first = scores.first else { return [] }

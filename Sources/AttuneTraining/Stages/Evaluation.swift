@@ -7,11 +7,11 @@ public import Foundation
 
 /// The knobs of evaluation.
 public struct EvaluationSettings: Settings {
-  /// Answers to each prompt.
+  /// Answers to each prompt; one at temperature 0.
   public var n = 4
   /// Most tokens of an answer.
   public var maxTokens = 64
-  /// Sampling temperature.
+  /// Sampling temperature; 0 takes the most probable token, of which there is no KL.
   public var temperature = 1.0
   /// The confidence of every interval.
   public var confidence = 0.95
@@ -33,10 +33,13 @@ public struct EvaluationSettings: Settings {
     try checkRanges()
   }
 
+  /// Answers to each prompt: greedy ones are all alike.
+  var answersPerPrompt: Int { temperature == 0 ? 1 : n }
+
   /// The knobs as sampling takes them.
   var sampling: SampleSettings {
     var settings = SampleSettings()
-    settings.n = n
+    settings.n = answersPerPrompt
     settings.maxTokens = maxTokens
     settings.temperature = temperature
     settings.seed = seed
@@ -98,7 +101,7 @@ public enum Evaluation {
   /// - Returns: What was found.
   /// - Throws: An error that names a prompt, source, judge or file at fault.
   public static func run(
-    _ models: [EvaluatedModel], reference: LoadedModel?, prompts: [Content],
+    _ models: [EvaluatedModel], reference: LoadedModel?, prompts: [DataPrompt],
     rewards: [any RewardSource], settings: EvaluationSettings, judge: JudgeSettings? = nil,
     style: Progress.Style = .automatic, answersFile: URL? = nil
   ) throws -> EvaluationReport {
@@ -107,12 +110,12 @@ public enum Evaluation {
     guard !prompts.isEmpty else { throw TrainingError(.badData, "there is no prompt to answer") }
     var facts: [EvaluationReport.Model] = []
     var byModel: [[String: [[Double]]]] = []
-    var rows = prompts.map { EvaluatedPrompt(prompt: $0, answers: [:]) }
+    var rows = prompts.map { EvaluatedPrompt(prompt: $0.content, answers: [:]) }
     for model in models {
       let encoder = try TextEncoder(model.loaded)
       // Answers must fit behind them.
       let room = max(1, encoder.maximumLength - settings.maxTokens)
-      let ids = try prompts.map { encoder.end(of: try encoder.prompt($0), room) }
+      let ids = try prompts.map { encoder.end(of: try encoder.prompt($0.content), room) }
       let answers =
         try model.answers
         ?? Sampling.answers(
@@ -162,7 +165,7 @@ public enum Evaluation {
         }
         wins.append(
           try panel.winRate(
-            texts(models[0].role), texts("start"), prompts: prompts,
+            texts(models[0].role), texts("start"), prompts: prompts.map(\.content),
             confidence: settings.confidence, seed: settings.seed))
       }
     }
@@ -174,7 +177,7 @@ public enum Evaluation {
       winRate: wins.first {
         RewardSpecification.Kind.of(source: $0.reward)?.isLearned != true
       } ?? wins.first,
-      winRates: wins, prompts: prompts.count, samplesPerPrompt: settings.n,
+      winRates: wins, prompts: prompts.count, samplesPerPrompt: settings.answersPerPrompt,
       confidence: settings.confidence, reference: reference?.name,
       seconds: seconds(ContinuousClock.now - began))
   }
@@ -184,8 +187,10 @@ public enum Evaluation {
   /// - Parameters:
   ///   - model: The policy.
   ///   - against: The model to win against; nil for none.
-  ///   - reference: What KL is taken from; nil: the model to win against.
-  ///   - data: Rows with prompts; each prompt counts once.
+  ///   - reference: What KL is taken from; nil: the model to win against, or for preferences what the
+  ///     policy was trained from, if it says so.
+  ///   - data: Rows with prompts; each prompt counts once. Of preferences the implicit reward is
+  ///     measured too.
   ///   - rewards: Where rewards come from.
   ///   - settings: The knobs.
   ///   - judge: The knobs of judges; nil for none.
@@ -207,21 +212,34 @@ public enum Evaluation {
     }
     // What others were trained from is opened first, so that they share its weights.
     let start = try against.map { try LoadedModel.open($0) }
-    let base = try reference.map { try LoadedModel.open($0, beside: start) } ?? start
+    let origin =
+      start == nil && data.kind == .preference ? try LoadedModel.base(of: model)?.name : nil
+    let base = try (reference ?? origin).map { try LoadedModel.open($0, beside: start) } ?? start
     let policy = try LoadedModel.open(model, beside: base)
     let sources = try RewardSources(rewards, beside: base ?? policy)
     let encoder = try TextEncoder(policy)
-    let set = try encoder.prompts(data, room: settings.maxTokens)
-    let prompts = set.contents
+    let set = try encoder.prompts(
+      data, room: settings.maxTokens, byRow: RewardSources.readRows(sources.weighted))
+    let prompts = set.prompts
     var progress = Progress("evaluate", total: 1)
     for remark in set.remarks(of: data.url.lastPathComponent, encoder, room: settings.maxTokens) {
       progress.say(remark)
     }
     var models = [EvaluatedModel(role: "policy", loaded: policy)]
     if let start { models.append(EvaluatedModel(role: "start", loaded: start)) }
-    return try run(
+    let began = ContinuousClock.now
+    let preferences =
+      data.kind == .preference
+      ? try base.map {
+        try PreferenceEvaluation.run(data, policy: policy, reference: $0, settings: settings)
+      } : nil
+    let elapsed = ContinuousClock.now - began
+    var report = try run(
       models, reference: base, prompts: prompts, rewards: sources.weighted.map(\.source),
       settings: settings, judge: judge, answersFile: answersFile)
+    report.preferences = preferences
+    report.seconds += seconds(elapsed)
+    return report
   }
 
   // MARK: Rewards
@@ -242,7 +260,8 @@ public enum Evaluation {
 
   /// Each source's reward of every answer of every prompt.
   static func score(
-    _ answers: [[Answer]], _ shared: SharedPass, prompts: [Content], by sources: [any RewardSource]
+    _ answers: [[Answer]], _ shared: SharedPass, prompts: [DataPrompt],
+    by sources: [any RewardSource]
   ) throws -> [String: [[Double]]] {
     let flat = answers.flatMap(\.self).map(\.completion)
     let asked = zip(prompts, answers).flatMap { prompt, answers in answers.map { _ in prompt } }
@@ -284,7 +303,7 @@ public enum Evaluation {
 
   /// A model's most probable answers to the first prompts, with their rewards.
   private static func greedyAnswers(
-    of model: EvaluatedModel, to prompts: [Content], ids: [[Int32]],
+    of model: EvaluatedModel, to prompts: [DataPrompt], ids: [[Int32]],
     rewards: [any RewardSource], settings: EvaluationSettings, style: Progress.Style
   ) throws -> [EvaluatedPrompt.Row] {
     let asked = Array(prompts.prefix(settings.greedy))
@@ -307,7 +326,7 @@ public enum Evaluation {
   // MARK: One model
 
   private static func describe(
-    _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, prompts: [Content],
+    _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, prompts: [DataPrompt],
     scores: [String: [[Double]]], reference: LoadedModel?, settings: EvaluationSettings
   ) throws -> EvaluationReport.Model {
     func mean(_ groups: [[Double]]) -> Statistics.Estimate {
@@ -322,7 +341,7 @@ public enum Evaluation {
     let taken = mean(
       zip(prompts, answers).map { prompt, answers in
         answers.compactMap {
-          TextStatistics.takenUp(prompt: prompt.lastText, answer: $0.completion.text)
+          TextStatistics.takenUp(prompt: prompt.content.lastText, answer: $0.completion.text)
         }
       })
     let passes = try passes(
@@ -353,8 +372,9 @@ public enum Evaluation {
       promptWordsInterval: Interval(taken.interval),
       empty: Statistics.mean(words.map { $0.isEmpty ? 1 : 0 }),
       diversity: EvaluationReport.Diversity(
-        selfBLEU: settings.n > 1 ? mean(selfBLEU) : nil,
-        distinctAnswers: settings.n > 1 ? mean(distinct) : nil, entropy: mean(passes.entropies)))
+        selfBLEU: settings.answersPerPrompt > 1 ? mean(selfBLEU) : nil,
+        distinctAnswers: settings.answersPerPrompt > 1 ? mean(distinct) : nil,
+        entropy: mean(passes.entropies)))
     facts.perplexityInterval = passes.perplexity.map { Interval($0.interval) }
     facts.repetitionInterval = Interval(repetition.interval)
     facts.emptyInterval = Interval(empty.interval)
@@ -390,19 +410,22 @@ public enum Evaluation {
         return Array(flat[next..<next + answers.count])
       }
     }
-    let ours = try pass(model.loaded, settings.temperature)
+    // Greedy answers are no draws: their KL from the reference is not that of a policy.
+    let isGreedy = settings.temperature == 0
+    let temperature = isGreedy ? 1 : settings.temperature
+    let ours = try pass(model.loaded, temperature)
     let entropies = ours.map { $0.flatMap(\.entropies) }
     guard let reference else { return Passes(entropies: entropies) }
     // The policy's own from the same kind of pass, so that a model has no KL from itself.
     let theirs =
       model.loaded.fingerprint == reference.fingerprint
-      ? ours : try pass(reference, settings.temperature)
+      ? ours : try pass(reference, temperature)
     let kl = zip(ours, theirs).map { ours, theirs in
       zip(ours, theirs).map {
         $0.logProbabilities.reduce(0, +) - $1.logProbabilities.reduce(0, +)
       }
     }
-    let plain = settings.temperature == 1 ? theirs : try pass(reference, 1)
+    let plain = temperature == 1 ? theirs : try pass(reference, 1)
     // Of all tokens alike, but whole prompts are drawn anew.
     let sums = plain.map { answers in
       answers.reduce(into: (sum: 0.0, tokens: 0.0)) {
@@ -414,6 +437,7 @@ public enum Evaluation {
       sums, confidence: settings.confidence, seed: settings.seed
     ) { groups in exp(-groups.reduce(0) { $0 + $1.sum } / groups.reduce(0) { $0 + $1.tokens }) }
     return Passes(
-      kl: kl, perplexity: perplexity.value.isFinite ? perplexity : nil, entropies: entropies)
+      kl: isGreedy ? nil : kl, perplexity: perplexity.value.isFinite ? perplexity : nil,
+      entropies: entropies)
   }
 }

@@ -3,19 +3,55 @@
 public import AttuneData
 import Foundation
 
+/// A prompt with the row of the data file that it stands in, so that a reward can read the row's other
+/// columns.
+public struct DataPrompt: Sendable, Hashable {
+  /// The prompt.
+  public var content: Content
+  /// The row; nil where the prompt stands in no file.
+  public var row: Row?
+
+  /// Makes a prompt.
+  ///
+  /// - Parameters:
+  ///   - content: The prompt.
+  ///   - row: The row; nil where it stands in no file.
+  public init(_ content: Content, row: Row? = nil) {
+    self.content = content
+    self.row = row
+  }
+}
+
 extension DataFile {
   /// The prompts of the rows, each once, in their order.
   ///
   /// - Throws: `TrainingError` that names the line of a row without a prompt.
   public var prompts: [Content] {
-    get throws {
-      var seen: Set<Content> = []
-      return try rows.compactMap { row in
-        guard let prompt = row.example.prompt else {
-          throw TrainingError(.badData, "\(url.path), line \(row.line): there is no prompt")
-        }
-        return seen.insert(prompt).inserted ? prompt : nil
+    get throws { try prompts(byRow: false).map(\.content) }
+  }
+
+  /// The prompts of the rows, in their order, with the row in which each stands first.
+  ///
+  /// - Parameter byRow: Whether rows of one prompt are different where their other columns are; only
+  ///   rows that are equal then count once.
+  /// - Throws: `TrainingError` that names the line of a row without a prompt.
+  public func prompts(byRow: Bool) throws -> [DataPrompt] {
+    try promptsOfRows(byRow: byRow).compactMap(\.prompt)
+  }
+
+  /// The same row by row; nil where a row says nothing that an earlier one has not said.
+  func promptsOfRows(byRow: Bool) throws -> [(row: Row, prompt: DataPrompt?)] {
+    struct Key: Hashable {
+      var prompt: Content
+      var row: JSONValue?
+    }
+    var seen: Set<Key> = []
+    return try rows.map { row in
+      guard let prompt = row.example.prompt else {
+        throw TrainingError(.badData, "\(url.path), line \(row.line): there is no prompt")
       }
+      let isNew = seen.insert(Key(prompt: prompt, row: byRow ? row.json : nil)).inserted
+      return (row, isNew ? DataPrompt(prompt, row: row) : nil)
     }
   }
 }

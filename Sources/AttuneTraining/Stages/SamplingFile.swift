@@ -37,15 +37,39 @@ public struct SampleReport: Codable, Sendable, Equatable {
   public var seconds: Double
   /// Tokens sampled a second.
   public var tokensPerSecond: Double
+  /// Answers that servers did not give; they are left out, and asked for again by the same command.
+  public var unanswered = 0
+  /// Why the first of them is missing.
+  public var whyUnanswered: String?
+
+  /// What is missing, in words; nil if nothing is.
+  public var warning: String? {
+    guard unanswered > 0 else { return nil }
+    return "warning: \(unanswered) of \(answers + unanswered) answers are missing"
+      + "\(whyUnanswered.map { ", the first since \($0)" } ?? ""); the same command asks for them again"
+  }
 }
 
 extension Sampling {
+  /// How servers are asked.
+  public struct Transport: Sendable {
+    /// Requests to a server at once.
+    public var parallel = 8
+    /// Seconds that a server may be silent.
+    public var timeout = 120.0
+
+    /// The defaults.
+    public init() {}
+  }
+
   /// One model's answers to every prompt.
   private struct Part {
     var model: SampleRow.Model
     var completions: [[SampleRow.Completion]]
     /// Lengths in tokens that are known.
     var lengths: [Int]
+    /// Why answers are missing, one a missing answer.
+    var missing: [String] = []
   }
 
   /// Samples one model's answers to the prompts of a file.
@@ -76,12 +100,13 @@ extension Sampling {
   ///   - data: Rows of any kind that has prompts; fields of prompt-only rows are kept.
   ///   - settings: The knobs.
   ///   - output: The file to write.
-  ///   - parallel: Requests to a server at once.
+  ///   - transport: How servers are asked.
   ///   - style: Where progress goes.
   /// - Returns: What it came to.
   /// - Throws: An error that names the model, server, line, setting or file at fault.
   public static func run(
-    models: [String], data: DataFile, settings: SampleSettings, output: URL, parallel: Int = 8,
+    models: [String], data: DataFile, settings: SampleSettings, output: URL,
+    transport: Transport = Transport(),
     style: Progress.Style = .automatic
   ) throws -> SampleReport {
     let began = ContinuousClock.now
@@ -92,7 +117,7 @@ extension Sampling {
     let addresses = models.filter(ServerSampler.isAddress)
     // Servers are reached before a model takes its time.
     let servers = try addresses.enumerated().map { place, address in
-      try ServerSampler(address, settings: settings, place: place, parallel: parallel)
+      try ServerSampler(address, settings: settings, place: place, transport: transport)
     }
     let log: AnswerLog<ServerSampler.Answer>? =
       servers.isEmpty ? nil : try AnswerLog(output.appendingPathExtension("answers"))
@@ -148,15 +173,24 @@ extension Sampling {
       return messages
     }
     let answers = try server.answers(conversations, log: log, style: style)
+    let missing = answers.flatMap { $0.compactMap(\.whyEmpty) }
+    guard missing.isEmpty || missing.count < answers.reduce(0, { $0 + $1.count }) else {
+      throw TrainingError(
+        .unavailable,
+        "\(server.name): gave none of \(missing.count) answers, the first since \(missing[0])")
+    }
     return Part(
       model: .init(name: server.name, fingerprint: ""),
       completions: answers.map {
-        $0.map {
-          SampleRow.Completion(
-            text: $0.text, ids: nil, logProbability: nil,
-            finishReason: $0.isCut ? .length : .stop)
+        $0.compactMap { answer in
+          answer.text.map {
+            SampleRow.Completion(
+              text: $0, ids: nil, logProbability: nil,
+              finishReason: answer.isCut ? .length : .stop)
+          }
         }
-      }, lengths: answers.flatMap { $0.compactMap(\.tokens) })
+      }, lengths: answers.flatMap { $0.filter(\.isAnswer).compactMap(\.tokens) },
+      missing: missing)
   }
 
   private static func prompt(_ row: Row, _ data: DataFile) throws -> Content {
@@ -185,6 +219,7 @@ extension Sampling {
           return completion
         }
       }
+      guard !completions.isEmpty else { continue }
       let sample = SampleRow(
         prompt: try prompt(row, data), completions: completions,
         model: isOne ? parts[0].model : nil, sampling: sampling, fields: fields)
@@ -207,6 +242,8 @@ extension Sampling {
           model: part.model.name, answers: own.count, completed: completed(own),
           length: part.lengths.isEmpty
             ? nil : Double(part.lengths.reduce(0, +)) / Double(part.lengths.count))
-      }, seconds: elapsed, tokensPerSecond: Double(tokens) / max(elapsed, 1e-9))
+      }, seconds: elapsed, tokensPerSecond: Double(tokens) / max(elapsed, 1e-9),
+      unanswered: parts.reduce(0) { $0 + $1.missing.count },
+      whyUnanswered: parts.lazy.compactMap(\.missing.first).first)
   }
 }

@@ -72,17 +72,18 @@ public enum Scoring {
     var progress = Progress("score", total: rows.count, unit: "rows", style: style)
     let sizes = rows.map(\.completions.count)
     for piece in cutIntoPieces(sizes, budget: answersAtOnce) {
-      let prompts = rows[piece].flatMap { row in row.completions.map { _ in row.prompt } }
+      let prompts = zip(rows[piece], data.rows[piece]).flatMap { answers, row in
+        answers.completions.map { _ in DataPrompt(answers.prompt, row: row) }
+      }
       let completions = rows[piece].flatMap(\.completions)
       for (i, source) in sources.enumerated() {
         do {
           all[i] += try source.source.checkedScores(
             prompts: prompts, completions: completions, shared: nil)
         } catch let fault as AnswerFault {
-          let lines = piece.flatMap { Array(repeating: data.rows[$0].line, count: sizes[$0]) }
           throw TrainingError(
             .badData,
-            "\(data.url.path), line \(lines[fault.answer]): \(fault.source): \(fault.message)")
+            "\(data.url.path), line \(fault.line ?? 0): \(fault.source): \(fault.message)")
         }
       }
       try Interrupt.check()

@@ -9,21 +9,15 @@ struct ServerSampler {
   /// One answer.
   struct Answer: KeyedEntry {
     var key: String
-    var text: String
+    /// Nil where the server gave none: it can be asked again.
+    var text: String?
+    /// Where there is no text, why.
+    var whyEmpty: String?
     var isCut: Bool
     /// Its length, if the server says so.
     var tokens: Int?
-  }
 
-  private struct Told: Decodable {
-    struct Choice: Decodable {
-      struct Message: Decodable { var content: String? }
-      var message: Message
-      var finish_reason: String?
-    }
-    struct Usage: Decodable { var completion_tokens: Int? }
-    var choices: [Choice]
-    var usage: Usage?
+    var isAnswer: Bool { text != nil }
   }
 
   private struct Key: Encodable {
@@ -58,8 +52,10 @@ struct ServerSampler {
   ///   - address: Its address, with `#MODEL` behind it where it has several models.
   ///   - settings: The knobs.
   ///   - place: Which server of the command line it is, from 0.
-  ///   - parallel: Requests at once.
-  init(_ address: String, settings: SampleSettings, place: Int, parallel: Int) throws {
+  ///   - transport: Requests at once, and how long the server may be silent.
+  init(
+    _ address: String, settings: SampleSettings, place: Int, transport: Sampling.Transport
+  ) throws {
     let parts = address.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)
     let plain = SampleSettings()
     let unread = [
@@ -71,13 +67,15 @@ struct ServerSampler {
         .badSetting,
         "\(parts[0]): \(knob) is set, and OpenAI's protocol has no such setting; leave it out")
     }
-    var transport = JudgeSettings()
-    transport.serverModel = parts.count > 1 ? String(parts[1]) : ""
-    transport.keyVariable = Self.keyVariable(place)
-    transport.parallel = parallel
-    try transport.validate()
+    var knobs = JudgeSettings()
+    knobs.serverModel = parts.count > 1 ? String(parts[1]) : ""
+    knobs.keyVariable = Self.keyVariable(place)
+    knobs.parallel = transport.parallel
+    knobs.timeout = transport.timeout
+    try knobs.validate()
     server = try ChatServer(
-      String(parts[0]), settings: transport, modelOption: "\(parts[0])#MODEL")
+      String(parts[0]), settings: knobs, modelOption: "\(parts[0])#MODEL",
+      timeoutOption: "--timeout SECONDS")
     self.settings = settings
   }
 
@@ -137,15 +135,9 @@ struct ServerSampler {
   }
 
   private func answer(_ reply: ChatServer.Reply, key: String) throws -> Answer {
-    guard reply.status == 200 else { throw server.refusal(reply) }
-    guard let told = try? JSONDecoder().decode(Told.self, from: reply.data),
-      let choice = told.choices.first, let text = choice.message.content
-    else {
-      throw TrainingError(
-        .unavailable, "\(name): its answer is no chat completion; check the address")
-    }
+    let said = try server.completion(reply)
     return Answer(
-      key: key, text: text, isCut: choice.finish_reason == "length",
-      tokens: told.usage?.completion_tokens)
+      key: key, text: said.text, whyEmpty: said.text == nil ? said.whyEmpty : nil,
+      isCut: !said.isWhole, tokens: said.tokens)
   }
 }

@@ -241,7 +241,9 @@
       let scorer =
         specifications.isEmpty
         ? nil
-        : RewardScorer(sources: try RewardSources(specifications, beside: opened.first))
+        : try RewardScorer(
+          try RewardSources(specifications, beside: opened.first),
+          files: (samples + (prompts.map { [$0] } ?? [])).map { URL(filePath: $0) })
       if align != nil {
         var settings = recipe.align
         settings.dpo.seed = shared.seed ?? 0

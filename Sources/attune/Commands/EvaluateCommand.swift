@@ -8,7 +8,7 @@ import Foundation
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate",
-    abstract: "Holds a model against another on prompts: rewards, KL, length, win rate.",
+    abstract: "Holds a model against another on prompts or preferences that it was not trained on.",
     discussion: """
       KL is against the reference, which is the model of --against unless given; without either \
       there is none. The first --reward that is not learned (no model, ensemble or implicit) decides \
@@ -16,8 +16,14 @@ struct EvaluateCommand: ParsableCommand {
       given with and without length control. Answers are sampled at temperature 1 unless --temperature \
       says otherwise; a policy of rlhf or quickstart was trained at \(RLHFSettings.temperature).
 
-      Example: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
+      Of --data that holds preferences the implicit reward log π − log π_ref is measured too: how often \
+      it ranks chosen higher, its margin, and what both models think of chosen and rejected. No \
+      --reward is needed then; without --against and --reference the reference is what the model was \
+      trained from. At --temperature 0 each prompt has one answer, and there is no KL.
+
+      Examples: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
       --reward labeller:concise --n 4
+        attune evaluate --model runs/dpo --against smollm2 --data held-out-pairs.jsonl
       """)
 
   @OptionGroup var model: ModelOption
@@ -59,13 +65,18 @@ struct EvaluateCommand: ParsableCommand {
       ["n": n, "max_tokens": maxTokens, "temperature": temperature, "seed": shared.seed])
     let judges = try judge.settings(seed: shared.seed)
     let specifications =
-      judges != nil && rewards.sources.isEmpty
+      rewards.sources.isEmpty
       ? [] : try rewards.specifications.map { try $0.withoutWeight("--reward") }
     let file = try data.read(carriesRows: true)
+    // Pairs say something of the policy themselves.
+    if judges == nil, file.kind != .preference { _ = try rewards.specifications }
     let folder = output.map { URL(filePath: $0, directoryHint: .isDirectory) }
     if let folder { try RunReport.prepare(folder) }
     let answersFile =
       answers.map { URL(filePath: $0) } ?? folder?.appending(path: "answers.jsonl")
+    if settings.temperature == 0 {
+      Output.note("temperature 0: one greedy answer to each prompt, and no KL")
+    }
     try shared.startEngine()
     let report = try Evaluation.run(
       model: model.model, against: against, reference: reference, data: file,
@@ -79,6 +90,9 @@ struct EvaluateCommand: ParsableCommand {
       ].filter { !$0.1.isEmpty }
       try RunReport(report, answers: answersFile, settings: settings, inputs: inputs)
         .write(to: folder)
+    }
+    if file.kind == .preference, report.preferences == nil {
+      Output.note("no reference, no implicit reward: name one with --against or --reference")
     }
     if shared.json {
       try Output.json(report)

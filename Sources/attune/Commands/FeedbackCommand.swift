@@ -116,7 +116,8 @@ struct FeedbackCommand: ParsableCommand {
       abstract:
         "Tells how far annotators agree, what they lean towards, how many labels are needed.",
       discussion: """
-        Rows with "gold": true are the key that annotators are measured by.
+        Rows with "gold": true are the key that annotators are measured by. Of more than twenty \
+        annotators those are shown that stand out or gave most labels; --all and --json show everyone.
 
         Example: attune feedback stats --store feedback.db --accuracy 0.75 --curve reward.json
         """)
@@ -130,6 +131,9 @@ struct FeedbackCommand: ParsableCommand {
       help: ArgumentHelp("What attune reward --json said: its learning curve.", valueName: "file"),
       completion: .file(extensions: ["json"]))
     var curve: String?
+
+    @Flag(help: "Show every annotator and every two of them.")
+    var all = false
 
     @OptionGroup var shared: SharedOptions
 
@@ -147,7 +151,11 @@ struct FeedbackCommand: ParsableCommand {
       let points = try curve.map { try LearningCurveFile.read(URL(filePath: $0)) } ?? []
       let statistics = try FeedbackStore(store.url, create: false)
         .statistics(accuracy: accuracy, curve: points)
-      if shared.json { try Output.json(statistics) } else { try Output.line(statistics.text) }
+      if shared.json {
+        try Output.json(statistics)
+      } else {
+        try Output.line(statistics.text(all: all))
+      }
     }
   }
 }

@@ -35,11 +35,15 @@ struct SampleCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Requests to a server at once (default: 8).", valueName: "n"))
   var parallel: Int?
 
+  @Option(
+    help: ArgumentHelp("Seconds that a server may be silent (default: 120).", valueName: "seconds"))
+  var timeout: Double?
+
   @OptionGroup var shared: SharedOptions
 
   func validate() throws {
-    if parallel != nil, !models.contains(where: { $0.hasPrefix("http") }) {
-      throw ValidationError("--parallel is of no use without a server.")
+    if parallel != nil || timeout != nil, !models.contains(where: { $0.hasPrefix("http") }) {
+      throw ValidationError("--parallel and --timeout are of no use without a server.")
     }
   }
 
@@ -48,8 +52,12 @@ struct SampleCommand: ParsableCommand {
     let file = try data.read(carriesRows: true)
     Output.note(file.summary)
     try shared.startEngine()
+    var transport = Sampling.Transport()
+    if let parallel { transport.parallel = parallel }
+    if let timeout { transport.timeout = timeout }
     let report = try Sampling.run(
-      models: models, data: file, settings: settings, output: output.url, parallel: parallel ?? 8)
+      models: models, data: file, settings: settings, output: output.url, transport: transport)
+    if let warning = report.warning { Output.note(warning) }
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }
 }

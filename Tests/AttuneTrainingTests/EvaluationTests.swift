@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneObjectives
+import AttuneTraining
+import Foundation
+import Testing
+
+struct EvaluationTests {
+  private func settings(_ temperature: Double = 1) -> EvaluationSettings {
+    var settings = EvaluationSettings()
+    settings.n = 2
+    settings.maxTokens = 4
+    settings.temperature = temperature
+    return settings
+  }
+
+  @Test func `held-out pairs are ranked by the implicit reward`() throws {
+    let family = try ModelFamily()
+    let policy = try family.member("policy", .lastLayers(1), seed: 5)
+    let pairs = [("a", "cat", "dog"), ("a", "mouse", "bird"), ("b", "yes", "no"), ("c", "x", "yz")]
+    let rows =
+      pairs.map { #"{"prompt":"\#($0)","chosen":"\#($1)","rejected":"\#($2)"}"# } + [
+        // The other way round, and undecided.
+        #"{"prompt":"d","chosen":"low","rejected":"high","probability":0.2}"#,
+        #"{"prompt":"e","chosen":"same","rejected":"alike","outcome":"tie"}"#,
+      ]
+    let data = try family.folder.rows("pairs.jsonl", rows)
+    let report = try Evaluation.run(
+      model: policy, against: nil, reference: nil, data: data, rewards: [], settings: settings(),
+      answersFile: nil)
+    let found = try #require(report.preferences)
+    #expect(found.pairs == 5 && found.prompts == 4 && found.undecided == 1)
+    // What it was trained from is noted beside it.
+    #expect(found.reference == family.base.name && report.reference == family.base.name)
+    #expect(report.models[0].kl != nil)
+
+    // The same by the reward source that reads texts one by one.
+    let decided = pairs + [("d", "high", "low")]
+    let source = try RewardSources([RewardSpecification("implicit:\(policy)")], beside: nil)
+      .weighted[0].source
+    func rewards(_ texts: [String]) throws -> [Double] {
+      try source.checkedScores(
+        prompts: decided.map { DataPrompt(.text($0.0)) },
+        completions: texts.map { Completion(ids: [], text: $0, endedByItself: true) }, shared: nil)
+    }
+    let (chosen, rejected) = (try rewards(decided.map(\.1)), try rewards(decided.map(\.2)))
+    let margins = zip(chosen, rejected).map { $0 - $1 }
+    #expect(abs(found.margin.mean - Statistics.mean(margins)) < 1e-4)
+    #expect(abs(found.chosen.change.mean - Statistics.mean(chosen)) < 1e-4)
+    #expect(abs(found.rejected.change.mean - Statistics.mean(rejected)) < 1e-4)
+    #expect(found.accuracy.value == Double(margins.count { $0 > 0 }) / 5)
+    #expect(
+      abs(found.chosen.after.mean - found.chosen.before.mean - found.chosen.change.mean) < 1e-9)
+    #expect(found.margin.interval.low <= found.margin.mean)
+    #expect(found.margin.interval.high >= found.margin.mean)
+    #expect(found.accuracy.interval.low >= 0 && found.accuracy.interval.high <= 1)
+    let text = found.lines(confidence: report.confidence).joined(separator: "\n")
+    #expect(text.contains("5 held-out pairs of 4 prompts") && text.contains("1 without"))
+  }
+
+  @Test func `a model against itself has no margin, and half of all pairs`() throws {
+    let family = try ModelFamily()
+    let data = try family.folder.rows(
+      "pairs.jsonl",
+      (0..<4).map { #"{"prompt":"p\#($0)","chosen":"yes","rejected":"no"}"# })
+    let report = try Evaluation.run(
+      model: family.base.name, against: family.base.name, reference: nil, data: data, rewards: [],
+      settings: settings(), answersFile: nil)
+    let found = try #require(report.preferences)
+    #expect(found.margin.mean == 0 && found.accuracy.value == 0.5 && found.chosen.change.mean == 0)
+    // Wilson's interval of 2 of 4.
+    #expect(abs(found.accuracy.interval.low - 0.15) < 0.01)
+    #expect(found.likelierBefore == found.likelierAfter)
+  }
+
+  @Test func `greedy answers are one a prompt and have no KL`() throws {
+    let family = try ModelFamily()
+    let policy = try family.member("policy", .lastLayers(1), seed: 5)
+    let data = try family.folder.rows("prompts.jsonl", (0..<3).map { #"{"prompt":"p\#($0)"}"# })
+    let report = try Evaluation.run(
+      model: policy, against: family.base.name, reference: nil, data: data,
+      rewards: [RewardSpecification("length:2")], settings: settings(0), answersFile: nil)
+    #expect(report.samplesPerPrompt == 1 && report.preferences == nil)
+    for model in report.models {
+      #expect(model.kl == nil && model.klInterval == nil && model.diversity.selfBLEU == nil)
+      #expect(model.perplexity?.isFinite == true && model.diversity.entropy > 0)
+    }
+    #expect(report.winRate != nil)
+    #expect(throws: TrainingError.self) { try settings(-1).validate() }
+    #expect(throws: TrainingError.self) { try settings(.nan).validate() }
+  }
+}
