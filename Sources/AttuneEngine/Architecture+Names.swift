@@ -115,9 +115,11 @@ extension Architecture {
     }
   }
 
-  /// Whether a tensor in a file may be left aside: buffers that older versions saved.
-  package static func isLeftover(_ name: String) -> Bool {
-    name.hasSuffix(".rotary_emb.inv_freq") || name.hasSuffix(".attn.bias")
-      || name.hasSuffix(".attn.masked_bias") || name == "rope_freqs.weight"
+  /// Whether a tensor in a file may be left aside: buffers that older versions saved, and what a
+  /// GGUF file says of rotary frequencies, which the spec holds already.
+  package func isLeftover(_ name: String) -> Bool {
+    self == .gpt2
+      ? name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
+      : name.hasSuffix(".rotary_emb.inv_freq") || name == "rope_freqs.weight"
   }
 }

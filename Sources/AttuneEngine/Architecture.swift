@@ -59,6 +59,7 @@ extension Architecture {
       throw config.refused(
         "quantization_config", "weights quantised this way are not read; take the plain model")
     }
+    try config.refuseOtherNetworks()
     return self == .gpt2 ? try gpt2Spec(config) : try llamaLikeSpec(config)
   }
 
@@ -67,46 +68,72 @@ extension Architecture {
     guard activation == "silu" || activation == "swish" else {
       throw config.refused("hidden_act", "'\(activation)' is not supported, only silu")
     }
-    try refuseSlidingWindow(config)
     let width = try config.required("hidden_size", config.integer)
     let heads = try config.required("num_attention_heads", config.integer)
+    let layers = try config.required("num_hidden_layers", config.integer)
+    // Qwen2's biases are part of its code, Mistral has none: there the field says nothing.
+    let mistral = try config.string("model_type") == "mistral"
     let attentionBias = try config.bool("attention_bias") ?? false
     let plainHeadWidth = heads > 0 ? width / heads : 0
+    let positions = try rotary(config)
+    let (longest, isWindowed) = try longestText(config, positions, layers: layers)
     return TransformerSpec(
       architecture: self,
       vocabularySize: try config.required("vocab_size", config.integer),
       width: width,
-      layers: try config.required("num_hidden_layers", config.integer),
+      layers: layers,
       heads: heads,
       keyValueHeads: try config.integer("num_key_value_heads"),
       headWidth: try config.integer("head_dim") ?? (self == .qwen3 ? 128 : plainHeadWidth),
       mlpWidth: try config.required("intermediate_size", config.integer),
-      maximumPositions: try config.required("max_position_embeddings", config.integer),
+      maximumPositions: longest, isWindowed: isWindowed,
       normEpsilon: try config.number("rms_norm_eps") ?? 1e-6,
-      positions: try rotary(config),
-      queryKeyValueBias: self == .qwen2 ? true : attentionBias,
-      attentionOutputBias: self == .qwen2 ? false : attentionBias,
-      mlpBias: self == .llama ? try config.bool("mlp_bias") ?? false : false,
+      positions: positions,
+      queryKeyValueBias: self == .qwen2 ? true : attentionBias && !mistral,
+      attentionOutputBias: self == .qwen2 ? false : attentionBias && !mistral,
+      mlpBias: self == .llama && !mistral ? try config.bool("mlp_bias") ?? false : false,
       queryKeyNorm: self == .qwen3,
       tiedHead: try config.bool("tie_word_embeddings") ?? false,
       beginOfSequence: try config.ids("bos_token_id").first,
       endOfSequence: try config.ids("eos_token_id"))
   }
 
-  private func refuseSlidingWindow(_ config: JSONFile) throws {
+  /// The longest text: what the positions reach, or a sliding window, within which attention is
+  /// whole.
+  private func longestText(
+    _ config: JSONFile, _ positions: TransformerSpec.Positions, layers: Int
+  ) throws -> (Int, isWindowed: Bool) {
+    let longest = TransformerSpec.longestText(
+      try config.required("max_position_embeddings", config.integer), positions)
+    guard let window = try slidingWindow(config, layers: layers) else { return (longest, false) }
+    guard window > 0 else { throw config.refused("sliding_window", "\(window) is no width") }
+    return window <= longest ? (window, true) : (longest, false)
+  }
+
+  /// The sliding window, if any layer has one.
+  private func slidingWindow(_ config: JSONFile, layers: Int) throws -> Int? {
     let window = try config.integer("sliding_window")
-    // Mistral has no switch for its window; Qwen's is off unless said.
-    let switchedOn = try config.bool("use_sliding_window")
-    let mistral = try config.string("model_type") == "mistral"
-    if window != nil, switchedOn ?? mistral {
-      throw config.refused("sliding_window", "sliding-window attention is not supported")
+    if case .array(let types)? = config.fields["layer_types"] {
+      let known: [JSONValue] = [.string("full_attention"), .string("sliding_attention")]
+      if let other = types.first(where: { !known.contains($0) }) {
+        let name = if case .string(let name) = other { name } else { "\(other)" }
+        throw config.refused(
+          "layer_types",
+          "'\(name)' is not supported, only full_attention and sliding_attention")
+      }
+      guard types.contains(known[1]) else { return nil }
+      guard let window else {
+        throw config.refused("layer_types", "sliding_attention without a sliding_window")
+      }
+      return window
     }
-    if case .array(let types)? = config.fields["layer_types"],
-      let other = types.first(where: { $0 != .string("full_attention") })
-    {
-      let name = if case .string(let name) = other { name } else { "\(other)" }
-      throw config.refused("layer_types", "'\(name)' is not supported, only full_attention")
+    // Mistral has no switch for its window; Qwen's is off unless said, and llama has none.
+    guard self != .llama else {
+      return try config.string("model_type") == "mistral"
+        || config.bool("use_sliding_window") == true ? window : nil
     }
+    guard try config.bool("use_sliding_window") == true else { return nil }
+    return layers > (try config.integer("max_window_layers") ?? 28) ? window : nil
   }
 
   /// `rope_parameters` of transformers 5, `rope_theta` and `rope_scaling` of those before.
@@ -114,61 +141,92 @@ extension Architecture {
     let newer = try config.object("rope_parameters")
     let older = try config.object("rope_scaling")
     let theta = try newer?.number("rope_theta") ?? config.number("rope_theta") ?? 10_000
-    for place in [newer, config].compactMap({ $0 }) {
+    for place in [newer, older, config].compactMap({ $0 }) {
       if let part = try place.number("partial_rotary_factor"), part != 1 {
         throw place.refused("partial_rotary_factor", "\(part) is not supported, only 1")
       }
     }
     guard let scaling = older ?? newer else { return .rotary(theta: theta, scaling: .none) }
     let kind = try scaling.string("rope_type") ?? scaling.string("type") ?? "default"
+    var read: Set = ["rope_type", "type", "rope_theta", "partial_rotary_factor"]
+    func factor() throws -> Double {
+      let factor = try scaling.required("factor", scaling.number)
+      guard factor.isFinite, factor > 0 else {
+        throw scaling.refused("factor", "\(factor) must be a number above 0")
+      }
+      return factor
+    }
     func original() throws -> Int {
       try scaling.integer("original_max_position_embeddings")
         ?? config.integer("original_max_position_embeddings")
         ?? config.required("max_position_embeddings", config.integer)
     }
+    let rule: TransformerSpec.RotaryScaling
     switch kind {
     case "default":
-      return .rotary(theta: theta, scaling: .none)
+      rule = .none
+      // Left over where a model was given back its own positions.
+      read.formUnion(["factor", "original_max_position_embeddings"])
     case "linear":
-      let factor = try scaling.required("factor", scaling.number)
-      return .rotary(theta: theta, scaling: .linear(factor: factor))
+      read.formUnion(["factor", "original_max_position_embeddings"])
+      rule = .linear(factor: try factor())
+    case "dynamic":
+      read.formUnion(["factor", "original_max_position_embeddings"])
+      rule = .dynamic(factor: try factor())
     case "llama3":
-      return .rotary(
-        theta: theta,
-        scaling: .llama3(
-          factor: try scaling.required("factor", scaling.number),
-          lowFrequencyFactor: try scaling.required("low_freq_factor", scaling.number),
-          highFrequencyFactor: try scaling.required("high_freq_factor", scaling.number),
-          originalMaximumPositions: try original()))
+      read.formUnion([
+        "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings",
+      ])
+      rule = .llama3(
+        factor: try factor(),
+        lowFrequencyFactor: try scaling.required("low_freq_factor", scaling.number),
+        highFrequencyFactor: try scaling.required("high_freq_factor", scaling.number),
+        originalMaximumPositions: try original())
     case "yarn":
-      for key in ["mscale", "mscale_all_dim"] where scaling.fields[key] ?? .null != .null {
-        throw scaling.refused(key, "is not supported")
-      }
-      if try scaling.bool("truncate") == false {
-        throw scaling.refused("truncate", "false is not supported")
-      }
-      let factor = try scaling.required("factor", scaling.number)
-      return .rotary(
-        theta: theta,
-        scaling: .yarn(
-          factor: factor,
-          attentionFactor: try scaling.number("attention_factor")
-            ?? TransformerSpec.yarnAttentionFactor(factor),
-          betaFast: try scaling.number("beta_fast") ?? 32,
-          betaSlow: try scaling.number("beta_slow") ?? 1,
-          originalMaximumPositions: try original()))
+      read.formUnion([
+        "factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
+        "original_max_position_embeddings", "truncate", "finetuned",
+      ])
+      rule = try yarn(scaling, factor: try factor(), original: try original())
     default:
       throw scaling.refused(
-        "rope_type", "'\(kind)' is not supported, only default, linear, llama3 and yarn")
+        "rope_type",
+        "'\(kind)' is not supported, only default, linear, dynamic, llama3 and yarn")
     }
+    if let other = scaling.fields.keys.sorted().first(where: {
+      !read.contains($0) && scaling.fields[$0] != .null
+    }) {
+      throw scaling.refused(other, "is not supported with the rope_type '\(kind)'")
+    }
+    return .rotary(theta: theta, scaling: rule)
+  }
+
+  private func yarn(
+    _ scaling: JSONFile, factor: Double, original: Int
+  ) throws -> TransformerSpec.RotaryScaling {
+    let scale = try scaling.number("mscale") ?? 0
+    let allScale = try scaling.number("mscale_all_dim") ?? 0
+    // As transformers: DeepSeek's two scales count only together.
+    let plain =
+      scale != 0 && allScale != 0
+      ? TransformerSpec.yarnAttentionFactor(factor, scale: scale)
+        / TransformerSpec.yarnAttentionFactor(factor, scale: allScale)
+      : TransformerSpec.yarnAttentionFactor(factor)
+    return .yarn(
+      factor: factor, attentionFactor: try scaling.number("attention_factor") ?? plain,
+      betaFast: try scaling.number("beta_fast") ?? 32,
+      betaSlow: try scaling.number("beta_slow") ?? 1, originalMaximumPositions: original,
+      truncates: try scaling.bool("truncate") ?? true)
   }
 
   private func gpt2Spec(_ config: JSONFile) throws -> TransformerSpec {
     let activation = try config.string("activation_function") ?? "gelu_new"
-    guard ["gelu_new", "gelu_pytorch_tanh", "gelu_fast"].contains(activation) else {
+    guard let mlp = Self.activations.first(where: { $0.name == activation })?.mlp else {
+      let known = Self.activations.map(\.name).joined(separator: ", ")
       throw config.refused(
-        "activation_function", "'\(activation)' is not supported, only gelu_new (the tanh form)")
+        "activation_function", "'\(activation)' is not supported, only \(known)")
     }
+    // `reorder_and_upcast_attn` changes only how half-precision numbers are computed.
     for (key, wanted) in [
       ("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false),
       ("add_cross_attention", false),
@@ -187,10 +245,60 @@ extension Architecture {
       norm: .layer,
       normEpsilon: try config.number("layer_norm_epsilon") ?? 1e-5,
       positions: .learned,
-      mlp: .gelu,
+      mlp: mlp,
       queryKeyValueBias: true, attentionOutputBias: true, mlpBias: true,
       tiedHead: try config.bool("tie_word_embeddings") ?? true,
       beginOfSequence: try config.ids("bos_token_id").first,
       endOfSequence: try config.ids("eos_token_id"))
   }
+
+  /// The names of GPT-2's activations, those that are written first.
+  private static let activations: [(name: String, mlp: TransformerSpec.MLP)] = [
+    ("gelu_new", .gelu), ("gelu", .exactGELU), ("relu", .relu), ("gelu_pytorch_tanh", .gelu),
+    ("gelu_fast", .gelu), ("gelu_python", .exactGELU),
+  ]
+
+  /// The name of an activation of GPT-2.
+  static func activation(of mlp: TransformerSpec.MLP) -> String {
+    activations.first { $0.mlp == mlp }?.name ?? "gelu_new"
+  }
+}
+
+extension JSONFile {
+  /// Refuses the fields that other networks have and that change the numbers. transformers passes
+  /// over them in these families; whoever wrote one meant it.
+  fileprivate func refuseOtherNetworks() throws {
+    for (key, neutral) in Self.neutralNumbers {
+      if case .bool(let value)? = fields[key] {
+        guard value else { continue }
+        throw refused(key, "true is not supported")
+      }
+      if let value = try number(key), value != neutral {
+        throw refused(key, "\(value) is not supported")
+      }
+    }
+    for key in Self.switches {
+      switch fields[key] {
+      case nil, .null, .bool(false), .integer(0), .array([]): continue
+      default: throw refused(key, "is not supported")
+      }
+    }
+  }
+
+  /// Factors and caps, with the value that leaves the numbers alone.
+  private static let neutralNumbers: [(String, Double)] = [
+    ("attn_logit_softcapping", 0), ("final_logit_softcapping", 0), ("logits_soft_cap", 0),
+    ("attention_logit_cap", 0), ("clip_qkv", 0), ("residual_multiplier", 1),
+    ("embedding_multiplier", 1), ("logits_scaling", 1), ("logit_scale", 1), ("scale_emb", 1),
+    ("attention_multiplier", 0), ("query_pre_attn_scalar", 0), ("scale_depth", 0),
+    ("dim_model_base", 0), ("attention_chunk_size", 0), ("rotary_pct", 1),
+  ]
+
+  /// Parts that the networks read here do not have.
+  private static let switches = [
+    "num_local_experts", "num_experts", "n_routed_experts", "moe_intermediate_size", "alibi",
+    "use_parallel_residual", "parallel_attn", "use_mrope", "mrope_section", "no_rope_layers",
+    "is_encoder_decoder", "use_cross_attention", "cross_attention_layers", "kv_lora_rank",
+    "q_lora_rank", "qk_layernorm",
+  ]
 }

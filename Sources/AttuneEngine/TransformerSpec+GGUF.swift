@@ -16,9 +16,6 @@ extension TransformerSpec {
     if let experts = try keys.int("expert_count"), experts > 0 {
       throw EngineError(.badModel, "\(gguf.path): mixtures of experts are not supported")
     }
-    if let window = try keys.int("attention.sliding_window"), window > 0 {
-      throw EngineError(.badModel, "\(gguf.path): sliding-window attention is not supported")
-    }
     guard let embedding = gguf.shape(of: "token_embd.weight"), embedding.count == 2 else {
       throw EngineError(.badModel, "\(gguf.path): has no tensor token_embd.weight of rows")
     }
@@ -58,6 +55,12 @@ extension TransformerSpec {
       }
       let theta = try keys.number("rope.freq_base").map(Self.decimal) ?? 10_000
       positions = .rotary(theta: theta, scaling: try Self.scaling(keys))
+    }
+    maximumPositions = Self.longestText(maximumPositions, positions)
+    if let window = try keys.int("attention.sliding_window"), window > 0,
+      window < maximumPositions
+    {
+      (maximumPositions, isWindowed) = (window, true)
     }
     try validated(gguf.path)
     if gguf.shape(of: "rope_freqs.weight") != nil { try recoverLlama3(gguf) }

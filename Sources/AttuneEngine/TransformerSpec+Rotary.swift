@@ -9,7 +9,7 @@ extension TransformerSpec {
     guard case .rotary(let theta, let scaling) = positions else { return [] }
     let plain = (0..<headWidth / 2).map { pow(theta, -Double(2 * $0) / Double(headWidth)) }
     switch scaling {
-    case .none:
+    case .none, .dynamic:
       return plain
     case .linear(let factor):
       return plain.map { $0 / factor }
@@ -21,13 +21,14 @@ extension TransformerSpec {
         let smooth = (turns - low) / (high - low)
         return (1 - smooth) * frequency / factor + smooth * frequency
       }
-    case .yarn(let factor, _, let betaFast, let betaSlow, let original):
+    case .yarn(let factor, _, let betaFast, let betaSlow, let original, let truncates):
       // The dimension that turns `turns` times within the original context.
       func dimension(_ turns: Double) -> Double {
         Double(headWidth) * log(Double(original) / (turns * 2 * Double.pi)) / (2 * log(theta))
       }
-      let low = max(dimension(betaFast).rounded(.down), 0)
-      let end = min(dimension(betaSlow).rounded(.up), Double(headWidth - 1))
+      let (fast, slow) = (dimension(betaFast), dimension(betaSlow))
+      let low = max(truncates ? fast.rounded(.down) : fast, 0)
+      let end = min(truncates ? slow.rounded(.up) : slow, Double(headWidth - 1))
       let high = end == low ? end + 0.001 : end
       return plain.enumerated().map { index, frequency in
         let ramp = min(max((Double(index) - low) / (high - low), 0), 1)
@@ -38,7 +39,7 @@ extension TransformerSpec {
 
   /// What cosines and sines are multiplied by: 1 but for YaRN.
   public var rotaryAmplitude: Double {
-    if case .rotary(_, .yarn(_, let attentionFactor, _, _, _)) = positions {
+    if case .rotary(_, .yarn(_, let attentionFactor, _, _, _, _)) = positions {
       return attentionFactor
     }
     return 1
@@ -46,8 +47,18 @@ extension TransformerSpec {
 }
 
 extension TransformerSpec {
-  /// YaRN's amplitude where a file does not say it.
-  package static func yarnAttentionFactor(_ factor: Double) -> Double {
-    factor <= 1 ? 1 : 0.1 * log(factor) + 1
+  /// YaRN's amplitude where a file does not say it, and DeepSeek's scales of it.
+  package static func yarnAttentionFactor(_ factor: Double, scale: Double = 1) -> Double {
+    factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1
+  }
+
+  /// The longest text where a file says `positions`: YaRN reaches its factor times the original
+  /// context, and files often keep what the model was first trained on.
+  static func longestText(_ stated: Int, _ positions: Positions) -> Int {
+    guard case .rotary(_, .yarn(let factor, _, _, _, let original, _)) = positions else {
+      return stated
+    }
+    let extended = (Double(original) * factor).rounded(.down)
+    return extended.isFinite && extended <= 0x1p30 ? max(stated, Int(extended)) : stated
   }
 }

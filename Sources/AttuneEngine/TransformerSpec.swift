@@ -18,6 +18,10 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
     case swiglu
     /// `down(gelu(up(x)))`, gelu in its tanh form (Hendrycks and Gimpel 2016).
     case gelu
+    /// The same with gelu as it is defined, by the error function.
+    case exactGELU = "gelu_erf"
+    /// `down(max(up(x), 0))`.
+    case relu
   }
 
   /// How rotary frequencies are changed for texts longer than the model was first trained on.
@@ -30,11 +34,15 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
     case llama3(
       factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double,
       originalMaximumPositions: Int)
+    /// As trained up to the longest text of the configuration, and changed for longer texts, which
+    /// are not read.
+    case dynamic(factor: Double)
     /// YaRN (Peng et al. 2023): a ramp over dimensions that turn between `betaSlow` and `betaFast`
-    /// times in the original context, and cosines and sines multiplied by `attentionFactor`.
+    /// times in the original context, its ends rounded to whole dimensions where `truncates`, and
+    /// cosines and sines multiplied by `attentionFactor`.
     case yarn(
       factor: Double, attentionFactor: Double, betaFast: Double, betaSlow: Double,
-      originalMaximumPositions: Int)
+      originalMaximumPositions: Int, truncates: Bool = true)
   }
 
   /// How a token's place in the text reaches the model.
@@ -63,6 +71,9 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
   public var mlpWidth: Int
   /// Longest text, in tokens.
   public var maximumPositions: Int
+  /// Whether that is the width of a sliding window: attention beyond it is not computed, and within
+  /// it the window hides nothing.
+  public var isWindowed = false
   /// How hidden states are normalised.
   public var norm: Norm
   /// What is added to the variance before its root.
@@ -98,6 +109,7 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
   ///   - headWidth: Width of a head, `width / heads` unless said.
   ///   - mlpWidth: Width inside the feed-forward layer.
   ///   - maximumPositions: Longest text, in tokens.
+  ///   - isWindowed: Whether that is the width of a sliding window.
   ///   - norm: How hidden states are normalised.
   ///   - normEpsilon: What is added to the variance.
   ///   - positions: How positions reach the model.
@@ -112,7 +124,7 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
   public init(
     architecture: Architecture, vocabularySize: Int, width: Int, layers: Int, heads: Int,
     keyValueHeads: Int? = nil, headWidth: Int? = nil, mlpWidth: Int, maximumPositions: Int,
-    norm: Norm = .rms, normEpsilon: Double = 1e-5,
+    isWindowed: Bool = false, norm: Norm = .rms, normEpsilon: Double = 1e-5,
     positions: Positions = .rotary(theta: 10_000, scaling: .none), mlp: MLP = .swiglu,
     queryKeyValueBias: Bool = false, attentionOutputBias: Bool = false, mlpBias: Bool = false,
     queryKeyNorm: Bool = false, tiedHead: Bool = false, beginOfSequence: Int32? = nil,
@@ -127,6 +139,7 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
     self.headWidth = headWidth ?? (heads > 0 ? width / heads : 0)
     self.mlpWidth = mlpWidth
     self.maximumPositions = maximumPositions
+    self.isWindowed = isWindowed
     self.norm = norm
     self.normEpsilon = normEpsilon
     self.positions = positions
@@ -171,6 +184,12 @@ extension TransformerSpec {
       list.append(Tensor(name: "lm_head.weight", shape: [vocabularySize, width], layer: nil))
     }
     return list
+  }
+
+  /// The longest text in words, for errors.
+  var positionLimit: String {
+    isWindowed
+      ? "\(maximumPositions), the width of its sliding window" : "\(maximumPositions)"
   }
 
   /// Number of weights, a tied head counted once.
@@ -248,6 +267,7 @@ extension TransformerSpec {
       guard theta.isFinite, theta > 0 else {
         throw EngineError(.badModel, "\(place): the rotary base is \(theta)")
       }
+      try validateScaling(place)
       let frequencies = rotaryFrequencies
       guard frequencies.allSatisfy(\.isFinite), rotaryAmplitude.isFinite else {
         throw EngineError(.badModel, "\(place): the rotary scaling gives frequencies not finite")
@@ -258,6 +278,40 @@ extension TransformerSpec {
       throw EngineError(
         .badModel,
         "\(place): the special token id \(id) is outside the vocabulary of \(vocabularySize)")
+    }
+  }
+
+  /// Checks the numbers of the rotary scaling.
+  private func validateScaling(_ place: String) throws {
+    guard case .rotary(_, let scaling) = positions else { return }
+    func check(_ holds: Bool, _ field: String, _ value: Double, _ range: String) throws {
+      guard holds else {
+        throw EngineError(
+          .badModel, "\(place): the rotary scaling's \(field) is \(value), it must be \(range)")
+      }
+    }
+    func positive(_ value: Double, _ field: String) throws {
+      try check(value.isFinite && value > 0, field, value, "a number above 0")
+    }
+    func original(_ positions: Int) throws {
+      try check(
+        (1...1 << 30).contains(positions), "original_max_position_embeddings", Double(positions),
+        "between 1 and \(1 << 30)")
+    }
+    switch scaling {
+    case .none: return
+    case .linear(let factor), .dynamic(let factor): try positive(factor, "factor")
+    case .llama3(let factor, let low, let high, let positions):
+      try positive(factor, "factor")
+      try positive(low, "low_freq_factor")
+      try check(high.isFinite && high > low, "high_freq_factor", high, "above low_freq_factor")
+      try original(positions)
+    case .yarn(let factor, let attention, let fast, let slow, let positions, _):
+      try positive(factor, "factor")
+      try positive(attention, "attention_factor")
+      try positive(slow, "beta_slow")
+      try check(fast.isFinite && fast > slow, "beta_fast", fast, "above beta_slow")
+      try original(positions)
     }
   }
 }

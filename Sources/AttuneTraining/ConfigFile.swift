@@ -61,6 +61,8 @@ public enum ConfigFile {
         try SettingValue(parsing: option.json, place: option.option), under: option.knob,
         source: option.option)
     }
+    layers.base.followTrainedPart(
+      try value(of: defaults), written: Set(layers.sources.keys))
     let result: S = try decode(layers.base)
     for (knob, why) in result.unreadKnobs {
       guard let source = layers.sources[knob] else { continue }

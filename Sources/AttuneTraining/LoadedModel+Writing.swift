@@ -24,7 +24,7 @@ extension LoadedModel {
       note.base = Note.Base(name: absoluteName, fingerprint: fingerprint)
       note.trained = trained.trainable
       try LoRAFiles(
-        settings: settings, tensors: trained.trainedParameters(), baseModel: absoluteName
+        settings: settings, tensors: trained.trainedParameters(), baseModel: try baseFolder()
       ).write(to: folder, spec: trained.spec)
     } else {
       if case .lastLayers = trained.trainable {
@@ -35,11 +35,46 @@ extension LoadedModel {
         note.base = Note.Base(name: absoluteName, fingerprint: fingerprint)
         note.trained = .full
       }
-      try trained.write(to: folder, head: trained.hasScalarHead ? .scalar : .language)
-      for (name, data) in tokenizer.files(chatTemplate: chatTemplateSource) {
-        try AtomicFile.write(data, to: folder.appending(path: name))
-      }
+      try writeWhole(trained, to: folder)
     }
+    try write(note, to: folder)
+    // Room for the model that is loaded now.
+    trained.releaseMemory()
+    try compare(trained, with: folder)
+  }
+
+  /// Writes this model whole, adapters merged in, as a folder that Attune and transformers load.
+  ///
+  /// - Parameters:
+  ///   - folder: A folder that is not there or is empty.
+  ///   - type: What the numbers are stored as.
+  /// - Throws: An error if the folder holds something, or can't be written.
+  public func export(to folder: URL, as type: Safetensors.ElementType = .float32) throws {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+    guard names.isEmpty else {
+      throw TrainingError(
+        .badOutput, "\(folder.path): is not empty; give a new folder for the whole model")
+    }
+    try AtomicFile.makeFolder(folder)
+    var note = Note(reward: reward)
+    if let base = try Self.base(of: name), let fingerprint = base.fingerprint {
+      note.base = Note.Base(name: base.name, fingerprint: fingerprint)
+      note.trained = .full
+    }
+    try writeWhole(model, to: folder, as: type)
+    try write(note, to: folder)
+  }
+
+  private func writeWhole(
+    _ model: LanguageModel, to folder: URL, as type: Safetensors.ElementType = .float32
+  ) throws {
+    try model.write(to: folder, head: model.hasScalarHead ? .scalar : .language, as: type)
+    for (name, data) in tokenizer.files(chatTemplate: chatTemplateSource) {
+      try AtomicFile.write(data, to: folder.appending(path: name))
+    }
+  }
+
+  private func write(_ note: Note, to folder: URL) throws {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -47,9 +82,34 @@ extension LoadedModel {
       throw TrainingError(.diverged, "\(folder.path): the rewards are not finite")
     }
     try AtomicFile.write(data, to: folder.appending(path: "attune.json"))
-    // Room for the model that is loaded now.
-    trained.releaseMemory()
-    try compare(trained, with: folder)
+  }
+
+  /// A folder that transformers loads this model from, by its absolute path: its own, or for a
+  /// `.gguf` file and for an adapter a copy in the cache, which is written once.
+  private func baseFolder() throws -> String {
+    guard let url = try? Self.resolve(name) else { return absoluteName }
+    let own = url.standardizedFileURL
+    if FileManager.default.fileExists(atPath: own.appending(path: "config.json").path),
+      !LoRAFiles.isPresent(in: own)
+    {
+      return own.path
+    }
+    let bases = Pull.cache.appending(path: "bases", directoryHint: .isDirectory)
+    let place = bases.appending(
+      path: String(fingerprint.prefix(16)), directoryHint: .isDirectory
+    ).standardizedFileURL
+    func isThere() -> Bool {
+      FileManager.default.fileExists(atPath: place.appending(path: "attune.json").path)
+    }
+    if isThere() { return place.path }
+    // Under its name only once it is whole, whoever else writes the same.
+    let work = bases.appending(path: ".\(UUID().uuidString).part", directoryHint: .isDirectory)
+    defer { try? FileManager.default.removeItem(at: work) }
+    try export(to: work)
+    guard rename(work.path, place.path) == 0 || isThere() else {
+      throw AtomicFile.failure("can't be put in place", place.path)
+    }
+    return place.path
   }
 
   /// The name as it works from any working folder.
@@ -62,7 +122,7 @@ extension LoadedModel {
   /// out now.
   private func compare(_ trained: LanguageModel, with folder: URL) throws {
     // A model from random weights has no files to be loaded beside.
-    let written = try LoadedModel.open(folder.path, beside: self)
+    let written = try LoadedModel.open(folder.path, beside: self, rewardModels: true)
     let ids = (0..<Int32(min(16, trained.spec.maximumPositions, trained.spec.vocabularySize)))
       .map { ($0 &* 7919) % Int32(trained.spec.vocabularySize) }
     // A reward model's folder need not have a language head.

@@ -98,12 +98,31 @@ public struct LoadedModel {
   ///   - neighbour: A model that is open already: one that was trained from it shares its frozen
   ///     weights instead of loading them again.
   ///   - precision: How frozen layers are kept.
+  ///   - rewardModels: Whether a model with a scalar head is taken: it has no language head, so that
+  ///     it can neither answer nor say how probable a text is.
   /// - Throws: An error that names what is missing or damaged.
   public static func open(
     _ name: String, beside neighbour: LoadedModel? = nil,
-    precision: FrozenPrecision = .float32
+    precision: FrozenPrecision = .float32, rewardModels: Bool = false
+  ) throws -> LoadedModel {
+    let loaded = try openAny(name, beside: neighbour, precision: precision)
+    guard rewardModels || !loaded.model.hasScalarHead else {
+      throw TrainingError(
+        .badModel,
+        "\(name): is a reward model (it has score.weight), which has no language head; give the "
+          + "model that it was trained from, or name it where a reward is asked for (model:\(name))"
+      )
+    }
+    return loaded
+  }
+
+  private static func openAny(
+    _ name: String, beside neighbour: LoadedModel?, precision: FrozenPrecision
   ) throws -> LoadedModel {
     let url = try resolve(name)
+    // Before the digest, which reads all of a file however large it claims to be.
+    let checkpoint = LoRAFiles.isPresent(in: url) ? nil : try Checkpoint.open(url)
+    try checkpoint?.spec.requireMemory(url.path, precision: precision)
     let fingerprint = try Fingerprint.of(model: url)
     if let neighbour, neighbour.fingerprint == fingerprint { return neighbour }
     let note = try readNote(url)
@@ -114,8 +133,9 @@ public struct LoadedModel {
         url, name: name, fingerprint: fingerprint, base: neighbour, trained: trained,
         reward: note?.reward)
     }
-    if LoRAFiles.isPresent(in: url) {
-      let base = try open(note?.base?.name ?? adapterBase(url), precision: precision)
+    guard let checkpoint else {
+      let base = try openAny(
+        note?.base?.name ?? adapterBase(url), beside: nil, precision: precision)
       if let expected = note?.base?.fingerprint, expected != base.fingerprint {
         throw TrainingError(
           .badModel,
@@ -130,7 +150,6 @@ public struct LoadedModel {
         chatTemplate: base.chatTemplateSource, name: name, fingerprint: fingerprint,
         reward: note?.reward, templatePlace: base.chatTemplate?.place)
     }
-    let checkpoint = try Checkpoint.open(url)
     let model = try LanguageModel.load(checkpoint, frozenPrecision: precision)
     let (tokenizer, template, place) = try texts(checkpoint, url)
     return try LoadedModel(
@@ -200,7 +219,7 @@ public struct LoadedModel {
     guard let note = try readNote(try resolve(name)), let base = note.base,
       let trained = note.trained, trained != .full, (try? resolve(base.name)) != nil
     else { return nil }
-    return try open(base.name)
+    return try open(base.name, rewardModels: true)
   }
 
   /// Where a name leads: a path that exists, or something pulled.

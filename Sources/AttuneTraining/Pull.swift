@@ -101,8 +101,12 @@ public struct Pull: Sendable {
       .badSetting, "nothing named \(name) can be pulled\(hint(for: name, among: all.map(\.name)))")
   }
 
+  /// A folder in the cache's place, for tests.
+  @TaskLocal package static var otherCache: URL?
+
   /// Where pulled things are kept: `$ATTUNE_CACHE`, else `attune` in the user's cache folder.
   public static var cache: URL {
+    if let otherCache { return otherCache }
     if let path = ProcessInfo.processInfo.environment["ATTUNE_CACHE"], !path.isEmpty {
       return URL(filePath: path, directoryHint: .isDirectory)
     }

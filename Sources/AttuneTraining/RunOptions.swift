@@ -42,6 +42,8 @@ public protocol TrainsWeights: Settings {
   var projections: [Projection] { get }
   /// Whether adapters are merged into the weights when the model is written.
   var merge: Bool { get }
+  /// Highest learning rate.
+  var learningRate: Double { get }
 }
 
 extension TrainsWeights {

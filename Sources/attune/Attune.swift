@@ -40,7 +40,8 @@ struct Attune: ParsableCommand {
       CommandGroup(
         name: "MODELS",
         subcommands: [
-          PullCommand.self, EvaluateCommand.self, CompareCommand.self, GenerateCommand.self,
+          PullCommand.self, ExportCommand.self, EvaluateCommand.self, CompareCommand.self,
+          GenerateCommand.self,
           ChatCommand.self,
           InspectCommand.self, TokenizeCommand.self, LogprobsCommand.self, BenchCommand.self,
           ExactnessCommand.self,

@@ -12,10 +12,10 @@ struct ModelOption: ParsableArguments {
     completion: .directory)
   var model: String
 
-  /// Starts the engine and opens the model.
-  func open(_ shared: SharedOptions) throws -> LoadedModel {
+  /// Starts the engine and opens the model; one that answers, unless reward models are taken too.
+  func open(_ shared: SharedOptions, rewardModels: Bool = false) throws -> LoadedModel {
     try shared.startEngine()
-    return try LoadedModel.open(model)
+    return try LoadedModel.open(model, rewardModels: rewardModels)
   }
 }
 

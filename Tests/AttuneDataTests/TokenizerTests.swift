@@ -185,4 +185,31 @@ struct TokenizerTests {
     }
     #expect(elapsed < .seconds(30))
   }
+
+  @Test func `replacements of a normalizer are made before words are split`() throws {
+    let plain = try TokenizerFixture("gpt2").tokenizer
+    let folder = try TokenizerFolder()
+    try plain.write(to: folder.url, chatTemplate: nil)
+    let file = folder.url.appendingPathComponent("tokenizer.json")
+    let text = try String(contentsOf: file, encoding: .utf8)
+    let section =
+      #"{"type":"Sequence","normalizers":[{"type":"NFC"},"#
+      + #"{"type":"Replace","pattern":{"String":"’"},"content":"'"},"#
+      + #"{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "},"#
+      + #"{"type":"Replace","pattern":{"String":"'x"},"content":""}]}"#
+    try folder.write(
+      text.replacing("\"normalizer\": null", with: "\"normalizer\": \(section)"),
+      as: "tokenizer.json")
+    let tokenizer = try Tokenizer.load(directory: folder.url)
+    for (given, read) in [
+      ("it’s  a    test’x", "it's a test"), ("e\u{301} ’’", "é ''"), ("", ""), ("plain", "plain"),
+    ] {
+      #expect(tokenizer.encode(given) == plain.encode(read), "\(given)")
+    }
+    let bad = text.replacing(
+      "\"normalizer\": null", with: #""normalizer": {"type": "Prepend", "prepend": "▁"}"#)
+    try folder.write(bad, as: "tokenizer.json")
+    let error = #expect(throws: DataError.self) { try Tokenizer.load(directory: folder.url) }
+    #expect(error?.message.contains("normalizer “Prepend” is not read; NFC, Replace") == true)
+  }
 }

@@ -79,12 +79,38 @@ struct ArchitectureTests {
     (",\"model_type\":\"mamba\"", "'mamba' are not supported, only llama, qwen2, qwen3, gpt2"),
     (",\"model_type\":\"mixtral\"", "'mixtral' are not supported"),
     (",\"hidden_act\":\"relu\"", "hidden_act: 'relu' is not supported"),
-    (",\"sliding_window\":16,\"use_sliding_window\":true", "sliding-window attention"),
-    (",\"sliding_window\":16,\"model_type\":\"mistral\"", "sliding-window attention"),
-    (",\"layer_types\":[\"sliding_attention\"]", "'sliding_attention' is not supported"),
+    (",\"layer_types\":[\"chunked_attention\"]", "'chunked_attention' is not supported"),
+    (",\"layer_types\":[\"sliding_attention\"]", "sliding_attention without a sliding_window"),
+    (",\"sliding_window\":-4,\"use_sliding_window\":true", "sliding_window: -4 is no width"),
+    (",\"attn_logit_softcapping\":50.0", "attn_logit_softcapping: 50.0 is not supported"),
+    (",\"final_logit_softcapping\":30", "final_logit_softcapping: 30.0 is not supported"),
+    (",\"residual_multiplier\":0.2", "residual_multiplier: 0.2 is not supported"),
+    (",\"embedding_multiplier\":12", "embedding_multiplier: 12.0 is not supported"),
+    (",\"logits_scaling\":8", "logits_scaling: 8.0 is not supported"),
+    (",\"num_local_experts\":8", "num_local_experts: is not supported"),
+    (",\"no_rope_layers\":[0,1]", "no_rope_layers: is not supported"),
+    (",\"attention_chunk_size\":64", "attention_chunk_size: 64.0 is not supported"),
     (",\"rope_scaling\":{\"rope_type\":\"longrope\"}", "rope_scaling.rope_type: 'longrope'"),
     (",\"rope_scaling\":{\"rope_type\":\"linear\"}", "rope_scaling.factor is missing"),
-    (",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}", "frequencies not finite"),
+    (",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}", "rope_scaling.factor: 0.0 must be"),
+    (",\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}", "rope_scaling.factor: -1.0 must be"),
+    (",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":-1}", "rope_scaling.factor: -1.0 must be"),
+    (
+      ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"beta_slow\":40}",
+      "scaling's beta_fast is 32.0, it must be above beta_slow"
+    ),
+    (
+      ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"attention_factor\":-3}",
+      "scaling's attention_factor is -3.0"
+    ),
+    (
+      ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"short_factor\":[1]}",
+      "rope_scaling.short_factor: is not supported"
+    ),
+    (
+      ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5}}",
+      "rope_parameters.full_attention: is not supported"
+    ),
     (",\"rope_scaling\":7", "rope_scaling is not an object"),
     (",\"partial_rotary_factor\":0.5", "partial_rotary_factor: 0.5"),
     (",\"quantization_config\":{\"bits\":4}", "quantization_config"),
@@ -128,7 +154,7 @@ struct ArchitectureTests {
     let spec = try Self.spec(fields)
     #expect(spec.mlpWidth == 128 && spec.tiedHead && spec.positions == .learned)
     for (added, expected) in [
-      (",\"activation_function\":\"gelu\"", "'gelu' is not supported"),
+      (",\"activation_function\":\"tanh\"", "'tanh' is not supported, only gelu_new, gelu, relu"),
       (",\"scale_attn_by_inverse_layer_idx\":true", "scale_attn_by_inverse_layer_idx"),
       (",\"scale_attn_weights\":false", "scale_attn_weights"),
     ] {

@@ -63,6 +63,8 @@ struct ReferenceDecoder {
       (0..<spec.mlpWidth).map { x[$0] / (1 + exp(-x[$0])) * x[spec.mlpWidth + $0] }
     case .gelu:
       x.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
+    case .exactGELU: x.map { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }
+    case .relu: x.map { max($0, 0) }
     }
   }
 

@@ -140,6 +140,16 @@ struct SafetensorsTests {
         "{\(tensor("a", "F32", "[4]", "[0,16]")),\(tensor("b", "F32", "[4]", "[8,24]"))}", data: 24),
       "tensor b overlaps"
     ),
+    (
+      "more", file("{\(tensor("a", "F32", "[4]", "[0,16]"))}", data: 21),
+      "5 bytes of the file belong to no tensor"
+    ),
+    (
+      "hole",
+      file(
+        "{\(tensor("a", "F32", "[1]", "[0,4]")),\(tensor("b", "F32", "[1]", "[8,12]"))}", data: 12),
+      "4 bytes of the file belong to no tensor"
+    ),
   ]
 
   @Test(arguments: bad.indices)
@@ -156,16 +166,57 @@ struct SafetensorsTests {
     }
   }
 
+  @Test(arguments: ["safetensors", "gguf"])
+  func `a sparse file of 256 GB is an error at once`(kind: String) throws {
+    func little(_ numbers: UInt64..., magic: Bool = true) -> Data {
+      // The magic and version 3, or nothing, and numbers of eight bytes.
+      var data = magic ? Data([0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0]) : Data()
+      for number in numbers {
+        withUnsafeBytes(of: number.littleEndian) { data.append(contentsOf: $0) }
+      }
+      return data
+    }
+    // A header of zeros, and headers that claim as much as the file has.
+    var starts: [(Data, String)] = [(Data(), kind == "gguf" ? "no GGUF file" : "no JSON object")]
+    if kind == "gguf" {
+      // One key "a", an array of bytes.
+      var key = little(0, 1, 1)
+      key.append(contentsOf: [0x61, 9, 0, 0, 0, 0, 0, 0, 0])
+      key.append(little(200 << 30, magic: false))
+      starts.append((key, "a claims 214748364800 items"))
+      starts.append((little(9 << 30, 0), "the number of tensors claims"))
+      starts.append((little(0, 1, 99 << 30), "takes the header beyond 1024 MB"))
+      starts.append((little(0, 0), "bytes after its last tensor belong to nothing"))
+    } else {
+      let header = "{" + Self.tensor("a", "F32", "[4]", "[0,16]") + "}"
+      starts.append((Self.file(header, data: 16), "bytes of the file belong to no tensor"))
+      starts.append((little(1 << 37, magic: false), "the header claims"))
+    }
+    for (start, expected) in starts {
+      try withTemporaryFolder { folder in
+        let url = folder.appendingPathComponent("model.\(kind)")
+        try start.write(to: url)
+        let handle = try FileHandle(forWritingTo: url)
+        try handle.truncate(atOffset: 256 << 30)
+        try handle.close()
+        let error = try #require(throws: EngineError.self) {
+          if kind == "gguf" { _ = try GGUF(url) } else { _ = try Safetensors.File(url) }
+        }
+        #expect(error.message.contains(expected), "\(error.message)")
+      }
+    }
+  }
+
   @Test func `a type that holds no floats is an error only when it is read`() throws {
     try withTemporaryFolder { folder in
       let url = folder.appendingPathComponent("mask.safetensors")
       let header =
-        "{\(Self.tensor("mask", "U8", "[3]", "[0,3]")),\(Self.tensor("a", "F32", "[1]", "[4,8]"))}"
-      try Self.file(header, data: 8).write(to: url)
+        "{\(Self.tensor("mask", "U8", "[3]", "[0,3]")),\(Self.tensor("a", "F32", "[1]", "[3,7]"))}"
+      try Self.file(header, data: 7).write(to: url)
       let file = try Safetensors.File(url)
       #expect(try file.read("a") == [0])
       let error = try #require(throws: EngineError.self) { _ = try file.read("mask") }
-      #expect(error.message == "\(url.path): tensor mask is of type U8, not F32, F16 or BF16")
+      #expect(error.message == "\(url.path): tensor mask is of type U8, not F32, F16, BF16 or F64")
       let missing = try #require(throws: EngineError.self) { _ = try file.read("b") }
       #expect(missing.message == "\(url.path): has no tensor b")
     }

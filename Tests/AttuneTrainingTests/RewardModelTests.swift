@@ -41,7 +41,7 @@ struct RewardModelTests {
     let interval = try #require(report.evalAccuracyInterval)
     #expect(interval[0] <= report.evalAccuracy ?? 0 && interval[1] >= report.evalAccuracy ?? 2)
     #expect((report.trainAccuracy ?? 0) > 0.9 && report.rewardDeviation > 0)
-    let opened = try LoadedModel.open(out.path)
+    let opened = try LoadedModel.open(out.path, rewardModels: true)
     #expect(opened.model.hasScalarHead && opened.reward?.mean == report.rewardMean)
     let lines = try String(contentsOf: out.appending(path: "evaluation.jsonl"), encoding: .utf8)
     #expect(lines.split(separator: "\n").count == 20)
@@ -124,18 +124,21 @@ struct RewardModelTests {
     let out = folder.url.appending(path: "rm")
     _ = try RewardModel.train(
       opened, data: data, settings: settings, output: out, options: .quiet)
-    let beside = try LoadedModel.open(out.path, beside: opened)
+    let beside = try LoadedModel.open(out.path, beside: opened, rewardModels: true)
     #expect(beside.origin == opened.fingerprint && beside.model.sharedLayers == 1)
-    let alone = try LoadedModel.open(out.path)
+    let alone = try LoadedModel.open(out.path, rewardModels: true)
     let segment = [Segment([1, 2, 3], scalarsAfter: [2])]
     let (a, b) = (try beside.model.score(segment), try alone.model.score(segment))
     #expect(abs(a.scalars[0][0] - b.scalars[0][0]) < 1e-5)
     // On its own it can be trained further.
     settings.layers = 0
     let further = folder.url.appending(path: "further")
-    _ = try RewardModel.train(
-      alone, data: data, settings: settings, output: further, options: .quiet)
-    #expect(try LoadedModel.open(further.path, beside: alone).origin == alone.fingerprint)
+    _ = try Pull.$otherCache.withValue(folder.url.appending(path: "cache")) {
+      try RewardModel.train(
+        alone, data: data, settings: settings, output: further, options: .quiet)
+    }
+    let again = try LoadedModel.open(further.path, beside: alone, rewardModels: true)
+    #expect(again.origin == alone.fingerprint)
     let trunk = try opened.model.trunk(segment, layers: 1)
     #expect(beside.model.accepts(trunk))
   }

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneObjectives
 import AttuneTraining
 import Foundation
 import Testing
@@ -163,5 +164,40 @@ struct SFTTests {
     }
     #expect(error?.code == .diverged && error?.message.contains("step ") == true)
     #expect(error?.message.contains("lines ") == true)
+  }
+
+  @Test func `the loss that is logged is the one that is trained`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows(
+      "data.jsonl",
+      [
+        #"{"prompt": "a", "completion": "x"}"#,
+        #"{"prompt": "b", "completion": "a much longer answer than the other one"}"#,
+      ])
+    let start = try tinyModel()
+    let encoder = try TextEncoder(start)
+    let means = try data.rows.map { row in
+      let segments = try encoder.group(row).segments(from: 0).segments
+      let scores = try start.model.score(segments).logProbabilities.joined()
+      return (sum: -scores.reduce(0, +), tokens: Double(scores.count))
+    }
+    let tokens = means.map(\.tokens).reduce(0, +)
+    let byToken = means.map(\.sum).reduce(0, +) / tokens
+    let byRow = means.map { $0.sum / $0.tokens }.reduce(0, +) / 2
+    #expect(abs(byToken - byRow) > 1e-4)
+    for (reduction, loss) in [(TokenReduction.token, byToken), (.sequence, byRow)] {
+      for pieceTokens in [1, 512] {
+        var settings = Self.settings(epochs: 1)
+        settings.learningRate = 1e-12
+        settings.reduction = reduction
+        settings.pieceTokens = pieceTokens
+        let out = folder.url.appending(path: "\(reduction)-\(pieceTokens)")
+        let report = try SFT.train(
+          start, data: data, heldOut: data, settings: settings, output: out, options: .quiet)
+        #expect(abs(report.loss - loss) < 1e-5, "\(reduction) \(report.loss) \(loss)")
+        #expect(abs((report.heldOutLoss ?? 0) - loss) < 1e-5, "\(reduction)")
+        #expect(abs((try metrics(out)[0]["loss"] ?? 0) - loss) < 1e-5, "\(reduction)")
+      }
+    }
   }
 }

@@ -47,7 +47,7 @@ struct BatchPlan {
         throw EngineError(
           .badRequest,
           "a text of \(start + segment.ids.count) tokens is longer than the model's "
-            + "\(spec.maximumPositions)")
+            + spec.positionLimit)
       }
       let firstRow = Int32(ids.count)
       rowOf.append(firstRow)

@@ -162,10 +162,7 @@ package final class IncrementalDecoder {
       stream.pointer, attention.pointer, layer.out, bias: layer.outBias, count, accumulate: 1)
     norm(layer.norm2, layer.norm2Bias, count)
     linear(gateUp.pointer, normed.pointer, layer.gateUp, bias: layer.gateUpBias, count)
-    switch spec.mlp {
-    case .swiglu: atk_swiglu_forward(activated.pointer, gateUp.pointer, count, spec.mlpWidth)
-    case .gelu: atk_gelu_forward(activated.pointer, gateUp.pointer, count * spec.mlpWidth)
-    }
+    spec.mlp.forward(activated.pointer, gateUp.pointer, rows: count, width: spec.mlpWidth)
     linear(
       stream.pointer, activated.pointer, layer.down, bias: layer.downBias, count, accumulate: 1)
   }

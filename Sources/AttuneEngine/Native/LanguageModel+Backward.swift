@@ -159,23 +159,14 @@ extension LanguageModel {
       linearBackwardInput(dActivated, dStream, weights, rows: rows)
     }
     if let group = lora?.mlpOutput, !group.adapters.isEmpty {
-      switch spec.mlp {
-      case .swiglu: atk_swiglu_forward(activated, a.gateUp, rows, size.mlp)
-      case .gelu: atk_gelu_forward(activated, a.gateUp, rows * size.mlp)
-      }
+      spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
       adaptersBackward(
         dActivated, dStream, activated, group, lowRank: a.lowRankDown, rows: rows,
         fused: size.width)
     }
     let dDown = gradient(block, .down)
-    switch spec.mlp {
-    case .swiglu:
-      atk_swiglu_backward(
-        dGateUp, dDown == nil ? nil : activated, dActivated, a.gateUp, rows, size.mlp)
-    case .gelu:
-      atk_gelu_backward(
-        dGateUp, dDown == nil ? nil : activated, dActivated, a.gateUp, rows * size.mlp)
-    }
+    spec.mlp.backward(
+      dGateUp, dDown == nil ? nil : activated, dActivated, a.gateUp, rows: rows, width: size.mlp)
     if let dDown {
       atk_linear_backward_weight(
         dDown, gradient(block, .downBias), dStream, activated, 1, rows, size.width, size.mlp,

@@ -181,10 +181,7 @@ extension LanguageModel {
         a.gateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
     }
     let activated = workspace.take(.activated, rows * size.mlp)
-    switch spec.mlp {
-    case .swiglu: atk_swiglu_forward(activated, a.gateUp, rows, size.mlp)
-    case .gelu: atk_gelu_forward(activated, a.gateUp, rows * size.mlp)
-    }
+    spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
     if out != a.middle { out.update(from: a.middle, count: rows * size.width) }
     if let weights = block.matrix(.down) {
       linearForward(

@@ -24,8 +24,9 @@ extension LanguageModel {
   public static func load(
     _ checkpoint: Checkpoint, frozenPrecision: FrozenPrecision = .float32
   ) throws -> LanguageModel {
-    try Machine.startIfNeeded()
     let spec = checkpoint.spec
+    try spec.requireMemory(checkpoint.url.path, precision: frozenPrecision)
+    try Machine.startIfNeeded()
     var scratch = [Float]()
     var blocks: [ParameterBlock] = []
     let layouts = BlockLayout.blocks(spec)

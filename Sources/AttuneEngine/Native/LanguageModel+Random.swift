@@ -10,8 +10,9 @@ extension LanguageModel {
   ///   - spec: The architecture.
   ///   - seed: The seed; each tensor has a stream of its own.
   /// - Returns: The model.
-  /// - Throws: `EngineError` if the machine has no BLAS.
+  /// - Throws: `EngineError` if the machine has no BLAS, or no room for so many weights.
   public static func random(_ spec: TransformerSpec, seed: UInt64) throws -> LanguageModel {
+    try spec.requireMemory("random weights")
     try Machine.startIfNeeded()
     var stream: UInt64 = 0
     let blocks = BlockLayout.blocks(spec).map { layout in

@@ -29,8 +29,10 @@ public struct Checkpoint: Sendable {
   /// Opens a folder or a .gguf file and checks that every weight of its spec is there in the right
   /// shape; nothing is read yet.
   ///
-  /// A reward model need not have a language head. Where an untied one is absent beside a scalar
-  /// head, the spec says that the head is tied; its logits mean nothing then.
+  /// A model with a scalar head has no language head, whatever else lies in its files: the spec says
+  /// that the head is tied where an untied one is absent, and its logits mean nothing. A file that
+  /// has another head than the embedding, though the configuration ties the two, is read as
+  /// transformers 5 does: not tied.
   ///
   /// - Parameter url: The folder or the file.
   /// - Returns: The checkpoint.
@@ -58,26 +60,42 @@ public struct Checkpoint: Sendable {
       throw EngineError(.badModel, "\(url.path): has no config.json, so it is no model's folder")
     }
     var spec = try TransformerSpec(configuration: config)
-    if let labels = try labelCount(config), labels != 1 {
+    let name = try className(config)
+    let isClassifier = name?.hasSuffix("ForSequenceClassification") ?? false
+    if isClassifier, let labels = try labelCount(config), labels != 1 {
       throw EngineError(
         .badModel, "\(config.path): num_labels is \(labels); only scalar heads of 1 are supported")
     }
     let files = try SafetensorsFolder(url)
-    if !spec.tiedHead, files.file(of: "lm_head.weight") == nil,
-      files.file(of: "score.weight") != nil
-    {
-      spec.tiedHead = true
+    let hasScore = files.file(of: "score.weight") != nil
+    if let name, hasScore != isClassifier {
+      throw EngineError(
+        .badModel,
+        hasScore
+          ? "\(url.path): the tensor score.weight has no place in a \(name); a reward model's "
+            + "config.json says …ForSequenceClassification"
+          : "\(url.path): config.json says \(name), but the tensor score.weight is missing")
+    }
+    if hasScore {
+      if files.file(of: "lm_head.weight") == nil { spec.tiedHead = true }
+    } else if spec.tiedHead, try files.hasOwnHead(spec) {
+      spec.tiedHead = false
     }
     let source = try HuggingFaceTensors(files, spec)
     return Checkpoint(spec: spec, tensors: source, format: .huggingFace, url: url)
   }
 
-  /// The number of labels of a sequence classifier; nil for other models.
+  /// The class that the configuration names, if it names one.
+  private static func className(_ config: URL) throws -> String? {
+    guard case .array(let classes)? = try JSONFile(config).fields["architectures"],
+      case .string(let name)? = classes.first
+    else { return nil }
+    return name
+  }
+
+  /// The number of labels of a sequence classifier.
   private static func labelCount(_ config: URL) throws -> Int? {
     let file = try JSONFile(config)
-    guard case .array(let classes)? = file.fields["architectures"],
-      case .string(let name)? = classes.first, name.hasSuffix("ForSequenceClassification")
-    else { return nil }
     if let labels = try file.integer("num_labels") { return labels }
     // transformers writes the names of the labels in place of their number, and none for two.
     return try file.object("id2label")?.fields.count ?? 2
@@ -112,10 +130,11 @@ public struct Checkpoint: Sendable {
       places[tensor.name] = place
       names.append(tensor.name)
     }
-    // A weight that no part of the spec uses would change the results silently.
-    let isHead: (String) -> Bool = { ["lm_head.weight", "output.weight"].contains($0) }
+    // A weight that no part of the spec uses would change the results silently; a tied head's copy
+    // is the embedding.
     if let stray = present.first(where: {
-      !claimed.contains($0) && !Architecture.isLeftover($0) && !isHead($0)
+      !claimed.contains($0) && !spec.architecture.isLeftover($0)
+        && !(spec.tiedHead && $0 == "lm_head.weight")
     }) {
       throw EngineError(
         .badModel,

@@ -48,13 +48,15 @@ public struct GGUF: Sendable {
           : "is GGUF of version \(version); 2 and 3 are read")
     }
     // A tensor takes at least 8 + 4 + 4 + 8 bytes, a key 8 + 4 + 1.
-    let tensorCount = try cursor.count("the number of tensors", ofAtLeast: 24)
-    let keyCount = try cursor.count("the number of keys", ofAtLeast: 13)
+    let tensorCount = try cursor.items("the number of tensors", ofAtLeast: 24)
+    let keyCount = try cursor.items("the number of keys", ofAtLeast: 13)
     var metadata: [String: GGUFValue] = [:]
     for index in 0..<keyCount {
       let key = try cursor.string("the name of key \(index)")
       let type = try cursor.number(UInt32.self, key)
-      metadata[key] = try cursor.value(type: type, key)
+      guard metadata.updateValue(try cursor.value(type: type, key), forKey: key) == nil else {
+        throw bad("the key \(key) is there twice")
+      }
     }
     let alignment = metadata["general.alignment"].map { $0.int ?? 0 } ?? 32
     guard (1...1 << 20).contains(alignment), alignment & (alignment - 1) == 0 else {
@@ -85,6 +87,10 @@ public struct GGUF: Sendable {
       guard tensors.updateValue(tensor, forKey: name) == nil else {
         throw bad("tensor \(name) is there twice")
       }
+    }
+    guard storage.size - end <= 1 << 20 else {
+      throw bad(
+        "\(storage.size - end) bytes after its last tensor belong to nothing: it is damaged")
     }
     self.metadata = metadata
     self.tensors = tensors

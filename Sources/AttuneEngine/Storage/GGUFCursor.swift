@@ -3,6 +3,10 @@
 /// Reads a GGUF header from front to back through a window of the file. Every count is held
 /// against what is left of the file before anything is allocated for it.
 struct GGUFCursor {
+  /// Vocabularies and their merges take tens of megabytes; a sparse file may claim any size.
+  private static let longestHeader = 1 << 30
+  /// The most values of an array, keys or tensors.
+  private static let mostItems = 1 << 22
   private let storage: StorageFile
   private var window: [UInt8] = []
   private var windowStart = 0
@@ -22,6 +26,12 @@ struct GGUFCursor {
   /// Place in the window of the next `count` bytes.
   private mutating func take(_ count: Int, _ what: String) throws -> Int {
     guard count <= left else { throw truncated(what) }
+    guard count <= Self.longestHeader - offset else {
+      throw EngineError(
+        .badModel,
+        "\(storage.path): \(what) takes the header beyond \(Self.longestHeader >> 20) MB: it is "
+          + "damaged")
+    }
     if offset < windowStart || offset + count > windowStart + window.count {
       window = try storage.read(count: min(left, max(count, 1 << 18)), at: offset)
       windowStart = offset
@@ -51,6 +61,18 @@ struct GGUFCursor {
     return Int(value)
   }
 
+  /// A count of things that are kept one by one.
+  mutating func items(_ what: String, ofAtLeast size: Int) throws -> Int {
+    let count = try count(what, ofAtLeast: size)
+    guard count <= Self.mostItems else {
+      throw EngineError(
+        .badModel,
+        "\(storage.path): \(what) claims \(count) items, more than \(Self.mostItems): it is damaged"
+      )
+    }
+    return count
+  }
+
   mutating func string(_ what: String) throws -> String {
     let length = try count("the length of \(what)", ofAtLeast: 1)
     let place = try take(length, what)
@@ -77,7 +99,7 @@ struct GGUFCursor {
       }
       let sizes: [Int] = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8]
       guard Int(element) < sizes.count else { throw unknown(element, what) }
-      let count = try count(what, ofAtLeast: sizes[Int(element)])
+      let count = try items(what, ofAtLeast: sizes[Int(element)])
       var values: [GGUFValue] = []
       values.reserveCapacity(count)
       for _ in 0..<count { values.append(try value(type: element, what, depth: depth + 1)) }

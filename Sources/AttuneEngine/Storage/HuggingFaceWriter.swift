@@ -197,10 +197,10 @@ public enum HuggingFaceWriter {
     // transformers 4 reads the first, 5 the second.
     fields["torch_dtype"] = .string(type.rawValue)
     fields["dtype"] = .string(type.rawValue)
-    if head == .scalar {
-      fields["id2label"] = .object(["0": .string("LABEL_0")])
-      fields["label2id"] = .object(["LABEL_0": .integer(0)])
-    }
+    // One label: what a reward model has, and what transformers needs to know of a language model
+    // that a reward model's adapters are put on.
+    fields["id2label"] = .object(["0": .string("LABEL_0")])
+    fields["label2id"] = .object(["LABEL_0": .integer(0)])
     var again = try spec.architecture.spec(JSONFile(path: path, fields: fields))
     again.endOfSequence = spec.endOfSequence
     guard again == spec else {
@@ -221,7 +221,8 @@ extension Architecture {
         "vocab_size": .integer(spec.vocabularySize), "n_embd": .integer(spec.width),
         "n_layer": .integer(spec.layers), "n_head": .integer(spec.heads),
         "n_inner": .integer(spec.mlpWidth), "n_positions": .integer(spec.maximumPositions),
-        "layer_norm_epsilon": .number(spec.normEpsilon), "activation_function": .string("gelu_new"),
+        "layer_norm_epsilon": .number(spec.normEpsilon),
+        "activation_function": .string(Self.activation(of: spec.mlp)),
         "attn_pdrop": .number(0), "embd_pdrop": .number(0), "resid_pdrop": .number(0),
       ]
     }
@@ -246,6 +247,12 @@ extension Architecture {
     case .gpt2:
       break
     }
+    if spec.isWindowed {
+      // All layers: to a text that is no longer than the window it hides nothing.
+      fields["use_sliding_window"] = .bool(true)
+      fields["sliding_window"] = .integer(spec.maximumPositions)
+      fields["max_window_layers"] = .integer(0)
+    }
     guard case .rotary(let theta, let scaling) = spec.positions else { return fields }
     // transformers 4 reads rope_theta and rope_scaling, 5 rope_parameters.
     let rule = Self.fields(of: scaling)
@@ -266,11 +273,14 @@ extension Architecture {
         "rope_type": .string("llama3"), "factor": .number(factor), "low_freq_factor": .number(low),
         "high_freq_factor": .number(high), "original_max_position_embeddings": .integer(original),
       ]
-    case .yarn(let factor, let attention, let fast, let slow, let original):
+    case .dynamic(let factor):
+      return ["rope_type": .string("dynamic"), "factor": .number(factor)]
+    case .yarn(let factor, let attention, let fast, let slow, let original, let truncates):
       return [
         "rope_type": .string("yarn"), "factor": .number(factor),
         "attention_factor": .number(attention), "beta_fast": .number(fast),
         "beta_slow": .number(slow), "original_max_position_embeddings": .integer(original),
+        "truncate": .bool(truncates),
       ]
     }
   }

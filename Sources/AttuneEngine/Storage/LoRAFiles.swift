@@ -152,6 +152,13 @@ public struct LoRAFiles: Sendable {
     for key in ["use_dora", "fan_in_fan_out"] where try config.bool(key) ?? false {
       throw config.refused(key, "true is not supported")
     }
+    // Other networks than W + B·A on the layers as they are.
+    for key in ["layer_replication", "alora_invocation_tokens", "target_parameters", "use_qalora"] {
+      switch config.fields[key] {
+      case nil, .null, .bool(false), .array([]): continue
+      default: throw config.refused(key, "is not supported")
+      }
+    }
     for key in ["rank_pattern", "alpha_pattern"] {
       if let pattern = try config.object(key), !pattern.fields.isEmpty {
         throw config.refused(key, "is not supported")

@@ -103,9 +103,9 @@ public enum Safetensors {
       guard let entry = entries[name] else {
         throw EngineError(.badModel, "\(path): has no tensor \(name)")
       }
-      guard let type = ElementType(tag: entry.tag) else {
+      guard let type = StoredType(rawValue: entry.tag) else {
         throw EngineError(
-          .badModel, "\(path): tensor \(name) is of type \(entry.tag), not F32, F16 or BF16")
+          .badModel, "\(path): tensor \(name) is of type \(entry.tag), not F32, F16, BF16 or F64")
       }
       let count = entry.range.count / type.size
       guard whole ? buffer.count == count : buffer.count <= count - first else {
@@ -121,9 +121,25 @@ public enum Safetensors {
     }
   }
 
+  /// The types of numbers that are read, by the header's names.
+  private enum StoredType: String {
+    case float32 = "F32"
+    case float64 = "F64"
+    case bfloat16 = "BF16"
+    case float16 = "F16"
+
+    var size: Int {
+      switch self {
+      case .float32: 4
+      case .float64: 8
+      case .bfloat16, .float16: 2
+      }
+    }
+  }
+
   /// Reads elements `part` of the numbers that begin at byte `start`.
   private static func read(
-    _ storage: StorageFile, _ type: ElementType, at start: Int, _ part: Range<Int>,
+    _ storage: StorageFile, _ type: StoredType, at start: Int, _ part: Range<Int>,
     into output: UnsafeMutablePointer<Float>
   ) throws {
     let place = output + part.lowerBound
@@ -131,6 +147,16 @@ public enum Safetensors {
     if type == .float32 {
       try storage.read(
         UnsafeMutableRawBufferPointer(start: place, count: part.count * 4), at: offset)
+      return
+    }
+    if type == .float64 {
+      let bytes = try storage.read(count: part.count * 8, at: offset)
+      bytes.withUnsafeBytes { raw in
+        for index in 0..<part.count {
+          let bits = raw.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
+          place[index] = Float(Double(bitPattern: UInt64(littleEndian: bits)))
+        }
+      }
       return
     }
     // The halves are read into the second half of the room and widened from the front.
@@ -178,6 +204,7 @@ public enum Safetensors {
       }
     }
     var end = begin
+    let covered = entries.values.reduce(0) { $0 + $1.range.count }
     for (name, entry) in entries.sorted(by: {
       ($0.value.range.lowerBound, $0.value.range.upperBound, $0.key) < (
         $1.value.range.lowerBound, $1.value.range.upperBound, $1.key
@@ -187,6 +214,13 @@ public enum Safetensors {
         throw EngineError(.badModel, "\(path): tensor \(name) overlaps the one before it")
       }
       end = entry.range.upperBound
+    }
+    // As the format's own reader: a byte that no tensor has is damage, or not a model at all.
+    guard covered == storage.size - begin else {
+      throw EngineError(
+        .badModel,
+        "\(path): \(storage.size - begin - covered) bytes of the file belong to no tensor of its "
+          + "header: it is damaged")
     }
     return (entries, metadata)
   }

@@ -40,6 +40,12 @@ struct SafetensorsFolder: Sendable {
         }
         files[name] = file
       }
+      for (shard, file) in shards.sorted(by: { $0.key < $1.key }) {
+        guard let stray = file.names.first(where: { files[$0] == nil }) else { continue }
+        throw EngineError(
+          .badModel,
+          "\(url.path)/\(shard): the tensor \(stray) is not named by model.safetensors.index.json")
+      }
     } else if exists("pytorch_model.bin") || exists("pytorch_model.bin.index.json") {
       throw EngineError(
         .badModel,
@@ -52,6 +58,30 @@ struct SafetensorsFolder: Sendable {
   }
 
   func file(of name: String) -> Safetensors.File? { files[name] }
+
+  /// Whether there is a head whose numbers are not the embedding's.
+  func hasOwnHead(_ spec: TransformerSpec) throws -> Bool {
+    let embedding = spec.architecture.huggingFace(spec.tensors[0], spec).name
+    let bare = String(embedding.dropFirst(spec.architecture.trunkPrefix.count))
+    guard let head = files["lm_head.weight"], let headShape = head.shape(of: "lm_head.weight"),
+      let name = [embedding, bare].first(where: { files[$0] != nil }), let own = files[name]
+    else { return false }
+    guard headShape == own.shape(of: name) else { return true }
+    let count = headShape.reduce(1, *)
+    var first = [Float](repeating: 0, count: min(count, 1 << 20))
+    var second = first
+    for start in stride(from: 0, to: count, by: 1 << 20) {
+      let part = min(first.count, count - start)
+      try first.withUnsafeMutableBufferPointer {
+        try head.read("lm_head.weight", from: start, into: .init(rebasing: $0[..<part]))
+      }
+      try second.withUnsafeMutableBufferPointer {
+        try own.read(name, from: start, into: .init(rebasing: $0[..<part]))
+      }
+      if first[..<part] != second[..<part] { return true }
+    }
+    return false
+  }
 }
 
 /// A Hugging Face folder's weights by canonical name.

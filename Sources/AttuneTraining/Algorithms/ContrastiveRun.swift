@@ -12,7 +12,6 @@ protocol ContrastiveSettings: TrainsWeights {
   var batchSize: Int { get }
   var maxLength: Int { get }
   var tooLong: TooLong { get }
-  var learningRate: Double { get }
   var decay: Decay { get }
   var warmupSteps: Int { get }
   var weightDecay: Double { get }
@@ -158,6 +157,7 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       tokens: all.reduce(0) { $0 + $1.encoded.tokens })
 
     var progress = Progress(stage, total: 1, style: options.progress)
+    progress.say(settings.rateRemark)
     let cuts = CutCounts(rows.map(\.encoded))
     if let text = cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
     var account = account

@@ -293,6 +293,7 @@ struct IterateRun {
       rows: prompts.count, batch: settings.promptCount(of: prompts.count), seed: settings.seed)
     var progress = Progress(
       "iterate", total: settings.rounds, unit: "rounds", style: options.progress)
+    progress.say(knobs.rateRemark)
     let saved = try RunCheckpoint<State>.read(
       into: [policy], from: output, steps: settings.rounds,
       isPossible: { $0.round <= settings.rounds && $0.steps <= settings.rounds },

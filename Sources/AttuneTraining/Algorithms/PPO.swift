@@ -332,9 +332,9 @@ extension PPOSettings {
   func mix(_ rows: [EncodedGroup], into policy: LanguageModel) throws -> MetricTotals {
     var supervised = SFTSettings()
     supervised.pieceTokens = pieceTokens
-    let loss = try accumulateSFT(policy, rows, settings: supervised, weight: ptxWeight)
+    let loss = try accumulateSFT(policy, rows, settings: supervised, weight: ptxWeight).loss
     var totals = MetricTotals()
-    totals.addMean(.mixLoss, total: ptxWeight * (loss[.supervisedLoss] ?? 0), weight: 1)
+    totals.addMean(.mixLoss, total: ptxWeight * loss, weight: 1)
     return totals
   }
 }

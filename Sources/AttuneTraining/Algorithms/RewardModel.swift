@@ -7,6 +7,14 @@ public import Foundation
 
 /// The knobs of reward-model training.
 public struct RewardModelSettings: TrainsWeights {
+  /// How the scalar head of a reward model starts.
+  public enum HeadStart: String, Codable, Sendable, CaseIterable {
+    /// As that of the model, if it is a reward model already; else at zero.
+    case keep
+    /// At zero.
+    case new
+  }
+
   /// Which numbers are trained, beside the scalar head.
   public var train = TrainedPart.lora
   /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
@@ -30,6 +38,8 @@ public struct RewardModelSettings: TrainsWeights {
   public var harden = false
   /// Whether a row's `probability` is its label; else the chosen answer is simply the better one.
   public var softLabels = true
+  /// How the scalar head starts: `keep` goes on from that of a reward model, `new` from zero.
+  public var head = HeadStart.keep
   /// Passes over the data.
   public var epochs = 1
   /// Optimiser steps at most; 0 is no limit.
@@ -188,8 +198,9 @@ public enum RewardModel {
         + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
     let folder = try RunFolder(output, record: record, restart: options.restart)
     // From zero: behind a trained final norm a random head would start with scores far apart.
+    let keepsHead = settings.head == .keep && start.model.hasScalarHead
     let model = try start.model.copy(
-      training: settings.trainable(start.model.spec), scalarHead: .zero)
+      training: settings.trainable(start.model.spec), scalarHead: keepsHead ? nil : .zero)
     if settings.train == .full { start = start.holding(model) }
     model.recomputesActivations = settings.recompute
 
@@ -217,6 +228,10 @@ public enum RewardModel {
     if state.step > 0 {
       progress.say("resuming at step \(state.step)")
       progress.resume(at: state.step)
+    }
+    progress.say(settings.rateRemark)
+    if keepsHead {
+      progress.say("goes on from the scalar head of \(start.name) (set head=new to begin anew)")
     }
     for line in set.remarks { progress.say(line) }
     if let text = set.cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }

@@ -91,7 +91,8 @@ public struct SFTReport: Codable, Sendable, Equatable {
   public var dataRows: RowAccount
   /// What became of the rows that are only scored; nil without any.
   public var heldOutDataRows: RowAccount?
-  /// Mean negative log-likelihood of a token over the last step's batch, in nats.
+  /// Mean negative log-likelihood of a token over the last step's batch, in nats; the mean of the
+  /// rows' means where `reduction` is sequence.
   public var loss: Double
   /// The same over the held-out rows, if there are any.
   public var heldOutLoss: Double?
@@ -174,6 +175,7 @@ public enum SFT {
     let saved = try RunCheckpoint<State>.read(
       into: [model], from: output, steps: steps, isPossible: { $0.step <= steps },
       warn: { progress.say("warning: \($0)") })
+    progress.say(settings.rateRemark)
     var state = saved?.state ?? State()
     if state.step > 0 {
       progress.say("resuming at step \(state.step)")
@@ -204,9 +206,10 @@ public enum SFT {
       let stepBegan = ContinuousClock.now
       let batch = order.rows(of: state.step).map { groups[$0] }
       var totals: MetricTotals
+      let loss: Double
       do {
         model.zeroGradients()
-        totals = try accumulateSFT(model, batch, settings: settings)
+        (loss, totals) = try accumulateSFT(model, batch, settings: settings)
         let rate = schedule.rate(state.step)
         let norm = try model.step(
           optimizer, learningRate: rate,
@@ -217,11 +220,11 @@ public enum SFT {
         throw diverged(error, step: state.step + 1, batch)
       }
       state.step += 1
-      state.loss = totals[.supervisedLoss] ?? 0
+      state.loss = loss
 
       let elapsed = seconds(ContinuousClock.now - stepBegan)
       totals.add(.loss, state.loss)
-      totals.add(.perplexity, exp(state.loss))
+      totals.add(.perplexity, exp(totals[.supervisedLoss] ?? 0))
       totals.add(.epoch, Double(state.step) / Double(order.stepsPerEpoch))
       totals.add(.tokensPerSecond, Double(batch.reduce(0) { $0 + $1.tokens }) / elapsed)
       totals.add(.secondsStep, elapsed)
@@ -298,7 +301,8 @@ public enum SFT {
     return groups
   }
 
-  /// The loss on rows that are not trained on: of each the mean over its tokens, which are its weight.
+  /// The loss on rows that are not trained on: of each the mean over its tokens, which are its weight
+  /// where `reduction` is token; else every text of it weighs the same.
   private static func heldOutRows(
     _ model: LanguageModel, _ groups: [EncodedGroup], settings: SFTSettings
   ) throws -> [HeldOutRow] {
@@ -312,7 +316,8 @@ public enum SFT {
       var next = 0
       for i in piece {
         let count = groups[i].answers.count + (groups[i].prompt.isEmpty ? 0 : 1)
-        let own = scores[next..<next + count].flatMap(\.self)
+        let texts = scores[next..<next + count].filter { !$0.isEmpty }
+        let own = settings.reduction == .token ? texts.flatMap(\.self) : texts.map(Statistics.mean)
         next += count
         rows.append(
           HeldOutRow(
@@ -335,32 +340,36 @@ extension Example {
   }
 }
 
+/// A weight for each scored token.
+private func ones(_ segments: [Segment]) -> [[Double]] {
+  segments.map { [Double](repeating: 1, count: $0.scored.reduce(0) { $0 + $1.count }) }
+}
+
 /// Adds the gradient of the supervised loss on a batch, piece by piece; PPO mixes it in too.
 ///
 /// - Parameter weight: What the loss is multiplied by.
-/// - Returns: The metrics of the batch.
+/// - Returns: The loss that is trained, as `reduction` has it, before the weight; and the metrics of the
+///   batch, among them the mean over tokens.
 func accumulateSFT(
   _ model: LanguageModel, _ batch: [EncodedGroup], settings: SFTSettings, weight: Double = 1
-) throws -> MetricTotals {
+) throws -> (loss: Double, metrics: MetricTotals) {
   let pieces = cutIntoPieces(batch.map(\.tokens), budget: settings.pieceTokens).map {
     sftSegments(batch[$0], scoringPrompts: settings.scorePrompts)
-  }
-  func ones(_ segments: [Segment]) -> [[Double]] {
-    segments.map { [Double](repeating: 1, count: $0.scored.reduce(0) { $0 + $1.count }) }
   }
   let statistics = TokenLoss.statistics(
     weights: pieces.flatMap(ones), reduction: settings.reduction)
   var totals = MetricTotals()
+  var loss = 0.0
   for segments in pieces {
     let weights = ones(segments)
     let scaled = statistics.scaled(weights).map { $0.map { $0 * weight } }
     let scores = try model.supervise(segments, weights: scaled)
-    totals.merge(
-      TokenLoss.supervised(
-        logProbabilities: scores.logProbabilities, weights: weights, statistics: statistics
-      ).metrics)
+    let result = TokenLoss.supervised(
+      logProbabilities: scores.logProbabilities, weights: weights, statistics: statistics)
+    loss += result.loss
+    totals.merge(result.metrics)
   }
-  return totals
+  return (loss, totals)
 }
 
 private func sftSegments(

@@ -104,7 +104,8 @@ public struct AlignmentTask: Sendable {
   /// Opens a round's reward model on the start's weights: 0 is the last.
   func reward(ofRound round: Int, beside start: LoadedModel) throws -> ModelReward {
     try ModelReward(
-      try LoadedModel.open(rewardFolder(ofRound: round).path, beside: start), name: "model:reward")
+      try LoadedModel.open(
+        rewardFolder(ofRound: round).path, beside: start, rewardModels: true), name: "model:reward")
   }
 
   /// The gold reward.

@@ -137,7 +137,8 @@ public enum Hacking {
       try AtomicFile.write(try JSONText.pretty(Note(record: record)), to: note)
     }
     return try ModelReward(
-      try LoadedModel.open(folder.path, beside: start), name: "model:reward-\(number)")
+      try LoadedModel.open(folder.path, beside: start, rewardModels: true),
+      name: "model:reward-\(number)")
   }
 
   /// As many rows as a file has, drawn from it with replacement.

@@ -25,7 +25,10 @@ extension Knob {
 
   /// How large a step is, in every trainer.
   static let steps = [
-    Knob("learning_rate", "Highest learning rate.", .number(.above(0))),
+    Knob(
+      "learning_rate",
+      "Highest learning rate; unless given it follows train: that of LoRA is ten times, that of the "
+        + "last layers five times the one of all weights.", .number(.above(0))),
     Knob("decay", "How the learning rate falls.", .choice(Decay.self)),
     Knob(
       "warmup_steps", "Steps over which the learning rate rises; at most a tenth of all.",
@@ -135,6 +138,10 @@ extension RewardModelSettings {
         "What is done with 'tie' and 'both bad' where the loss has no place for them.",
         .choice(RewardSettings.Ties.self)),
       Knob.harden, Knob.softLabels,
+      Knob(
+        "head",
+        "How the scalar head starts: keep goes on from that of a reward model, new from zero.",
+        .choice(RewardModelSettings.HeadStart.self)),
     ]
     + Knob.passes(batch: "Groups (pairs, rankings)") + Knob.steps + [
       Knob.evaluationShare,

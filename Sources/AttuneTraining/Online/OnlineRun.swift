@@ -139,6 +139,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
 
     var progress = Progress(
       stage, total: settings.rollouts, unit: "rollouts", style: options.progress)
+    progress.say(settings.rateRemark)
     for remark in remarks { progress.say(remark) }
     let saved = try RunCheckpoint<State>.read(
       into: trained, from: output, steps: steps,

@@ -23,7 +23,6 @@ protocol OnlineSettings: TrainsWeights {
   var normalise: RewardNormalisation { get set }
   var penaliseMissingEnd: Bool { get set }
   var missingEndReward: Double { get set }
-  var learningRate: Double { get }
   var decay: Decay { get }
   var warmupSteps: Int { get }
   var adamEpsilon: Double { get }

@@ -183,7 +183,8 @@ extension RLHFRun {
   /// The learned reward, on the start's own weights.
   func learnedReward(_ round: RLHFRound) throws -> ModelReward {
     try ModelReward(
-      try LoadedModel.open(round.rewardFolder.path, beside: start), name: "model:reward")
+      try LoadedModel.open(round.rewardFolder.path, beside: start, rewardModels: true),
+      name: "model:reward")
   }
 
   mutating func evaluate() throws {

@@ -38,14 +38,17 @@ public struct RewardSources {
     let (argument, name) = (specification.argument, specification.name)
     switch specification.kind {
     case .model:
-      let source = try ModelReward(try LoadedModel.open(argument, beside: policy))
+      let source = try ModelReward(
+        try LoadedModel.open(argument, beside: policy, rewardModels: true))
       return (source, source.fingerprint)
     case .ensemble:
       let (rule, members) = try EnsembleReward.parts(argument)
       // Where no model is open, members of one base share its weights.
       let policy = try policy ?? LoadedModel.sharedBase(of: members[0])
       let source = try EnsembleReward(
-        try members.map { try ModelReward(try LoadedModel.open($0, beside: policy)) }, rule: rule,
+        try members.map {
+          try ModelReward(try LoadedModel.open($0, beside: policy, rewardModels: true))
+        }, rule: rule,
         name: name)
       return (source, source.fingerprint)
     case .implicit:

@@ -21,7 +21,8 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     try shared.refuseSettings()
     let file = try data.read()
-    let inspection = try Inspection(file, loaded: try model.open(shared), row: row)
+    let inspection = try Inspection(
+      file, loaded: try model.open(shared, rewardModels: true), row: row)
     if shared.json { try Output.json(inspection) } else { try Output.line(inspection.text) }
   }
 }

@@ -44,7 +44,9 @@ struct PPOCommand: ParsableCommand {
     let report = try PPO.train(
       opened.start, data: opened.data, rewards: opened.rewards.weighted,
       rewardFingerprint: opened.rewards.fingerprint,
-      valueStart: try valueModel.map { try LoadedModel.open($0, beside: opened.start) },
+      valueStart: try valueModel.map {
+        try LoadedModel.open($0, beside: opened.start, rewardModels: true)
+      },
       watched: opened.watched, mixed: mixed, settings: settings, output: online.output.url,
       options: online.output.options)
     try online.show(report)

@@ -33,7 +33,7 @@ struct RewardCommand: ParsableCommand {
     let heldOut = try evalData.map { try data.read($0) }
     Output.note(file.summary)
     let report = try RewardModel.train(
-      try model.open(shared), data: file, heldOut: heldOut, settings: settings,
+      try model.open(shared, rewardModels: true), data: file, heldOut: heldOut, settings: settings,
       output: output.url, options: output.options)
     if shared.json { return try Output.json(report) }
     report.heldOutText.map(Output.note)

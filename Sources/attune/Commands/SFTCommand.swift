@@ -44,6 +44,10 @@ struct SFTCommand: ParsableCommand {
 
   func run() throws {
     let settings: SFTSettings = try training.settings(SFTSettings(), shared)
+    guard initial == nil || settings.train == .full else {
+      throw ValidationError(
+        "--init: random weights are nothing to adapt or to keep; leave train at full.")
+    }
     let file = try data.read(expecting: [.languageModelling, .promptCompletion])
     let heldOut = try evalData.map { try data.read($0) }
     Output.note(file.summary)
