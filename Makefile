@@ -8,10 +8,13 @@ TEST_PACKAGES := chromium-headless-shell fonts-dejavu-core
 # Warnings are errors in our own targets (Package.swift), undeclared imports everywhere.
 SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
+# Where make install puts the program: the binary alone, which holds its page and texts.
+PREFIX ?= /usr/local
+BINARY := $(DESTDIR)$(PREFIX)/bin/attune
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build model quickstart test check lint format bench bench-trl agreement campaign \
-  clean
+.PHONY: help setup build install uninstall model quickstart test check lint format bench bench-trl agreement \
+  campaign clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*\#\# /  make \1\t/' | expand -t 20
@@ -29,6 +32,18 @@ setup: ## Install the Debian packages that are missing (nothing elsewhere).
 
 build: setup ## Build the attune binary.
 	swift build $(SWIFT_FLAGS) $(TRAITS) --product attune
+
+# No build here: as root it would leave files that are root's in the build folder.
+install: ## Install what make build built: in PREFIX=/usr/local (sudo make install), or another.
+	@test -x $(ATTUNE) || { echo "make: there is no $(ATTUNE) yet: make build" >&2; exit 1; }
+	install -d $(dir $(BINARY))
+	install -m 755 $(ATTUNE) $(BINARY)
+	@if $(ATTUNE) collect 2>&1 | grep -q 'without its page'; then \
+	  echo "Installed without the page (attune collect): make build, then make install again, bring it."; fi
+	@command -v attune >/dev/null || echo "$(dir $(BINARY)) is not in your PATH yet."
+
+uninstall: ## Remove what make install put in PREFIX.
+	rm -f $(BINARY)
 
 model: build ## Fetch SmolLM2-135M-Instruct and VADER's lexicon, once.
 	$(ATTUNE) pull smollm2

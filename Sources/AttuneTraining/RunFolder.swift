@@ -149,7 +149,7 @@ public final class RunFolder {
         // Killed on its last step, a finished run still has it.
         try Self.removeCheckpoint(url)
         throw TrainingError(
-          .badOutput,
+          .finished,
           "\(url.path): holds this run, finished; give another folder, or --restart to discard it")
       }
     } else if names.contains(Self.fileName) {

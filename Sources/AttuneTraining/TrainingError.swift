@@ -14,6 +14,8 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
     case badModel
     /// An output folder holds something else than what would be written.
     case badOutput
+    /// The output folder holds this very run, finished.
+    case finished
     /// A loss or gradient is not finite.
     case diverged
     /// The person asked to stop; a checkpoint was written.
@@ -38,6 +40,9 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
     self.code = code
     self.message = message
   }
+
+  /// Whether an output folder holds something already, be it this very run.
+  var isOccupied: Bool { code == .badOutput || code == .finished }
 
   /// The message.
   public var description: String { message }

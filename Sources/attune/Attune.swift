@@ -54,8 +54,7 @@ enum Main {
   static func main() {
     Interrupt.install()
     do {
-      var command = try Attune.parseAsRoot()
-      try command.run()
+      try Invocation(Array(CommandLine.arguments.dropFirst())).run()
     } catch {
       Failure.exit(with: error)
     }

@@ -83,7 +83,9 @@ import AttuneTraining
     /// What a build without the trait `Server` says where the page is needed.
     static var noPage: TrainingError {
       TrainingError(
-        .badSetting, "this attune was built without its page, as make quickstart does: make build")
+        .badSetting,
+        "this attune was built without its page, as make quickstart does; make build in Attune's folder "
+          + "brings it (and make install, where it is installed)")
     }
   }
 #endif

@@ -33,7 +33,10 @@ struct SharedOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "A recipe: a JSON object of settings, which flags override.", valueName: "file"),
+      """
+      A recipe: a JSON object of options and knobs, which flags override. A list of values is a grid: \
+      Documentation/Knobs.md.
+      """, valueName: "file"),
     completion: .file(extensions: ["json"]))
   var config: String?
 
@@ -42,6 +45,9 @@ struct SharedOptions: ParsableArguments {
     help: ArgumentHelp(
       "Any setting of the recipe by its name; repeatable.", valueName: "knob=value"))
   var settings: [String] = []
+
+  @Flag(help: "Print every knob with its meaning, default and range, and end.")
+  var knobs = false
 
   func validate() throws {
     if let threads, !(1...1024).contains(threads) {
@@ -56,9 +62,6 @@ struct SharedOptions: ParsableArguments {
     }
   }
 
-  /// The recipe's file.
-  var recipe: URL? { config.map { URL(filePath: $0) } }
-
   /// Starts the engine's threads.
   ///
   /// - Parameter precision: Of matrix products, unless the option says it.
@@ -67,10 +70,10 @@ struct SharedOptions: ParsableArguments {
       threads: threads ?? 0, precision: matmulPrecision ?? precision)
   }
 
-  /// Refuses a recipe and `--set` where the command has no settings.
+  /// Refuses `--set` where the command has no settings; of a recipe it takes its options.
   func refuseSettings() throws {
-    guard config == nil, settings.isEmpty else {
-      throw ValidationError("This command has no settings: leave out --config and --set.")
+    guard settings.isEmpty else {
+      throw ValidationError("This command has no knobs: leave out --set.")
     }
   }
 
@@ -91,7 +94,8 @@ struct SharedOptions: ParsableArguments {
       options.append((flag.option, flag.knob, json))
     }
     return try ConfigFile.settings(
-      defaults, recipe: recipe, flags: settings.map(Self.knob), options: options)
+      defaults, recipe: Recipe.knobs.map { ($0.place, $0.value) }, flags: settings.map(Self.knob),
+      options: options)
   }
 
   /// `knob=value` in two, the value as JSON: as it stands if it is JSON already, else as a string.

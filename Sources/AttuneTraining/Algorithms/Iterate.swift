@@ -257,7 +257,7 @@ struct IterateRun {
     let report: ContrastiveReport
     do {
       report = try run(restart: false)
-    } catch let error as TrainingError where error.code == .badOutput {
+    } catch let error as TrainingError where error.isOccupied {
       // Finished, but killed before the round was noted as over.
       report = try run(restart: true)
     }

@@ -130,7 +130,7 @@ public enum Hacking {
       }
       do {
         try train(restart: false)
-      } catch let error as TrainingError where error.code == .badOutput {
+      } catch let error as TrainingError where error.isOccupied {
         // Finished but not noted, or of other settings.
         try train(restart: true)
       }

@@ -156,7 +156,7 @@ struct PolicyPoint {
     do {
       do {
         log.summary = try task.train(settings)
-      } catch let error as TrainingError where error.code == .badOutput && !restart {
+      } catch let error as TrainingError where error.isOccupied && !restart {
         // Finished, but killed before that was noted.
         task.options.restart = true
         log.summary = try task.train(settings)

@@ -177,7 +177,7 @@ public final class PolicySeries {
     let report: ContrastiveReport
     do {
       report = try run(restart: false)
-    } catch let error as TrainingError where error.code == .badOutput {
+    } catch let error as TrainingError where error.isOccupied {
       // Finished, but killed before it was listed; or begun with other knobs or labels.
       report = try run(restart: true)
     }

@@ -150,7 +150,7 @@ struct RLHFRun {
     run.restart = restart
     do {
       return try body(run)
-    } catch let error as TrainingError where error.code == .badOutput && !restart {
+    } catch let error as TrainingError where error.isOccupied && !restart {
       // Finished, but killed before the stage was noted as done.
       run.restart = true
       return try body(run)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+package import Foundation
 
 /// JSON as Attune writes it: names in snake case, keys sorted, slashes as they are.
 public enum JSONText {
@@ -17,7 +17,7 @@ public enum JSONText {
   }
 
   /// Indented, for files that people open.
-  static func pretty(_ value: some Encodable) throws -> Data {
+  package static func pretty(_ value: some Encodable) throws -> Data {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
