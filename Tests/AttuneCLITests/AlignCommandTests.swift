@@ -176,9 +176,9 @@ import Testing
     ("--model model --prompts prompts.jsonl --align dpo --as thumbs", 64, "attune kto"),
     ("--model model --prompts prompts.jsonl --policy 1", 64, "--align"),
     ("--model model --prompts prompts.jsonl --align none", 64, "--align"),
-    ("--model model --prompts prompts.jsonl --align dpo --align-every 0", 1, "align.every"),
+    ("--model model --prompts prompts.jsonl --align dpo --align-every 0", 64, "align.every"),
     ("--model model --prompts prompts.jsonl --align dpo --set align.dpo.gamma=1", 1, "gamma"),
-    ("--model model --prompts prompts.jsonl --set align.every=3", 1, "align"),
+    ("--model model --prompts prompts.jsonl --set align.every=3", 64, "align"),
   ])
   func `what it can't work with is told in one line`(
     arguments: String, code: Int32, message: String

@@ -102,7 +102,7 @@ struct BadInputTests {
     try expect(bench, "\(sft) --config broken.json", names: "broken.json")
     try expect(bench, "\(sft) --config missing.json", names: "missing.json")
     try expect(bench, "\(sft) --set rank=4", names: "rank")
-    try expect(bench, "\(sft) --set epochs=0", names: "epochs")
+    try expect(bench, "\(sft) --set epochs=0", code: 64, names: "epochs")
     try expect(bench, "\(sft) --lerning-rate 1", code: 64, names: "--lerning-rate")
     try expect(bench, "\(sft) --epochs many", code: 64, names: "many")
     try expect(bench, "\(sft) --threads 0", code: 64, names: "--threads")

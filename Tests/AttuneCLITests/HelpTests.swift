@@ -148,7 +148,7 @@ struct HelpTests {
     }
     let dpo = try CommandRun(["dpo", "--knobs"], in: .temporaryDirectory).output
     #expect(dpo.contains("train=\"lora\"") && dpo.contains("(full, last_layers, lora)"))
-    #expect(dpo.contains("Highest learning rate. (above 0)"))
+    #expect(dpo.contains("Highest learning rate; unless given it follows train"))
     let rlhf = try CommandRun(["rlhf", "--knobs"], in: .temporaryDirectory).output
     for knob in ["sample.n=6", "ppo.clip=0.2", "evaluation.confidence=0.95", "iterate.dpo.loss="] {
       #expect(rlhf.contains(knob), "\(knob)")

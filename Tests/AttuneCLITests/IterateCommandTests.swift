@@ -74,13 +74,13 @@ struct IterateCommandTests {
       ("--reward labeller:nobody --output out", 1, "nobody"),
       ("--reward labeller:concise --watch labeller:nobody --output out", 1, "nobody"),
       ("--reward labeller:concise --loss nonsense --output out", 64, "nonsense"),
-      ("--reward labeller:concise --rounds 0 --output out", 1, "rounds"),
-      ("--reward labeller:concise --n 1 --output out", 1, "samples_per_prompt"),
+      ("--reward labeller:concise --rounds 0 --output out", 64, "rounds"),
+      ("--reward labeller:concise --n 1 --output out", 64, "samples_per_prompt"),
       ("--reward labeller:concise --online --move-reference --output out", 1, "move_reference"),
       ("--reward labeller:concise --online --epochs 2 --output out", 1, "dpo.epochs"),
       ("--reward labeller:concise --set dpo.gamma=1 --output out", 1, "dpo.gamma"),
       ("--reward labeller:concise --set judge.votes=3 --output out", 1, "judge.votes"),
-      ("--reward labeller:concise --set dpo.beat=3 --output out", 1, "dpo.beat"),
+      ("--reward labeller:concise --set dpo.beat=3 --output out", 64, "dpo.beat"),
     ]
     for (options, code, word) in cases {
       let run = try bench.attune(line: "iterate --model model --data prompts.jsonl \(options)")

@@ -75,7 +75,7 @@ struct LimitTests {
     let (code, failure) = try run(
       bench, "-n 14", "collect --samples samples.jsonl --store s.db --port 0")
     #expect(code == 1)
-    #expect(failure.contains("ulimit -n is 14"), "\(failure)")
+    #expect(failure.contains("the system allows 14"), "\(failure)")
   }
 
   /// The first asks for a clean end, which waits for the person's words here.

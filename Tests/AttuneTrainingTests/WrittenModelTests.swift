@@ -274,7 +274,7 @@ struct WrittenModelTests {
       "config.json",
       """
       {"model_type":"llama","vocab_size":16777216,"hidden_size":1048576,"intermediate_size":4194304,
-      "num_hidden_layers":4096,"num_attention_heads":16,"max_position_embeddings":64}
+      "num_hidden_layers":4096,"num_attention_heads":8192,"max_position_embeddings":64}
       """)
     let error = try #require(throws: EngineError.self) {
       _ = try LoadedModel.random(configuration: config, seed: 1)

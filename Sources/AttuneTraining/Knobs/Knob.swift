@@ -184,7 +184,7 @@ extension Knob.Kind {
 
 extension Knob {
   /// What the knob asks for where a value does not fit it; nil where it fits.
-  func complaint(about value: SettingValue) -> String? {
+  package func complaint(about value: SettingValue) -> String? {
     if takesNull, value == .null { return nil }
     let isIn =
       switch (kind, value) {

@@ -46,7 +46,7 @@ struct CommandShape {
         continue
       }
       let next = type.configuration.subcommands.first {
-        $0.configuration.commandName == argument
+        $0._commandName == argument
       }
       guard let next else { break }
       type = next

@@ -193,7 +193,7 @@ struct CommandLineValues {
       options.append((option, try list.map { try Self.text($0, key, file) }))
     } else {
       _ = try list.map { try Self.text($0, key, file) }
-      axes.append(try Self.axis(key, list, file, isInRecipe: true))
+      axes.append(try Self.axis(key, list, of: knob, file, isInRecipe: true))
     }
   }
 
@@ -223,7 +223,7 @@ struct CommandLineValues {
     // What the line says goes before the recipe's list.
     let option = path.replacing("_", with: "-")
     if isOnLine(option) || isOnLine("set " + path) { return nil }
-    axes.append(try Self.axis(path, list, place ?? "", isInRecipe: true))
+    axes.append(try Self.axis(path, list, of: knob, place ?? "", isInRecipe: true))
     return nil
   }
 
@@ -234,14 +234,19 @@ struct CommandLineValues {
   }
 
   private static func axis(
-    _ name: String, _ list: [SettingValue], _ place: String, isInRecipe: Bool
+    _ name: String, _ list: [SettingValue], of knob: Knob?, _ place: String, isInRecipe: Bool
   ) throws -> Axis {
+    let code: TrainingError.Code = isInRecipe ? .badSetting : .badUsage
     guard !list.isEmpty else {
-      throw TrainingError(
-        .badSetting, "\(place): \(name) is an empty list: there is nothing to run")
+      throw TrainingError(code, "\(place): \(name) is an empty list: there is nothing to run")
     }
-    for (index, value) in list.enumerated() where list[..<index].contains(value) {
-      throw TrainingError(.badSetting, "\(place): \(name) has \(value.line) twice")
+    for (index, value) in list.enumerated() {
+      if list[..<index].contains(value) {
+        throw TrainingError(code, "\(place): \(name) has \(value.line) twice")
+      }
+      if let wanted = knob?.complaint(about: value) {
+        throw TrainingError(code, "\(place): \(name) must be \(wanted) (it is \(value.line))")
+      }
     }
     return Axis(name: name, values: list, isInRecipe: isInRecipe)
   }
@@ -301,7 +306,7 @@ struct CommandLineValues {
       let typed = "--set \(setting[0])"
       guard case .array(let list) = try SettingValue(parsing: String(setting[1]), place: typed)
       else { continue }
-      axes.append(try axis(String(setting[0]), list, typed, isInRecipe: false))
+      axes.append(try axis(String(setting[0]), list, of: knob, typed, isInRecipe: false))
       rest.removeLast(parts.count == 2 ? 1 : 2)
     }
     return (recipe, given, axes, rest)

@@ -21,7 +21,7 @@ struct EvaluateCommand: ParsableCommand {
       --reward is needed then; without --against and --reference the reference is what the model was \
       trained from. At --temperature 0 each prompt has one answer, and there is no KL.
 
-      Examples: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
+      Example: attune evaluate --model runs/ppo --against smollm2 --data held-out.jsonl \
       --reward labeller:concise --n 4
         attune evaluate --model runs/dpo --against smollm2 --data held-out-pairs.jsonl
       """)

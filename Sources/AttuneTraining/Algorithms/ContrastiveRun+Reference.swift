@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneObjectives
+import Foundation
+
+extension ContrastiveRun {
+  /// The sums of log-probability of every answer of some groups, without a gradient.
+  func sums(
+    _ model: LanguageModel, _ groups: [EncodedGroup],
+    trunk: ([EncodedGroup], [Segment]) throws -> Trunk?
+  ) throws -> [[Double]] {
+    var all: [[Double]] = []
+    for piece in cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens) {
+      // The prompt's own likelihood is asked for too where training asks for it, so that segments
+      // are the same and what is kept of the lower layers fits.
+      let made = Self.segments(Array(groups[piece]), scoringPrompt: scoresPrompt)
+      let lower = try trunk(Array(groups[piece]), made.segments)
+      let scores = try model.score(
+        made.segments, trunk: lower.flatMap { model.accepts($0) ? $0 : nil })
+      all += made.answers.map { $0.map { Self.sum(scores.logProbabilities[$0]) } }
+      try Interrupt.check()
+    }
+    return all
+  }
+
+  /// Sums as `sums` has them; an answer that is part of many rows is scored once.
+  ///
+  /// Pairs made from rankings repeat every answer: of ten answers each is part of nine pairs.
+  func once(
+    _ model: LanguageModel, _ groups: [EncodedGroup], _ trunks: TrunkCache
+  ) throws -> [[Double]] {
+    var merged: [EncodedGroup] = []
+    var place: [[Int32]: Int] = [:]
+    var answerPlace: [[EncodedGroup.Answer: Int]] = []
+    let indices = groups.map { group in
+      let at = place[group.prompt] ?? merged.count
+      if at == merged.count {
+        place[group.prompt] = at
+        merged.append(group)
+        merged[at].answers = []
+        answerPlace.append([:])
+      }
+      return (
+        at,
+        group.answers.map { answer in
+          let index = answerPlace[at][answer] ?? merged[at].answers.count
+          if index == merged[at].answers.count {
+            answerPlace[at][answer] = index
+            merged[at].answers.append(answer)
+          }
+          return index
+        }
+      )
+    }
+    let tokens = { (groups: [EncodedGroup]) in groups.reduce(0) { $0 + $1.tokens } }
+    // Where little repeats, the rows' own passes leave the lower layers' results for training.
+    guard 2 * tokens(merged) < tokens(groups) else {
+      return try sums(model, groups) { try trunks.trunk(for: $0, segments: $1) }
+    }
+    let values = try sums(model, merged) { _, _ in nil }
+    return indices.map { at, answers in answers.map { values[at][$0] } }
+  }
+
+  /// The companions under policy and reference; empty where rows have none.
+  func companionScores(
+    _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>]
+  ) throws -> [ScoredResponse] {
+    let groups = rows.compactMap(\.companion)
+    guard !groups.isEmpty else { return [] }
+    let policy = try sums(model, groups) { _, _ in nil }
+    let known = rows.compactMap(\.companionReference)
+    let reference =
+      known.count == groups.count
+      ? known : try sums(Self.unknown(under: origin), groups) { _, _ in nil }
+    return groups.indices.map { i in
+      ScoredResponse(
+        policy: policy[i][0], reference: reference[i][0],
+        tokens: groups[i].answers[0].scored.reduce(0) { $0 + $1.count })
+    }
+  }
+
+  func withCompanionReference(
+    _ rows: [ContrastiveRow<Label>], _ origin: LoadedModel
+  ) throws -> [ContrastiveRow<Label>] {
+    let groups = rows.compactMap(\.companion)
+    guard groups.count == rows.count, !rows.isEmpty else { return rows }
+    let reference = try sums(origin.model, groups) { _, _ in nil }
+    var rows = rows
+    for i in rows.indices { rows[i].companionReference = reference[i] }
+    return rows
+  }
+
+  /// Gives rows the reference's log-probabilities: from the file beside the data, or computed now
+  /// and written there.
+  func withReference(
+    _ rows: [ContrastiveRow<Label>], of data: DataFile, _ origin: LoadedModel,
+    _ trunks: TrunkCache, encoder: TextEncoder, say: (String) -> Void
+  ) throws -> [ContrastiveRow<Label>] {
+    let groups = rows.map(\.encoded)
+    let file = try ReferenceFile(data: data, reference: origin, groups: groups)
+    let values: [[Double]]
+    if let kept = file.read() {
+      say("log-probabilities of the reference: \(file.url.lastPathComponent)")
+      values = kept
+    } else {
+      say("log-probabilities of the reference, once for all \(rows.count) rows")
+      values = try once(origin.model, groups, trunks)
+      if let failure = file.write(values) { say("they are not kept for the next run: \(failure)") }
+    }
+    var rows = rows
+    for i in rows.indices { rows[i].reference = values[i] }
+    return rows
+  }
+}
