@@ -41,11 +41,14 @@ class Knobs:
         # Losses name their knobs in their own spelling.
         name = knob.split(".")[-1].replace("_", "")
         words = run.failure.lower().replace("_", "").replace("-", "")
-        # A rate or decay that is allowed and makes a model diverge is told as that.
-        if what is None and run.code and "not finite" not in run.failure and name not in words:
+        # A rate or decay that is allowed and makes a model diverge is told as that, and a list of values
+        # is a grid, whose last word is how many of its runs have no result.
+        told = "not finite" in run.failure or "have no result" in run.failure or name in words
+        unnamed = what is None and run.code != 0 and not told
+        if unnamed:
             what = f"does not name the knob: {run.failure}"
         if what:
-            self.report.fail("knob", f"{command} --set {knob}={value}: {what}")
+            self.report.fail("knob", f"{command} --set {knob}={value}: {what}", unnamed=unnamed)
 
 
 def leaves(value, path=""):

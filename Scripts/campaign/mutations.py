@@ -183,4 +183,5 @@ class Mutations:
             left = bench.leftovers("out")
             what = "leaves " + ", ".join(left) if left else None
         if what:
-            self.report.fail("mutation", f"{kind}: {line}: {what}", content, name)
+            self.report.fail(
+                "mutation", f"{kind}: {line}: {what}", content, name, kind.endswith("unnamed"))

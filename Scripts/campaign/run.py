@@ -3,7 +3,8 @@
 """Kills, damaged files and strange requests against attune, for so many minutes from a seed.
 
 MINUTES (default 10) and SEED (default 1) in the environment; ATTUNE names the program. What fails is
-told as it happens, its input is kept in .build/campaign/failures, and the exit code is then 1.
+told as it happens, its input is kept in .build/campaign/failures, and the exit code is then 1. Refusals
+that are right but name neither file nor knob are told and counted apart: the exit code is not theirs.
 """
 import collections
 import os
@@ -27,20 +28,24 @@ class Report:
         self.folder = folder
         self.tried = collections.Counter()
         self.failed = collections.Counter()
+        self.unnamed = 0
 
     def count(self, what):
         self.tried[what] += 1
 
-    def fail(self, kind, words, content=None, name=None):
-        self.failed[kind] += 1
+    def fail(self, kind, words, content=None, name=None, unnamed=False):
+        if unnamed:
+            self.unnamed += 1
+        else:
+            self.failed[kind] += 1
         place = ""
         if content is not None:
             os.makedirs(self.folder, exist_ok=True)
-            path = os.path.join(self.folder, f"{sum(self.failed.values())}-{name}")
+            path = os.path.join(self.folder, f"{sum(self.failed.values()) + self.unnamed}-{name}")
             with open(path, "wb") as file:
                 file.write(content)
             place = f" ({os.path.relpath(path, ROOT)})"
-        print(f"FAILED {kind}: {words}{place}", flush=True)
+        print(f"{'UNNAMED' if unnamed else 'FAILED'} {kind}: {words}{place}", flush=True)
 
 
 def main():
@@ -74,6 +79,7 @@ def main():
         page.close()
     for what, count in sorted(report.tried.items()):
         print(f"{count:6} {what}")
+    print(f"{report.unnamed:6} refusals that name neither file nor knob")
     print(f"{sum(report.failed.values()):6} failures " + ", ".join(
         f"{kind} {count}" for kind, count in sorted(report.failed.items())))
     sys.exit(1 if report.failed else 0)
