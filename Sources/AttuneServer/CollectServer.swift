@@ -171,7 +171,11 @@ public final class CollectServer: Sendable {
     _ collector: Collector, at address: Address, _ body: (CollectServer) throws -> Value
   ) throws -> Value {
     let server = try blocking { try await start(collector, at: address) }
-    defer { _ = try? blocking { await server.stop() } }
+    // Now, not when the last task that knows the collector has ended: the process may end before.
+    defer {
+      _ = try? blocking { await server.stop() }
+      collector.release()
+    }
     return try body(server)
   }
 
