@@ -64,11 +64,9 @@ def main():
     knobs = Knobs(bench, random.Random(f"knobs {seed}"), report)
     page = Page(bench, random.Random(f"page {seed}"), report)
     end = time.monotonic() + 60 * minutes
-    turn = 0
     try:
         while time.monotonic() < end:
             # About the same time for each: requests are quick.
-            turn += 1
             kills.trial()
             for _ in range(4):
                 mutations.trial()

@@ -180,7 +180,7 @@ void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, 
                             atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
                             size_t ldk, size_t ldv);
 
-// ---- activations (swiglu.c, gelu.c, other_activations.c)------------------------------------------------------
+// ---- activations (swiglu.c, gelu.c, other_activations.c) ------------------------------------------
 // gate_up[T,2F]: gate in columns 0..<F, up in F..<2F. y[T,F] = silu(gate)·up
 void atk_swiglu_forward(float *y /* = */, const float *gate_up, size_t T, size_t F);
 // y_or_null: the forward's output again (a backward that did not keep it needs it for dw).
