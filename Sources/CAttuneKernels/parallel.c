@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pool: as many threads as atk_start was told, the calling one among them. A job's parts are taken
 // from a counter, and it is done when its parts are: a thread that the machine does not let run keeps
-// nobody waiting for more than the part that it has begun. A worker waits awake for about half a
-// millisecond after each job, because the next kernel usually follows at once and waking a thread takes
-// longer than a small kernel; then it sleeps. It offers its processor to others meanwhile, or two
-// programs that do as we do would each wait for the other's waiting threads. But where the processor
-// goes to a program that never gives it back before its slice ends, an offer costs milliseconds, however
-// low that program's priority is: then nothing is offered for a second.
+// nobody waiting for more than the part that it has begun. Who waits does so awake for a fraction of a
+// millisecond, because the next kernel usually follows at once and waking a thread takes longer than a
+// small kernel; then it sleeps. It never yields: to Linux a yield is a slice given away, and a thread
+// that yields while it waits is not let run when there is work, however low the others' priority is.
 #include "kernels_internal.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,12 +55,8 @@ enum {
   MOST_THREADS = 256,
   PAUSES_A_LOOK = 32,      // between two looks at the clock
   PARTS_A_THREAD = 1,      // of a range that is cut
-  LONG_OFFERS = 3,         // in a row, and no more are made for a while
-  FIRST_OFFER = 20000,     // nanoseconds, as all that follow
-  LONG_OFFER = 1000000,
-  NO_OFFERS = 1000000000,
-  WAIT_FOR_JOB = 500000,
-  WAIT_FOR_PARTS = 3000000,  // as long as another program's slice
+  WAIT_FOR_JOB = 150000,   // nanoseconds
+  WAIT_FOR_PARTS = 300000,
 };
 
 typedef struct {
@@ -88,7 +81,7 @@ static atomic_size_t unfinished;  // parts of the job that are not done
 static atomic_int asleep;         // workers that need to be woken
 static atomic_bool caller_asleep;
 static bool stopping;
-static bool crowded;  // more threads than processors
+static bool crowded;  // more threads than processors: one that waits awake may keep another from working
 static pool_job job;
 static _Thread_local bool inside_job;
 
@@ -102,27 +95,9 @@ static int64_t nanoseconds(void) {
   return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-// Lets another thread of this processor run, unless that has proved dear lately. Where there are more
-// threads than processors, one that waits may keep one that works from running, so it always gives way.
-static int64_t offer_processor(int64_t now) {
-  static _Thread_local int64_t not_before;
-  static _Thread_local int long_ones;
-  if (now < not_before && !crowded) return now;
-  sched_yield();
-  int64_t after = nanoseconds();
-  if (after - now < LONG_OFFER) {
-    long_ones = 0;
-  } else if (++long_ones == LONG_OFFERS) {
-    long_ones = 0;
-    not_before = after + NO_OFFERS;
-  }
-  return after;
-}
-
 // Waits awake until `ready`, or for as long as that is worth it.
-#define WAIT_AWAKE(ready, limit)                                                        \
-  for (int64_t start = nanoseconds(), now = start; !(ready) && now - start < (limit);   \
-       now = now - start < FIRST_OFFER ? nanoseconds() : offer_processor(nanoseconds())) \
+#define WAIT_AWAKE(ready, limit)                                                                  \
+  for (int64_t start = nanoseconds(); !crowded && !(ready) && nanoseconds() - start < (limit);) \
     for (int i = 0; !(ready) && i < PAUSES_A_LOOK; i++) ATK_PAUSE();
 
 // Takes a part of the job with this number: false if none is left.
