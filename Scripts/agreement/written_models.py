@@ -82,9 +82,10 @@ def difference(runs, folder, is_reward, plain):
     model = load(folder, is_reward)
     rows = runs.log_probabilities(plain if is_reward else folder)
     if is_reward:
+        # A text's reward stands after the end of sequence, which logprobs of a text leave out.
         found = []
         for row in rows:
-            ids = row["prompt_ids"] + row["completion_ids"]
+            ids = row["prompt_ids"] + row["completion_ids"] + [model.config.eos_token_id]
             found.append(model(torch.tensor([ids])).logits[0, 0].item())
         return max(abs(a - b) for a, b in zip(found, runs.scores(folder)))
     worst = 0.0
