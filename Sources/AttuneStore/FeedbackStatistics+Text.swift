@@ -69,6 +69,7 @@ extension FeedbackStatistics {
       if let seconds = annotator.medianSeconds {
         line += String(format: ", median %.1f s", seconds)
       }
+      if annotator.hasty > 0 { line += ", \(annotator.hasty) in less than a second" }
       if let remark { line += " – \(remark)" }
       lines.append(line)
     }

@@ -44,9 +44,11 @@ public struct FeedbackStatistics: Codable, Sendable, Equatable {
     public var longerPreferred: Share
     /// Median time a comparison took, where it is known.
     public var medianSeconds: Double?
+    /// Judgements that hold and took less than ``Pace/hastyMilliseconds``.
+    public var hasty = 0
 
     private enum CodingKeys: String, CodingKey {
-      case name, labels, undecided, gold, kappa
+      case name, labels, undecided, gold, kappa, hasty
       case firstPreferred = "first_preferred"
       case longerPreferred = "longer_preferred"
       case medianSeconds = "median_seconds"
@@ -202,10 +204,13 @@ extension FeedbackStore {
     let agreement = names.indices.flatMap { i in
       names[(i + 1)...].compactMap { other in Self.agreement(names[i], other, in: items) }
     }
+    let hasty = Dictionary(try paces().map { ($0.name, $0.hasty) }, uniquingKeysWith: +)
     let annotators = names.map { name in
-      FeedbackStatistics.Annotator(
+      var annotator = FeedbackStatistics.Annotator(
         name: name, labels: labels.filter { $0.annotator == name }, items: items, gold: gold,
         agreement: agreement)
+      annotator.hasty = hasty[name] ?? 0
+      return annotator
     }
     var statistics = FeedbackStatistics(
       comparisons: live.count, pairs: all.count, items: Set(all.map(\.item)).count, thumbs: thumbs,

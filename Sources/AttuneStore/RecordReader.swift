@@ -10,13 +10,13 @@ struct RecordReader {
   static let columns: Set<String> = AttuneData.Row.rationaleColumns
     .union(AttuneData.Row.pairModelColumns)
     .union([
-      "labeller", "model", "models", "shown_first", "strength", "gold", "time", "seconds",
+      "labeller", "annotator", "model", "models", "shown_first", "strength", "gold", "time",
+      "seconds",
     ])
 
   private let row: AttuneData.Row
   private let annotator: String?
   private let origin: Comparison.Origin
-  private let labeller: String?
   private let model: SampleRow.Model?
   private let pairModels: (chosen: SampleRow.Model?, rejected: SampleRow.Model?)
   private let chosenPosition: Int?
@@ -39,11 +39,12 @@ struct RecordReader {
     at place: DataPlace
   ) throws(DataError) {
     self.row = row
-    self.annotator = annotator
     self.origin = origin
     let json = row.json
     do {
-      labeller = try json.optionalString("labeller", at: place)
+      self.annotator =
+        try json.optionalString("labeller", at: place) ?? Self.annotator(json, at: place)
+        ?? annotator
       // A samples row reads its own.
       let isSamples = row.example.kind == .samples
       model = isSamples ? nil : try Self.model(json["model"], "model", at: place)
@@ -102,7 +103,7 @@ struct RecordReader {
     case .unpaired(let prompt, let completion, let label):
       let thumb = Thumb(
         prompt: prompt, answer: Answer(completion, model: model),
-        isGood: label, annotator: labeller ?? annotator, time: time, milliseconds: milliseconds)
+        isGood: label, annotator: annotator, time: time, milliseconds: milliseconds)
       _ = try Rows.add(thumb, record: record, superseding: nil, to: db)
       try addRationale(to: prompt, answer: thumb.answer, in: db)
     case .samples(let samples): _ = try Rows.answers(samples, in: db)
@@ -160,8 +161,18 @@ struct RecordReader {
     guard let text = row.rationale else { return }
     let critique = Critique(
       prompt: prompt, answer: answer, comparison: comparison, text: text,
-      annotator: labeller ?? annotator, time: time)
+      annotator: annotator, time: time)
     _ = try Rows.add(critique, to: db)
+  }
+
+  /// Who judged by a column that other tools write: a name, or Label Studio's number.
+  private static func annotator(_ json: JSONValue, at place: DataPlace) throws -> String? {
+    switch json.present("annotator") {
+    case .string(let text), .number(let text): text
+    case nil: nil
+    case let other?:
+      throw place.error("key \"annotator\" must be a name or a number, not \(other.kindName)")
+    }
   }
 
   /// Where the chosen answer was shown, if the row says so: `shown_first` in Attune's rows, the order

@@ -59,7 +59,12 @@ struct RunCheckpoint<State: Codable> {
   ) throws -> RunCheckpoint? {
     let url = url(folder)
     guard FileManager.default.fileExists(atPath: url.path) else { return nil }
-    let file = try Safetensors.File(url)
+    let file: Safetensors.File
+    do {
+      file = try Safetensors.File(url)
+    } catch let error as EngineError {
+      throw TrainingError(.badOutput, "\(error.message); --restart begins the run anew")
+    }
     guard let text = file.metadata["attune"],
       let note = try? JSONDecoder().decode(Note.self, from: Data(text.utf8)),
       note.steps.count == models.count

@@ -135,7 +135,7 @@ public enum ConfigFile {
       guard elsewhere.isEmpty || elsewhere.count > 12 else {
         return "; did you mean \(elsewhere.joined(separator: " or "))?"
       }
-      return hint(for: key, among: siblings)
+      return hint(for: key, among: siblings, prefix: path.isEmpty ? "" : path + ".")
     }
   }
 
@@ -204,13 +204,15 @@ public enum ConfigFile {
 
 /// `; did you mean X?` for the nearest of the names, or the whole list if it is short.
 ///
-/// - Parameter orAll: Whether the list is given where none is near.
+/// - Parameters:
+///   - prefix: What the name that was meant is shown with: `dpo.`.
+///   - orAll: Whether the list is given where none is near.
 package func hint(
-  for name: String, among names: some Sequence<String>, orAll: Bool = true
+  for name: String, among names: some Sequence<String>, prefix: String = "", orAll: Bool = true
 ) -> String {
   let names = names.sorted()
   let near = names.map { ($0, editDistance(name, $0)) }.min { $0.1 < $1.1 }
-  if let near, near.1 <= max(2, name.count / 3) { return "; did you mean \(near.0)?" }
+  if let near, near.1 <= max(2, name.count / 3) { return "; did you mean \(prefix)\(near.0)?" }
   return orAll && names.count <= 40 ? "; there are \(names.joined(separator: ", "))" : ""
 }
 

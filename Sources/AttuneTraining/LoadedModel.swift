@@ -213,6 +213,30 @@ public struct LoadedModel {
     return LoRAFiles.isPresent(in: url) ? (try adapterBase(url), nil) : nil
   }
 
+  /// The model that one was trained from, opened; nil where nothing is noted.
+  ///
+  /// - Parameters:
+  ///   - name: As `open` takes it.
+  ///   - neighbour: A model that is open.
+  /// - Throws: `TrainingError.badModel` if it is gone, or has other weights by now.
+  static func openBase(
+    of name: String, beside neighbour: LoadedModel? = nil
+  ) throws -> LoadedModel? {
+    guard let base = try base(of: name) else { return nil }
+    guard (try? resolve(base.name)) != nil else {
+      throw TrainingError(
+        .badModel, "\(base.name), which \(name) was trained from, is not there any more")
+    }
+    let opened = try open(base.name, beside: neighbour)
+    guard base.fingerprint == nil || base.fingerprint == opened.fingerprint else {
+      throw TrainingError(
+        .badModel,
+        "\(base.name) is no longer what \(name) was trained from (fingerprint "
+          + "\(base.fingerprint?.prefix(12) ?? ""))")
+    }
+    return opened
+  }
+
   /// The model that one was trained from, opened, where most of its weights are the same; nil where
   /// it has none in common, or where that is no longer there.
   static func sharedBase(of name: String) throws -> LoadedModel? {

@@ -55,14 +55,14 @@ struct RewardData {
       heldOut = try Self.rows(heldOutData, encoder, settings, &counted)
       heldOut = try Self.usable(heldOut, of: heldOutData, settings, objective, &counted)
       Self.limit(&heldOut, settings, &counted)
-      counted.count(trained: [], heldOut: heldOut.map(\.encoded.line))
+      counted.count(trained: [], heldOut: heldOut.map(\.encoded.row))
       heldOutAccount = counted
-      account.count(trained: training.map(\.encoded.line), heldOut: [])
+      account.count(trained: training.map(\.encoded.row), heldOut: [])
     } else {
       (training, heldOut) = Self.split(rows, settings)
       Self.limit(&heldOut, settings, &account)
       account.count(
-        trained: training.map(\.encoded.line), heldOut: heldOut.map(\.encoded.line))
+        trained: training.map(\.encoded.row), heldOut: heldOut.map(\.encoded.row))
     }
     guard !training.isEmpty else {
       throw TrainingError(

@@ -20,6 +20,13 @@ public struct RunRecord: Codable, Sendable, Equatable {
   /// How matrix products are computed, where that is not exactly.
   package var matmulPrecision: String?
 
+  /// Single words: a record is read by decoders that turn snake case and by others.
+  private enum CodingKeys: String, CodingKey {
+    case stage, version, settings, inputs
+    case templateDate = "clock"
+    case matmulPrecision = "precision"
+  }
+
   /// Makes a record.
   ///
   /// - Parameters:
@@ -201,18 +208,13 @@ public final class RunFolder {
   private static func read(_ url: URL) throws -> RunFile? {
     let file = url.appending(path: fileName)
     guard FileManager.default.fileExists(atPath: file.path) else { return nil }
-    struct Version: Decodable { var formatVersion: Int }
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
       let data = try Data(contentsOf: file)
-      let version = try decoder.decode(Version.self, from: data).formatVersion
-      guard version == RunFile.formatVersion else {
-        throw TrainingError(
-          .badOutput,
-          "\(file.path): was written by another version of attune (format \(version), here "
-            + "\(RunFile.formatVersion)); give another folder, or --restart to discard it")
-      }
+      try FormatVersion.require(
+        RunFile.formatVersion, of: data, at: file,
+        orElse: "give another folder, or --restart to discard it")
       return try decoder.decode(RunFile.self, from: data)
     } catch let error as TrainingError {
       throw error
@@ -275,5 +277,32 @@ package enum Host {
       let name = line.split(separator: ":").last
     else { return "unknown processor" }
     return name.trimmingCharacters(in: .whitespaces)
+  }
+}
+
+/// The number that a file's format has, so that one of another version is not called damaged.
+enum FormatVersion {
+  private struct Said: Decodable {
+    var version: Int
+
+    private enum CodingKeys: String, CodingKey { case version = "format_version" }
+  }
+
+  /// Refuses a file of another version.
+  ///
+  /// - Parameters:
+  ///   - version: What this program writes.
+  ///   - data: The file's contents.
+  ///   - file: Where it is.
+  ///   - remedy: What to do about it.
+  /// - Throws: `TrainingError.badOutput` that names the file and both versions; what the decoder throws
+  ///   where none is said.
+  static func require(_ version: Int, of data: Data, at file: URL, orElse remedy: String) throws {
+    let found = try JSONDecoder().decode(Said.self, from: data).version
+    guard found != version else { return }
+    throw TrainingError(
+      .badOutput,
+      "\(file.path): was written by another version of attune (format \(found), here \(version)); "
+        + remedy)
   }
 }

@@ -16,6 +16,28 @@ public struct RunOptions: Sendable {
 
   /// The defaults.
   public init() {}
+
+  /// Trains into a folder that is part of a larger run's: goes on with what is there, or begins anew
+  /// where that is of no use, and says so.
+  ///
+  /// - Parameter train: The training, with the options that it is to have.
+  /// - Throws: What the training throws.
+  package func inPart<Result>(_ train: (RunOptions) throws -> Result) throws -> Result {
+    do {
+      return try train(self)
+    } catch let error as TrainingError where !restart {
+      switch error.code {
+      case .finished: break  // Killed before the larger run noted that it is.
+      case .badOutput:
+        var progress = Progress("", total: 0, style: progress)
+        progress.say("warning: \(error.message) (done, for this part of the run)")
+      default: throw error
+      }
+      var options = self
+      options.restart = true
+      return try train(options)
+    }
+  }
 }
 
 /// Which numbers of a model a trainer changes.

@@ -42,7 +42,7 @@ extension TrainsWeights {
       .map { "\($0.part.title): \($0.rate)" }.joined(separator: ", ")
     return own == learningRate
       ? "learning rate \(learningRate) (default for \(train.title); \(others))"
-      : "learning rate \(learningRate) (as set; default for \(train.title): \(own))"
+      : "learning rate \(learningRate) (the trainer's default for \(train.title): \(own))"
   }
 }
 

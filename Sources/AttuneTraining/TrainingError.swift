@@ -41,9 +41,6 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
     self.message = message
   }
 
-  /// Whether an output folder holds something already, be it this very run.
-  var isOccupied: Bool { code == .badOutput || code == .finished }
-
   /// The message.
   public var description: String { message }
 }

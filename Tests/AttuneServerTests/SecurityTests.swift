@@ -194,7 +194,7 @@ import Testing
     let answer = try await RawConnection.ask(
       bench.server.url,
       "POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        + "Connection: close\r\n\(header)\r\n\r\n\(body)", patience: 5)
+        + "Connection: close\r\n\(header)\r\n\r\n\(body)", patience: 30)
     #expect(answer.hasPrefix("HTTP/1.1 400"), "\(header): \(answer.prefix(80))")
     #expect(try await PageClient(bench.server.url).get("").status == 200)
   }

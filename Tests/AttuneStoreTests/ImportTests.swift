@@ -80,6 +80,19 @@ struct ImportTests {
     #expect(lines.contains { $0.contains(#""label":true,"rationale":"short""#) }, "\(file)")
   }
 
+  @Test func `who judged is read from what other tools call it`() throws {
+    let bench = try Bench()
+    let store = try bench.store()
+    let pair = #"{"prompt":"p","chosen":"a","rejected":"b""#
+    let report = try store.importFile(
+      try bench.file(
+        "studio.jsonl",
+        "\(pair),\"annotator\":7}\n\(pair),\"annotator\":\"zoë\"}\n\(pair),\"annotator\":7,\"labeller\":\"ann\"}\n"
+      ), annotator: "someone")
+    #expect(report.added == 3 && report.unused.isEmpty)
+    #expect(try store.statistics().annotators.map(\.name).sorted() == ["7", "ann", "zoë"])
+  }
+
   @Test func `what stands beside the texts is checked`() throws {
     let bench = try Bench()
     let store = try bench.store()
@@ -90,6 +103,7 @@ struct ImportTests {
       (#""strength":99"#, "key \"strength\" must lie between 1"),
       (#""strength":"strong""#, "key \"strength\""), (#""seconds":-2"#, "key \"seconds\""),
       (#""time":1e999"#, "key \"time\" is too large a number"), (#""labeller":5"#, "labeller"),
+      (#""annotator":{}"#, "key \"annotator\" must be a name or a number"),
       (#""shown_first":"left""#, "key \"shown_first\""), (#""chosen_model":7"#, "chosen_model"),
       (#""gold":true,"gold":false"#, "the key \"gold\" stands twice"),
     ] {

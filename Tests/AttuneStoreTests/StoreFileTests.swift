@@ -160,6 +160,8 @@ import Testing
     #expect(first != second)
     #expect(try store.statistics().annotators.map(\.name) == ["Ann"])
     #expect(try store.paces() == [Pace(name: "Ann", timed: 2, hasty: 1)])
+    #expect(try store.statistics().annotators.map(\.hasty) == [1])
+    #expect(try store.statistics().text().contains("1 in less than a second"))
     let taken = try await store.withdraw(
       second, isThumb: false, annotator: "Ann", key: "k", time: 1001)
     #expect(taken.isNew)

@@ -115,6 +115,10 @@ struct ConfigFileTests {
     #expect(
       error?.message
         == "--set learning_rate: there is no knob learning_rate; did you mean dpo.learning_rate?")
+    let slip = #expect(throws: TrainingError.self) {
+      _ = try ConfigFile.settings(AlignSettings(), flags: [("dpo.beat", "1")])
+    }
+    #expect(slip?.message.contains("did you mean dpo.beta?") == true, "\(slip?.message ?? "")")
   }
 
   @Test func `a seed keeps all its digits`() throws {

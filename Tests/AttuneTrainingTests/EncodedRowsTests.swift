@@ -329,6 +329,22 @@ struct RowAccountTests {
     #expect(report.rows == 5 && report.dataRows.trained == 5 && report.leftOut == 0)
   }
 
+  @Test func `rows of a JSON list on one line are rows, not one`() throws {
+    let list = folder.file("thumbs.json", "[" + Self.thumbs.joined(separator: ",") + "]\n")
+    var settings = KTOSettings()
+    settings.batchSize = 5
+    let report = try KTO.train(
+      tinyModel(), data: try DataFile.read(list), settings: settings, output: output,
+      options: .quiet)
+    check(report.dataRows, read: 5, leftOut: [:])
+    #expect(report.dataRows.trained == 5)
+    let texts = folder.file("texts.json", #"[{"text": "one two"}, {"text": "three"}]"#)
+    let tuned = try SFT.train(
+      tinyModel(), data: try DataFile.read(texts), settings: SFTSettings(),
+      output: folder.url.appending(path: "sft"), options: .quiet)
+    #expect(tuned.rows == 2 && tuned.dataRows.trained == 2)
+  }
+
   @Test func `equal pairs are passed over and counted, after the cut too`() throws {
     let long = String(repeating: "x", count: 60)
     let pairs = [
@@ -424,7 +440,7 @@ struct RowAccountTests {
     formatter.locale = Locale(identifier: "en_US_POSIX")
     // The wall clock's, where the process began.
     #expect(abs(try #require(formatter.date(from: today)).timeIntervalSinceNow) < 3600)
-    #expect(text.contains("\"template_date\" : \"\(today)\""))
+    #expect(text.contains("\"clock\" : \"\(today)\""))
     TemplateClock.resume("2024-07-26T09:30:00")
     let old = folder.url.appending(path: "old")
     #expect(throws: TrainingError.self) {
@@ -437,7 +453,7 @@ struct RowAccountTests {
     #expect(report.steps == 6 && TemplateClock.text == "2024-07-26T09:30:00")
     #expect(
       try String(contentsOf: old.appending(path: "run.json"), encoding: .utf8)
-        .contains("\"template_date\" : \"2024-07-26T09:30:00\""))
+        .contains("\"clock\" : \"2024-07-26T09:30:00\""))
     TemplateClock.resume(today)
   }
 }

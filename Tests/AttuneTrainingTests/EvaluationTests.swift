@@ -25,6 +25,8 @@ struct EvaluationTests {
         // The other way round, and undecided.
         #"{"prompt":"d","chosen":"low","rejected":"high","probability":0.2}"#,
         #"{"prompt":"e","chosen":"same","rejected":"alike","outcome":"tie"}"#,
+        // Says nothing.
+        #"{"prompt":"f","chosen":"same","rejected":"same"}"#,
       ]
     let data = try family.folder.rows("pairs.jsonl", rows)
     let report = try Evaluation.run(
@@ -32,6 +34,7 @@ struct EvaluationTests {
       answersFile: nil)
     let found = try #require(report.preferences)
     #expect(found.pairs == 5 && found.prompts == 4 && found.undecided == 1)
+    #expect(found.leftOut == 1)
     // What it was trained from is noted beside it.
     #expect(found.reference == family.base.name && report.reference == family.base.name)
     #expect(report.models[0].kl != nil)
@@ -58,6 +61,40 @@ struct EvaluationTests {
     #expect(found.accuracy.interval.low >= 0 && found.accuracy.interval.high <= 1)
     let text = found.lines(confidence: report.confidence).joined(separator: "\n")
     #expect(text.contains("5 held-out pairs of 4 prompts") && text.contains("1 without"))
+  }
+
+  @Test func `an evaluation goes on without a start that is gone`() throws {
+    let family = try ModelFamily()
+    let policy = try family.member("policy", .lastLayers(1), seed: 5)
+    let data = try family.folder.rows(
+      "pairs.jsonl", (0..<3).map { #"{"prompt":"p\#($0)","chosen":"yes","rejected":"no"}"# })
+    try FileManager.default.removeItem(atPath: family.base.name)
+    let report = try Evaluation.run(
+      model: policy, against: nil, reference: nil, data: data,
+      rewards: [RewardSpecification("length:2")], settings: settings(), answersFile: nil)
+    #expect(report.preferences == nil && report.models[0].kl == nil)
+    let error = #expect(throws: TrainingError.self) {
+      _ = try RewardSources([RewardSpecification("implicit:\(policy)")], beside: nil)
+    }
+    #expect(error?.message.contains("is not there any more; name the reference") == true)
+  }
+
+  @Test func `all pairs ranked alike leave a doubt that the number of prompts sets`() throws {
+    let family = try ModelFamily()
+    let policy = try family.member("policy", .lastLayers(1), seed: 5)
+    let rows = (0..<6).map {
+      #"{"prompt":"p\#($0 / 2)","chosen":"same text","rejected":"n\#($0)"}"#
+    }
+    let data = try family.folder.rows("pairs.jsonl", rows)
+    let found = try #require(
+      try Evaluation.run(
+        model: policy, against: nil, reference: nil, data: data, rewards: [],
+        settings: settings(), answersFile: nil
+      ).preferences)
+    #expect(found.pairs == 6 && found.prompts == 3)
+    for share in [found.accuracy, found.likelierBefore, found.likelierAfter] {
+      #expect(share.interval.high - share.interval.low > 0.1)
+    }
   }
 
   @Test func `a model against itself has no margin, and half of all pairs`() throws {

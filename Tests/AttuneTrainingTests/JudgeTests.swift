@@ -91,6 +91,21 @@ struct JudgeTests {
     ]) { #expect($0 == 0 && $1.probabilities == nil) }
   }
 
+  @Test func `a judge reads which tools were called`() {
+    let call = JSONValue.object([
+      .init("name", .string("level")), .init("arguments", .object([.init("unit", .string("m"))])),
+    ])
+    let prompt = Content.messages([
+      Message(role: "user", content: "How high?"),
+      Message(role: "assistant", content: "", fields: [.init("tool_calls", .array([call]))]),
+      Message(role: "tool", content: "212"),
+    ])
+    let text = JudgeQuestion.grade(prompt, "212 m", principle: "It is true.").messages[0].content
+    #expect(
+      text.contains("Person: How high?\nAssistant: [calls level {\"unit\":\"m\"}]\ntool: 212"),
+      "\(text)")
+  }
+
   @Test func `judged pairs are rows to train on, the same whichever answer comes first`() throws {
     let folder = try TemporaryFolder()
     let tiny = try LoadedModel.random(

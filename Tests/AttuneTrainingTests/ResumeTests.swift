@@ -168,4 +168,20 @@ struct ResumeTests {
     #expect(text.contains(message) && text.contains("tensor 0."), "\(text)")
     #expect(try resumed { _, _ in } == "")
   }
+
+  @Test(arguments: [0, 7, 400])
+  func `a checkpoint that is cut off is refused by name, and a part of a larger run begins anew`(
+    left: Int
+  ) throws {
+    let folder = try TemporaryFolder()
+    try train("sft", folder, "whole")
+    #expect(throws: TrainingError.self) { try train("sft", folder, "out", .stopping(after: 2)) }
+    let url = folder.url.appending(path: "out/checkpoint.safetensors")
+    try (try Data(contentsOf: url)).prefix(left).write(to: url)
+    let error = #expect(throws: TrainingError.self) { try train("sft", folder, "out") }
+    #expect(error?.message.hasPrefix(url.path + ": ") == true, "\(error as Any)")
+    #expect(error?.message.hasSuffix("; --restart begins the run anew") == true)
+    try RunOptions.quiet.inPart { try train("sft", folder, "out", $0) }
+    #expect(folder.bytes("whole/model.safetensors") == folder.bytes("out/model.safetensors"))
+  }
 }

@@ -42,6 +42,22 @@ struct RewardSourceTests {
     a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) < tolerance }
   }
 
+  @Test func `a reward model says once that it does not see the whole`() throws {
+    let encoder = try TextEncoder(try tinyModel())
+    let notice = CutNotice()
+    func groups(_ prompt: String) throws -> [EncodedGroup] {
+      try encoder.groups(
+        prompts: [DataPrompt(.text(prompt))], completions: [Self.completions[0]], source: "model:m",
+        notice: notice)
+    }
+    let short = try groups("a cat")
+    #expect(notice.warning(for: short, source: "model:m", most: 128) == nil)
+    let long = try groups(String(repeating: "cat ", count: 50))
+    #expect(notice.warning(for: long, source: "model:m", most: 128) == nil)
+    let words = CutNotice().warning(for: long, source: "model:m", most: 128)
+    #expect(words?.hasPrefix("model:m: reads 128 tokens at most") == true, "\(words ?? "")")
+  }
+
   // MARK: Specifications
 
   @Test func `kind, argument and weight are told apart`() throws {

@@ -204,6 +204,17 @@ struct RunFolderTests {
     #expect(error?.message.contains("another version of attune (format 1, here 2)") == true)
   }
 
+  @Test func `a record is the same read by either kind of decoder`() throws {
+    var whole = try record()
+    whole.templateDate = "2024-07-26T00:00:00"
+    whole.matmulPrecision = "high"
+    let data = try JSONText.pretty(whole)
+    let snake = JSONDecoder()
+    snake.keyDecodingStrategy = .convertFromSnakeCase
+    #expect(try JSONDecoder().decode(RunRecord.self, from: data) == whole)
+    #expect(try snake.decode(RunRecord.self, from: data) == whole)
+  }
+
   @Test func `a damaged record is named`() throws {
     let folder = try TemporaryFolder()
     _ = folder.file("run.json", "{")

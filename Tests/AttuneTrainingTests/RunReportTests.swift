@@ -194,6 +194,9 @@ struct RunReportTests {
     #expect(two.html.contains("beta-0.1: preferred") && two.html.contains("What differs"))
     let same = try RunComparison([folders[0], folders[0]])
     #expect(same.differences.isEmpty && same.text.contains("same settings"))
+    // A run in its first step has an empty file of metrics.
+    _ = folder.file("beta-0.5/metrics.jsonl", "")
+    #expect(try RunReport(run: folders[1]).training.isEmpty)
     let error = #expect(throws: TrainingError.self) { try RunComparison([folder.url]) }
     #expect(error?.message.contains(folder.url.path) == true)
   }

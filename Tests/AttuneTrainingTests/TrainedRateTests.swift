@@ -66,6 +66,6 @@ struct TrainedRateTests {
         == "learning rate 2e-05 (default for all weights; the last layers: 0.0001, LoRA: 0.0002)")
     settings.train = .lora
     settings.learningRate = 5e-4
-    #expect(settings.rateRemark == "learning rate 0.0005 (as set; default for LoRA: 0.0002)")
+    #expect(settings.rateRemark == "learning rate 0.0005 (the trainer's default for LoRA: 0.0002)")
   }
 }

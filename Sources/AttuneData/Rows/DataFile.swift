@@ -11,9 +11,14 @@ public struct Row: Sendable, Hashable {
   /// The row as it came, every field in its place.
   public var json: JSONValue
 
+  /// Its place among the file's rows that are used, from 1: of a JSON list many may stand on one line.
+  /// 0 for a row of no file.
+  public var number: Int
+
   /// Makes a row.
-  public init(line: Int, example: Example, json: JSONValue) {
+  public init(line: Int, number: Int = 0, example: Example, json: JSONValue) {
     self.line = line
+    self.number = number
     self.example = example
     self.json = json
   }
@@ -128,7 +133,8 @@ public struct DataFile: Sendable {
               "this file holds \(example.kind.rawValue) data; \(wanted) is needed\(near.joined())")
           }
         }
-        rows.append(Row(line: place.line, example: example, json: json))
+        rows.append(
+          Row(line: place.line, number: rows.count + 1, example: example, json: json))
         if rows.count >= limit { throw Enough() }
       }
     } catch is Enough {}

@@ -96,7 +96,7 @@ extension ContrastiveRun {
   /// and written there.
   func withReference(
     _ rows: [ContrastiveRow<Label>], of data: DataFile, _ origin: LoadedModel,
-    _ trunks: TrunkCache, encoder: TextEncoder, say: (String) -> Void
+    _ trunks: TrunkCache, say: (String) -> Void
   ) throws -> [ContrastiveRow<Label>] {
     let groups = rows.map(\.encoded)
     let file = try ReferenceFile(data: data, reference: origin, groups: groups)

@@ -175,11 +175,10 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
     let isPrecomputed = needsReference && settings.precomputeReference
     if isPrecomputed, let origin {
       known = try withReference(
-        known, of: data, origin, trunks, encoder: encoder, say: { progress.say($0) })
+        known, of: data, origin, trunks, say: { progress.say($0) })
       if let heldOut {
         evaluated = try withReference(
-          evaluated, of: heldOut.data, origin, trunks, encoder: encoder,
-          say: { progress.say($0) })
+          evaluated, of: heldOut.data, origin, trunks, say: { progress.say($0) })
       }
     }
     var training = known
@@ -214,10 +213,10 @@ struct ContrastiveRun<Label, Settings: ContrastiveSettings> {
       }
       evaluated = []
     }
-    let heldOutLines = evaluated.map(\.encoded.line)
+    let heldOutRows = evaluated.map(\.encoded.row)
     account.count(
-      trained: training.map(\.encoded.line), heldOut: heldOut == nil ? heldOutLines : [])
-    heldOutAccount?.count(trained: [], heldOut: heldOutLines)
+      trained: training.map(\.encoded.row), heldOut: heldOut == nil ? heldOutRows : [])
+    heldOutAccount?.count(trained: [], heldOut: heldOutRows)
     if isPrecomputed, let origin {
       training = try withCompanionReference(training, origin)
       evaluated = try withCompanionReference(evaluated, origin)

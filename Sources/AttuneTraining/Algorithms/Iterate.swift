@@ -246,20 +246,13 @@ struct IterateRun {
       ? nil : settings.moveReference ? (isBeside ? policy : nil) : (isWhole ? start : nil)
     let data = try DataFile.read(file("pairs.jsonl", of: round), expecting: [.preference])
     let folder = file("policy", of: round)
-    func run(restart: Bool) throws -> ContrastiveReport {
-      var options = options
-      options.restart = restart
-      options.reports = false
-      return try DPO.train(
+    var options = options
+    options.restart = false
+    options.reports = false
+    let report = try options.inPart {
+      try DPO.train(
         isWhole ? policy : start, reference: reference, goingOnWith: isBeside ? policy : nil,
-        data: data, settings: settings.roundSettings(round), output: folder, options: options)
-    }
-    let report: ContrastiveReport
-    do {
-      report = try run(restart: false)
-    } catch let error as TrainingError where error.isOccupied {
-      // Finished, but killed before the round was noted as over.
-      report = try run(restart: true)
+        data: data, settings: settings.roundSettings(round), output: folder, options: $0)
     }
     return (report, try MetricsFile.last(.loss, in: folder))
   }

@@ -169,7 +169,8 @@ public enum KTO {
       let answer = rows[other].encoded.answers[0]
       rows[index].companion = encoder.cut(
         EncodedGroup(
-          line: rows[index].encoded.line, prompt: prompt, promptCut: 0, answers: [answer]))
+          line: rows[index].encoded.line, prompt: prompt, promptCut: 0, answers: [answer],
+          row: rows[index].encoded.row))
     }
     return rows
   }

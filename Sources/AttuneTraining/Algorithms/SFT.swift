@@ -142,12 +142,12 @@ public enum SFT {
       copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
     var account = RowAccount(data)
     let groups = try encode(data, encoder, settings, &account)
-    account.count(trained: groups.map(\.line), heldOut: [])
+    account.count(trained: groups.map(\.row), heldOut: [])
     var heldOutAccount = heldOut.map { RowAccount($0) }
     var heldOutGroups: [EncodedGroup] = []
     if let heldOut, var counted = heldOutAccount {
       heldOutGroups = try encode(heldOut, encoder, settings, &counted)
-      counted.count(trained: [], heldOut: heldOutGroups.map(\.line))
+      counted.count(trained: [], heldOut: heldOutGroups.map(\.row))
       heldOutAccount = counted
     }
     let cuts = CutCounts(groups)
@@ -306,9 +306,11 @@ public enum SFT {
   private static func heldOutRows(
     _ model: LanguageModel, _ groups: [EncodedGroup], settings: SFTSettings
   ) throws -> [HeldOutRow] {
-    // A text that follows no prompt stands for itself.
+    // A text that follows no prompt stands for itself; all texts of a row are of one prompt.
+    let first = Dictionary(groups.map { ($0.row, $0) }, uniquingKeysWith: { first, _ in first })
     let prompts = HeldOutRow.numbers(
-      groups.map { $0.prompt.count > 1 ? $0.prompt : $0.answers.first?.ids ?? [] })
+      groups.map { first[$0.row] ?? $0 }
+        .map { $0.prompt.count > 1 ? $0.prompt : $0.answers.first?.ids ?? [] })
     var rows: [HeldOutRow] = []
     for piece in cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens) {
       let segments = sftSegments(groups[piece], scoringPrompts: settings.scorePrompts)

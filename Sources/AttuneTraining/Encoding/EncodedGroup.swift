@@ -22,6 +22,8 @@ public struct EncodedGroup: Sendable, Hashable {
   public var promptCut: Int
   /// The answers.
   public var answers: [Answer]
+  /// The row's ``Row/number``; 0 where it is of no file.
+  public var row = 0
 
   /// Tokens of the prompt and of all answers.
   public var tokens: Int { answers.reduce(prompt.count) { $0 + $1.ids.count } }

@@ -78,7 +78,7 @@ public struct RowAccount: Codable, Sendable, Equatable {
     }
   }
 
-  /// Counts the rows of a run by their lines.
+  /// Counts the rows of a run by their numbers.
   mutating func count(trained: some Sequence<Int>, heldOut: some Sequence<Int>) {
     self.trained = Set(trained).count
     self.heldOut = Set(heldOut).count

@@ -40,9 +40,15 @@ extension TextEncoder {
 
   /// A row of a data file; a row without an answer gives a group without answers.
   ///
-  /// - Throws: `TrainingError` that names the line; ``PassedOver`` for a row that is of no use, and for
-  ///   a conversation that only ``learned(_:answers:)`` can take apart.
+  /// - Throws: `TrainingError` that names the line, also of a conversation that only
+  ///   ``learned(_:answers:)`` can take apart; ``PassedOver`` for a row that is of no use.
   public func group(_ row: Row) throws -> EncodedGroup {
+    var group = try encoded(row)
+    group.row = row.number
+    return group
+  }
+
+  private func encoded(_ row: Row) throws -> EncodedGroup {
     switch row.example {
     case .text:
       let groups = try learned(row)
@@ -99,6 +105,14 @@ extension TextEncoder {
   ///   would have been given.
   /// - Throws: `TrainingError` that names the line; ``PassedOver`` for a row without such an answer.
   public func learned(_ row: Row, answers: LearnedAnswers = .all) throws -> [EncodedGroup] {
+    try encoded(row, answers).map { group in
+      var group = group
+      group.row = row.number
+      return group
+    }
+  }
+
+  private func encoded(_ row: Row, _ answers: LearnedAnswers) throws -> [EncodedGroup] {
     switch row.example {
     case .text(.text(let text)): return [try whole(text, line: row.line)]
     case .text(.messages(let messages)):
@@ -108,6 +122,12 @@ extension TextEncoder {
       let turns = completion.turns
       return try learned(before + turns, from: before.count, answers, line: row.line)
     case .completion(_, let completion):
+      guard answers == .all || completion.turns.count(where: { $0.role == "assistant" }) < 2 else {
+        throw TrainingError(
+          .badData,
+          "line \(row.line): the answer goes on with a turn of the assistant's and has several; "
+            + "answers=last does not tell them apart")
+      }
       guard completion.turns.contains(where: { !$0.isEmpty && $0.carriesLoss }) else {
         throw PassedOver(row.line, Self.noAnswer)
       }

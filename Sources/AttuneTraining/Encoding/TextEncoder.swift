@@ -41,10 +41,7 @@ public struct TextEncoder: Sendable {
         "\(model.name): neither tokenizer nor configuration name an end-of-sequence token")
     }
     tokenizer = model.tokenizer
-    var template = model.chatTemplate
-    // A run that goes on has set the clock since the model was opened.
-    template?.now = TemplateClock.now
-    chatTemplate = template
+    chatTemplate = model.chatTemplate
     self.maximumLength = maximumLength > 0 ? min(maximumLength, limit) : limit
     self.tooLong = tooLong
     endOfSequence = end
@@ -106,7 +103,11 @@ public struct TextEncoder: Sendable {
   }
 
   func template() throws -> ChatTemplate {
-    if let chatTemplate { return chatTemplate }
+    if var chatTemplate {
+      // A run that goes on may have set the clock since this was made.
+      chatTemplate.now = TemplateClock.now
+      return chatTemplate
+    }
     throw TrainingError(
       .badData,
       "the row is a conversation, and the model has no chat template: use strings, or a model "

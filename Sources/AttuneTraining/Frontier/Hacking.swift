@@ -120,19 +120,13 @@ public enum Hacking {
     let saved = try? JSONDecoder().decode(Note.self, from: try Data(contentsOf: note))
     if saved?.record != record {
       options.say("reward model \(number) of the ensemble …")
-      func train(restart: Bool) throws {
-        var run = options.run
-        run.restart = restart
-        _ = try RewardModel.train(
+      var run = options.run
+      run.restart = false
+      _ = try run.inPart {
+        try RewardModel.train(
           copy start, data: try DataFile.read(preferences),
           heldOut: try DataFile.read(task.heldOutPreferences), settings: knobs, output: folder,
-          options: run)
-      }
-      do {
-        try train(restart: false)
-      } catch let error as TrainingError where error.isOccupied {
-        // Finished but not noted, or of other settings.
-        try train(restart: true)
+          options: $0)
       }
       try AtomicFile.write(try JSONText.pretty(Note(record: record)), to: note)
     }

@@ -14,7 +14,9 @@ struct PolicyPoint {
     enum State: String, Codable {
       case training, trained, finished, failed
     }
-    var formatVersion = 1
+    /// 1 held every knob as a text.
+    static let version = 2
+    var formatVersion = Self.version
     var state = State.training
     /// What it is made from.
     var record: RunRecord
@@ -79,10 +81,15 @@ struct PolicyPoint {
   /// - Throws: `TrainingError.badOutput` for a damaged note, or one of other settings, which it names.
   func log(restart: Bool) throws -> Log? {
     guard let data = try? Data(contentsOf: file) else { return nil }
-    guard let log = try? JSONDecoder().decode(Log.self, from: data) else {
+    let log: Log
+    do {
+      try FormatVersion.require(
+        Log.version, of: data, at: file, orElse: "--restart makes this point anew")
+      log = try JSONDecoder().decode(Log.self, from: data)
+    } catch {
       if restart { return nil }
-      throw TrainingError(
-        .badOutput, "\(file.path): is damaged; --restart makes this point anew")
+      throw (error as? TrainingError)
+        ?? TrainingError(.badOutput, "\(file.path): is damaged; --restart makes this point anew")
     }
     let differences = try record().differences(from: log.record)
     if restart, !differences.isEmpty || log.state == .failed { return nil }
@@ -151,15 +158,13 @@ struct PolicyPoint {
       log.peakMemory = max(log.peakMemory, peakMemory())
       try write(log)
     }
-    var task = task
-    task.options.restart = restart
+    var options = task.options
+    options.restart = restart
     do {
-      do {
-        log.summary = try task.train(settings)
-      } catch let error as TrainingError where error.isOccupied && !restart {
-        // Finished, but killed before that was noted.
-        task.options.restart = true
-        log.summary = try task.train(settings)
+      log.summary = try options.inPart {
+        var task = task
+        task.options = $0
+        return try task.train(settings)
       }
     } catch {
       try account(&log)

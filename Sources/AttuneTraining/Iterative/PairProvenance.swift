@@ -75,7 +75,7 @@ struct MixedPairs {
   let account: RowAccount
   private let share: Double
   private let seed: UInt64
-  private let byLine: [Int: Row]
+  private let byNumber: [Int: Row]
 
   /// Reads the rows.
   ///
@@ -88,11 +88,11 @@ struct MixedPairs {
     try require(settings.mixShare > 0, "mix_share", "above 0 where a file is given to mix in")
     self.data = data
     var (rows, account) = try DPO.rows(data, encoder, settings.dpo)
-    account.count(trained: rows.map(\.encoded.line), heldOut: [])
+    account.count(trained: rows.map(\.encoded.row), heldOut: [])
     (self.rows, self.account) = (rows, account)
     share = settings.mixShare
     seed = settings.seed
-    byLine = Dictionary(data.rows.map { ($0.line, $0) }, uniquingKeysWith: { a, _ in a })
+    byNumber = Dictionary(data.rows.map { ($0.number, $0) }, uniquingKeysWith: { a, _ in a })
   }
 
   /// As many rows as make the share beside so many sampled pairs, drawn anew for each round, none
@@ -106,5 +106,5 @@ struct MixedPairs {
   }
 
   /// The row of the file that a drawn one was made from.
-  func source(_ row: ContrastiveRow<DPO.Label>) -> Row? { byLine[row.encoded.line] }
+  func source(_ row: ContrastiveRow<DPO.Label>) -> Row? { byNumber[row.encoded.row] }
 }

@@ -167,19 +167,12 @@ public final class PolicySeries {
     }
     var knobs = settings.dpo
     knobs.seed &+= UInt64(number)
-    func run(restart: Bool) throws -> ContrastiveReport {
-      var options = options
-      options.restart = restart
-      return try DPO.train(
+    var options = options
+    options.restart = false
+    let report = try options.inPart {
+      try DPO.train(
         start, data: try DataFile.read(pairs, expecting: [.preference]), settings: knobs,
-        output: url(number), options: options)
-    }
-    let report: ContrastiveReport
-    do {
-      report = try run(restart: false)
-    } catch let error as TrainingError where error.isOccupied {
-      // Finished, but killed before it was listed; or begun with other knobs or labels.
-      report = try run(restart: true)
+        output: url(number), options: $0)
     }
     let model = try LoadedModel.open(url(number).relativePath, beside: start)
     state.policies.append(

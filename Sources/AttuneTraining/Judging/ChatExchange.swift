@@ -18,8 +18,10 @@ struct ExchangeFailure: Error {
   /// Takes what the system says; it has no code of its own for much of what can fail in TLS.
   init(reason: String, code: URLError.Code? = nil) {
     self.reason = reason
+    // Not a connection that broke while something was read or written, which may pass.
+    let isBroken = ["SSL_read", "SSL_write", "errno"].contains { reason.contains($0) }
     let isSecure = reason.contains("SSL") || reason.contains("certificate")
-    self.code = isSecure ? .secureConnectionFailed : code
+    self.code = isSecure && !isBroken ? .secureConnectionFailed : code
   }
 
   /// Whether a later try may go better.

@@ -54,7 +54,8 @@ extension JudgeQuestion {
   }
 
   /// How well an answer follows a principle, from 1 to 5.
-  static func grade(_ prompt: Content, _ answer: String, principle: String) -> JudgeQuestion {
+  package static func grade(_ prompt: Content, _ answer: String, principle: String) -> JudgeQuestion
+  {
     let text = """
       An answer to a conversation is to be graded under one principle.
 
@@ -133,6 +134,6 @@ extension JudgeQuestion {
   private static func transcript(_ prompt: Content) -> String {
     guard case .messages(let messages) = prompt else { return prompt.readable }
     let names = ["user": "Person", "assistant": "Assistant", "system": "Instructions"]
-    return messages.map { "\(names[$0.role] ?? $0.role): \($0.content)" }.joined(separator: "\n")
+    return messages.map { "\(names[$0.role] ?? $0.role): \($0.readable)" }.joined(separator: "\n")
   }
 }

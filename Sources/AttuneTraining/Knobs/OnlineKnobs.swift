@@ -110,7 +110,8 @@ extension PPOSettings {
     + Knob.rewards + [
       Knob("value", "Where values come from.", .choice(Value.self)),
       Knob(
-        "value_learning_rate", "Highest learning rate of a separate value model.",
+        "value_learning_rate",
+        "Highest learning rate of a separate value model; follows train as learning_rate does.",
         .number(.above(0))),
       Knob(
         "ptx_weight", "Weight of the supervised loss that is mixed in; 0 is off.",

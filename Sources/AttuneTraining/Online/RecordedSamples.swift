@@ -35,6 +35,8 @@ struct RecordedSamples {
       let group: EncodedGroup
       do {
         group = try encoder.group(row)
+      } catch let error as PassedOver {
+        throw TrainingError(.badData, "\(data.url.path), \(error)")
       } catch let error as TrainingError {
         throw TrainingError(error.code, "\(data.url.path), \(error.message)")
       }

@@ -142,18 +142,12 @@ struct RLHFRun {
     return "[\((all.firstIndex(of: step) ?? 0) + 1)/\(all.count)] \(step.words)"
   }
 
-  /// Trains into a folder: goes on with what is there, or begins anew where that is of no use.
+  /// Trains into a stage's folder.
   func train<Result>(
     _ restart: Bool, _ body: (RunOptions) throws -> Result
   ) throws -> Result {
     var run = options.run
     run.restart = restart
-    do {
-      return try body(run)
-    } catch let error as TrainingError where error.isOccupied && !restart {
-      // Finished, but killed before the stage was noted as done.
-      run.restart = true
-      return try body(run)
-    }
+    return try run.inPart(body)
   }
 }

@@ -5,7 +5,9 @@ import Foundation
 
 /// What a run's folder remembers of its stages: `stages/NAME.json`.
 struct StageLog: Codable {
-  var formatVersion = 1
+  /// 1 held every knob as a text.
+  private static let version = 2
+  var formatVersion = Self.version
   /// `running` or `finished`.
   var state: String
   /// Seconds of all its parts.
@@ -27,11 +29,16 @@ struct StageLog: Codable {
     guard let data = try? Data(contentsOf: url) else { return nil }
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
-    guard let log = try? decoder.decode(StageLog.self, from: data) else {
+    do {
+      try FormatVersion.require(
+        version, of: data, at: url, orElse: "redo the stage with --from \(step.name)")
+      return try decoder.decode(StageLog.self, from: data)
+    } catch let error as TrainingError {
+      throw error
+    } catch {
       throw TrainingError(
         .badOutput, "\(url.path): is damaged; redo the stage with --from \(step.name)")
     }
-    return log
   }
 
   /// Sets the clock of chat templates to what a run's stages had, so that it goes on with the same

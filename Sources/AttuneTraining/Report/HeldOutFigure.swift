@@ -4,7 +4,7 @@ import AttuneData
 import AttuneObjectives
 import Foundation
 
-/// A figure over what nothing was trained on: never without how many it is over and its 95 % interval.
+/// A figure over what nothing was trained on: never without how many it is over and its interval.
 public struct HeldOutFigure: Codable, Sendable, Equatable {
   /// The metric, by its name in `Documentation/Metrics.md`, or `NAME` of a reward.
   public var metric: String
@@ -26,9 +26,11 @@ public struct HeldOutFigure: Codable, Sendable, Equatable {
   public var prompts: Int
   /// Whether it is a share, shown in percent.
   public var isShare: Bool
+  /// The confidence of the intervals; nil is 0.95.
+  public var confidence: Double?
 
   private enum CodingKeys: String, CodingKey {
-    case metric, name, value, interval, before, prompts, unit
+    case metric, name, value, interval, before, prompts, unit, confidence
     case beforeInterval = "before_interval"
     case count = "n"
     case isShare = "is_share"
@@ -44,6 +46,12 @@ public struct HeldOutFigure: Codable, Sendable, Equatable {
   var countText: String {
     count == prompts || prompts == 0
       ? "\(count) \(unit)" : "\(count) \(unit) of \(prompts) prompts"
+  }
+
+  /// `95 %`, for what is said of the brackets of some figures.
+  static func confidence(of figures: [HeldOutFigure]) -> String {
+    Set(figures.map { $0.confidence ?? 0.95 }).sorted().map { readablePercent($0) }
+      .joined(separator: " and ")
   }
 
   /// A value with its interval.
@@ -234,7 +242,11 @@ extension HeldOutFigure {
     add(Metric.promptUptake.rawValue, "prompt's words taken up", isShare: true) {
       ($0.promptWords, $0.promptWordsInterval)
     }
-    return (evaluation.preferences?.figures ?? []) + figures
+    return ((evaluation.preferences?.figures ?? []) + figures).map { figure in
+      var figure = figure
+      figure.confidence = evaluation.confidence
+      return figure
+    }
   }
 
   /// The figures of a reward model of the whole job.

@@ -11,6 +11,8 @@ enum ReportFiles {
     var points: [Report.Point] = []
     for (round, metrics) in rounds.enumerated() {
       let before = points.last?.step ?? 0
+      // A run in its first step has written no line yet.
+      guard (try? Data(contentsOf: metrics).isEmpty) == false else { continue }
       try JSONLines.forEach(in: metrics) { row, _ in
         var values = rounds.count > 1 ? ["round": Double(round + 1)] : [:]
         for field in row.fields where field.key != "step" && field.key != "time" {

@@ -70,7 +70,8 @@ enum ReportSection {
           + [figure.text, figure.countText])
     }
     return
-      "<h2>On what was held out</h2>\n\(table.html)<p class=\"quiet\">Brackets hold 95 % intervals: "
+      "<h2>On what was held out</h2>\n\(table.html)<p class=\"quiet\">Brackets hold \(HeldOutFigure.confidence(of: figures)) "
+      + "intervals: "
       + "prompts drawn anew (bootstrap).</p>\n"
   }
 

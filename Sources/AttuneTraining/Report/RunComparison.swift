@@ -140,12 +140,14 @@ public struct RunComparison: Codable, Sendable, Equatable {
     return table
   }
 
+  private var confidence: String { HeldOutFigure.confidence(of: runs.flatMap(\.report.heldOut)) }
+
   /// The tables for a terminal.
   public var text: String {
     let tables = [heldOutTable, trainingTable, differenceTable].compactMap { $0?.text }
     let note =
       heldOutTable == nil
-      ? [] : ["Brackets hold 95 % intervals over prompts; a → b is before → after.\n"]
+      ? [] : ["Brackets hold \(confidence) intervals over prompts; a → b is before → after.\n"]
     let same =
       differences.isEmpty && runs.count > 1 ? ["The runs have the same settings and inputs.\n"] : []
     return (tables + same + note).joined(separator: "\n")
@@ -168,7 +170,7 @@ public struct RunComparison: Codable, Sendable, Equatable {
     }
     if let table = heldOutTable {
       body +=
-        "<h2>On what was held out</h2>\n\(table.html)<p class=\"quiet\">Brackets hold 95 % intervals "
+        "<h2>On what was held out</h2>\n\(table.html)<p class=\"quiet\">Brackets hold \(confidence) intervals "
       body += "over prompts; a → b is before → after.</p>\n"
     }
     let units = Set(runs.filter { !$0.report.training.isEmpty }.map(\.report.unit)).sorted()

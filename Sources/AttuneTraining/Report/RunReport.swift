@@ -109,9 +109,7 @@ extension RunReport {
     self.isFinished = isFinished
     date = ReportFiles.now()
     let metrics = folder.appending(path: "metrics.jsonl")
-    training =
-      FileManager.default.fileExists(atPath: metrics.path)
-      ? try ReportFiles.points(of: [metrics]) : []
+    training = try ReportFiles.points(of: [metrics])
     let rows = try HeldOutRow.read(folder)
     heldOut = HeldOutFigure.of(rows, unit: record.stage == "reward" ? "pairs" : "rows")
     if record.stage == "reward", !rows.isEmpty {
@@ -224,7 +222,7 @@ extension RunReport {
     }
     body += ReportSection.answers(
       greedy: greedy, samples: samples, open: 10, reward: evaluation?.winRate?.reward,
-      prompts: evaluation == nil ? "prompts of the data" : "held-out prompts")
+      prompts: evaluation == nil ? "prompts" : "held-out prompts")
     if !training.isEmpty {
       body += "<h2>Over training</h2>\n" + ReportSection.charts([("", training)], xLabel: unit)
     }

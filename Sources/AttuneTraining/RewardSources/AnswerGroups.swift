@@ -1,6 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import Synchronization
+
+/// Knows whether it was said of a model that it does not see the whole of what it is asked about.
+package final class CutNotice: Sendable {
+  private let isTold = Mutex(false)
+
+  package init() {}
+
+  /// What to say of groups of which one was cut, the first time; nil where there is nothing to say.
+  ///
+  /// - Parameters:
+  ///   - groups: What the model is given.
+  ///   - source: Who reads it: `model:runs/reward`.
+  ///   - most: Tokens that it takes.
+  package func warning(for groups: [EncodedGroup], source: String, most: Int) -> String? {
+    guard groups.contains(where: { $0.promptCut > 0 || $0.answers.contains(where: \.isCut) }),
+      !isTold.withLock({ told in
+        defer { told = true }
+        return told
+      })
+    else { return nil }
+    return
+      "\(source): reads \(most) tokens at most; of a longer prompt it sees the end, of a longer "
+      + "answer the beginning"
+  }
+}
 
 extension TextEncoder {
   /// Answers as tokens, neighbours that answer one prompt in one group, all in their order.
@@ -11,10 +37,11 @@ extension TextEncoder {
   /// - Parameters:
   ///   - prompts: For each answer its prompt.
   ///   - completions: The answers.
-  ///   - source: Who asks, for errors.
+  ///   - source: Who asks, for errors and the notice.
+  ///   - notice: Is given what had to be cut to fit.
   /// - Throws: `AnswerFault` that names the answer.
-  func groups(
-    prompts: [DataPrompt], completions: [Completion], source: String
+  package func groups(
+    prompts: [DataPrompt], completions: [Completion], source: String, notice: CutNotice
   ) throws -> [EncodedGroup] {
     var groups: [EncodedGroup] = []
     var start = 0
@@ -33,6 +60,10 @@ extension TextEncoder {
       }
       groups.append(cut(group))
       start = end
+    }
+    if let warning = notice.warning(for: groups, source: source, most: maximumLength) {
+      var progress = Progress("", total: 0)
+      progress.say("warning: \(warning)")
     }
     return groups
   }

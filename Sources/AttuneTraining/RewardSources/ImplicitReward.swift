@@ -15,6 +15,7 @@ public struct ImplicitReward: RewardSource {
   private let policy: LoadedModel
   private let reference: LoadedModel
   private let encoder: TextEncoder
+  private let notice = CutNotice()
   private let pieceTokens: Int
 
   /// Makes a source of two models.
@@ -77,21 +78,22 @@ public struct ImplicitReward: RewardSource {
     _ argument: String, name: String, beside neighbour: LoadedModel?
   ) throws -> ImplicitReward {
     let (policyName, referenceName) = try parts(argument)
-    let base = try LoadedModel.base(of: policyName)
-    guard let named = referenceName ?? base?.name else {
-      throw TrainingError(
-        .badSetting,
-        "\(name): \(policyName) does not say what it was trained from: write "
-          + "\(name),REFERENCE")
+    let reference: LoadedModel
+    if let referenceName {
+      reference = try LoadedModel.open(referenceName, beside: neighbour)
+    } else {
+      do {
+        guard let base = try LoadedModel.openBase(of: policyName, beside: neighbour) else {
+          throw TrainingError(
+            .badSetting, "\(policyName) does not say what it was trained from")
+        }
+        reference = base
+      } catch let error as TrainingError {
+        throw TrainingError(
+          error.code, "\(name): \(error.message); name the reference: \(name),REFERENCE")
+      }
     }
-    let reference = try LoadedModel.open(named, beside: neighbour)
-    let isBase = base?.fingerprint == reference.fingerprint
-    if referenceName == nil, let expected = base?.fingerprint, !isBase {
-      throw TrainingError(
-        .badModel,
-        "\(name): \(named) is no longer what \(policyName) was trained from (fingerprint "
-          + "\(expected.prefix(12))); name the reference: \(name),REFERENCE")
-    }
+    let isBase = try LoadedModel.base(of: policyName)?.fingerprint == reference.fingerprint
     // What a policy was trained from shares its frozen weights with it.
     let policy = try LoadedModel.open(
       policyName, beside: isBase ? reference : neighbour ?? reference)
@@ -115,7 +117,8 @@ public struct ImplicitReward: RewardSource {
           reading: { $0.logProbabilities[$1].reduce(0, +) })
       }
     } else {
-      let groups = try encoder.groups(prompts: prompts, completions: completions, source: name)
+      let groups = try encoder.groups(
+        prompts: prompts, completions: completions, source: name, notice: notice)
       sums = { loaded in
         try SequenceScores.tokens(loaded.model, groups, temperature: 1, pieceTokens: pieceTokens)
           .flatMap { $0.map { $0.logProbabilities.reduce(0, +) } }

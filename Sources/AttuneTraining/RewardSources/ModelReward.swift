@@ -9,6 +9,7 @@ public struct ModelReward: RewardSource {
   public let name: String
   private let loaded: LoadedModel
   private let encoder: TextEncoder
+  private let notice = CutNotice()
   private let pieceTokens: Int
 
   /// Makes a source of a reward model.
@@ -47,7 +48,8 @@ public struct ModelReward: RewardSource {
         loaded.model, pieceTokens: pieceTokens,
         asking: { $0.scalarsAfter = [$0.ids.count - 1] }, reading: { $0.scalars[$1][0] })
     }
-    let groups = try encoder.groups(prompts: prompts, completions: completions, source: name)
+    let groups = try encoder.groups(
+      prompts: prompts, completions: completions, source: name, notice: notice)
     return try SequenceScores.rewards(loaded.model, groups, pieceTokens: pieceTokens)
       .flatMap(\.self)
   }

@@ -118,7 +118,7 @@ public final class ProgramReward: RewardSource {
       deaths += 1
       guard deaths <= Self.restartsOfBatch else {
         throw AnswerFault(
-          source: name, answer: scores.count,
+          source: name, answer: min(scores.count, rows.count - 1),
           message: "the program \(end), for the \(deaths)th time in one batch; it must answer "
             + "every line until its input ends")
       }

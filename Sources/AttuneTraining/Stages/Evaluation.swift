@@ -189,7 +189,7 @@ public enum Evaluation {
   ///   - against: The model to win against; nil for none.
   ///   - reference: What KL is taken from; nil: the model to win against, or for preferences what the
   ///     policy was trained from, if it says so.
-  ///   - data: Rows with prompts; each prompt counts once. Of preferences the implicit reward is
+  ///   - data: Rows with prompts; each prompt counts once, or each row where a reward reads rows. Of preferences the implicit reward is
   ///     measured too.
   ///   - rewards: Where rewards come from.
   ///   - settings: The knobs.
@@ -212,9 +212,17 @@ public enum Evaluation {
     }
     // What others were trained from is opened first, so that they share its weights.
     let start = try against.map { try LoadedModel.open($0) }
-    let origin =
-      start == nil && data.kind == .preference ? try LoadedModel.base(of: model)?.name : nil
-    let base = try (reference ?? origin).map { try LoadedModel.open($0, beside: start) } ?? start
+    var remarks: [String] = []
+    var base = try reference.map { try LoadedModel.open($0, beside: start) } ?? start
+    if base == nil, data.kind == .preference {
+      do {
+        base = try LoadedModel.openBase(of: model)
+      } catch let error as TrainingError {
+        remarks.append(
+          "warning: \(error.message); without it neither KL nor the implicit reward is measured: "
+            + "--reference names another")
+      }
+    }
     let policy = try LoadedModel.open(model, beside: base)
     let sources = try RewardSources(rewards, beside: base ?? policy)
     let encoder = try TextEncoder(policy)
@@ -222,7 +230,9 @@ public enum Evaluation {
       data, room: settings.maxTokens, byRow: RewardSources.readRows(sources.weighted))
     let prompts = set.prompts
     var progress = Progress("evaluate", total: 1)
-    for remark in set.remarks(of: data.url.lastPathComponent, encoder, room: settings.maxTokens) {
+    for remark in remarks
+      + set.remarks(of: data.url.lastPathComponent, encoder, room: settings.maxTokens)
+    {
       progress.say(remark)
     }
     var models = [EvaluatedModel(role: "policy", loaded: policy)]

@@ -66,6 +66,8 @@ public enum LogProbabilities {
               + "\(loaded.name) reads")
         }
         return group
+      } catch let error as PassedOver {
+        throw TrainingError(.badData, "\(data.url.path), \(error)")
       } catch let error as TrainingError {
         throw TrainingError(error.code, "\(data.url.path), \(error.message)")
       }

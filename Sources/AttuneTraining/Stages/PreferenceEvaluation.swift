@@ -34,8 +34,10 @@ enum PreferenceEvaluation {
         undecided += 1
         return nil
       }
+      let group = try encoders.policy.group(row)
+      try encoders.policy.requireDifferent(group)
       return Pair(
-        prompt: preference.prompt, isSwapped: isSwapped, policy: try encoders.policy.group(row),
+        prompt: preference.prompt, isSwapped: isSwapped, policy: group,
         reference: try encoders.reference.group(row))
     }.compactMap { $0 }
     guard !decided.isEmpty else {
@@ -81,14 +83,15 @@ enum PreferenceEvaluation {
     }
     func share(_ margins: [Double]) -> EvaluationReport.Preferences.Share {
       let points = margins.map { $0 > 0 ? 1 : $0 == 0 ? 0.5 : 0 }
-      // Wilson's holds where all of few pairs are right, for which the bootstrap knows no doubt.
-      let interval =
-        places.count == decided.count
-        ? Statistics.wilson(
-          successes: points.reduce(0, +), trials: Double(points.count),
+      let share = Statistics.mean(points)
+      var interval = mean(points).interval
+      // Wilson's holds where all of few prompts say the same, for which the bootstrap knows no doubt.
+      if places.count == decided.count || interval.low == interval.high {
+        interval = Statistics.wilson(
+          successes: share * Double(places.count), trials: Double(places.count),
           confidence: settings.confidence)
-        : mean(points).interval
-      return .init(value: Statistics.mean(points), interval: Interval(interval))
+      }
+      return .init(value: share, interval: Interval(interval))
     }
     func answer(
       _ value: ((chosen: Double, rejected: Double)) -> Double
