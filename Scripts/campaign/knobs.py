@@ -44,11 +44,10 @@ class Knobs:
         # A rate or decay that is allowed and makes a model diverge is told as that, and a list of values
         # is a grid, whose last word is how many of its runs have no result.
         told = "not finite" in run.failure or "have no result" in run.failure or name in words
-        unnamed = what is None and run.code != 0 and not told
-        if unnamed:
+        if what is None and run.code != 0 and not told:
             what = f"does not name the knob: {run.failure}"
         if what:
-            self.report.fail("knob", f"{command} --set {knob}={value}: {what}", unnamed=unnamed)
+            self.report.fail("knob", f"{command} --set {knob}={value}: {what}")
 
 
 def leaves(value, path=""):

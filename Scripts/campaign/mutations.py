@@ -178,10 +178,9 @@ class Mutations:
         named = name in run.failure or "damaged" in run.failure
         if what is None and run.code == 1 and not named:
             what = f"names no file: {run.failure}"
-            kind += " unnamed"
         if what is None and run.code == 0 and "out" in line.split():
             left = bench.leftovers("out")
             what = "leaves " + ", ".join(left) if left else None
         if what:
             self.report.fail(
-                "mutation", f"{kind}: {line}: {what}", content, name, kind.endswith("unnamed"))
+                "mutation", f"{kind}: {line}: {what}", content, name)

@@ -28,24 +28,20 @@ class Report:
         self.folder = folder
         self.tried = collections.Counter()
         self.failed = collections.Counter()
-        self.unnamed = 0
 
     def count(self, what):
         self.tried[what] += 1
 
-    def fail(self, kind, words, content=None, name=None, unnamed=False):
-        if unnamed:
-            self.unnamed += 1
-        else:
-            self.failed[kind] += 1
+    def fail(self, kind, words, content=None, name=None):
+        self.failed[kind] += 1
         place = ""
         if content is not None:
             os.makedirs(self.folder, exist_ok=True)
-            path = os.path.join(self.folder, f"{sum(self.failed.values()) + self.unnamed}-{name}")
+            path = os.path.join(self.folder, f"{sum(self.failed.values())}-{name}")
             with open(path, "wb") as file:
                 file.write(content)
             place = f" ({os.path.relpath(path, ROOT)})"
-        print(f"{'UNNAMED' if unnamed else 'FAILED'} {kind}: {words}{place}", flush=True)
+        print(f"FAILED {kind}: {words}{place}", flush=True)
 
 
 def main():
@@ -77,7 +73,6 @@ def main():
         page.close()
     for what, count in sorted(report.tried.items()):
         print(f"{count:6} {what}")
-    print(f"{report.unnamed:6} refusals that name neither file nor knob")
     print(f"{sum(report.failed.values()):6} failures " + ", ".join(
         f"{kind} {count}" for kind, count in sorted(report.failed.items())))
     sys.exit(1 if report.failed else 0)
