@@ -91,6 +91,12 @@ struct SharedOptions: ParsableArguments {
       guard let json = try? JSONText.line(value) else {
         throw ValidationError("\(flag.option): give a finite number.")
       }
+      if let recipe = Recipe.knobs, recipe.listed.contains(flag.knob) {
+        throw TrainingError(
+          .badUsage,
+          "\(flag.knob) is given twice: by \(flag.option) and by a list in \(recipe.place), whose runs "
+            + "would all have the option's value; leave one of them out")
+      }
       options.append((flag.option, flag.knob, json))
     }
     return try ConfigFile.settings(

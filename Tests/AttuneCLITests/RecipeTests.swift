@@ -182,6 +182,33 @@ struct RecipeTests {
     #expect(named.code == 1 && named.failure.contains("r.json: epochs must be from 1 to 1000000"))
   }
 
+  @Test func `an option beside a list of its knob is refused, whatever its name`() throws {
+    let bench = try Workbench()
+    try bench.write("prompts.jsonl", #"{"prompt":"a"}"# + "\n")
+    try bench.write("r.json", #"{"dpo": {"beta": [0.1, 0.3]}, "samples_per_prompt": [2, 3]}"#)
+    let iterate =
+      "iterate --model model --data prompts.jsonl --reward labeller:concise --output runs"
+    for (options, words) in [
+      ("--config r.json --beta 0.05", "dpo.beta is given twice: by --beta and by a list in r.json"),
+      (
+        "--config r.json --n 4", "samples_per_prompt is given twice: by --n and by a list in r.json"
+      ),
+      ("--set dpo.beta=[0.1,0.3] --beta 0.05", "dpo.beta is given twice"),
+      ("--set rounds=[1,2] --rounds 3", "rounds is given twice: by --set rounds and by --rounds"),
+    ] {
+      let run = try bench.attune(line: "\(iterate) \(options)")
+      #expect(run.code == 64 && run.failure.contains(words), "\(options): \(run.errors)")
+    }
+  }
+
+  @Test func `a recipe's options stand before what is no option`() throws {
+    let bench = try Workbench()
+    try bench.write("r.json", #"{"store": "f.db"}"#)
+    try bench.write("rows.jsonl", #"{"prompt":"a"}"# + "\n")
+    let run = try bench.attune(line: "feedback import --config r.json -- rows.jsonl")
+    #expect(run.code == 0 && bench.exists("f.db"), "\(run.errors)")
+  }
+
   @Test func `Ctrl-C stops a grid, and the same command goes on`() throws {
     let bench = try Workbench()
     let texts = (0..<200).map { "{\"text\":\"the cat \($0) sat on the mat \($0 * 7)\"}\n" }.joined()

@@ -46,6 +46,14 @@ struct CommandLineValues {
       }
     }
     guard place != nil || !axes.isEmpty else { return nil }
+    for axis in axes where !axis.isInRecipe {
+      // The run is given the value by the option, of which the last one counts.
+      guard let option = shape.option(axis.name), scanned.given.contains(option.name) else {
+        continue
+      }
+      throw TrainingError(
+        .badUsage, "\(axis.name) is given twice: by --set \(axis.name) and by --\(option.name)")
+    }
     // Seeds last, so that the runs of one group follow one another.
     axes =
       axes.filter { !$0.name.hasSuffix("seed") } + axes.filter { $0.name.hasSuffix("seed") }
@@ -238,7 +246,9 @@ struct CommandLineValues {
   func run(_ point: [SettingValue] = [], replacing: [(name: String, value: String?)] = []) throws {
     var line: [String] = []
     var skips = false
-    for argument in arguments {
+    // What stands behind is no option, whatever it looks like.
+    let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+    for argument in arguments[..<end] {
       if skips {
         skips = false
         continue
@@ -258,6 +268,7 @@ struct CommandLineValues {
     }
     for (name, value) in replacing { add(name, value.map { [$0] } ?? []) }
     var knobs = self.knobs
+    var listed: Set<String> = []
     var fromRecipe = options.map(\.option.name)
     for (axis, value) in zip(axes, point) {
       if let option = shape.option(axis.name), !option.isFlag, value != .null {
@@ -265,11 +276,13 @@ struct CommandLineValues {
         if axis.isInRecipe { fromRecipe.append(option.name) }
       } else if axis.isInRecipe {
         knobs.set(value, at: axis.name[...])
+        listed.insert(axis.name)
       } else {
         line += ["--set", "\(axis.name)=\(value.line)"]
       }
     }
-    let recipe = place.map { Recipe.Knobs(place: $0, value: knobs) }
+    line += arguments[end...]
+    let recipe = place.map { Recipe.Knobs(place: $0, value: knobs, listed: listed) }
     try Recipe.$knobs.withValue(recipe) {
       do {
         try Invocation.run(line)

@@ -12,6 +12,8 @@ enum Recipe {
     /// The file, as errors name it.
     let place: String
     let value: SettingValue
+    /// The knobs, by their paths, of which the recipe lists values: a grid's run has one of them.
+    let listed: Set<String>
   }
 
   /// Those of the command that runs.

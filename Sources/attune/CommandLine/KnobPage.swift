@@ -115,7 +115,8 @@ enum KnobPage {
       - A list where a knob takes one value is a **grid**: `{"beta": [0.05, 0.1], "seed": [1, 2, 3]}`
         runs six times, one after the other, into `OUTPUT/beta=0.05,seed=1` and so on, and ends with a
         table of what each came to and of means over seeds. The same command goes on where it stopped
-        and leaves out what is finished; Ctrl-C stops the grid. `--set 'beta=[0.05,0.1]'` does the same.
+        and leaves out what is finished, but for `attune evaluate`, which keeps no record and evaluates
+        all anew; Ctrl-C stops the grid. `--set 'beta=[0.05,0.1]'` does the same.
       - `null` stands for a default that depends on another knob.
 
 
