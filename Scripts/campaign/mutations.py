@@ -54,7 +54,7 @@ def text(value):
     return struct.pack("<Q", len(value)) + value
 
 
-def gguf(model):
+def gguf():
     """A tiny GGUF: words, a tokenizer and a model's tensors, all float32."""
     width, inner, vocabulary = 32, 64, 320
     names = [text(f"<{i}>".encode()) for i in range(vocabulary)]
@@ -103,7 +103,7 @@ class Mutations:
         self.bench, self.random, self.report = bench, random, report
         one = "--threads 1 --set max_steps=1 --output out"
         ask = "--raw --prompt a --max-tokens 2 --threads 1"
-        bench.write("tiny.gguf", gguf("tiny"))
+        bench.write("tiny.gguf", gguf())
         bench.write("recipe.json", '{"epochs": 1, "max_steps": 1, "learning_rate": 1e-4, '
                     '"batch_size": 2, "checkpoint_seconds": 10, "seed": 1, "train": "lora", '
                     '"rank": 4, "alpha": 8.0, "decay": "linear", "max_length": 64}')

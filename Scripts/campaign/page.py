@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import time
 import uuid
 
@@ -144,7 +145,8 @@ class Page:
         self.process.send_signal(number)
         try:
             self.process.wait(30)
-        except TimeoutError:
+        except subprocess.TimeoutExpired:
+            self.report.fail("page", f"does not end within 30 s of signal {int(number)}")
             self.process.kill()
             self.process.wait()
 

@@ -70,7 +70,7 @@ extension FeedbackStore {
       guard found == ["ok"] else {
         // The line before the last names the database, of which there is one.
         let what = found.joined(separator: " ").split(whereSeparator: \.isNewline).last ?? ""
-        throw damage(url, String(what))
+        throw damage(url, "\(what); nothing was written to it")
       }
       guard try !Schema.migrator.hasBeenSuperseded(db) else {
         throw StoreError(
@@ -94,10 +94,13 @@ extension FeedbackStore {
   private static func damage(_ url: URL, _ what: String) -> StoreError {
     let name = url.relativePath
     let salvaged = url.deletingPathExtension().lastPathComponent + "-salvaged.db"
+    // SQLite's shell parts its own commands at spaces.
+    let clone = salvaged.contains(" ") ? ".clone \"\(salvaged)\"" : ".clone \(salvaged)"
+    func quoted(_ word: String) -> String { "'\(word.replacing("'", with: #"'\''"#))'" }
     return StoreError(
       .file,
-      "\(name): this store is damaged (\(what)). Nothing was written to it. Take a copy that is whole, or "
-        + "save the rows that can be read: sqlite3 '\(name)' '.clone \(salvaged)'")
+      "\(name): this store is damaged (\(what)). Take a copy that is whole, or save the rows that can "
+        + "be read: sqlite3 \(quoted(name)) \(quoted(clone))")
   }
 
   /// What SQLite says, in words.

@@ -38,6 +38,19 @@ import Testing
     }
   }
 
+  @Test func `the recipe for what can be saved works for any name`() throws {
+    try fill()
+    var bytes = [UInt8](try Data(contentsOf: file))
+    bytes.replaceSubrange(
+      bytes.count / 2..<bytes.count, with: repeatElement(0, count: bytes.count / 2))
+    let odd = bench.folder.appending(path: "Anna's labels.db")
+    try Data(bytes).write(to: odd)
+    let told = message(at: odd)
+    #expect(
+      told.contains("Anna'\\''s labels.db' '.clone \"Anna'\\''s labels-salvaged.db\"'"), "\(told)")
+    #expect(told.contains("nothing was written to it"))
+  }
+
   @Test func `every damage that SQLite finds is told, with how to save the rest`() throws {
     try fill()
     let whole = [UInt8](try Data(contentsOf: file))

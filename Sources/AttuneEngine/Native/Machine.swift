@@ -116,7 +116,7 @@ public enum Machine {
 }
 
 #if canImport(Darwin)
-  private let addressSpaceLimit = RLIMIT_AS
+  let addressSpaceLimit = RLIMIT_AS
 #else
-  private let addressSpaceLimit = __rlimit_resource_t(RLIMIT_AS.rawValue)
+  let addressSpaceLimit = __rlimit_resource_t(RLIMIT_AS.rawValue)
 #endif

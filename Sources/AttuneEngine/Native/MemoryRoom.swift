@@ -13,7 +13,7 @@ extension Machine {
       bytes += 1024 * (number ?? 0)
     }
     var limit = rlimit()
-    if getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0 {
+    if getrlimit(addressSpaceLimit, &limit) == 0 {
       bytes = min(bytes, Int(clamping: limit.rlim_cur))
     }
     return bytes
