@@ -71,9 +71,10 @@ extension FeedbackStore {
       let thumbs = try GRDB.Row.fetchCursor(
         db,
         sql: """
-          SELECT t.*, p.content AS prompt_content, a.content, a.model,
+          SELECT t.*, p.content AS prompt_content, a.content, a.model, r.text AS record_text,
             (SELECT c.text FROM critique c WHERE c.answer = t.answer AND c.comparison IS NULL
-              AND c.annotator IS t.annotator ORDER BY c.id DESC LIMIT 1) AS rationale
+              AND c.annotator IS t.annotator AND c.time = t.time
+              ORDER BY c.id DESC LIMIT 1) AS rationale
           FROM thumb t
           JOIN prompt p ON p.id = t.prompt JOIN answer a ON a.id = t.answer
           LEFT JOIN record r ON r.id = t.record
@@ -95,7 +96,10 @@ extension FeedbackStore {
         if !model.isEmpty { fields.append(.init("model", .string(model))) }
         let labeller: String? = row["annotator"]
         if let labeller { fields.append(.init("labeller", .string(labeller))) }
-        let rationale: String? = row["rationale"]
+        // Rows of a file may differ in nothing else than the reason: theirs is taken from themselves.
+        let record: String? = row["record_text"]
+        let rationale: String? =
+          if let record { try JSONValue(parsing: record).rationale } else { row["rationale"] }
         if let rationale { fields.append(.init("rationale", .string(rationale))) }
         fields += timing(row["time"], row["milliseconds"])
         put(JSONValue.object(fields).text)

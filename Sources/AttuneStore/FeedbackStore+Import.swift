@@ -67,7 +67,7 @@ extension FeedbackStore {
     try write { db in
       var report = ImportReport(file: file.relativePath)
       var seen: [String: Int] = [:]
-      let use = ColumnUse(ignored: ignored, readLater: RecordReader.columns)
+      let use = ColumnUse(ignored: ignored, readLater: RecordReader.columns(of:))
       report.unused = try RowReader.forEach(in: file, use: use) { line, reason in
         report.broken.append(.init(line: line, reason: reason))
       } row: { raw in

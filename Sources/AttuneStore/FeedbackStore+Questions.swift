@@ -87,13 +87,15 @@ extension FeedbackStore {
   /// before is not added again.
   ///
   /// - Parameter file: Preference or ranking rows.
-  /// - Returns: What was compared, row by row.
+  /// - Returns: What was compared, row by row, and which columns are not used, in one line for people;
+  ///   nil where all are.
   /// - Throws: ``StoreError`` or `DataError` that names the first line that is no comparison.
-  public func addKey(_ file: URL) throws -> [AnswerSet] {
+  public func addKey(_ file: URL) throws -> (sets: [AnswerSet], warning: String?) {
     try write { db in
       var sets: [AnswerSet] = []
-      try RowReader.forEach(in: file, use: ColumnUse(readLater: RecordReader.columns)) {
-        line, reason in
+      let unused = try RowReader.forEach(
+        in: file, use: ColumnUse(readLater: RecordReader.columns(of:))
+      ) { line, reason in
         throw StoreError(.badRequest, "\(file.relativePath):\(line): \(reason)")
       } row: { raw in
         let key = digest("key\n\(raw.text)")
@@ -119,7 +121,7 @@ extension FeedbackStore {
         }
         sets.append(try Self.answers(comparedBy: number, in: db))
       }
-      return sets
+      return (sets, UnusedColumn.warning(unused, of: file.relativePath))
     }
   }
 

@@ -63,7 +63,7 @@ public struct ModelRanking: Codable, Sendable, Equatable {
     }
     var rows: [Row] = []
     let data = try DataFile.read(
-      url, expecting: [.preference, .ranking], use: ColumnUse(readLater: RecordReader.columns))
+      url, expecting: [.preference, .ranking], use: ColumnUse(readLater: RecordReader.columns(of:)))
     for row in data.rows {
       switch row.example {
       case .preference(let pair):

@@ -6,13 +6,26 @@ import GRDB
 
 /// Puts what a row of a file says into the tables beside the row itself.
 struct RecordReader {
-  /// The columns that it reads beside those of the row's format.
-  static let columns: Set<String> = AttuneData.Row.rationaleColumns
-    .union(AttuneData.Row.pairModelColumns)
-    .union([
-      "labeller", "annotator", "model", "models", "shown_first", "strength", "gold", "time",
-      "seconds",
-    ])
+  /// The columns of a row that it reads beside those of the row's format; the others are named to
+  /// people, since the tables have no place for what they say.
+  static func columns(of row: AttuneData.Row) -> Set<String> {
+    let reason = Set([row.rationaleColumn].compactMap(\.self))
+    // Without a judgement it is the words that somebody gave.
+    let words = reason.isEmpty ? [] : reason.union(["labeller", "annotator", "time"])
+    let judged = reason.union(["labeller", "annotator", "time", "seconds"])
+    switch row.example {
+    case .samples: return []
+    case .text: return row.example.prompt == nil ? [] : words
+    case .prompt: return words
+    case .completion: return words.union(["model"])
+    case .unpaired: return judged.union(["model"])
+    case .preference:
+      return judged.union(row.pairModelColumns).union(["strength", "shown_first", "gold"])
+    case .ranking(let ranking):
+      let models = ranking.modelColumn(in: row.json).map { [$0] } ?? []
+      return ranking.completions.count > 1 ? judged.union(models).union(["gold"]) : Set(models)
+    }
+  }
 
   private let row: AttuneData.Row
   private let annotator: String?
@@ -218,14 +231,22 @@ extension RankingRow {
   /// The models that gave the answers, where the row names them: at each answer, or as `models` as
   /// `attune label` and `attune judge` write them.
   func models(in json: JSONValue) -> [SampleRow.Model?] {
-    if case .array(let values)? = json["models"], values.count == completions.count {
-      return values.map { SampleRow.Model($0) }
-    }
-    for key in ["completions", "answers", "responses"] {
-      if case .array(let values)? = json[key], values.count == completions.count {
-        return values.map { SampleRow.Model($0["model"]) }
-      }
+    if let values = listedModels(in: json) { return values.map { SampleRow.Model($0) } }
+    if let list = Self.list(in: json), case .array(let values)? = json[list] {
+      return values.map { SampleRow.Model($0["model"]) }
     }
     return completions.map { _ in nil }
+  }
+
+  /// The column, or the field of each answer, that ``models(in:)`` reads.
+  func modelColumn(in json: JSONValue) -> String? {
+    listedModels(in: json) != nil ? "models" : Self.list(in: json).map { "\($0)[].model" }
+  }
+
+  private func listedModels(in json: JSONValue) -> [JSONValue]? {
+    guard case .array(let values)? = json["models"], values.count == completions.count else {
+      return nil
+    }
+    return values
   }
 }

@@ -74,6 +74,8 @@
     let sources: RewardSources
     /// The rows that prompts stand in.
     private let rows: [Content: Row]
+    /// What answers add to a prompt's row.
+    private static let answerColumns: Set<String> = ["completions", "model", "sampling"]
 
     /// Makes scorers.
     ///
@@ -82,23 +84,39 @@
     ///   - files: The files that prompts are from; read again only where a source reads rows.
     init(_ sources: RewardSources, files: [URL]) throws {
       self.sources = sources
-      var rows: [Content: Row] = [:]
+      var rows: [Content: (row: Row, file: URL)] = [:]
+      var differing: [String] = []
       if sources.weighted.contains(where: \.source.readsRows) {
         for file in files {
-          for prompt in try DataFile.read(file).prompts(byRow: true) {
+          let data = try DataFile.read(file, use: ColumnUse(carriesRows: true))
+          for prompt in try data.prompts(byRow: true) {
             guard let row = prompt.row else { continue }
-            if let first = rows[prompt.content] {
-              Output.note(
-                "warning: \(file.relativePath), line \(row.line): has the prompt of line "
-                  + "\(first.line) with other columns; a question is asked once, and rewards read the "
-                  + "first row")
-            } else {
-              rows[prompt.content] = row
+            guard let first = rows[prompt.content] else {
+              rows[prompt.content] = (row, file)
+              continue
+            }
+            if Self.columns(first.row) != Self.columns(row) {
+              differing.append(
+                "\(file.relativePath):\(row.line) has the prompt of \(first.file.relativePath):"
+                  + "\(first.row.line)")
             }
           }
         }
       }
-      self.rows = rows
+      if let first = differing.first {
+        let others =
+          differing.count > 1 ? ", and so it is with \(differing.count - 1) further rows" : ""
+        Output.note(
+          "warning: \(first) with other columns\(others); a question is asked once, and rewards read "
+            + "the first row")
+      }
+      self.rows = rows.mapValues(\.row)
+    }
+
+    /// What a reward reads of a prompt's row, whatever its columns' order.
+    private static func columns(_ row: Row) -> [String: JSONValue] {
+      let own = row.json.fields.filter { !answerColumns.contains($0.key) }
+      return Dictionary(own.map { ($0.key, $0.value) }) { $1 }
     }
 
     var names: [String] { sources.weighted.map(\.source.name) }

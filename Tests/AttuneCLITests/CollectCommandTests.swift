@@ -214,6 +214,40 @@ import Testing
     #expect(counts["prompt"] == 6 && counts["answer"] == 12 && counts["comparison"] == 6)
   }
 
+  @Test
+  func `rewards that read rows are given the first row of a prompt, and others are told once`()
+    async throws
+  {
+    let model = try Workbench()
+    try model.write("reward.sh", "while read -r line; do echo 1; done\n")
+    // A column that a trainer would refuse: it is the program's.
+    try model.write("prompts.jsonl", #"{"prompt":"the cat","rating":4}"# + "\n")
+    func samples(_ answer: String, _ hints: [String]) -> String {
+      hints.enumerated().map { number, hint in
+        let completions = ["one \(answer)", "two \(answer)"].map {
+          #"{"text":"\#($0)","ids":[1],"logprob":-1,"finish_reason":"stop"}"#
+        }.joined(separator: ",")
+        return
+          #"{"prompt":"p\#(number)","completions":[\#(completions)],"sampling":{},"hint":"\#(hint)"}"#
+      }.joined(separator: "\n")
+    }
+    try model.write("a.jsonl", samples("a", ["x", "y", "z"]))
+    try model.write("b.jsonl", samples("b", ["x", "Y", "Z"]))
+    let run = try Served(
+      [
+        "collect", "--model", "model", "--prompts", "prompts.jsonl", "--samples", "a.jsonl",
+        "--samples", "b.jsonl", "--store", "feedback.db", "--port", "0", "--max-tokens", "4",
+        "--reward", "exec:sh reward.sh", "--threads", "1",
+      ], in: model.folder)
+    try await run.listens()
+    let words =
+      "warning: b.jsonl:2 has the prompt of a.jsonl:2 with other columns, and so it is "
+      + "with 1 further rows"
+    #expect(run.errors.components(separatedBy: "has the prompt of").count == 2, "\(run.errors)")
+    #expect(run.errors.contains(words), "\(run.errors)")
+    #expect(try run.interrupt() == 0)
+  }
+
   @Test(arguments: [
     ("--samples none.jsonl", 1, "none.jsonl"), ("--samples broken.jsonl", 1, "broken.jsonl:1:"),
     ("--samples one.jsonl", 1, "two different answers"),

@@ -20,7 +20,7 @@ struct DataCommandTests {
       ("inspect --model model --data pairs.jsonl", unused),
       ("reward --model model --data pairs.jsonl --output reward --set max_steps=1", unused),
       ("sample --model model --data pairs.jsonl --output s.jsonl --max-tokens 2", unseen),
-      ("prompts --data pairs.jsonl --output prompts.jsonl", unseen),
+      ("prompts --data pairs.jsonl --output prompts.jsonl", "note: pairs.jsonl: not used"),
       ("split --data pairs.jsonl --train t.jsonl --held-out h.jsonl --share 0.5", unseen),
       ("rank pairs.jsonl", unused),
     ] {
@@ -41,6 +41,14 @@ struct DataCommandTests {
     let allowed = try bench.attune(line: "\(sft) --ignore rating")
     #expect(allowed.code == 0, "\(allowed.errors)")
     #expect(allowed.errors.contains("warning: rated.jsonl: not used: \"rating\" (1 row)"))
+    let ppo = "ppo --model model --reward labeller:concise --data texts.jsonl --output out"
+    for (line, says) in [
+      ("\(ppo) --ptx-data rated.jsonl", true), ("judge --check rated.jsonl --judge model", false),
+    ] {
+      let run = try bench.attune(line: line)
+      #expect(run.code == 1 && run.failure.contains("rated.jsonl:1: \"rating\" is not used"))
+      #expect(run.failure.contains("--ignore") == says, "\(run.failure)")
+    }
     let imported = try bench.attune(line: "feedback import rated.jsonl --store f.db")
     #expect(imported.code == 1 && imported.failure.contains("\"rating\""))
   }

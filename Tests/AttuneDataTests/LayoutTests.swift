@@ -122,6 +122,49 @@ struct LayoutTests {
         .contains("must end in an assistant's message"))
   }
 
+  @Test func `a prompt that both answers begin with is given once`() throws {
+    let ask = #"{"role":"user","content":"q"}"#
+    let brief = #"{"role":"system","content":"s"}"#
+    let good = #"{"role":"assistant","content":"a"}"#
+    let bad = #"{"role":"assistant","content":"b"}"#
+    let answers = #""chosen":[\#(ask),\#(good)],"rejected":[\#(ask),\#(bad)]"#
+    let whole = #""chosen":[\#(brief),\#(ask),\#(good)],"rejected":[\#(brief),\#(ask),\#(bad)]"#
+    for row in [
+      #"{"system":"s","prompt":[\#(ask)],\#(answers)}"#,
+      #"{"system":"s","question":"q",\#(answers)}"#,
+      #"{"system":"s","prompt":[\#(ask)],\#(whole)}"#,
+      #"{"system":"s","question":"q",\#(whole)}"#,
+      #"{"question":"q",\#(whole)}"#,
+      #"{"prompt":" q\n",\#(whole)}"#,
+      #"{"prompt":[\#(ask)],\#(whole)}"#,
+      #"{"prompt":[\#(brief),\#(ask)],\#(whole)}"#,
+      #"{"messages":[\#(ask)],\#(whole)}"#,
+      #"{"instruction":"q",\#(whole)}"#,
+    ] { #expect(try first(row) == .preference(briefed), "\(row)") }
+    for row in [
+      #"{"prompt":[\#(ask)],"response_a":[\#(ask),\#(good)],"response_b":[\#(ask),\#(bad)],"winner":"a"}"#,
+      #"{"prompt":[\#(ask)],"response_a":[\#(ask),\#(bad)],"response_b":[\#(ask),\#(good)],"winner":"b"}"#,
+      #"{"question":"q","conversation_a":[\#(ask),\#(good)],"conversation_b":[\#(ask),\#(bad)],"#
+        + #""winner":"model_a"}"#,
+    ] { #expect(try first(row) == .preference(pair), "\(row)") }
+    for (row, words) in [
+      (
+        #"{"prompt":[\#(ask)],"chosen":[\#(ask),\#(good)],"rejected":[\#(bad)]}"#,
+        #""chosen" begins with a turn of the user"#
+      ),
+      (#"{"prompt":[\#(brief),\#(ask)],\#(answers)}"#, "begins with a turn of the user"),
+      (#"{"messages":[\#(ask),\#(good),\#(ask)],\#(whole)}"#, "begins with a turn of the system"),
+      (#"{"prompt":"Answer as a pirate.",\#(answers)}"#, #"none of the turns that "chosen" holds"#),
+      (
+        #"{"question":"z","conversation_a":[\#(ask),\#(good)],"conversation_b":[\#(ask),\#(bad)],"#
+          + #""winner":"model_a"}"#, #"none of the turns that "conversation_a" holds"#
+      ),
+    ] {
+      let message = try refusal(row)
+      #expect(message.contains("rows.jsonl:1: ") && message.contains(words), "\(row): \(message)")
+    }
+  }
+
   private static let choices: [(String, Bool, Double?)] = [
     (#""output_1":"a","output_2":"b","preference":1.0"#, true, nil),
     (#""output_1":"a","output_2":"b","preference":2"#, false, nil),
@@ -178,6 +221,27 @@ struct LayoutTests {
     #expect(null.rows.count == 1 && null.skipped.map(\.line) == [1])
   }
 
+  @Test func `a preference that may count from 0 is refused`() throws {
+    func row(_ preference: String) -> String {
+      #"{"prompt":"p","response_1":"a","response_2":"b","preference":\#(preference)}"#
+    }
+    #expect(
+      try refusal(row("1"), row("0"), row("1"))
+        .contains("rows.jsonl: \"preference\" is 0 in line 2, 1 in line 3 and nowhere 2"))
+    #expect(try file(row("1"), row("0"), row("2")).rows.count == 3)
+    #expect(try file(row("1"), row("0"), row("1.3")).rows.count == 3)
+  }
+
+  @Test func `scores that say two things are refused, ranks beside scores named`() throws {
+    #expect(
+      try refusal(#"{"prompt":"p","completions":[{"text":"a","score":1}],"scores":[2]}"#)
+        .contains("key \"scores\" and the scores in \"completions\" differ"))
+    let same = #"{"prompt":"p","completions":[{"text":"a","score":1.0}],"scores":[1]}"#
+    let ranked = #"{"prompt":"p","completions":[{"text":"a","rank":1}],"scores":[1]}"#
+    #expect(try file(same).unusedColumns.isEmpty)
+    #expect(try file(ranked).unusedColumns.map(\.name) == ["completions[].rank"])
+  }
+
   @Test func `answers with ranks are a ranking, 1 the best`() throws {
     let answers = #"[{"answer":"a","model":"m","rank":2.0},{"answer":"b","model":"n","rank":1.0}]"#
     #expect(
@@ -228,7 +292,11 @@ struct LayoutTests {
     #expect(
       try refusal(row(#""label":0"#), row(#""label":-1"#), row(#""label":1"#))
         .contains("\"label\" is 0 in line 1 and -1 in line 2"))
+    #expect(
+      try refusal(row(#""label":"0""#), row(#""label":"-1""#))
+        .contains("\"label\" is 0 in line 1 and -1 in line 2"))
     #expect(try refusal(row(#""rating":1"#)).contains("every \"rating\" is 1"))
+    #expect(try refusal(row(#""rating":"1""#)).contains("every \"rating\" is 1"))
     #expect(try file(row(#""rating":1"#), row(#""rating":0"#)).rows.count == 2)
     #expect(try refusal(row(#""label":5"#)).contains("rows.jsonl:1: key \"label\" must be true"))
     #expect(
@@ -285,10 +353,12 @@ struct UnusedColumnTests {
 
   @Test(arguments: refused)
   func `what would change what is learned is refused by name`(row: String) throws {
-    let message = try refusal(row)
+    let message = try refusal(row, use: ColumnUse(ignored: []))
     #expect(
       message.contains("rows.jsonl:1: \"") && message.contains("is not used")
         && message.contains("--ignore"), "\(message)")
+    // Nobody is told of an option that the command has not.
+    #expect(try refusal(row).hasSuffix("or take it out"))
   }
 
   @Test func `a judgement may stay where rows are handed on whole, or where a person says so`()
@@ -296,6 +366,8 @@ struct UnusedColumnTests {
   {
     let row = #"{"prompt":"p","completion":"c","score":0.7}"#
     #expect(try file(row, use: ColumnUse(carriesRows: true)).unusedColumns.map(\.name) == ["score"])
+    let prompts = try file(row, use: ColumnUse(takesPromptsAlone: true))
+    #expect(prompts.warning?.contains("rows.jsonl: not used: \"score\" (1 row)") == true)
     #expect(
       try file(row, use: ColumnUse(ignored: ["score"])).unusedColumns.map(\.name) == ["score"])
     // A picture is a part of what a reward's answer would answer.
@@ -370,6 +442,22 @@ struct FileKindTests {
       try handle.close()
       #expect(throws: DataError.self, "\(start)") { try DataFile.read(sparse) }
     }
+  }
+
+  @Test func `a NUL byte is told with its line, whatever stands below it`() throws {
+    let folder = try ScratchFolder()
+    let url = try folder.file("{\"text\":\"a\"}\n\u{0}\n{\"text\":\"b\"}\n{\"text\":\"c\"}\n")
+    let error = #expect(throws: DataError.self) {
+      try RowReader.forEach(in: url, broken: { _, _ in }, row: { _ in })
+    }
+    #expect(error?.message.contains("rows.jsonl:2: a NUL byte") == true)
+  }
+
+  @Test func `why a file can't be looked at is told`() throws {
+    let folder = try ScratchFolder()
+    let inside = try folder.file("{}").appending(path: "rows.jsonl")
+    let error = #expect(throws: DataError.self) { try DataFile.read(inside) }
+    #expect(error?.message.contains("Not a directory") == true, "\(error?.message ?? "")")
   }
 
   @Test func `a gzip file under another name is read`() throws {

@@ -21,7 +21,8 @@ struct MessageTrainingTests {
 
   @Test(arguments: [
     (#""weight": 0"#, false), (#""weight": 1"#, true), (#""weight": 1.0"#, true),
-    (#""weight": null"#, true), (#""loss_weight": 0.0"#, false), (#""train": false"#, false),
+    (#""weight": null"#, true), (#""train_detail": null"#, true), (#""loss_weight": 0.0"#, false),
+    (#""train": false"#, false),
     (#""train": true"#, true), (#""training": false"#, false), (#""loss": false"#, false),
     (#""name": "x""#, true), (#""weight": 1, "train": false"#, false),
   ])
@@ -85,6 +86,67 @@ struct MessageTrainingTests {
       }
       #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
     }
+  }
+
+  @Test func `one list of tools goes with a conversation`() throws {
+    func conversation(_ first: String, _ second: String) -> String {
+      #"{"messages": [{"role": "user", "content": "q", "tools": \#(first)}, "#
+        + #"{"role": "assistant", "content": "a", "tools": \#(second)}]}"#
+    }
+    let (one, other) = (#"[{"name": "f"}]"#, #"[{"name": "g"}]"#)
+    let error = #expect(throws: DataError.self) { try row(conversation(one, other)) }
+    #expect(error?.message.contains("data.jsonl:1: the \"tools\" of its messages differ") == true)
+    for (first, second) in [(one, one), (one, "[]"), ("[]", one), ("null", one)] {
+      guard case .text(.messages(let messages)) = try row(conversation(first, second)).example
+      else {
+        Issue.record("no conversation")
+        return
+      }
+      #expect(messages.tools?.text == #"[{"name":"f"}]"#)
+    }
+  }
+
+  @Test(arguments: [
+    #""content": null, "function_call": {"name": "f", "arguments": "{\"x\": 1}"}"#,
+    #""function_call": {"name": "f", "arguments": "{\"x\": 1}"}, "tool_calls": []"#,
+    #""content": "", "function_call": "{\"name\": \"f\", \"arguments\": {\"x\": 1}}""#,
+  ])
+  func `a call of a function is a call of a tool`(fields: String) throws {
+    let turn = try message(#"{"role": "assistant", \#(fields)}"#)
+    #expect(turn.fields.map(\.key) == ["tool_calls"] && !turn.isEmpty)
+    #expect(turn.toolCalls.map(\.name) == ["f"])
+    #expect(turn.toolCalls.map(\.arguments.text) == [#"{"x":1}"#])
+    #expect(try message(turn.json.text) == turn)
+  }
+
+  @Test func `a call that says nothing is none, and one given twice or without a name is refused`()
+    throws
+  {
+    for nothing in ["null", "\"\"", #"{"name": null, "arguments": ""}"#] {
+      let turn = try message(
+        #"{"role": "assistant", "content": "a", "function_call": \#(nothing)}"#)
+      #expect(turn.fields.isEmpty)
+    }
+    for (fields, words) in [
+      (#""function_call": {"arguments": "{}"}"#, "function_call must be an object with name"),
+      (#""function_call": {"name": "f"}, "tool_calls": [{"name": "g"}]"#, "has both"),
+    ] {
+      let error = #expect(throws: DataError.self) {
+        try message(#"{"role": "assistant", "content": "a", \#(fields)}"#)
+      }
+      #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+    }
+  }
+
+  @Test func `a plan that the template does not write is refused`() throws {
+    let asked = Message(role: "user", content: "q")
+    let planned = try message(#"{"role": "assistant", "content": "", "tool_plan": "look it up"}"#)
+    #expect(!planned.isEmpty)
+    let template = try ChatTemplate.chatML(beginOfSequence: "", endOfSequence: "")
+    let error = #expect(throws: DataError.self) {
+      try template.requireWritten([asked, planned], answersFrom: 1)
+    }
+    #expect(error?.message.contains("\"tool_plan\" holds a plan") == true)
   }
 
   @Test func `tools beside a prompt that is a string are refused`() throws {

@@ -42,7 +42,7 @@ final class ServerBench: Sendable {
     if !gold.isEmpty {
       let key = folder.appending(path: "gold.jsonl")
       try Data(gold.joined(separator: "\n").utf8).write(to: key)
-      try collector.addGold(key)
+      _ = try collector.addGold(key)
     }
     var address = CollectServer.Address()
     address.annotators = annotators

@@ -107,7 +107,7 @@ import Testing
     let own = try #require(statistics.annotators.first { $0.name == "anna" })
     #expect(own.gold.count == 5 && own.gold.value == 1)
     // The same file again adds no second key.
-    try bench.collector.addGold(bench.folder.appending(path: "gold.jsonl"))
+    _ = try bench.collector.addGold(bench.folder.appending(path: "gold.jsonl"))
     #expect(try bench.store.statistics().comparisons == statistics.comparisons)
   }
 

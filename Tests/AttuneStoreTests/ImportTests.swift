@@ -80,6 +80,64 @@ struct ImportTests {
     #expect(lines.contains { $0.contains(#""label":true,"rationale":"short""#) }, "\(file)")
   }
 
+  @Test func `rows that differ in nothing else than their reason keep it`() throws {
+    let bench = try Bench()
+    let store = try bench.store()
+    let turns = #"[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]"#
+    let rows = [#""rationale":"rude""#, #""comment":"dull""#, #""id":3"#].map {
+      #"{"conversations":\#(turns),"thumbs":"down",\#($0)}"#
+    }
+    _ = try store.importFile(try bench.file("thumbs.jsonl", rows.joined(separator: "\n")))
+    let lines = String(decoding: try store.export(.unpaired).data, as: UTF8.self)
+      .split(separator: "\n")
+    #expect(lines.count == 3)
+    #expect(
+      zip(lines, [#""rationale":"rude"}"#, #""rationale":"dull"}"#, #""label":false}"#])
+        .allSatisfy { $0.hasSuffix($1) }, "\(lines)")
+  }
+
+  private static let unread: [(String, [String])] = [
+    (
+      #"{"prompt":"p","completion":"c","label":true,"gold":true,"strength":2,"shown_first":"chosen","#
+        + #""model":"m","time":1,"seconds":2,"annotator":"ann"}"#,
+      ["gold", "strength", "shown_first"]
+    ),
+    (
+      #"{"prompt":"p","completions":["a","b"],"scores":[1,2],"strength":2,"shown_first":"chosen","#
+        + #""gold":true,"models":["m","n"],"model":"m"}"#, ["strength", "shown_first", "model"]
+    ),
+    (
+      #"{"prompt":"p","chosen":"a","rejected":"b","model":"m","generator_1":"m","model_a":"n","#
+        + #""strength":2,"shown_first":"chosen","gold":true,"chosen_model":"m"}"#,
+      ["model", "generator_1", "model_a"]
+    ),
+    (
+      #"{"prompt":"p","output_1":"a","output_2":"b","winner":1,"generator_1":"m","generator_2":"n","#
+        + #""model_1":"m"}"#, ["model_1"]
+    ),
+    (
+      #"{"prompt":"p","chosen":"a","rejected":"b","rationale":"x","comment":"y"}"#, ["comment"]
+    ),
+    (#"{"prompt":"p","chosen":"a","rejected":"b","reason":7}"#, ["reason"]),
+    (
+      #"{"prompt":"p","completion":"c","feedback":{"rating":"up","comment":"x","reason":"y"}}"#,
+      ["feedback.comment"]
+    ),
+    (
+      #"{"prompt":"p","completions":[{"text":"a","model":"m"}],"scores":[1],"rationale":"x"}"#,
+      ["rationale"]
+    ),
+    (#"{"prompt":"p","labeller":"ann","seconds":2}"#, ["labeller", "seconds"]),
+    (#"{"prompt":"p","comment":"x","labeller":"ann"}"#, []),
+  ]
+
+  @Test(arguments: unread)
+  func `what a kind of row has no place for is named`(row: (text: String, names: [String])) throws {
+    let bench = try Bench()
+    let report = try bench.store().importFile(try bench.file("in.jsonl", row.text + "\n"))
+    #expect(report.unused.map(\.name) == row.names, "\(row.text)")
+  }
+
   @Test func `who judged is read from what other tools call it`() throws {
     let bench = try Bench()
     let store = try bench.store()

@@ -80,6 +80,27 @@ import Testing
     #expect(try store.labelsByDay().isEmpty)
   }
 
+  @Test func `a thumb goes out with its own reason, not with that of the one before`() async throws
+  {
+    func thumb(_ key: String, _ isGood: Bool, _ reason: String, after: Int64? = nil) async throws
+      -> Int64
+    {
+      try await store.submit(
+        Submission(
+          key: key, annotator: "anna", prompt: answers.prompt,
+          answers: [answers.answers[0].number], verdict: .thumb(isGood: isGood), reason: reason,
+          time: after == nil ? 1000 : 1001, supersedes: after)
+      ).number
+    }
+    func exported() throws -> String {
+      String(decoding: try store.export(.unpaired).data, as: UTF8.self)
+    }
+    let first = try await thumb("a", false, "rude")
+    #expect(try exported().contains(#""rationale":"rude""#))
+    _ = try await thumb("b", true, "", after: first)
+    #expect(try exported().contains(#""label":true"#) && !exported().contains("rationale"))
+  }
+
   @Test func `what makes no sense is refused`() async throws {
     func isRefused(_ change: (inout Submission) -> Void) async -> Bool {
       var changed = submission("k")
@@ -111,9 +132,10 @@ import Testing
 
   @Test func `a key is added once, and rows that are no comparison are named`() throws {
     let file = try bench.file(
-      "gold.jsonl", #"{"prompt":"g","chosen":"yes","rejected":"no"}"# + "\n")
+      "gold.jsonl", #"{"prompt":"g","chosen":"yes","rejected":"no","source":"s"}"# + "\n")
     for _ in 0..<2 {
-      let sets = try store.addKey(file)
+      let (sets, warning) = try store.addKey(file)
+      #expect(warning?.contains("gold.jsonl: not used: \"source\" (1 row)") == true)
       #expect(sets.count == 1 && sets[0].answers.map(\.content) == [.text("yes"), .text("no")])
     }
     #expect(try store.counts()["comparison"] == 1)

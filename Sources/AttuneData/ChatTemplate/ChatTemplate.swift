@@ -128,7 +128,7 @@ public struct ChatTemplate: Sendable {
     }
     let fields: [(names: [String], from: Int, what: String)] = [
       (["tools"], 0, "descriptions of tools"), (["tool_calls"], 0, "calls of tools"),
-      (Self.thoughts, first, "thoughts"),
+      (Message.thoughtKeys, first, "thoughts"), ([Message.planKey], first, "a plan"),
     ]
     for (names, from, what) in fields {
       func says(_ field: JSONValue.Field) -> Bool {
@@ -154,8 +154,6 @@ public struct ChatTemplate: Sendable {
     }
   }
 
-  private static let thoughts = ["reasoning_content", "thinking", "reasoning"]
-
   private static func value(of message: Message) -> TemplateValue {
     let role = TemplateText(message.role, isData: !knownRoles.contains(message.role))
     var fields: [(key: TemplateText, value: TemplateValue)] = [
@@ -165,7 +163,7 @@ public struct ChatTemplate: Sendable {
     var others = message.fields.filter { $0.key != "role" && $0.key != "content" }
     // A message's thoughts go by several names; templates read the first or the second of them.
     let all = JSONValue.object(others)
-    if let thoughts = Self.thoughts.lazy.compactMap({ all.present($0) }).first {
+    if let thoughts = Message.thoughtKeys.lazy.compactMap({ all.present($0) }).first {
       if all["thinking"] == nil { others.append(.init("thinking", thoughts)) }
       others = JSONValue.object(others).setting("reasoning_content", thoughts).fields
     }

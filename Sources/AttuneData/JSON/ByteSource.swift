@@ -16,7 +16,9 @@ final class ByteSource {
     self.url = url
     var info = stat()
     guard stat(url.path, &info) == 0 else {
-      throw DataError(.file, "\(url.relativePath): no such file")
+      let code = errno
+      let reason = code == ENOENT ? "no such file" : String(cString: strerror(code))
+      throw DataError(.file, "\(url.relativePath): \(reason)")
     }
     switch info.st_mode & S_IFMT {
     case S_IFREG: break

@@ -54,6 +54,7 @@ public enum JSONLines {
       }
       try bytes.withUnsafeBufferPointer { all in
         var start = 0
+        let linesBefore = number
         while start < all.count, let length = firstLineFeed(all, from: start) {
           number += 1
           let part = UnsafeBufferPointer(rebasing: all[start..<(start + length)])
@@ -68,8 +69,10 @@ public enum JSONLines {
         }
         rest += all[start...]
         // No JSON holds one: a sparse or damaged file is told before it is read whole.
-        if let base = all.baseAddress, memchr(base, 0, all.count) != nil {
-          throw DataPlace(url, line: number + 1).error("a NUL byte; the file is damaged or no text")
+        if let base = all.baseAddress, let hit = memchr(base, 0, all.count) {
+          let above = all[..<(UnsafeRawPointer(hit) - UnsafeRawPointer(base))].count { $0 == 10 }
+          throw DataPlace(url, line: linesBefore + above + 1)
+            .error("a NUL byte; the file is damaged or no text")
         }
         if rest.count > longestLine {
           throw DataPlace(url, line: number + 1).error("the line is longer than 256 MB")

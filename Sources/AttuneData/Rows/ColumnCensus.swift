@@ -42,19 +42,27 @@ public struct ColumnUse: Sendable {
   /// Whether rows are handed on whole, to rewards or into the output, so that a judgement or a weight
   /// that is not read is not lost.
   public var carriesRows: Bool
-  /// Columns that a person has said may stay unused, whatever they say.
-  public var ignored: Set<String>
-  /// Columns that the caller reads from the rows itself.
-  public var readLater: Set<String>
+  /// Whether nothing but prompts is taken, of which a judgement of answers says nothing.
+  public var takesPromptsAlone: Bool
+  /// Columns that a person has said may stay unused, whatever they say; nil where the caller gives
+  /// nobody a way to say so.
+  public var ignored: Set<String>?
+  /// The columns of a row, and the fields within them, that the caller reads from it itself.
+  public var readLater: @Sendable (Row) -> Set<String>
 
   /// What a trainer does: it reads what the row's format has and no more.
   public init(
-    carriesRows: Bool = false, ignored: Set<String> = [], readLater: Set<String> = []
+    carriesRows: Bool = false, takesPromptsAlone: Bool = false, ignored: Set<String>? = nil,
+    readLater: @escaping @Sendable (Row) -> Set<String> = { _ in [] }
   ) {
     self.carriesRows = carriesRows
+    self.takesPromptsAlone = takesPromptsAlone
     self.ignored = ignored
-    self.readLater = readLater.union(ColumnMeaning.readInTraining)
+    self.readLater = readLater
   }
+
+  /// Whether a judgement or a weight that is not read is no loss.
+  public var refusesNoJudgement: Bool { carriesRows || takesPromptsAlone }
 }
 
 /// Counts over a file which columns were not used, and refuses those that would change what is
@@ -63,6 +71,7 @@ final class ColumnCensus {
   private let use: ColumnUse
   private var places: [String: Int] = [:]
   private var numericThumbs: [String: [Int: Int]] = [:]
+  private var numberedChoices: [String: [Double: Int]] = [:]
   /// What was not used, in the order in which it was met.
   private(set) var unused: [UnusedColumn] = []
 
@@ -75,14 +84,18 @@ final class ColumnCensus {
     if let thumb = columns.numericThumb {
       numericThumbs[thumb.column, default: [:]][thumb.value] = columns.place.line
     }
+    if let choice = columns.numberedChoice {
+      numberedChoices[choice.column, default: [:]][choice.value] = columns.place.line
+    }
     // A samples row keeps all that it does not read.
     if case .samples = example { return }
+    let read = use.readLater(Row(line: columns.place.line, example: example, json: columns.json))
+      .union(ColumnMeaning.readInTraining)
     let left = columns.json.fields.filter { field in
-      field.value.saysSomething && !columns.used.contains(field.key)
-        && !use.readLater.contains(field.key)
+      field.value.saysSomething && !columns.used.contains(field.key) && !read.contains(field.key)
     }
     var names = left.map(\.key)
-    names += columns.unusedFields.filter { !use.readLater.contains(Self.last($0)) }
+    names += columns.unusedFields.filter { !read.contains($0) }
     var fields: Set<String> = []
     for message in example.messages {
       for field in message.fields
@@ -105,8 +118,15 @@ final class ColumnCensus {
 
   /// Looks at the file as a whole once its rows are counted.
   ///
-  /// - Throws: ``DataError`` for thumbs as numbers of which it isn't plain what they say.
+  /// - Throws: ``DataError`` for numbers of which it isn't plain what they say.
   func finish(_ file: String) throws {
+    for (column, lines) in numberedChoices {
+      guard let none = lines[0], let one = lines[1], lines.count == 2 else { continue }
+      throw DataError(
+        .badData,
+        "\(file): \"\(column)\" is 0 in line \(none), 1 in line \(one) and nowhere 2: whether it counts "
+          + "the answers from 0 is not plain; write 1 and 2, and \"tie\" where none is better")
+    }
     for (column, lines) in numericThumbs {
       if let none = lines[0], let down = lines[-1] {
         throw DataError(
@@ -127,19 +147,24 @@ final class ColumnCensus {
   private func check(
     _ name: String, _ meaning: ColumnMeaning, _ kind: DataKind, at place: DataPlace
   ) throws {
-    guard !use.ignored.contains(name), !use.ignored.contains(Self.last(name)) else { return }
+    let ignored = use.ignored ?? []
+    guard !ignored.contains(name), !ignored.contains(Self.last(name)) else { return }
     let isJudged = [.preference, .unpaired, .ranking].contains(kind)
     let what: String
     switch meaning {
     case .input: what = "a part of what the model is given"
-    case .weight where !use.carriesRows: what = "how much a row or a turn counts"
-    case .judgement where !use.carriesRows && !isJudged:
+    case .weight where !use.refusesNoJudgement: what = "how much a row or a turn counts"
+    case .judgement where !use.refusesNoJudgement && !isJudged:
       what = "which answers were liked, while the row was read as \(kind.rawValue)"
     default: return
     }
+    let column = Self.last(name)
+    let problem =
+      "\"\(name)\" is not used, though it may say \(what); name it as "
+      + "Documentation/Formats.md has it"
     throw place.error(
-      "\"\(name)\" is not used, though it may say \(what); name it as Documentation/Formats.md has "
-        + "it, take it out, or say --ignore \(Self.last(name))")
+      use.ignored == nil
+        ? "\(problem), or take it out" : "\(problem), take it out, or say --ignore \(column)")
   }
 
   private static func last(_ name: String) -> String {
@@ -159,7 +184,7 @@ extension JSONValue {
 
 extension Example {
   /// Every turn that the row gives.
-  fileprivate var messages: [Message] {
+  var messages: [Message] {
     func turns(_ contents: Content...) -> [Message] {
       contents.flatMap { content -> [Message] in
         if case .messages(let messages) = content { messages } else { [] }

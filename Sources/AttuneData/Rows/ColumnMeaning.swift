@@ -34,10 +34,8 @@ enum ColumnMeaning {
   ]
 
   /// Fields of a message that are used: those that chat templates read, and whether it is learned.
-  static let messageFields: Set<String> = Message.lossKeys.union([
-    "tools", "tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking",
-    "tool_plan",
-    "function_call",
+  static let messageFields: Set<String> = Message.lossKeys.union(Message.thoughtKeys).union([
+    "tools", "tool_calls", "tool_call_id", "name", Message.planKey,
   ])
 
   /// Columns that are read after the row: how an answer ended and the tokens as sampled.

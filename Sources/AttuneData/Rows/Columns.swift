@@ -11,6 +11,8 @@ final class Columns {
   private(set) var used: Set<String> = []
   /// Fields within columns that nobody reads, as `feedback.rationale`.
   private(set) var unusedFields: [String] = []
+  /// The choice between answers 1 and 2 that was given as a number, which may count from 0.
+  private(set) var numberedChoice: (column: String, value: Double)?
   /// The thumb that was given as a number, which is plain only beside the file's other ones.
   private(set) var numericThumb: (column: String, value: Int)?
 
@@ -39,6 +41,9 @@ final class Columns {
 
   /// Notes a thumb that is a number.
   func note(thumb value: Int, in column: String) { numericThumb = (column, value) }
+
+  /// Notes a choice that is a number.
+  func note(choice value: Double, in column: String) { numberedChoice = (column, value) }
 
   func string(_ key: String) throws -> String {
     used.insert(key)
@@ -72,8 +77,7 @@ final class Columns {
     return try Content(value, name: key, at: place)
   }
 
-  /// The answer under a key: like the prompt a string or messages. A string beside a prompt of
-  /// messages is what the assistant says; one message may stand without its list.
+  /// The answer under a key: a string or messages, of which one may stand without its list.
   func answer(_ key: String) throws -> Content {
     if case .object? = json[key] {
       used.insert(key)

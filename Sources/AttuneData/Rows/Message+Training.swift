@@ -14,10 +14,15 @@ extension Message {
     }
   }
 
+  /// The fields that may hold a turn's thoughts, the first that says something counts.
+  package static let thoughtKeys = ["reasoning_content", "thinking", "reasoning"]
+  /// The field in which Cohere's models plan their calls of tools.
+  static let planKey = "tool_plan"
+
   /// Whether nothing is said in it: no words, no thoughts, no call of a tool.
   public var isEmpty: Bool {
     let says = fields.contains { field in
-      ["tool_calls", "reasoning_content", "thinking", "reasoning"].contains(field.key)
+      (Self.thoughtKeys + [Self.planKey, "tool_calls"]).contains(field.key)
         && ![.null, .array([]), .string("")].contains(field.value)
     }
     return !says && content.allSatisfy(\.isWhitespace)
@@ -25,13 +30,13 @@ extension Message {
 
   /// Checks what a turn says of its own training.
   func checkLoss(_ name: String, at place: DataPlace) throws {
-    for field in fields {
+    for field in fields where field.value != .null {
       if Self.partialLossKeys.contains(field.key) {
         throw place.error(
           "\(name).\(field.key): a turn carries a loss as a whole or not at all; say so with "
             + "\"weight\" 1 or 0")
       }
-      guard Self.lossKeys.contains(field.key), field.value != .null else { continue }
+      guard Self.lossKeys.contains(field.key) else { continue }
       guard let isOn = Self.isOn(field.value) else {
         throw place.error(
           "\(name).\(field.key) is \(field.value.text); a turn's weight is 0 or 1 (or false, true)")
@@ -66,8 +71,27 @@ extension [Message] {
 
   /// Descriptions of tools that stand with the conversation: at the turn that brings them, where
   /// ``Content/given(tools:)`` puts a row's.
-  public var tools: JSONValue? {
-    lazy.compactMap { JSONValue.object($0.fields).present("tools") }.first
+  public var tools: JSONValue? { toolLists.first }
+
+  /// The different lists of tools of its turns; an empty one says nothing beside another.
+  private var toolLists: [JSONValue] {
+    var lists: [JSONValue] = []
+    for message in self {
+      guard let list = JSONValue.object(message.fields).present("tools"), !lists.contains(list)
+      else { continue }
+      lists.append(list)
+    }
+    return lists.count > 1 ? lists.filter { $0 != .array([]) } : lists
+  }
+
+  /// Refuses turns whose tools differ: a chat template is given one list, and the others would be
+  /// dropped.
+  func requireOneToolList(at place: DataPlace) throws {
+    guard toolLists.count < 2 else {
+      throw place.error(
+        "the \"tools\" of its messages differ, and a chat template is given one list; keep one that "
+          + "has all of them")
+    }
   }
 }
 

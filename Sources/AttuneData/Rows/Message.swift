@@ -39,9 +39,25 @@ public struct Message: Sendable, Hashable {
       throw place.error("\(name).from is \"\(named)\"; expected human, gpt, system or observation")
     }
     content = try Self.text(of: json[contentKey], in: json, "\(name).\(contentKey)", at: place)
-    fields = try all.filter { $0.key != roleKey && $0.key != contentKey }.compactMap { field in
-      guard field.key == "tools" else { return field }
-      return try Tools.read(field.value, "\(name).tools", at: place).map { .init("tools", $0) }
+    fields = try all.filter { $0.key != roleKey && $0.key != contentKey }.compactMap {
+      (field) -> JSONValue.Field? in
+      switch field.key {
+      case "tools":
+        return try Tools.read(field.value, "\(name).tools", at: place).map {
+          JSONValue.Field("tools", $0)
+        }
+      case ToolCall.oldKey:
+        guard let call = ToolCall.oldCall(in: json) else { return nil }
+        guard [nil, .null, .array([])].contains(json["tool_calls"]) else {
+          throw place.error(
+            "\(name) has both \"tool_calls\" and \"\(field.key)\"; leave one of them out")
+        }
+        return JSONValue.Field(
+          "tool_calls", try ToolCall.calls(call, "\(name).\(field.key)", at: place))
+      // An empty list would stand beside what the old field becomes.
+      case "tool_calls" where ToolCall.oldCall(in: json) != nil: return nil
+      default: return field
+      }
     }
     try checkLoss(name, at: place)
   }
@@ -58,6 +74,9 @@ public struct Message: Sendable, Hashable {
     switch value {
     case .string(let text): return text
     case nil where message.present("tool_calls") != nil, .null where message["tool_calls"] != nil:
+      return ""
+    case nil where ToolCall.oldCall(in: message) != nil,
+      .null where ToolCall.oldCall(in: message) != nil:
       return ""
     case .array(let parts):
       return try parts.map { part in

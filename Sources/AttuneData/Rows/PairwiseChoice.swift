@@ -55,41 +55,39 @@ struct PairwiseChoice {
     }
   }
 
-  /// The columns that may name the models of the answers, AlpacaEval's and the arena's.
-  static let modelColumns: Set<String> = Set(
-    modelStems.flatMap { stem in endings.flatMap { [stem + $0.0, stem + $0.1] } })
+  /// What the columns that name the models of the answers begin with, AlpacaEval's and the arena's.
   private static let modelStems = ["generator", "model"]
+
+  private func modelStem(in row: JSONValue) -> String? {
+    Self.modelStems.first {
+      row.present($0 + ending.0) != nil || row.present($0 + ending.1) != nil
+    }
+  }
+
+  /// The columns of a row that name the models of the answers.
+  func modelColumns(in row: JSONValue) -> Set<String> {
+    modelStem(in: row).map { [$0 + ending.0, $0 + ending.1] } ?? []
+  }
 
   /// What the row says of who gave the chosen answer and who the other one.
   func models(_ columns: Columns) throws -> (chosen: JSONValue?, rejected: JSONValue?) {
     let json = columns.json
-    guard
-      let stem = Self.modelStems.first(where: {
-        json.present($0 + ending.0) != nil || json.present($0 + ending.1) != nil
-      })
-    else { return (nil, nil) }
+    guard let stem = modelStem(in: json) else { return (nil, nil) }
     let (first, second) = (json.present(stem + ending.0), json.present(stem + ending.1))
     return try verdict(columns).isSwapped ? (second, first) : (first, second)
   }
 
   /// Reads the row.
   func preference(_ columns: Columns, prompt: Content?) throws -> Preference {
-    var first = try columns.answer(names.first)
-    var second = try columns.answer(names.second)
+    let first = try columns.answer(names.first)
+    let second = try columns.answer(names.second)
     let verdict = try verdict(columns)
-    if prompt?.isConversational == true { (first, second) = (first.spoken, second.spoken) }
-    guard first.isConversational == second.isConversational else {
-      throw columns.place.error(
-        "one of \"\(names.first)\" and \"\(names.second)\" is a string, the other is messages")
-    }
-    let (chosen, rejected) = verdict.isSwapped ? (second, first) : (first, second)
     var pair =
-      if let prompt {
-        Preference(prompt: prompt, chosen: chosen, rejected: rejected)
+      if verdict.isSwapped {
+        try RowFormat.pair(prompt, second, first, columns, names: (names.second, names.first))
       } else {
-        try ImplicitPrompt.split(chosen: chosen, rejected: rejected)
+        try RowFormat.pair(prompt, first, second, columns, names: (names.first, names.second))
       }
-    try pair.readMarks(columns)
     switch verdict {
     case .tie: pair.outcome = .tie
     case .bothBad: pair.outcome = .bothBad
@@ -124,6 +122,11 @@ struct PairwiseChoice {
     }
     guard let value = columns.value(column) else {
       throw UnusableRow(reason: "\"\(column)\" is null: nobody said which answer is better")
+    }
+    if column == "preference", base == 1, case .number(let digits) = value,
+      let number = Double(digits)
+    {
+      columns.note(choice: number, in: column)
     }
     guard let verdict = verdict(value, in: column) else {
       throw columns.place.error(
@@ -192,7 +195,7 @@ extension Row {
   /// object that has one.
   public var pairModels: (chosen: JSONValue?, rejected: JSONValue?) {
     func named(_ side: String) -> JSONValue? {
-      json.present("\(side)_model") ?? json.present("\(side)-model")
+      namedModel(of: side).flatMap { json.present($0) }
     }
     let given = (chosen: named("chosen"), rejected: named("rejected"))
     guard given.chosen == nil, given.rejected == nil, let choice = PairwiseChoice(json) else {
@@ -202,10 +205,13 @@ extension Row {
     return (try? choice.models(columns)) ?? given
   }
 
-  /// The columns that ``pairModels`` looks at.
-  public static var pairModelColumns: Set<String> {
-    PairwiseChoice.modelColumns.union([
-      "chosen_model", "chosen-model", "rejected_model", "rejected-model",
-    ])
+  /// The columns of the row that ``pairModels`` reads.
+  public var pairModelColumns: Set<String> {
+    let named = Set(["chosen", "rejected"].compactMap(namedModel))
+    return named.isEmpty ? PairwiseChoice(json)?.modelColumns(in: json) ?? [] : named
+  }
+
+  private func namedModel(of side: String) -> String? {
+    ["\(side)_model", "\(side)-model"].first { json.present($0) != nil }
   }
 }

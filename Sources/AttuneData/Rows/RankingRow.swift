@@ -24,6 +24,12 @@ public struct RankingRow: Sendable, Hashable {
 extension RankingRow: JSONRow {
   /// Where the answers stand, in the order in which the columns are looked for.
   private static let lists = ["completions", "answers", "responses"]
+
+  /// The column in which a row has its answers.
+  package static func list(in row: JSONValue) -> String? {
+    lists.first { row.present($0) != nil }
+  }
+
   /// Where an answer's text stands, if it is an object.
   private static let texts = ["text", "response", "answer", "completion", "content"]
   /// Where its score stands; the higher the better.
@@ -32,7 +38,7 @@ extension RankingRow: JSONRow {
   /// Whether a row has several answers and what orders them.
   static func fits(_ row: JSONValue) -> Bool {
     guard row.present("prompt") != nil || row.present("instruction") != nil,
-      let list = lists.first(where: { row.present($0) != nil }),
+      let list = list(in: row),
       case .array(let answers)? = row[list]
     else { return false }
     if row.present("scores") != nil { return true }
@@ -52,12 +58,14 @@ extension RankingRow: JSONRow {
     let place = columns.place
     let promptKey =
       columns.has("prompt") ? "prompt" : columns.first(of: ["instruction"]) ?? "prompt"
-    let list = columns.first(of: Self.lists) ?? "completions"
+    let list = Self.list(in: columns.json) ?? "completions"
     var prompt = try columns.content(promptKey)
     let values = try columns.array(list)
     if values.isEmpty { throw place.error("key \"\(list)\" is an empty list") }
     var completions: [Content] = []
     var scores: [Double] = []
+    // A column of scores says more than ranks, which are named as unused then.
+    let scoreKeys = columns.has("scores") ? Self.scores : Self.scores + ["rank"]
     var unread: [String] = []
     for (i, value) in values.enumerated() {
       let name = "\(list)[\(i)]"
@@ -70,7 +78,7 @@ extension RankingRow: JSONRow {
         throw place.error("\(name) has neither \"text\" nor \"response\"")
       }
       completions.append(try Content(text, name: "\(name).\(textKey)", at: place))
-      let scoreKey = (Self.scores + ["rank"]).first { value.present($0) != nil }
+      let scoreKey = scoreKeys.first { value.present($0) != nil }
       if let scoreKey, let score = value.present(scoreKey) {
         let number = try score.finite("\(name).\(scoreKey)", at: place)
         scores.append(scoreKey == "rank" ? -number : number)
@@ -82,9 +90,14 @@ extension RankingRow: JSONRow {
     }
     unread.forEach { columns.leave($0) }
     if columns.has("scores") {
-      scores = try columns.array("scores").enumerated().map {
+      let column = try columns.array("scores").enumerated().map {
         try $1.finite("scores[\($0)]", at: place)
       }
+      guard scores.isEmpty || scores == column else {
+        throw place.error(
+          "key \"scores\" and the scores in \"\(list)\" differ; leave one of the two out")
+      }
+      scores = column
     }
     guard scores.count == completions.count else {
       throw place.error("\(completions.count) completions but \(scores.count) scores")

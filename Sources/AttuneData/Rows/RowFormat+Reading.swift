@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+
 extension RowFormat {
   /// What a user says.
   static func said(_ text: String) -> Content { .messages([Message(role: "user", content: text)]) }
@@ -59,12 +61,7 @@ extension RowFormat {
     } else if let key = columns.first(of: ["question", "input"]) {
       prompt = Self.said(try columns.string(key))
     }
-    // UltraFeedback's rows give the prompt's text and whole conversations that begin with it, of
-    // which messages are the better one.
-    if case .text(let text)? = prompt, case .messages(let messages) = chosen {
-      let isWhole = messages.count > 1 && messages[0].role != "assistant"
-      prompt = isWhole ? nil : Self.said(text)
-    }
+    // UltraFeedback's rows have the better conversation twice.
     if columns.has("messages") {
       guard try columns.content("messages") == chosen else {
         throw columns.place.error(
@@ -76,19 +73,35 @@ extension RowFormat {
   }
 
   /// A comparison; without a prompt it is what both answers begin with.
-  private static func pair(
-    _ prompt: Content?, _ chosen: Content, _ rejected: Content, _ columns: Columns
+  ///
+  /// - Parameters:
+  ///   - given: The prompt without the row's system column.
+  ///   - names: The columns of the answers, for errors.
+  static func pair(
+    _ given: Content?, _ chosen: Content, _ rejected: Content, _ columns: Columns,
+    names: (chosen: String, rejected: String) = ("chosen", "rejected")
   ) throws -> Preference {
-    let prompt = try prompt.map { try columns.withSystem($0) }
+    let own = try given.flatMap { try asked($0, chosen, rejected, columns, names.chosen) }
+    let prompt = try own.map { try columns.withSystem($0) }
     // A prompt of messages beside answers that are strings: what the assistant says.
     let isSpoken = prompt?.isConversational == true
     let (chosen, rejected) = isSpoken ? (chosen.spoken, rejected.spoken) : (chosen, rejected)
     guard chosen.isConversational == rejected.isConversational else {
       throw columns.place.error(
-        "one of \"chosen\" and \"rejected\" is a string, the other is messages")
+        "one of \"\(names.chosen)\" and \"\(names.rejected)\" is a string, the other is messages")
+    }
+    // The answers may begin with the prompt, with the row's system turn before it or without.
+    let isHeld = [own, prompt].contains { start in
+      start.map { chosen.begins(with: $0) && rejected.begins(with: $0) } ?? false
     }
     var pair: Preference
-    if let prompt, !chosen.begins(with: prompt) || !rejected.begins(with: prompt) {
+    if let prompt, !isHeld {
+      for (name, answer) in [(names.chosen, chosen), (names.rejected, rejected)] {
+        guard let role = answer.openingRole else { continue }
+        throw columns.place.error(
+          "\"\(name)\" begins with a turn of the \(role), and not both answers begin with the "
+            + "prompt's turns; give the answers alone, or the prompt's turns before both")
+      }
       pair = Preference(prompt: prompt, chosen: chosen, rejected: rejected)
     } else {
       pair = try ImplicitPrompt.split(chosen: chosen, rejected: rejected)
@@ -98,11 +111,39 @@ extension RowFormat {
     return pair
   }
 
+  /// A prompt as turns where the answers are; nil where it is one question and the answers are whole
+  /// conversations that ask it, as in UltraFeedback's rows.
+  ///
+  /// - Throws: ``DataError`` where they don't ask it: it would be dropped.
+  private static func asked(
+    _ prompt: Content, _ chosen: Content, _ rejected: Content, _ columns: Columns, _ name: String
+  ) throws -> Content? {
+    guard case .messages(let answer) = chosen else { return prompt }
+    let turns: [Message]
+    switch prompt {
+    case .text(let text): turns = [Message(role: "user", content: text)]
+    case .messages(let messages): turns = messages
+    }
+    guard let question = turns.first, turns == [Message(role: "user", content: question.content)],
+      chosen.openingRole != nil, rejected.openingRole != nil
+    else { return .messages(turns) }
+    func words(_ message: Message) -> String {
+      message.content.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+    // Some sets give the system turn's words as the prompt.
+    guard answer.contains(where: { $0.role != "assistant" && words($0) == words(question) }) else {
+      throw columns.place.error(
+        "the prompt is none of the turns that \"\(name)\" holds before its answer; leave the prompt "
+          + "out, or put it into the conversations")
+    }
+    return nil
+  }
+
   /// A comparison of answers to a conversation, which may be the answers alone or may begin with it.
   private func compared(
     _ messages: [Message], _ chosen: Content, _ rejected: Content, _ columns: Columns
   ) throws -> Preference {
-    if case .messages(let turns) = chosen, turns.count > 1, turns.first == messages.first {
+    if chosen == .messages(messages) || chosen.begins(with: .messages(messages)) {
       return try Self.pair(nil, chosen, rejected, columns)
     }
     var prompt = messages
@@ -129,7 +170,7 @@ extension RowFormat {
     } else if !choice.holdsPrompt {
       prompt = try columns.content(columns.first(of: ["messages", "prompt"]) ?? "prompt")
     }
-    return try choice.preference(columns, prompt: try prompt.map { try columns.withSystem($0) })
+    return try choice.preference(columns, prompt: prompt)
   }
 
   private static func turns(_ key: String, _ columns: Columns) throws -> [Message] {

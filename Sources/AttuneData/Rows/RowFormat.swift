@@ -89,7 +89,9 @@ public enum RowFormat: String, Sendable, CaseIterable {
   /// missing or wrong, and ``UnusableRow`` where the row is as it should be but cannot be used.
   func example(_ columns: Columns) throws -> Example {
     columns.use("tools")
-    return try read(columns).given(columns.json, at: columns.place)
+    let example = try read(columns).given(columns.json, at: columns.place)
+    try example.messages.requireOneToolList(at: columns.place)
+    return example
   }
 
   private func read(_ columns: Columns) throws -> Example {
@@ -142,6 +144,14 @@ extension Content {
   var spoken: Content {
     guard case .text(let text) = self else { return self }
     return .messages([Message(role: "assistant", content: text)])
+  }
+
+  /// Whose turn a conversation begins with that holds its prompt; nil for an answer alone.
+  var openingRole: String? {
+    guard case .messages(let turns) = self, let role = turns.first?.role,
+      ["system", "developer", "user"].contains(role)
+    else { return nil }
+    return role
   }
 
   /// Whether it is a conversation that goes on from another one.

@@ -23,7 +23,6 @@ public enum RowReader {
   ///
   /// - Returns: The columns that are not used.
   /// - Throws: ``DataError`` if the file can't be read at all, and whatever the closures throw.
-  @discardableResult
   public static func forEach(
     in url: URL, use: ColumnUse = ColumnUse(),
     broken: (_ line: Int, _ reason: String) throws -> Void, row: (RawRow) throws -> Void

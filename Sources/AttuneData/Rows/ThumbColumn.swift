@@ -14,7 +14,7 @@ enum ThumbColumn {
   /// Where an object holds the thumb.
   private static let inner = ["rating", "thumb", "thumbs", "label", "value", "score", "vote"]
   /// Where the reason stands, beside a thumb or in its object.
-  static let reasons = ["rationale", "reason", "comment", "critique", "explanation"]
+  private static let reasons = ["rationale", "reason", "comment", "critique", "explanation"]
 
   private static let up: Set<String> = [
     "up", "thumb_up", "thumbs_up", "thumb up", "thumbs up", "thumbsup", "good", "positive", "like",
@@ -53,8 +53,11 @@ enum ThumbColumn {
         columns.leave("\(name).\(field.key)")
       }
     }
-    if case .number(let digits) = number, let value = Double(digits) {
-      columns.note(thumb: Int(value), in: name)
+    // Tables that were CSV have their numbers as strings.
+    switch number {
+    case .number(let digits), .string(let digits):
+      if let value = Double(digits) { columns.note(thumb: Int(value), in: name) }
+    default: break
     }
     return isUp
   }
@@ -66,12 +69,15 @@ enum ThumbColumn {
         + value.text.prefix(60))
   }
 
-  /// Why, in the annotator's words: beside the thumb, or in its object.
-  static func reason(in row: JSONValue) -> String? {
-    let objects = [row] + [name(in: row).flatMap { row.present($0) }].compactMap(\.self)
-    for object in objects {
+  /// Why, in the annotator's words, and in which column: beside the thumb, or in its object.
+  static func reason(in row: JSONValue) -> (column: String, text: String)? {
+    var objects = [(path: "", object: row)]
+    if let name = name(in: row), let thumb = row.present(name) {
+      objects.append((name + ".", thumb))
+    }
+    for (path, object) in objects {
       for key in reasons {
-        if case .string(let text)? = object[key], !text.isEmpty { return text }
+        if case .string(let text)? = object[key], !text.isEmpty { return (path + key, text) }
       }
     }
     return nil
@@ -108,8 +114,13 @@ enum ThumbColumn {
 extension Row {
   /// Why the row was judged as it was, in the annotator's words: its `rationale`, `reason`,
   /// `comment`, `critique` or `explanation`, also inside of a thumb that is an object.
-  public var rationale: String? { ThumbColumn.reason(in: json) }
+  public var rationale: String? { ThumbColumn.reason(in: json)?.text }
 
-  /// The columns that ``rationale`` looks at.
-  public static var rationaleColumns: Set<String> { Set(ThumbColumn.reasons) }
+  /// The column, or the field within one (`feedback.comment`), that ``rationale`` is from.
+  public var rationaleColumn: String? { ThumbColumn.reason(in: json)?.column }
+}
+
+extension JSONValue {
+  /// A judged row's ``Row/rationale``.
+  package var rationale: String? { ThumbColumn.reason(in: self)?.text }
 }

@@ -10,16 +10,42 @@ public struct ToolCall: Sendable, Hashable {
   public var id: String?
 }
 
+extension ToolCall {
+  /// OpenAI's field of one call, from before there were `tool_calls`; no chat template reads it.
+  static let oldKey = "function_call"
+
+  /// What a message has in that field; nil where it says nothing, as in tables, which have no gaps.
+  static func oldCall(in message: JSONValue) -> JSONValue? {
+    guard let call = message.present(oldKey), call != .string("") else { return nil }
+    if case .object(let fields) = call,
+      fields.allSatisfy({ [.null, .string("")].contains($0.value) })
+    {
+      return nil
+    }
+    return call
+  }
+
+  /// The `tool_calls` that say what a `function_call` says.
+  static func calls(_ call: JSONValue, _ name: String, at place: DataPlace) throws -> JSONValue {
+    var call = call
+    if case .string(let text) = call, let parsed = try? JSONValue(parsing: text) { call = parsed }
+    guard case .string? = call["name"] else {
+      throw place.error("\(name) must be an object with name and arguments")
+    }
+    return .array([
+      .object([.init("type", .string("function")), .init("function", call)])
+    ])
+  }
+}
+
 extension Message {
-  /// The tools that this turn calls: `tool_calls`, or `function_call` as it was before.
+  /// The tools that this turn calls.
   public var toolCalls: [ToolCall] {
     var calls: [JSONValue] = []
     for field in fields {
       switch (field.key, field.value) {
       case ("tool_calls", .array(let all)): calls += all
-      case ("tool_calls", .object), ("tool_calls", .string), ("function_call", .object),
-        ("function_call", .string):
-        calls.append(field.value)
+      case ("tool_calls", .object), ("tool_calls", .string): calls.append(field.value)
       default: break
       }
     }

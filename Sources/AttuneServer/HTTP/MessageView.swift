@@ -34,7 +34,7 @@ enum MessageView {
 
   private static func html(_ message: Message) -> String {
     var parts: [String] = []
-    for key in ["reasoning_content", "reasoning", "thinking"] {
+    for key in Message.thoughtKeys {
       guard let thoughts = text(message, key) else { continue }
       parts.append(block("Reasoning", Markdown.html(thoughts)))
       break

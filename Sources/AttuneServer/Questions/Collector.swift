@@ -123,12 +123,13 @@ public final class Collector: Sendable {
   /// Adds gold questions, to which the right answer is known.
   ///
   /// - Parameter file: Preference or ranking rows.
+  /// - Returns: Which columns are not used, in one line for people; nil where all are.
   /// - Throws: `DataError`, `StoreError`, and ``ServerError`` if people are asked something else.
-  public func addGold(_ file: URL) throws {
+  public func addGold(_ file: URL) throws -> String? {
     guard settings.shape != .thumbs else {
       throw ServerError(.badSetting, "gold questions are comparisons: they need pairs or rankings")
     }
-    let sets = try store.addKey(file)
+    let (sets, warning) = try store.addKey(file)
     let most = settings.shape == .pairs ? 2 : 9
     for set in sets where set.answers.count > most {
       throw ServerError(
@@ -140,6 +141,7 @@ public final class Collector: Sendable {
       sets.map {
         Question(prompt: $0.prompt, content: $0.content, answers: $0.answers, isGold: true)
       })
+    return warning
   }
 
   /// Adds questions; judgements of them that the store has count.

@@ -198,7 +198,9 @@
         settings, store: try FeedbackStore(store.url), curve: curve.map { URL(filePath: $0) },
         accuracy: accuracy, guidelines: server.guidelinesFile)
       if !samples.isEmpty { try collector.addSamples(samples.map { URL(filePath: $0) }) }
-      if let gold { try collector.addGold(URL(filePath: gold)) }
+      if let gold, let warning = try collector.addGold(URL(filePath: gold)) {
+        Output.note("warning: \(warning)")
+      }
       let step = try worker(collector, recipe)
       try CollectServer.serve(collector, at: address) { server in
         server.showLinks()

@@ -73,7 +73,7 @@ struct IterateCommand: ParsableCommand {
   }
 
   /// File and share of `--mix`.
-  private var mixed: (file: URL, share: Double)? {
+  private var mixed: (file: String, share: Double)? {
     get throws {
       guard let mix else { return nil }
       guard let at = mix.lastIndex(of: "@"), at > mix.startIndex,
@@ -82,7 +82,7 @@ struct IterateCommand: ParsableCommand {
         throw ValidationError(
           "--mix \(mix): write FILE@SHARE with a share above 0 and below 1.")
       }
-      return (URL(filePath: String(mix[..<at])), share)
+      return (String(mix[..<at]), share)
     }
   }
 
@@ -105,7 +105,7 @@ struct IterateCommand: ParsableCommand {
     let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
     let file = try data.read(carriesRows: true)
     Output.note(file.summary)
-    let fixed = try mixed.map { try DataFile.readTelling($0.file, expecting: [.preference]) }
+    let fixed = try mixed.map { try data.read($0.file, expecting: [.preference]) }
     let start = try model.open(shared)
     let sources = try RewardSources(specifications, beside: start)
     let report = try Iterate.train(

@@ -39,7 +39,7 @@ struct PPOCommand: ParsableCommand {
 
   func run() throws {
     let settings = try online.settings(PPOSettings(), ["variant": variant, "epochs": epochs])
-    let mixed = try ptxData.map { try DataFile.readTelling(URL(filePath: $0)) }
+    let mixed = try ptxData.map { try online.data.read($0) }
     let opened = try online.open()
     let report = try PPO.train(
       opened.start, data: opened.data, rewards: opened.rewards.weighted,

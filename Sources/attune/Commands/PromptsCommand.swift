@@ -38,7 +38,7 @@ struct PromptsCommand: ParsableCommand {
     let settings: PromptSettings = try shared.settings(
       PromptSettings(),
       ["count": count, "held_out_share": heldOutShare, "seed": shared.seed])
-    let file = try data.read(carriesRows: true)
+    let file = try data.read(takesPromptsAlone: true)
     Output.note(file.summary)
     let report = try PromptChoice.run(
       file, settings: settings, output: output.url, heldOut: heldOut.map { URL(filePath: $0) })

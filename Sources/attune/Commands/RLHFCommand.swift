@@ -145,8 +145,8 @@ struct RLHFCommand: ParsableCommand {
       if isHuman { throw TrainingError.noPage }
     #endif
     let inputs = RLHF.Inputs(
-      model: model.model, prompts: try data.read(carriesRows: true).prompts,
-      heldOut: try evalData.map { try data.read($0, carriesRows: true).prompts })
+      model: model.model, prompts: try data.read(takesPromptsAlone: true).prompts,
+      heldOut: try evalData.map { try data.read($0, takesPromptsAlone: true).prompts })
     try shared.startEngine()
     let folder = URL(filePath: output, directoryHint: .isDirectory)
     let report = try RLHF.run(inputs, settings: settings, output: folder, options: options)
