@@ -14,7 +14,7 @@ BINARY := $(DESTDIR)$(PREFIX)/bin/attune
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build install uninstall model quickstart test check lint format bench bench-trl agreement \
-  campaign clean
+  campaign record record-compare clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*\#\# /  make \1\t/' | expand -t 20
@@ -85,6 +85,13 @@ agreement: model ## Hold SmolLM2 against transformers (installs it in .build/): 
 # Documentation/Reliability.md says what it tries and what came of it.
 campaign: build ## Kill trainers, damage files, send strange requests: for MINUTES=10 from SEED=1.
 	MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),1) python3 Scripts/campaign/run.py
+
+# CONTRIBUTING.md says how two of them check a refactoring.
+record: build ## Record what every command computes on tiny inputs: OUTPUT=folder, in ten minutes.
+	python3 Scripts/record/record.py make --attune $(ATTUNE) --output $(OUTPUT) $(RECORD)
+
+record-compare: ## Say what differs between two records: BEFORE=folder AFTER=folder.
+	python3 Scripts/record/record.py compare $(BEFORE) $(AFTER)
 
 clean: ## Remove what the build made.
 	rm -rf .build

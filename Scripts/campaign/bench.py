@@ -48,6 +48,11 @@ class Run:
 
 class Bench:
     """Inputs, the program and the shim that kills it."""
+    # The model's configuration, how it is trained, and what every command is told that makes inputs.
+    config = CONFIG
+    training = "--set max_steps=1"
+    options = ""
+    limit = LIMIT
 
     def __init__(self, folder, attune):
         self.folder, self.attune = folder, attune
@@ -56,7 +61,19 @@ class Bench:
         source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "killer.c")
         subprocess.check_call([os.environ.get("CC", "cc"), "-O1", "-shared", "-fPIC", "-o",
                                self.shim, source, "-ldl"])
-        self.write("config.json", json.dumps(CONFIG))
+        self.write("config.json", json.dumps(self.config))
+        self.data()
+        self.must(f"sft --init config.json --data texts.jsonl --output model {self.training} {self.options}")
+        settings = self.path("model", "tokenizer_config.json")
+        with open(settings) as file:
+            tokenizer = json.load(file)
+        tokenizer["chat_template"] = TEMPLATE
+        self.write("model/tokenizer_config.json", json.dumps(tokenizer, indent=1))
+        self.must("sample --model model --data prompts.jsonl --output samples.jsonl --n 3 "
+                  f"--max-tokens 6 {self.options}")
+
+    def data(self):
+        """Writes a file of every shape of rows."""
         words = ["red", "green", "blue", "grey", "pink"]
         rows = range(12)
         self.rows("texts.jsonl", [{"prompt": f"{i} is ", "completion": words[i % 5]} for i in rows])
@@ -68,14 +85,6 @@ class Bench:
         self.rows("chats.jsonl", [{"messages": [
             {"role": "user", "content": f"what is {i}?"},
             {"role": "assistant", "content": words[i % 5]}]} for i in rows])
-        self.must("sft --init config.json --data texts.jsonl --output model --set max_steps=1")
-        settings = self.path("model", "tokenizer_config.json")
-        with open(settings) as file:
-            tokenizer = json.load(file)
-        tokenizer["chat_template"] = TEMPLATE
-        self.write("model/tokenizer_config.json", json.dumps(tokenizer, indent=1))
-        self.must("sample --model model --data prompts.jsonl --output samples.jsonl --n 3 "
-                  "--max-tokens 6")
 
     def path(self, *parts):
         return os.path.join(self.folder, *parts)
@@ -93,22 +102,24 @@ class Bench:
             raise SystemExit(f"attune {line}: {run.errors}")
         return run
 
-    def start(self, line, environment=None, out=None):
-        """Starts a command in a group of its own, its words in files: a full pipe would stop it."""
+    def start(self, line, environment=None, out=None, said=os.devnull):
+        """Starts a command in a group of its own, its words in files: a full pipe would stop it.
+
+        The file `said` is its standard input."""
         out = out or self.path("out.txt")
         variables = dict(os.environ, ATTUNE_CACHE=self.path("cache"), **(environment or {}))
         arguments = line if isinstance(line, list) else line.split()
-        with open(out, "wb") as output, open(out + ".err", "wb") as errors:
+        with open(out, "wb") as output, open(out + ".err", "wb") as errors, open(said, "rb") as words:
             return subprocess.Popen([self.attune, *arguments], cwd=self.folder, env=variables,
-                                    stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                                    stdin=words, stdout=output, stderr=errors,
                                     start_new_session=True)
 
-    def run(self, line, environment=None, kill_after=None, limit=LIMIT):
+    def run(self, line, environment=None, kill_after=None, said=os.devnull):
         """Runs a command to its end, or kills it after so many seconds."""
         began = time.monotonic()
-        process = self.start(line, environment)
+        process = self.start(line, environment, said=said)
         try:
-            code = process.wait(limit if kill_after is None else kill_after)
+            code = process.wait(self.limit if kill_after is None else kill_after)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Preloaded into attune by the campaign: ends the process at the n-th call that changes a file.
 //   CAMPAIGN_KILL=n    SIGKILL at the n-th call: before it, after it, or in the middle of a write
+//   CAMPAIGN_AFTER=p   calls are counted from the first rename to a path that fits the pattern p
 //   CAMPAIGN_COUNT=f   appends the number of calls to the file f when the process ends
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -16,10 +18,14 @@
 
 static atomic_long calls;
 static long last = -1;
+static const char *mark;
+static atomic_int counts;
 
 __attribute__((constructor)) static void begin(void) {
   const char *text = getenv("CAMPAIGN_KILL");
   if (text) last = atol(text);
+  mark = getenv("CAMPAIGN_AFTER");
+  atomic_store(&counts, !mark);
   // Programs that attune starts are left alone.
   unsetenv("LD_PRELOAD");
   unsetenv("CAMPAIGN_KILL");
@@ -45,6 +51,7 @@ static int is_file(int descriptor) {
 
 // Whether this call is the one: 1 before it, 2 after it, 0 for all others.
 static int turn(void) {
+  if (!atomic_load(&counts)) return 0;
   long now = atomic_fetch_add(&calls, 1) + 1;
   return now == last ? (now & 1 ? 1 : 2) : 0;
 }
@@ -71,13 +78,23 @@ ssize_t write(int descriptor, const void *bytes, size_t count) {
   return real(descriptor, bytes, count);
 }
 
-AROUND(int, rename, (const char *from, const char *to), (from, to), 1)
 AROUND(int, unlink, (const char *path), (path), 1)
 AROUND(int, unlinkat, (int folder, const char *path, int flags), (folder, path, flags), 1)
 AROUND(int, rmdir, (const char *path), (path), 1)
 AROUND(int, mkdir, (const char *path, mode_t mode), (path, mode), 1)
 AROUND(int, fsync, (int descriptor), (descriptor), 1)
 AROUND(int, ftruncate, (int descriptor, off_t length), (descriptor, length), is_file(descriptor))
+
+int rename(const char *from, const char *to) {
+  static int (*real)(const char *, const char *);
+  if (!real) real = (int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename");
+  int when = turn();
+  if (when == 1) die();
+  int result = real(from, to);
+  if (when == 2) die();
+  if (mark && result == 0 && fnmatch(mark, to, 0) == 0) atomic_store(&counts, 1);
+  return result;
+}
 
 int open(const char *path, int flags, ...) {
   static int (*real)(const char *, int, ...);

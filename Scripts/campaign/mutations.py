@@ -57,7 +57,8 @@ def text(value):
 def gguf():
     """A tiny GGUF: words, a tokenizer and a model's tensors, all float32."""
     width, inner, vocabulary = 32, 64, 320
-    names = [text(f"<{i}>".encode()) for i in range(vocabulary)]
+    # Two characters and what a merge makes of them come first, or no tokenizer is read.
+    names = [text(name.encode()) for name in ["<", "1", "<1", *(f"<{i}>" for i in range(3, vocabulary))]]
     u32, string = (lambda v: struct.pack("<II", 4, v)), (lambda v: struct.pack("<I", 8) + text(v))
     values = {
         "general.architecture": string(b"llama"), "llama.embedding_length": u32(width),

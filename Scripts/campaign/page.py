@@ -23,6 +23,8 @@ BODIES = [b"", b"{}", b"[" * 50000, b'{"name":' + b"9" * 5000 + b"}", b'{"name":
 
 class Page:
     """A server over a store, and those who ask it."""
+    line = ("collect --samples questions.jsonl --store page.db --port 0 "
+            "--set requests_per_second=1000000 --set request_burst=1000000")
 
     def __init__(self, bench, random, report):
         self.bench, self.random, self.report = bench, random, report
@@ -36,10 +38,15 @@ class Page:
         self.begin()
 
     def begin(self):
+        self.serve()
+        # Strange requests have a name of their own: one of them may take a label back.
+        self.headers, self.strange = self.session(), self.session()
+        self.question = json.loads(self.ask("POST", "/api/next", {}, self.headers)[0])
+
+    def serve(self):
+        """Starts the server and waits until it listens."""
         out = self.bench.path("page.txt")
-        self.process = self.bench.start(
-            "collect --samples questions.jsonl --store page.db --port 0 "
-            "--set requests_per_second=1000000 --set request_burst=1000000", out=out)
+        self.process = self.bench.start(self.line, out=out)
         for _ in range(600):
             with open(out + ".err", errors="replace") as file:
                 found = re.findall(r"http://127\.0\.0\.1:(\d+)/", file.read())
@@ -54,13 +61,10 @@ class Page:
         if self.process.poll() is not None:
             with open(out + ".err", errors="replace") as file:
                 raise SystemExit("the page ends: " + file.read())
-        # Strange requests have a name of their own: one of them may take a label back.
-        self.headers, self.strange = self.session(), self.session()
-        self.question = json.loads(self.ask("POST", "/api/next", {}, self.headers)[0])
 
-    def session(self):
+    def session(self, name=None):
         """The headers of somebody new."""
-        reply, headers = self.ask("POST", "/api/session", {"name": uuid.uuid4().hex[:8]})
+        reply, headers = self.ask("POST", "/api/session", {"name": name or uuid.uuid4().hex[:8]})
         return {"Cookie": headers.get("Set-Cookie", "").split(";")[0],
                 "X-Attune-Seal": json.loads(reply).get("seal", "")}
 
