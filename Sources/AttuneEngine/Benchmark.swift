@@ -63,7 +63,7 @@ public enum Benchmark {
   /// - Returns: The figures.
   /// - Throws: `EngineError` if the shape does not fit the model.
   public static func run(
-    _ load: () throws -> LanguageModel, sequences: Int, length: Int, sampleBatch: Int,
+    _ load: () throws -> NativeModel, sequences: Int, length: Int, sampleBatch: Int,
     sampleTokens: Int = 64, steps: Int = 5, seed: UInt64 = 1
   ) throws -> BenchmarkResult {
     guard sequences > 0, length > 1, sampleBatch > 0, sampleTokens > 0, steps > 0 else {
@@ -113,7 +113,7 @@ public enum Benchmark {
 
   /// Tokens a second for one sequence and for a batch, prompts of 16 tokens not counted.
   private static func sampling(
-    _ model: LanguageModel, batch: Int, tokens: Int
+    _ model: NativeModel, batch: Int, tokens: Int
   ) throws -> (single: Double, batch: Double) {
     var random = CounterRandom(seed: 2, stream: 0)
     let prompt = (0..<16).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) }

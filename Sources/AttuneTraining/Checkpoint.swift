@@ -21,7 +21,7 @@ struct RunCheckpoint<State: Codable> {
   /// Writes `checkpoint.safetensors` into the run's folder.
   ///
   /// - Throws: An error if it can't be written; the one before it then stays.
-  func write(_ models: [LanguageModel], to folder: URL) throws {
+  func write(_ models: [any LanguageModel], to folder: URL) throws {
     let note: Data
     do {
       note = try JSONEncoder().encode(
@@ -33,14 +33,17 @@ struct RunCheckpoint<State: Codable> {
         .diverged,
         "\(Self.url(folder).path): can't be written: a number of the run's state is not finite")
     }
-    try withExtendedLifetime(models) {
-      let tensors = models.enumerated().flatMap { i, model in
-        model.trainingBuffers.map { ("\(i).\($0.name)", $0.shape, $0.values) }
-      }
-      try Safetensors.write(
-        tensors, metadata: ["attune": String(decoding: note, as: UTF8.self)],
-        to: Self.url(folder), as: .float32)
+    let layout = models.enumerated().flatMap { i, model in
+      model.trainingTensors.map { ("\(i).\($0.name)", $0.shape, Safetensors.ElementType.float32) }
     }
+    let writer = try Safetensors.Writer(
+      Self.url(folder), layout: layout, metadata: ["attune": String(decoding: note, as: UTF8.self)])
+    for (i, model) in models.enumerated() {
+      try model.withTrainingState { tensor in
+        try tensor.values.withUnsafeBufferPointer { try writer.write("\(i).\(tensor.name)", $0) }
+      }
+    }
+    try writer.finish()
   }
 
   /// Reads it and puts the models back to where they were.
@@ -54,7 +57,7 @@ struct RunCheckpoint<State: Codable> {
   /// - Returns: Nil if the folder has no checkpoint yet.
   /// - Throws: An error that names the file if it is damaged.
   static func read(
-    into models: [LanguageModel], from folder: URL, steps: Int, isPossible: (State) -> Bool,
+    into models: [any LanguageModel], from folder: URL, steps: Int, isPossible: (State) -> Bool,
     warn: (String) -> Void
   ) throws -> RunCheckpoint? {
     let url = url(folder)

@@ -16,7 +16,7 @@ extension LoadedModel {
   ///   - reward: What a reward model's scores are normalised by.
   /// - Throws: An error if it can't be written, or reads back as something else.
   public func write(
-    _ trained: LanguageModel, to folder: URL, merging: Bool = false, reward: RewardScale? = nil
+    _ trained: any LanguageModel, to folder: URL, merging: Bool = false, reward: RewardScale? = nil
   ) throws {
     try AtomicFile.makeFolder(folder)
     var note = Note(reward: reward)
@@ -66,7 +66,7 @@ extension LoadedModel {
   }
 
   private func writeWhole(
-    _ model: LanguageModel, to folder: URL, as type: Safetensors.ElementType = .float32
+    _ model: any LanguageModel, to folder: URL, as type: Safetensors.ElementType = .float32
   ) throws {
     try model.write(to: folder, head: model.hasScalarHead ? .scalar : .language, as: type)
     for (name, data) in tokenizer.files(chatTemplate: chatTemplateSource) {
@@ -120,7 +120,7 @@ extension LoadedModel {
 
   /// Loads what was written and scores a few tokens with it: an export that lost something is found
   /// out now.
-  private func compare(_ trained: LanguageModel, with folder: URL) throws {
+  private func compare(_ trained: any LanguageModel, with folder: URL) throws {
     // A model from random weights has no files to be loaded beside.
     let written = try LoadedModel.open(folder.path, beside: self, rewardModels: true)
     let ids = (0..<Int32(min(16, trained.spec.maximumPositions, trained.spec.vocabularySize)))

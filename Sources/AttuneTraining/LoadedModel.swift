@@ -22,7 +22,7 @@ public struct RewardScale: Codable, Sendable, Equatable {
 public struct LoadedModel {
   /// The weights, frozen; a model opened beside the one that it was trained from shares its frozen
   /// layers.
-  public private(set) var model: LanguageModel
+  public private(set) var model: any LanguageModel
   /// The tokenizer.
   public let tokenizer: Tokenizer
   /// The chat template, if the model has one.
@@ -55,7 +55,7 @@ public struct LoadedModel {
 
   /// Puts a model together from its parts.
   package init(
-    model: LanguageModel, tokenizer: Tokenizer, chatTemplate source: String?, name: String,
+    model: any LanguageModel, tokenizer: Tokenizer, chatTemplate source: String?, name: String,
     fingerprint: String, origin: String? = nil, reward: RewardScale? = nil,
     templatePlace: String? = nil
   ) throws {
@@ -84,7 +84,7 @@ public struct LoadedModel {
 
   /// The same model with other weights, so that its own can go where nothing reads them any more:
   /// beside a copy of which every weight is trained they are a fifth of the memory.
-  func holding(_ model: LanguageModel) -> LoadedModel {
+  func holding(_ model: any LanguageModel) -> LoadedModel {
     var held = self
     held.model = model
     return held
@@ -150,7 +150,7 @@ public struct LoadedModel {
         chatTemplate: base.chatTemplateSource, name: name, fingerprint: fingerprint,
         reward: note?.reward, templatePlace: base.chatTemplate?.place)
     }
-    let model = try LanguageModel.load(checkpoint, frozenPrecision: precision)
+    let model = try NativeModel.load(checkpoint, frozenPrecision: precision)
     let (tokenizer, template, place) = try texts(checkpoint, url)
     return try LoadedModel(
       model: model, tokenizer: tokenizer, chatTemplate: template, name: name,
@@ -186,7 +186,7 @@ public struct LoadedModel {
     let digest = try Fingerprint.of(value: vocabulary)
     let record = try Fingerprint.of(value: ["\(spec)", "\(seed)", digest, chatTemplate ?? ""])
     return try LoadedModel(
-      model: try LanguageModel.random(spec, seed: seed), tokenizer: tokenizer,
+      model: try NativeModel.random(spec, seed: seed), tokenizer: tokenizer,
       chatTemplate: chatTemplate, name: name, fingerprint: record)
   }
 
@@ -372,7 +372,7 @@ public struct LoadedModel {
 
 extension LanguageModel {
   /// A frozen model with the adapters merged into the weights.
-  fileprivate func merged() throws -> LanguageModel {
+  fileprivate func merged() throws -> any LanguageModel {
     var weights = try spec.tensors.compactMap { try weight($0.name) }
     if hasScalarHead, let head = try weight("score.weight") { weights.append(head) }
     return try frozenCopy(with: weights)

@@ -214,7 +214,7 @@ func labelled(
 
 /// The score of every answer of some rows.
 func scores(
-  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
+  _ model: any LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
   _ settings: RewardModelSettings
 ) throws -> [[Double]] {
   var all: [[Double]] = []
@@ -239,7 +239,7 @@ struct RewardEvaluation {
 
 /// Accuracy and calibration on rows.
 func evaluate(
-  _ model: LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
+  _ model: any LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
   _ settings: RewardModelSettings
 ) throws -> RewardEvaluation {
   var result = RewardEvaluation()

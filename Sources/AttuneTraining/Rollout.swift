@@ -60,7 +60,7 @@ struct Rollout {
   ///
   /// - Returns: Nil if it was stopped before all answers were there.
   static func sample(
-    _ policy: LanguageModel, prompts: [DataPrompt], promptIds: [[Int32]], tokenizer: Tokenizer,
+    _ policy: any LanguageModel, prompts: [DataPrompt], promptIds: [[Int32]], tokenizer: Tokenizer,
     settings: SamplingSettings, shouldStop: @escaping () -> Bool
   ) throws -> Rollout? {
     let samples = try policy.sample(promptIds, settings) { _ in !shouldStop() }
@@ -163,7 +163,8 @@ struct Rollout {
   ///   - temperature: The sampling temperature.
   ///   - budget: Tokens of a piece.
   mutating func score(
-    policy: LanguageModel, reference: LanguageModel, value: LanguageModel?, awaitingPolicy: Bool,
+    policy: any LanguageModel, reference: any LanguageModel, value: (any LanguageModel)?,
+    awaitingPolicy: Bool,
     layers: Int, temperature: Double, budget: Int
   ) throws {
     precondition(value == nil || !awaitingPolicy, "values come from a pass before the update")
@@ -205,7 +206,7 @@ struct Rollout {
   }
 
   /// The trunk, if a model starts from the same weights.
-  func sharing(_ trunk: Trunk?, _ model: LanguageModel) -> Trunk? {
+  func sharing(_ trunk: Trunk?, _ model: any LanguageModel) -> Trunk? {
     guard let trunk, model.accepts(trunk) else { return nil }
     return trunk
   }

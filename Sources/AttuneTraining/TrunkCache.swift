@@ -10,7 +10,7 @@ final class TrunkStore {
 
 /// How one model's training uses what is kept.
 struct TrunkCache {
-  private let model: LanguageModel
+  private let model: any LanguageModel
   private let store: TrunkStore
   /// Layers that are kept; 0 where nothing is frozen or memory does not suffice.
   let layers: Int
@@ -22,7 +22,7 @@ struct TrunkCache {
   ///   - megabytes: Memory that may be used.
   ///   - tokens: Tokens of all rows.
   ///   - store: What was kept before, and where more is kept.
-  init(_ model: LanguageModel, megabytes: Int, tokens: Int, store: TrunkStore = TrunkStore()) {
+  init(_ model: any LanguageModel, megabytes: Int, tokens: Int, store: TrunkStore = TrunkStore()) {
     self.model = model
     self.store = store
     let needed = Double(tokens) * Double(model.spec.width) * 4 / 1_000_000

@@ -38,8 +38,8 @@ struct AgreementTests {
       from: Data(contentsOf: environment("ATTUNE_AGREEMENT").appending(path: "reference.json")))
   }
 
-  static func model() throws -> LanguageModel {
-    try LanguageModel.load(Checkpoint.open(environment("ATTUNE_AGREEMENT_MODEL")))
+  static func model() throws -> NativeModel {
+    try NativeModel.load(Checkpoint.open(environment("ATTUNE_AGREEMENT_MODEL")))
   }
 
   @Test func `log-probabilities of every text are those of transformers within 1e-3`() throws {

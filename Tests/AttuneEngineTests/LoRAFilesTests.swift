@@ -11,7 +11,7 @@ struct LoRAFilesTests {
     mlpWidth: 24, maximumPositions: 32)
 
   private static func adapters(_ settings: LoRASettings, score: Bool = false) throws -> LoRAFiles {
-    let model = try LanguageModel.random(spec, seed: 1)
+    let model = try NativeModel.random(spec, seed: 1)
       .copy(training: .lora(settings), scalarHead: score ? .normal(seed: 4) : nil)
     return LoRAFiles(settings: settings, tensors: model.trainedParameters(), baseModel: "base")
   }
@@ -33,7 +33,7 @@ struct LoRAFilesTests {
       #expect(
         again.tensors.sorted { $0.name < $1.name } == adapters.tensors.sorted { $0.name < $1.name })
       // A model with the same settings takes them as they are.
-      let model = try LanguageModel.random(Self.spec, seed: 1)
+      let model = try NativeModel.random(Self.spec, seed: 1)
         .copy(training: .lora(settings), scalarHead: score ? .zero : nil)
       try model.setTrainedParameters(again.tensors)
       let file = try Safetensors.File(folder.appendingPathComponent("adapter_model.safetensors"))

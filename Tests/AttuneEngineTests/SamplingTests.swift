@@ -69,7 +69,8 @@ struct SamplingTests {
     }
     for (p, prompt) in Self.prompts.enumerated().reversed() {
       for i in 0..<3 {
-        let alone = try model.sample([prompt], Self.settings(), streams: [UInt64(p * 3 + i)])
+        let alone = try model.sample(
+          [prompt], Self.settings(), streams: [UInt64(p * 3 + i)], onToken: nil)
         #expect(alone[0][0] == whole[p][i])
       }
     }

@@ -36,11 +36,11 @@ struct TransformersParityTests {
     .deletingLastPathComponent().appending(path: "Fixtures/models")
   static let names = ["gpt2", "llama-llama3", "llama-tied", "llama-yarn", "qwen2", "qwen3"]
 
-  static func open(_ name: String) throws -> (LanguageModel, Reference) {
+  static func open(_ name: String) throws -> (NativeModel, Reference) {
     let place = folder.appending(path: name)
     let reference = try JSONDecoder().decode(
       Reference.self, from: Data(contentsOf: place.appending(path: "reference.json")))
-    return (try LanguageModel.load(Checkpoint.open(place)), reference)
+    return (try NativeModel.load(Checkpoint.open(place)), reference)
   }
 
   @Test(arguments: names)
@@ -134,7 +134,7 @@ struct TransformersParityTests {
   @Test(arguments: ["llama-tied", "qwen2", "qwen3", "llama-yarn"])
   func `the GGUF of a model scores as its directory`(name: String) throws {
     let (model, reference) = try Self.open(name)
-    let gguf = try LanguageModel.load(
+    let gguf = try NativeModel.load(
       Checkpoint.open(Self.folder.appending(path: name).appending(path: "model.gguf")))
     let ours = try gguf.score(reference.segments).logProbabilities.joined()
     for (a, b) in zip(ours, try model.score(reference.segments).logProbabilities.joined()) {
@@ -146,7 +146,7 @@ struct TransformersParityTests {
   @Test func `layers in bfloat16 stay near`() throws {
     let place = Self.folder.appending(path: "llama-tied")
     let (model, reference) = try Self.open("llama-tied")
-    let rounded = try LanguageModel.load(Checkpoint.open(place), frozenPrecision: .bfloat16)
+    let rounded = try NativeModel.load(Checkpoint.open(place), frozenPrecision: .bfloat16)
     let ours = try rounded.score(reference.segments).logProbabilities.joined()
     let exact = try model.score(reference.segments).logProbabilities.joined()
     let worst = zip(ours, exact).map { abs($0 - $1) }.max() ?? .infinity

@@ -26,7 +26,7 @@ struct VariantParityTests {
 
   /// How far log-probabilities and the gradient's norm are from transformers'.
   static func compare(_ checkpoint: Checkpoint, _ reference: Reference) throws {
-    let model = try LanguageModel.load(checkpoint).copy(training: .full)
+    let model = try NativeModel.load(checkpoint).copy(training: .full)
     let ids = reference.input_ids
     let count = Double(ids.count - 1)
     model.zeroGradients()
@@ -47,7 +47,7 @@ struct VariantParityTests {
     let reference = try Self.reference(name)
     try Self.compare(checkpoint, reference)
     try withTemporaryFolder { folder in
-      try LanguageModel.load(checkpoint).write(to: folder)
+      try NativeModel.load(checkpoint).write(to: folder)
       let again = try Checkpoint.open(folder)
       #expect(again.spec.positions == checkpoint.spec.positions)
       #expect(again.spec.mlp == checkpoint.spec.mlp)
@@ -64,7 +64,7 @@ struct VariantParityTests {
     #expect(try spec("llama-dynamic").maximumPositions == 24)
     #expect(try !spec("llama-own-head").tiedHead)
     #expect(try spec("llama-float64").tiedHead)
-    let model = try LanguageModel.load(Checkpoint.open(Fixtures.url("variants/mistral-window")))
+    let model = try NativeModel.load(Checkpoint.open(Fixtures.url("variants/mistral-window")))
     #expect(model.spec.maximumPositions == 20 && model.spec.isWindowed)
     let error = try #require(throws: EngineError.self) {
       _ = try model.score([Segment([Int32](repeating: 5, count: 21), scored: [1..<21])])

@@ -9,7 +9,7 @@ import Testing
 
 /// Whether a start's weights are still there while a copy of them is trained.
 private final class Seen: @unchecked Sendable {
-  weak var start: LanguageModel?
+  weak var start: (any LanguageModel)?
   var alive: [Bool] = []
 
   init(_ start: LoadedModel) { self.start = start.model }

@@ -32,7 +32,7 @@ func linearBackwardInput(
   }
 }
 
-extension LanguageModel {
+extension NativeModel {
   /// y[M, fused] += the adapters' part, and what the backward needs of it.
   ///
   /// `lowRank` [M, adapters · rank] receives scale · x · Aᵀ.

@@ -104,23 +104,10 @@ public struct SampleEvent: Sendable, Equatable {
   public var logProbability: Double
 }
 
-extension LanguageModel {
-  /// Draws answers to prompts.
-  ///
-  /// What is drawn depends on the model, the prompt, the settings, the seed and the sample's stream
-  /// alone: not on the batch, on other prompts or on where a run was resumed.
-  ///
-  /// - Parameters:
-  ///   - prompts: Token ids, at least one each.
-  ///   - settings: How to draw.
-  ///   - streams: For each prompt the stream of random numbers of its first answer; later answers
-  ///     count up from it. Unless given, answers are numbered through all prompts.
-  ///   - onToken: Called after each token; false ends that answer there, an error ends the call.
-  /// - Returns: For each prompt its answers.
-  /// - Throws: `EngineError` if a setting or prompt does not fit the model, or logits are not finite.
+extension NativeModel {
   public func sample(
-    _ prompts: [[Int32]], _ settings: SamplingSettings, streams: [UInt64]? = nil,
-    onToken: ((SampleEvent) throws -> Bool)? = nil
+    _ prompts: [[Int32]], _ settings: SamplingSettings, streams: [UInt64]?,
+    onToken: ((SampleEvent) throws -> Bool)?
   ) throws -> [[Sample]] {
     let longest = prompts.map(\.count).max() ?? 0
     let positions = min(spec.maximumPositions, longest + min(settings.maxTokens, 1 << 30))

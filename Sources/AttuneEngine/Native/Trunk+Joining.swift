@@ -34,11 +34,7 @@ extension Trunk {
   }
 }
 
-extension LanguageModel {
-  /// Whether a trunk was computed by layers that this model has too.
-  ///
-  /// - Parameter trunk: Hidden states of some segments.
-  /// - Returns: True if passes of this model can start from it.
+extension NativeModel {
   public func accepts(_ trunk: Trunk) -> Bool {
     trunk.origin === origin && trunk.layers <= sharedLayers
   }

@@ -8,7 +8,7 @@ import Foundation
 extension ContrastiveRun {
   /// The sums of log-probability of every answer of some groups, without a gradient.
   func sums(
-    _ model: LanguageModel, _ groups: [EncodedGroup],
+    _ model: any LanguageModel, _ groups: [EncodedGroup],
     trunk: ([EncodedGroup], [Segment]) throws -> Trunk?
   ) throws -> [[Double]] {
     var all: [[Double]] = []
@@ -29,7 +29,7 @@ extension ContrastiveRun {
   ///
   /// Pairs made from rankings repeat every answer: of ten answers each is part of nine pairs.
   func once(
-    _ model: LanguageModel, _ groups: [EncodedGroup], _ trunks: TrunkCache
+    _ model: any LanguageModel, _ groups: [EncodedGroup], _ trunks: TrunkCache
   ) throws -> [[Double]] {
     var merged: [EncodedGroup] = []
     var place: [[Int32]: Int] = [:]
@@ -65,7 +65,7 @@ extension ContrastiveRun {
 
   /// The companions under policy and reference; empty where rows have none.
   func companionScores(
-    _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>]
+    _ model: any LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>]
   ) throws -> [ScoredResponse] {
     let groups = rows.compactMap(\.companion)
     guard !groups.isEmpty else { return [] }

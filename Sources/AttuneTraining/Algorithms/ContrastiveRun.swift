@@ -336,7 +336,7 @@ extension ContrastiveRun {
   ///
   /// - Returns: The loss.
   func step(
-    _ model: LanguageModel, _ origin: LoadedModel?, _ batch: [ContrastiveRow<Label>],
+    _ model: any LanguageModel, _ origin: LoadedModel?, _ batch: [ContrastiveRow<Label>],
     _ trunks: TrunkCache, _ unpaired: inout UnpairedState, _ totals: inout MetricTotals
   ) throws -> Double {
     let pieces = cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens)
@@ -391,7 +391,7 @@ extension ContrastiveRun {
   ///
   /// - Parameter withBefore: Whether the reference is what the policy was before training.
   private func evaluate(
-    _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
+    _ model: any LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
     _ trunks: TrunkCache, _ unpaired: UnpairedState, withBefore: Bool
   ) throws -> (loss: Double, totals: MetricTotals, rows: [HeldOutRow]) {
     var unpaired = unpaired
@@ -447,7 +447,7 @@ extension ContrastiveRun {
 
   /// The responses of rows under the model as it is, without a gradient.
   private func responses(
-    _ model: LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
+    _ model: any LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>],
     _ trunks: TrunkCache
   ) throws -> [[ScoredResponse]] {
     var all: [[ScoredResponse]] = []
@@ -507,7 +507,7 @@ extension ContrastiveRun {
   }
 
   /// The reference, where something is to be asked of it.
-  static func unknown(under origin: LoadedModel?) -> LanguageModel {
+  static func unknown(under origin: LoadedModel?) -> any LanguageModel {
     guard let origin else { preconditionFailure("the reference is gone, and something is unknown") }
     return origin.model
   }

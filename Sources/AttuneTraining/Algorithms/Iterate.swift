@@ -395,7 +395,7 @@ struct IterateRun {
   // MARK: - Parts of a round
 
   private func draw(
-    _ policy: LanguageModel, _ round: Int, _ places: [Int]
+    _ policy: any LanguageModel, _ round: Int, _ places: [Int]
   ) throws -> RankedAnswers? {
     try RankedAnswers.draw(
       policy, reference: start.model, round: round, places: places, prompts: prompts, ids: ids,
@@ -441,7 +441,7 @@ struct IterateRun {
 
   /// What the trained policy answers to the first round's prompts.
   private func look(
-    _ policy: LanguageModel, fingerprint: String, _ places: [Int]
+    _ policy: any LanguageModel, fingerprint: String, _ places: [Int]
   ) throws -> IterateRound {
     guard var answers = try draw(policy, 0, places) else {
       throw stopped(after: settings.rounds)

@@ -278,7 +278,7 @@ public enum PPO {
 
 extension PPOSettings {
   /// The separate value model, if there is to be one.
-  func valueModel(_ start: LoadedModel, from reward: LoadedModel?) throws -> LanguageModel? {
+  func valueModel(_ start: LoadedModel, from reward: LoadedModel?) throws -> (any LanguageModel)? {
     guard hasValues, value == .separate else {
       guard reward == nil else {
         throw TrainingError(
@@ -329,7 +329,7 @@ extension PPOSettings {
   }
 
   /// Adds the gradient of the mixed-in supervised loss.
-  func mix(_ rows: [EncodedGroup], into policy: LanguageModel) throws -> MetricTotals {
+  func mix(_ rows: [EncodedGroup], into policy: any LanguageModel) throws -> MetricTotals {
     var supervised = SFTSettings()
     supervised.pieceTokens = pieceTokens
     let loss = try accumulateSFT(policy, rows, settings: supervised, weight: ptxWeight).loss

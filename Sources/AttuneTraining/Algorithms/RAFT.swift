@@ -217,7 +217,7 @@ extension RAFTSettings {
 
   /// Adds the gradient of the supervised loss on the answers to some prompts.
   fileprivate func supervise(
-    _ rollout: Rollout, _ batch: [Int], into policy: LanguageModel
+    _ rollout: Rollout, _ batch: [Int], into policy: any LanguageModel
   ) throws -> MetricTotals {
     func ones(_ answers: [Int]) -> [[Double]] {
       answers.map { [Double](repeating: 1, count: rollout.answers[$0].completion.ids.count) }

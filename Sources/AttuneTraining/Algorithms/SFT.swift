@@ -304,7 +304,7 @@ public enum SFT {
   /// The loss on rows that are not trained on: of each the mean over its tokens, which are its weight
   /// where `reduction` is token; else every text of it weighs the same.
   private static func heldOutRows(
-    _ model: LanguageModel, _ groups: [EncodedGroup], settings: SFTSettings
+    _ model: any LanguageModel, _ groups: [EncodedGroup], settings: SFTSettings
   ) throws -> [HeldOutRow] {
     // A text that follows no prompt stands for itself; all texts of a row are of one prompt.
     let first = Dictionary(groups.map { ($0.row, $0) }, uniquingKeysWith: { first, _ in first })
@@ -353,7 +353,7 @@ private func ones(_ segments: [Segment]) -> [[Double]] {
 /// - Returns: The loss that is trained, as `reduction` has it, before the weight; and the metrics of the
 ///   batch, among them the mean over tokens.
 func accumulateSFT(
-  _ model: LanguageModel, _ batch: [EncodedGroup], settings: SFTSettings, weight: Double = 1
+  _ model: any LanguageModel, _ batch: [EncodedGroup], settings: SFTSettings, weight: Double = 1
 ) throws -> (loss: Double, metrics: MetricTotals) {
   let pieces = cutIntoPieces(batch.map(\.tokens), budget: settings.pieceTokens).map {
     sftSegments(batch[$0], scoringPrompts: settings.scorePrompts)

@@ -63,7 +63,7 @@ struct RankedAnswers {
   ///
   /// - Returns: Nil if it was stopped before all answers were there.
   static func draw(
-    _ policy: LanguageModel, reference: LanguageModel, round: Int, places: [Int],
+    _ policy: any LanguageModel, reference: any LanguageModel, round: Int, places: [Int],
     prompts: [DataPrompt], ids: [[Int32]], encoder: TextEncoder, tokenizer: Tokenizer,
     settings: IterateSettings, shouldStop: @escaping () -> Bool
   ) throws -> RankedAnswers? {
@@ -105,10 +105,10 @@ struct RankedAnswers {
   }
 
   private mutating func score(
-    _ policy: LanguageModel, _ reference: LanguageModel, _ settings: IterateSettings
+    _ policy: any LanguageModel, _ reference: any LanguageModel, _ settings: IterateSettings
   ) throws {
     let groups = groups
-    func tokens(_ model: LanguageModel) throws -> [[SequenceScores.Tokens]] {
+    func tokens(_ model: any LanguageModel) throws -> [[SequenceScores.Tokens]] {
       try SequenceScores.tokens(
         model, groups, temperature: settings.temperature, pieceTokens: settings.dpo.pieceTokens)
     }

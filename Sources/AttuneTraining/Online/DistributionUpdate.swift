@@ -27,7 +27,7 @@ struct DistributionUpdate {
   /// - Returns: The metrics of the minibatch.
   /// - Throws: An error of the engine, or for log-probabilities that are no numbers.
   func accumulate(
-    policy: LanguageModel, isFirst: Bool, state: inout DistributionState
+    policy: any LanguageModel, isFirst: Bool, state: inout DistributionState
   ) throws -> MetricTotals {
     // A mean over the whole minibatch, which the policy has moved away from since it was scored.
     let current =

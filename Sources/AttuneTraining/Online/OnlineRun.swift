@@ -40,9 +40,9 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   let settings: Knobs
   let encoder: TextEncoder
   /// The model that is trained; it has the value head if there is one.
-  let policy: LanguageModel
+  let policy: any LanguageModel
   /// The model that it started from.
-  let reference: LanguageModel
+  let reference: any LanguageModel
   let optimizer: AdamW
   var state: State
 
@@ -55,7 +55,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   private let rewards: [(source: any RewardSource, weight: Double)]
   private let watched: (any RewardSource)?
   private let sharedLayers: Int
-  private let trained: [LanguageModel]
+  private let trained: [any LanguageModel]
   private let schedule: Schedule
   private let folder: RunFolder
   private let record: RunRecord
@@ -90,7 +90,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     _ stage: String, _ start: LoadedModel, data: DataFile, recorded: RecordedSamples? = nil,
     rewards: [(source: any RewardSource, weight: Double)], watched: (any RewardSource)?,
     settings: Knobs, steps: Int, inputs: [(name: String, digest: String)],
-    valueHead: Bool = false, beside others: [LanguageModel] = [], own: () throws -> Own,
+    valueHead: Bool = false, beside others: [any LanguageModel] = [], own: () throws -> Own,
     output: URL, options: RunOptions
   ) throws {
     try settings.validate()
@@ -173,7 +173,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   ///     all trainers whose rollouts are one draw.
   ///   - sampler: The model that samples; nil is the policy.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
-  func sample(draw: Int? = nil, from sampler: LanguageModel? = nil) throws -> Rollout {
+  func sample(draw: Int? = nil, from sampler: (any LanguageModel)? = nil) throws -> Rollout {
     let began = ContinuousClock.now
     if times == nil { times = Times() }
     let draw = draw ?? state.rollout
@@ -200,7 +200,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   ///     rollout's only one.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
   func score(
-    _ rollout: inout Rollout, by sampler: LanguageModel? = nil, value: LanguageModel? = nil,
+    _ rollout: inout Rollout, by sampler: (any LanguageModel)? = nil,
+    value: (any LanguageModel)? = nil,
     awaitingPolicy: Bool = false
   ) throws {
     let began = ContinuousClock.now
@@ -325,7 +326,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   }
 
   /// The policy itself where it has no value head: a copy takes as much memory again.
-  private func policyWithoutHead() throws -> LanguageModel {
+  private func policyWithoutHead() throws -> any LanguageModel {
     guard policy.hasScalarHead else { return policy }
     let written = try reference.copy(training: settings.trainable(reference.spec))
     try written.setTrainedParameters(

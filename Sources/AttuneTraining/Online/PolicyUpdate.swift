@@ -29,7 +29,7 @@ struct PolicyUpdate {
   /// - Returns: The metrics of the minibatch.
   /// - Throws: `TrainingError` if a ratio that must be 1 is not.
   func accumulate(
-    _ rollout: inout Rollout, policy: LanguageModel, value: LanguageModel? = nil,
+    _ rollout: inout Rollout, policy: any LanguageModel, value: (any LanguageModel)? = nil,
     checkingRatio: Bool
   ) throws -> MetricTotals {
     precondition(
@@ -111,11 +111,11 @@ struct PolicyUpdate {
 
 /// The value loss of a minibatch.
 private struct ValueUpdate {
-  let model: LanguageModel
+  let model: any LanguageModel
   private let settings: ValueSettings
   private let statistics: ValueStatistics
 
-  init(_ answers: [Rollout.Answer], settings: ValueSettings, model: LanguageModel) throws {
+  init(_ answers: [Rollout.Answer], settings: ValueSettings, model: any LanguageModel) throws {
     self.settings = settings
     self.model = model
     statistics = try ValueLoss.clipped.statistics(

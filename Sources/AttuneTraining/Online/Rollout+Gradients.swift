@@ -26,7 +26,7 @@ extension Rollout {
   ///   - loss: The loss of a piece, from the indices of its answers and their scores; its result has
   ///     one list an answer.
   func accumulate(
-    _ batch: [Int], into model: LanguageModel, _ request: HeadRequest, scored: Bool = true,
+    _ batch: [Int], into model: any LanguageModel, _ request: HeadRequest, scored: Bool = true,
     values: Bool = false, budget: Int,
     loss: (_ answers: [Int], _ scores: AnswerScores) throws -> LossResult
   ) throws {

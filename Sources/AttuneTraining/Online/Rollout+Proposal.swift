@@ -42,7 +42,7 @@ extension Rollout {
 
   /// log π of every answer of the rollout, those to some prompts under the model as it is now.
   func policy(
-    _ model: LanguageModel, on prompts: [Int], temperature: Double, budget: Int
+    _ model: any LanguageModel, on prompts: [Int], temperature: Double, budget: Int
   ) throws -> [Double] {
     var sums = answers.map(\.policy)
     for piece in pieces(prompts, budget: budget) {

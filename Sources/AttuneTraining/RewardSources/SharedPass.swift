@@ -76,7 +76,7 @@ extension SharedPass {
   ///   - reading: Takes the value of the segment of that index from the scores.
   /// - Returns: One value an answer.
   func values<Value>(
-    _ model: LanguageModel, _ request: HeadRequest = HeadRequest(), pieceTokens: Int,
+    _ model: any LanguageModel, _ request: HeadRequest = HeadRequest(), pieceTokens: Int,
     asking: (inout Segment) -> Void, reading: (HeadScores, Int) -> Value
   ) throws -> [Value] {
     let wanted = Set(answers)

@@ -12,7 +12,7 @@ enum SequenceScores {
 
   /// The reward of every answer of every group.
   static func rewards(
-    _ model: LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int
+    _ model: any LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int
   ) throws -> [[Double]] {
     try passes(
       groups, pieceTokens: pieceTokens,
@@ -23,7 +23,7 @@ enum SequenceScores {
 
   /// The log-probabilities and entropies of every answer's scored tokens.
   static func tokens(
-    _ model: LanguageModel, _ groups: [EncodedGroup], temperature: Double, pieceTokens: Int
+    _ model: any LanguageModel, _ groups: [EncodedGroup], temperature: Double, pieceTokens: Int
   ) throws -> [[Tokens]] {
     let request = HeadRequest(temperature: temperature, entropy: true)
     return try passes(

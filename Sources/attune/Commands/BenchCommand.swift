@@ -55,7 +55,7 @@ struct BenchCommand: ParsableCommand {
     guard let shape else { return }
     let place = try LoadedModel.resolve(model.model)
     let result = try Benchmark.run(
-      { try LanguageModel.load(Checkpoint.open(place)) }, sequences: shape.sequences,
+      { try NativeModel.load(Checkpoint.open(place)) }, sequences: shape.sequences,
       length: shape.length, sampleBatch: sampleBatch, sampleTokens: sampleTokens, steps: steps,
       seed: shared.seed ?? 1)
     if shared.json { return try Output.json(result) }

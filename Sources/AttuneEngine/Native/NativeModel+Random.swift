@@ -2,7 +2,7 @@
 
 import CAttuneKernels
 
-extension LanguageModel {
+extension NativeModel {
   /// A frozen model of random weights, to be trained from nothing: normal with deviation 0.02,
   /// projections into the stream divided by √(2·layers) as in GPT-2, norms at 1, biases at 0.
   ///
@@ -11,7 +11,7 @@ extension LanguageModel {
   ///   - seed: The seed; each tensor has a stream of its own.
   /// - Returns: The model.
   /// - Throws: `EngineError` if the machine has no BLAS, or no room for so many weights.
-  public static func random(_ spec: TransformerSpec, seed: UInt64) throws -> LanguageModel {
+  public static func random(_ spec: TransformerSpec, seed: UInt64) throws -> NativeModel {
     try spec.requireMemory("random weights")
     try Machine.startIfNeeded()
     var stream: UInt64 = 0
@@ -32,7 +32,7 @@ extension LanguageModel {
       }
       return block
     }
-    return LanguageModel(
+    return NativeModel(
       spec: spec, origin: Origin(), blocks: blocks, trainable: .frozen,
       rotary: RotaryTables(spec), workspace: Workspace())
   }

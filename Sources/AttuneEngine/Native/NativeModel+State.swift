@@ -25,40 +25,20 @@ public struct NamedTensor: Sendable, Equatable {
   }
 }
 
-extension LanguageModel {
-  /// Sets accumulated gradients to zero.
+extension NativeModel {
   public func zeroGradients() {
     makeGradients()
     if let gradients { atk_zero(gradients.pointer, gradients.count) }
   }
 
-  /// The Euclidean norm of all gradients.
-  ///
-  /// - Returns: The norm; not finite if a gradient is not.
   public func gradientNorm() -> Double {
     guard let gradients else { return 0 }
     return atk_sum_of_squares(gradients.pointer, gradients.count).squareRoot()
   }
 
-  /// Multiplies all gradients.
-  ///
-  /// - Parameter factor: The factor.
-  public func scaleGradients(_ factor: Double) {
-    guard let gradients else { return }
-    atk_scale(gradients.pointer, Float(factor), gradients.count)
-  }
-
-  /// One optimiser step with the gradients accumulated, which are left as they are.
-  ///
-  /// - Parameters:
-  ///   - optimizer: AdamW's constants.
-  ///   - learningRate: The learning rate of this step.
-  ///   - maximumNorm: Gradients are scaled down to this norm; nil: never.
-  /// - Returns: The gradients' norm before scaling.
-  /// - Throws: `EngineError` if a gradient is not finite; nothing is changed then.
   @discardableResult
   public func step(
-    _ optimizer: AdamW, learningRate: Double, maximumNorm: Double? = nil
+    _ optimizer: AdamW, learningRate: Double, maximumNorm: Double?
   ) throws -> Double {
     guard let arena else { throw EngineError(.badRequest, "a frozen model has nothing to train") }
     makeGradients()
@@ -98,7 +78,7 @@ extension LanguageModel {
     if let adapters {
       for i in adapters.firstLayer..<spec.layers {
         for adapter in adapters[layer: i]?.groups.flatMap(\.adapters) ?? [] {
-          let name = LanguageModel.adapterName(layer: i, adapter.projection, spec)
+          let name = NativeModel.adapterName(layer: i, adapter.projection, spec)
           let rank = adapters.settings.rank
           list.append((name + ".lora_A.weight", [rank, adapter.inputs], adapter.a))
           list.append((name + ".lora_B.weight", [adapter.outputs, rank], adapter.b))
@@ -126,25 +106,14 @@ extension LanguageModel {
     }
   }
 
-  /// The trained numbers by name: adapters (`….lora_A.weight`, `….lora_B.weight`), weights by
-  /// canonical name, and `score.weight`.
-  ///
-  /// - Returns: Copies, in a fixed order.
   public func trainedParameters() -> [NamedTensor] {
     arena.map { tensors(of: $0) } ?? []
   }
 
-  /// The gradients of the trained numbers, named as `trainedParameters`.
-  ///
-  /// - Returns: Copies, in the same order.
   public func trainedGradients() -> [NamedTensor] {
     gradients.map { tensors(of: $0) } ?? []
   }
 
-  /// Sets trained numbers: a saved adapter, a checkpoint.
-  ///
-  /// - Parameter parameters: Tensors named and shaped as those of `trainedParameters`, all of them.
-  /// - Throws: `EngineError` that names a tensor that is missing, unknown or of another shape.
   public func setTrainedParameters(_ parameters: [NamedTensor]) throws {
     guard let arena else {
       throw EngineError(.badRequest, "a frozen model has no trained parameters to set")
@@ -174,41 +143,30 @@ extension LanguageModel {
     }
   }
 
-  /// Everything that a checkpoint needs to go on bit for bit: trained numbers, AdamW's moments
-  /// (`moment1.…`, `moment2.…`) and its step.
-  ///
-  /// - Returns: The tensors and the step.
-  public func trainingState() -> (tensors: [NamedTensor], step: Int) {
-    let copies = trainingBuffers.map {
-      NamedTensor(name: $0.name, shape: $0.shape, values: Array($0.values))
-    }
-    return (copies, optimizerSteps)
+  public var trainingTensors: [(name: String, shape: [Int])] {
+    let tensors = trainedTensors
+    return trainingBuffers.flatMap { prefix, _ in tensors.map { (prefix + $0.name, $0.shape) } }
   }
 
-  /// What `trainingState` copies, where it lies: three times the trained numbers are too many to
-  /// hold twice. Valid while the model lives.
-  package var trainingBuffers: [(name: String, shape: [Int], values: UnsafeBufferPointer<Float>)] {
-    var named = arena.map { [("", $0)] } ?? []
-    if let firstMoment, let secondMoment {
-      named += [("moment1.", firstMoment), ("moment2.", secondMoment)]
-    }
+  public func withTrainingState(_ body: (NamedTensor) throws -> Void) rethrows {
     let tensors = trainedTensors
-    return named.flatMap { prefix, buffer in
-      tensors.map { name, shape, offset in
-        (
-          prefix + name, shape,
-          UnsafeBufferPointer(start: buffer.pointer + offset, count: shape.reduce(1, *))
-        )
+    for (prefix, buffer) in trainingBuffers {
+      for (name, shape, offset) in tensors {
+        let values = UnsafeBufferPointer(
+          start: buffer.pointer + offset, count: shape.reduce(1, *))
+        try body(NamedTensor(name: prefix + name, shape: shape, values: Array(values)))
       }
     }
   }
 
-  /// Goes back to a saved state.
-  ///
-  /// - Parameters:
-  ///   - tensors: As `trainingState` gave them.
-  ///   - step: The optimiser's step.
-  /// - Throws: `EngineError` that names a tensor that does not fit.
+  private var trainingBuffers: [(prefix: String, buffer: FloatBuffer)] {
+    var buffers = arena.map { [("", $0)] } ?? []
+    if let firstMoment, let secondMoment {
+      buffers += [("moment1.", firstMoment), ("moment2.", secondMoment)]
+    }
+    return buffers
+  }
+
   public func restoreTrainingState(_ tensors: [NamedTensor], step: Int) throws {
     let first = tensors.filter { $0.name.hasPrefix("moment1.") }
     let second = tensors.filter { $0.name.hasPrefix("moment2.") }
@@ -222,11 +180,6 @@ extension LanguageModel {
     optimizerSteps = step
   }
 
-  /// A weight by canonical name, adapters merged in, or `score.weight`.
-  ///
-  /// - Parameter name: Its canonical name.
-  /// - Returns: Shape and numbers; nil if the model has no such weight.
-  /// - Throws: `EngineError` if adapters can't be merged.
   public func weight(_ name: String) throws -> NamedTensor? {
     if name == "score.weight" {
       return scalarHeadWeights.map { NamedTensor(name: name, shape: [1, spec.width], values: $0) }
@@ -244,12 +197,7 @@ extension LanguageModel {
     return nil
   }
 
-  /// A frozen model of the same architecture with other weights.
-  ///
-  /// - Parameter weights: Every weight by canonical name, and `score.weight` if it has one.
-  /// - Returns: A model that shares nothing with this one.
-  /// - Throws: `EngineError` that names a weight that is missing or of another shape.
-  public func frozenCopy(with weights: [NamedTensor]) throws -> LanguageModel {
+  public func frozenCopy(with weights: [NamedTensor]) throws -> NativeModel {
     var named: [String: NamedTensor] = [:]
     for weight in weights { named[weight.name] = weight }
     func values(_ name: String, _ shape: [Int]) throws -> [Float]? {
@@ -275,12 +223,11 @@ extension LanguageModel {
       buffer.pointer.update(from: weights, count: weights.count)
       return buffer
     }
-    return LanguageModel(
+    return NativeModel(
       spec: spec, origin: Origin(), blocks: blocks, trainable: .frozen, frozenScalarHead: head,
       rotary: rotary, workspace: Workspace())
   }
 
-  /// Gives back memory that only passes need: activations, scratch, merged copies.
   public func releaseMemory() {
     workspace.release()
     merged = [:]

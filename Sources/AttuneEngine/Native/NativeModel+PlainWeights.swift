@@ -2,7 +2,7 @@
 
 import CAttuneKernels
 
-extension LanguageModel {
+extension NativeModel {
   /// Calls `body` with the weights as plain matrices, adapters merged in, and rotary tables for as
   /// many positions as are asked for.
   package func withPlainWeights<R>(positions: Int, _ body: (ModelWeights) throws -> R) throws -> R {

@@ -2,11 +2,7 @@
 
 import CAttuneKernels
 
-extension LanguageModel {
-  /// Accumulates the gradients of trained numbers from those on the last kept scores.
-  ///
-  /// - Parameter gradients: The gradient of the loss on each score.
-  /// - Throws: `EngineError` if no pass was kept, shapes differ, or a gradient is not finite.
+extension NativeModel {
   public func backward(_ gradients: HeadGradients) throws {
     guard let pass = kept else {
       throw EngineError(

@@ -2,19 +2,9 @@
 
 import CAttuneKernels
 
-extension LanguageModel {
-  /// Head scores of a batch.
-  ///
-  /// - Parameters:
-  ///   - segments: The batch: tokens, what each continues, which positions are scored.
-  ///   - request: Temperature, and what is wanted beside log-probabilities.
-  ///   - trunk: Hidden states of the same segments below a layer that this model shares.
-  ///   - keepingActivations: Keeps what `backward` needs, until the next pass.
-  /// - Returns: A list a segment.
-  /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
+extension NativeModel {
   public func score(
-    _ segments: [Segment], _ request: HeadRequest = .init(), trunk: Trunk? = nil,
-    keepingActivations: Bool = false
+    _ segments: [Segment], _ request: HeadRequest, trunk: Trunk?, keepingActivations: Bool
   ) throws -> HeadScores {
     kept = nil
     guard request.temperature > 0, request.temperature.isFinite else {
@@ -48,17 +38,8 @@ extension LanguageModel {
     return try scores(plan, request, hidden: hidden)
   }
 
-  /// Scores and, in the same pass over the vocabulary, the gradient of −Σ weight·logProbability:
-  /// supervised learning, whose gradient on each score is known beforehand.
-  ///
-  /// - Parameters:
-  ///   - segments: The batch.
-  ///   - weights: A weight for each scored token, a list a segment.
-  ///   - trunk: Hidden states of the same segments below a layer that this model shares.
-  /// - Returns: The log-probabilities; gradients of parameters are accumulated.
-  /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
   public func supervise(
-    _ segments: [Segment], weights: [[Double]], trunk: Trunk? = nil
+    _ segments: [Segment], weights: [[Double]], trunk: Trunk?
   ) throws -> HeadScores {
     kept = nil
     let plan = try BatchPlan(segments, spec: spec)
@@ -87,20 +68,12 @@ extension LanguageModel {
     return result
   }
 
-  /// The exact KL divergence KL(this ‖ other) of the next-token distributions, in nats, at each
-  /// scored position.
-  ///
-  /// - Parameters:
-  ///   - segments: The batch.
-  ///   - other: A model over the same vocabulary.
-  ///   - temperature: Of both distributions.
-  ///   - trunk: Hidden states below a layer that both share.
-  /// - Returns: A list a segment.
-  /// - Throws: `EngineError` if a segment does not fit, or the models' vocabularies differ.
   public func klDivergence(
-    _ segments: [Segment], to other: LanguageModel, temperature: Double = 1, trunk: Trunk? = nil
+    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: Trunk?
   ) throws -> [[Double]] {
-    guard other.spec.vocabularySize == spec.vocabularySize, other.spec.width == spec.width else {
+    guard let other = other as? NativeModel, other.spec.vocabularySize == spec.vocabularySize,
+      other.spec.width == spec.width
+    else {
       throw EngineError(.badRequest, "KL is between models of one vocabulary and width")
     }
     kept = nil

@@ -9,7 +9,7 @@ import Foundation
 /// are copies of it that share whatever stays frozen, so a policy, its reference and its reward
 /// model cost only what differs. Everything below `sharedLayers` can be computed once for all of
 /// them (`trunk`).
-public final class LanguageModel {
+public final class NativeModel: LanguageModel {
   /// What models made from one another have in common.
   final class Origin {}
 
@@ -77,9 +77,6 @@ public final class LanguageModel {
     }
   }
 
-  /// Whether it has a scalar head (a reward or a value).
-  public var hasScalarHead: Bool { scalarHeadOffset != nil || frozenScalarHead != nil }
-
   /// The scalar head's D weights.
   public var scalarHeadWeights: [Float]? {
     scalarHead.map { Array(UnsafeBufferPointer(start: $0, count: spec.width)) }
@@ -104,17 +101,9 @@ public final class LanguageModel {
     return pointer
   }
 
-  /// A model to train that shares what stays frozen with this one.
-  ///
-  /// - Parameters:
-  ///   - trainable: Which numbers are trained; with `.frozen` only the scalar head is.
-  ///   - scalarHead: How a scalar head starts; nil: none, unless this model has one, which is then
-  ///     copied.
-  /// - Returns: The copy; KL between the two is exactly 0 until it is trained.
-  /// - Throws: `EngineError` if this model is itself being trained, or a setting does not fit.
   public func copy(
-    training trainable: Trainable, scalarHead start: ScalarHeadStart? = nil
-  ) throws -> LanguageModel {
+    training trainable: Trainable, scalarHead start: ScalarHeadStart?
+  ) throws -> NativeModel {
     guard arena == nil || self.trainable == .frozen else {
       throw EngineError(
         .badRequest, "a copy is made from a frozen model: write this one and load it again")
@@ -163,7 +152,7 @@ public final class LanguageModel {
         try initialise(head: headStart, at: arena.pointer + headOffset)
       }
     }
-    return LanguageModel(
+    return NativeModel(
       spec: spec, origin: origin, blocks: newBlocks, trainable: trainable, adapters: adapters,
       arena: arena, scalarHeadOffset: headOffset, rotary: rotary, workspace: workspace)
   }

@@ -66,7 +66,7 @@ struct LayerActivations {
   let lowRankDown: UnsafeMutablePointer<Float>
 }
 
-extension LanguageModel {
+extension NativeModel {
   /// Embeddings of a batch: the stream below layer 0, [rows, D].
   func embed(_ plan: BatchPlan, into stream: UnsafeMutablePointer<Float>) {
     let d = spec.width
@@ -213,14 +213,6 @@ extension LanguageModel {
     }
   }
 
-  /// Hidden states below a layer for a list of segments, to be used by every model that shares the
-  /// layers below it.
-  ///
-  /// - Parameters:
-  ///   - segments: The batch.
-  ///   - layers: How many layers to run; at most `sharedLayers`.
-  /// - Returns: The hidden states, [tokens, D].
-  /// - Throws: `EngineError` if a segment does not fit the model.
   public func trunk(_ segments: [Segment], layers: Int) throws -> Trunk {
     guard (0...sharedLayers).contains(layers) else {
       throw EngineError(
@@ -280,11 +272,11 @@ public final class Trunk {
   let rows: [Int]
   let states: FloatBuffer
   let width: Int
-  let origin: LanguageModel.Origin
+  let origin: NativeModel.Origin
 
   init(
     segments: [Segment], layers: Int, rows: [Int], states: FloatBuffer, width: Int,
-    origin: LanguageModel.Origin
+    origin: NativeModel.Origin
   ) {
     self.segments = segments
     self.layers = layers

@@ -12,7 +12,7 @@ public enum FrozenPrecision: String, Codable, CaseIterable, Sendable {
   case bfloat16
 }
 
-extension LanguageModel {
+extension NativeModel {
   /// Reads a model; all of it is frozen.
   ///
   /// - Parameters:
@@ -23,7 +23,7 @@ extension LanguageModel {
   /// - Throws: `EngineError` that names the file and tensor at fault.
   public static func load(
     _ checkpoint: Checkpoint, frozenPrecision: FrozenPrecision = .float32
-  ) throws -> LanguageModel {
+  ) throws -> NativeModel {
     let spec = checkpoint.spec
     try spec.requireMemory(checkpoint.url.path, precision: frozenPrecision)
     try Machine.startIfNeeded()
@@ -61,7 +61,7 @@ extension LanguageModel {
       try checkpoint.tensors.read("score.weight", into: buffer.mutableBuffer)
       head = buffer
     }
-    return LanguageModel(
+    return NativeModel(
       spec: spec, origin: Origin(), blocks: blocks, trainable: .frozen, frozenScalarHead: head,
       rotary: RotaryTables(spec), workspace: Workspace())
   }

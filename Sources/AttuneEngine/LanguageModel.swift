@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A language model as everything outside the engine knows it: scores, gradients, optimiser steps
+/// and samples of token ids.
+///
+/// What every engine guarantees:
+/// - A model has one owner on one thread. Several models of one engine belong to the same owner, and
+///   none of their passes overlap.
+/// - A model that is loaded or random is frozen. Models to train are copies of it, which share
+///   whatever stays frozen: a policy, its reference and its reward model cost only what differs.
+///   Until it is trained a copy computes the very numbers of its original, to the last bit.
+/// - A score depends on the tokens before it alone: not on what else is in the batch, nor on
+///   whether a prefix is shared or written out, but for rounding.
+/// - The same calls on equal models give the same bits, where `engine`'s record says the same.
+/// - A request that does not fit the model is an `EngineError` and changes nothing.
+///
+/// Nothing else is promised: memory may be anywhere, a pass may run on one device or many.
+public protocol LanguageModel: AnyObject {
+  /// The architecture.
+  var spec: TransformerSpec { get }
+  /// Which numbers are trained.
+  var trainable: Trainable { get }
+  /// How many numbers the model has, adapters and scalar head not counted.
+  var parameterCount: Int { get }
+  /// How many numbers are trained.
+  var trainedCount: Int { get }
+  /// Layers below this one are those of the model that this one was copied from.
+  var sharedLayers: Int { get }
+  /// Computes layers again in the backward pass instead of keeping what they computed: slower, in a
+  /// small part of the memory. Changes no number.
+  var recomputesActivations: Bool { get set }
+  /// The scalar head's weights, one a column of the width; nil without a scalar head.
+  var scalarHeadWeights: [Float]? { get }
+  /// Optimiser steps taken.
+  var optimizerSteps: Int { get }
+
+  // MARK: Copies
+
+  /// A model to train that shares what stays frozen with this one.
+  ///
+  /// - Parameters:
+  ///   - trainable: Which numbers are trained; with `.frozen` only the scalar head is.
+  ///   - scalarHead: How a scalar head starts; nil: none, unless this model has one, which is then
+  ///     copied.
+  /// - Returns: The copy; KL between the two is exactly 0 until it is trained. Training it changes
+  ///   neither this model nor any other copy.
+  /// - Throws: `EngineError` if this model is itself being trained, or a setting does not fit.
+  func copy(training trainable: Trainable, scalarHead: ScalarHeadStart?) throws -> Self
+
+  /// A frozen model of the same architecture with other weights.
+  ///
+  /// - Parameter weights: Every weight by canonical name, and `score.weight` if it has one.
+  /// - Returns: A model that shares nothing with this one.
+  /// - Throws: `EngineError` that names a weight that is missing or of another shape.
+  func frozenCopy(with weights: [NamedTensor]) throws -> Self
+
+  // MARK: Scores and gradients
+
+  /// Head scores of a batch.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch: tokens, what each continues, which positions are scored.
+  ///   - request: Temperature, and what is wanted beside log-probabilities.
+  ///   - trunk: Hidden states of the same segments below a layer that this model shares.
+  ///   - keepingActivations: Keeps what `backward` needs, until the next pass.
+  /// - Returns: A list a segment.
+  /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
+  func score(
+    _ segments: [Segment], _ request: HeadRequest, trunk: Trunk?, keepingActivations: Bool
+  ) throws -> HeadScores
+
+  /// Accumulates the gradients of trained numbers from those on the last kept scores.
+  ///
+  /// - Parameter gradients: The gradient of the loss on each score.
+  /// - Throws: `EngineError` if no pass was kept, shapes differ, or a gradient is not finite.
+  func backward(_ gradients: HeadGradients) throws
+
+  /// Scores and, in the same pass over the vocabulary, the gradient of −Σ weight·logProbability:
+  /// supervised learning, whose gradient on each score is known beforehand.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch.
+  ///   - weights: A weight for each scored token, a list a segment.
+  ///   - trunk: Hidden states of the same segments below a layer that this model shares.
+  /// - Returns: The log-probabilities; gradients of parameters are accumulated.
+  /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
+  func supervise(_ segments: [Segment], weights: [[Double]], trunk: Trunk?) throws -> HeadScores
+
+  /// The exact KL divergence KL(this ‖ other) of the next-token distributions, in nats, at each
+  /// scored position.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch.
+  ///   - other: A model of the same engine over the same vocabulary.
+  ///   - temperature: Of both distributions.
+  ///   - trunk: Hidden states below a layer that both share.
+  /// - Returns: A list a segment.
+  /// - Throws: `EngineError` if a segment does not fit, or the models' vocabularies differ.
+  func klDivergence(
+    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: Trunk?
+  ) throws -> [[Double]]
+
+  // MARK: Trunks
+
+  /// Hidden states below a layer for a list of segments, to be used by every model that shares the
+  /// layers below it.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch.
+  ///   - layers: How many layers to run; at most `sharedLayers`.
+  /// - Returns: The hidden states.
+  /// - Throws: `EngineError` if a segment does not fit the model.
+  func trunk(_ segments: [Segment], layers: Int) throws -> Trunk
+
+  /// Whether a trunk was computed by layers that this model has too.
+  ///
+  /// - Parameter trunk: Hidden states of some segments.
+  /// - Returns: True if passes of this model can start from it.
+  func accepts(_ trunk: Trunk) -> Bool
+
+  // MARK: Training
+
+  /// Sets accumulated gradients to zero.
+  func zeroGradients()
+
+  /// The Euclidean norm of all gradients.
+  ///
+  /// - Returns: The norm; not finite if a gradient is not.
+  func gradientNorm() -> Double
+
+  /// One optimiser step with the gradients accumulated, which are left as they are.
+  ///
+  /// - Parameters:
+  ///   - optimizer: AdamW's constants.
+  ///   - learningRate: The learning rate of this step.
+  ///   - maximumNorm: Gradients are scaled down to this norm; nil: never.
+  /// - Returns: The gradients' norm before scaling.
+  /// - Throws: `EngineError` if a gradient is not finite; nothing is changed then.
+  @discardableResult
+  func step(_ optimizer: AdamW, learningRate: Double, maximumNorm: Double?) throws -> Double
+
+  // MARK: Numbers
+
+  /// The trained numbers by name: adapters (`….lora_A.weight`, `….lora_B.weight`), weights by
+  /// canonical name, and `score.weight`.
+  ///
+  /// - Returns: Copies, in a fixed order.
+  func trainedParameters() -> [NamedTensor]
+
+  /// The gradients of the trained numbers, named as `trainedParameters`.
+  ///
+  /// - Returns: Copies, in the same order.
+  func trainedGradients() -> [NamedTensor]
+
+  /// Sets trained numbers: a saved adapter, a checkpoint.
+  ///
+  /// - Parameter parameters: Tensors named and shaped as those of `trainedParameters`, all of them.
+  /// - Throws: `EngineError` that names a tensor that is missing, unknown or of another shape.
+  func setTrainedParameters(_ parameters: [NamedTensor]) throws
+
+  /// Names and shapes of the training state: trained numbers, then AdamW's moments (`moment1.…`,
+  /// `moment2.…`) once a step was made.
+  var trainingTensors: [(name: String, shape: [Int])] { get }
+
+  /// Hands out everything that a checkpoint needs beside `optimizerSteps` for a run to go on bit for
+  /// bit: copies of `trainingTensors`, in their order and one at a time, since three times the
+  /// trained numbers are too many to hold twice.
+  ///
+  /// - Parameter body: Is given each tensor; what it throws ends the walk.
+  func withTrainingState(_ body: (NamedTensor) throws -> Void) rethrows
+
+  /// Goes back to a saved state: from there on the model computes what the one that gave it would.
+  ///
+  /// - Parameters:
+  ///   - tensors: As `withTrainingState` gave them.
+  ///   - step: The optimiser's step.
+  /// - Throws: `EngineError` that names a tensor that does not fit.
+  func restoreTrainingState(_ tensors: [NamedTensor], step: Int) throws
+
+  /// A weight by canonical name, adapters merged in, or `score.weight`.
+  ///
+  /// - Parameter name: Its canonical name.
+  /// - Returns: Shape and numbers; nil if the model has no such weight.
+  /// - Throws: `EngineError` if adapters can't be merged.
+  func weight(_ name: String) throws -> NamedTensor?
+
+  /// Gives back memory that only passes need: activations, scratch, merged copies.
+  func releaseMemory()
+
+  // MARK: Samples
+
+  /// Draws answers to prompts.
+  ///
+  /// What is drawn depends on the model, the prompt, the settings, the seed and the sample's stream
+  /// alone: not on the batch, on other prompts or on where a run was resumed.
+  ///
+  /// - Parameters:
+  ///   - prompts: Token ids, at least one each.
+  ///   - settings: How to draw.
+  ///   - streams: For each prompt the stream of random numbers of its first answer; later answers
+  ///     count up from it. Unless given, answers are numbered through all prompts.
+  ///   - onToken: Called after each token; false ends that answer there, an error ends the call.
+  /// - Returns: For each prompt its answers.
+  /// - Throws: `EngineError` if a setting or prompt does not fit the model, or logits are not finite.
+  func sample(
+    _ prompts: [[Int32]], _ settings: SamplingSettings, streams: [UInt64]?,
+    onToken: ((SampleEvent) throws -> Bool)?
+  ) throws -> [[Sample]]
+}
+
+extension LanguageModel {
+  /// Whether it has a scalar head (a reward or a value).
+  public var hasScalarHead: Bool { scalarHeadWeights != nil }
+
+  /// A model to train, with a scalar head only if this one has one.
+  public func copy(training trainable: Trainable) throws -> Self {
+    try copy(training: trainable, scalarHead: nil)
+  }
+
+  /// Head scores of a batch, no activation kept.
+  public func score(
+    _ segments: [Segment], _ request: HeadRequest = HeadRequest(), trunk: Trunk? = nil
+  ) throws -> HeadScores {
+    try score(segments, request, trunk: trunk, keepingActivations: false)
+  }
+
+  /// Head scores of a batch, log-probabilities alone.
+  public func score(
+    _ segments: [Segment], trunk: Trunk? = nil, keepingActivations: Bool
+  ) throws -> HeadScores {
+    try score(segments, HeadRequest(), trunk: trunk, keepingActivations: keepingActivations)
+  }
+
+  /// Head scores of a batch without a trunk.
+  public func score(
+    _ segments: [Segment], _ request: HeadRequest, keepingActivations: Bool
+  ) throws -> HeadScores {
+    try score(segments, request, trunk: nil, keepingActivations: keepingActivations)
+  }
+
+  /// Supervised learning without a trunk.
+  public func supervise(_ segments: [Segment], weights: [[Double]]) throws -> HeadScores {
+    try supervise(segments, weights: weights, trunk: nil)
+  }
+
+  /// One optimiser step, gradients never scaled.
+  @discardableResult
+  public func step(_ optimizer: AdamW, learningRate: Double) throws -> Double {
+    try step(optimizer, learningRate: learningRate, maximumNorm: nil)
+  }
+
+  /// Draws answers to prompts, numbered through all of them.
+  public func sample(
+    _ prompts: [[Int32]], _ settings: SamplingSettings,
+    onToken: ((SampleEvent) throws -> Bool)? = nil
+  ) throws -> [[Sample]] {
+    try sample(prompts, settings, streams: nil, onToken: onToken)
+  }
+}
