@@ -19,6 +19,14 @@ struct BatchOrder {
     self.seed = seed
   }
 
+  /// Whether a step, counted from 0, is the first one of a pass over the rows.
+  func beginsEpoch(_ step: Int) -> Bool { step % stepsPerEpoch == 0 }
+
+  /// Optimiser steps of so many passes, but no more than `maximum`; 0 is no limit.
+  func steps(epochs: Int, atMost maximum: Int) -> Int {
+    maximum > 0 ? min(epochs * stepsPerEpoch, maximum) : epochs * stepsPerEpoch
+  }
+
   /// As many prompts for every rollout: where a pass over them ends, the next one begins.
   mutating func promptsOfRollout(_ rollout: Int) -> [Int] {
     var chosen: [Int] = []

@@ -170,6 +170,15 @@ public struct DPOSettings: ContrastiveSettings {
   }
 }
 
+extension DPOSettings {
+  /// What the loss asks for.
+  var needs: ContrastiveNeeds {
+    ContrastiveNeeds(
+      loss: loss.rawValue, reference: loss.needsReference, currentScores: loss.needsCurrentScores,
+      promptScores: nllOver == .promptAndCompletion)
+  }
+}
+
 /// Direct preference optimisation and its relatives: pairs, no reward model, no sampling.
 ///
 /// Chosen and rejected share their prompt's pass; the reference's log-probabilities are computed once
@@ -213,16 +222,13 @@ public enum DPO {
     RunFolder.resumeClock(of: output, options)
     let encoder = try TextEncoder(
       copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
-    let (rows, account) = try rows(data, encoder, settings)
-    guard settings.xpoAlpha == 0 || rows.contains(where: { $0.encoded.answers.count > 2 }) else {
+    let rows = try ContrastiveData(data, heldOut: heldOut) { try Self.rows($0, encoder, settings) }
+    guard settings.xpoAlpha == 0 || rows.training.contains(where: { $0.encoded.answers.count > 2 })
+    else {
       throw TrainingError(
         .badData,
         "\(data.url.path): no row has an answer of the reference under \"explored\", which xpo_alpha "
           + "reads; attune iterate writes such rows")
-    }
-    let held = try heldOut.map { data in
-      let (rows, account) = try Self.rows(data, encoder, settings)
-      return (data: data, rows: rows, account: account)
     }
     let margins = data.rows.count {
       guard case .preference(let pair) = $0.example else { return false }
@@ -231,35 +237,40 @@ public enum DPO {
     let remarks =
       margins > 0
       ? ["warning: \(margins) rows have a margin, which dpo does not read; reward does"] : []
-    return try contrast(settings).train(
-      start, reference: reference, goingOnWith: trained, data: data, rows: rows, heldOut: held,
-      pair: { $0 }, account: account, remarks: remarks, encoder: encoder, output: output,
-      options: options)
+    let open = try ContrastiveRun(
+      "dpo", start, reference: reference, goingOnWith: trained, data: rows, needs: settings.needs,
+      remarks: remarks, encoder: encoder, settings: settings, output: output, options: options)
+    let batchLoss = batchLoss(settings)
+
+    while open.run.goesOn {
+      let batch = open.batch()
+      let totals = try open.run.step(on: batch.map(\.encoded)) { _ in
+        try open.scores.accumulate(batch, batchLoss)
+      }
+      try open.finish(batch, totals)
+    }
+    return try open.close(batchLoss)
   }
 
-  /// The loss as the contrastive loop takes it; a row's third answer is the one that XPO's bonus is on.
-  static func contrast(_ settings: DPOSettings) -> ContrastiveRun<Label, DPOSettings> {
+  /// The loss of a batch of pairs; a row's third answer is the one that XPO's bonus is on.
+  static func batchLoss(_ settings: DPOSettings) -> ContrastiveScores<Label>.BatchLoss {
     let (loss, objective) = (settings.loss, settings.objective)
-    return ContrastiveRun<Label, DPOSettings>(
-      stage: "dpo", lossName: loss.rawValue, settings: settings,
-      needsReference: loss.needsReference, needsCurrentScores: loss.needsCurrentScores,
-      scoresPrompt: settings.nllOver == .promptAndCompletion
-    ) { labels, responses, _, _ in
-      func rows(_ labels: some Sequence<Label>, _ responses: [[ScoredResponse]]) -> [PreferenceRow]
-      {
-        zip(labels, responses).map {
+    return { batch, responses, _ in
+      func rows(_ places: Range<Int>, _ responses: [[ScoredResponse]]) -> [PreferenceRow] {
+        zip(batch[places], responses).map {
           PreferenceRow(
-            chosen: $1[0], rejected: $1[1], probability: $0.probability, outcome: $0.outcome)
+            chosen: $1[0], rejected: $1[1], probability: $0.label.probability,
+            outcome: $0.label.outcome)
         }
       }
-      let statistics = try loss.statistics(of: rows(labels, responses), settings: objective)
+      let statistics = try loss.statistics(
+        of: rows(batch.indices, responses), settings: objective)
       return { places, responses in
         var result = try loss.loss(
-          rows(labels[places], responses), at: Array(places), statistics: statistics,
-          settings: objective)
+          rows(places, responses), at: Array(places), statistics: statistics, settings: objective)
         guard settings.xpoAlpha > 0 else { return result }
         let bonus = ExplorationBonus.loss(
-          responses.map { $0.count > 2 ? $0[2].policy : nil }, rows: labels.count,
+          responses.map { $0.count > 2 ? $0[2].policy : nil }, rows: batch.count,
           alpha: settings.xpoAlpha)
         result.loss += bonus.loss
         result.metrics.merge(bonus.metrics)

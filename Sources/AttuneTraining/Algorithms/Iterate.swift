@@ -60,8 +60,7 @@ public enum Iterate {
     }
     let mix = try MixedPairs(mixed, encoder: encoder, settings: settings)
     var inputs = [
-      ("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url)),
-      ("reward", settings.hasJudge ? "judge" : rewardFingerprint),
+      (name: "reward", digest: settings.hasJudge ? "judge" : rewardFingerprint),
       ("mixed data", try mixed.map { try Fingerprint.of(file: $0.url) } ?? "none"),
       ("watched", watched?.name ?? "none"),
     ]
@@ -69,17 +68,14 @@ public enum Iterate {
       let principles = try Constitution.named(settings.judge.constitution).principles
       inputs.append(("constitution", try Fingerprint.of(value: principles)))
     }
-    let record = try RunRecord(
-      stage: "iterate", settings: settings, template: start.chatTemplate, inputs: inputs)
-    let folder = try RunFolder(output, record: record, restart: options.restart)
-    let greedy = options.reports ? try GreedyAnswers(of: start, to: data) : nil
+    let folder = try RunOutput(
+      "iterate", start, settings: settings, data: data, inputs: inputs, to: output, options)
     var remarks = set.remarks(
       of: data.url.lastPathComponent, encoder, room: settings.maxTokens)
     if let mix, let text = mix.account.summary(of: mix.data.url.lastPathComponent) {
       remarks.append(text)
     }
-    var progress = Progress("iterate", total: 1, style: options.progress)
-    for remark in remarks { progress.say(remark) }
+    for remark in remarks { folder.say(remark) }
     var judge = settings.judge
     judge.seed = settings.seed
     let panel =
@@ -89,14 +85,9 @@ public enum Iterate {
         style: options.progress) : nil
     let run = IterateRun(
       start: start, prompts: prompts, ids: ids, encoder: encoder, rewards: rewards, panel: panel,
-      watched: watched, mix: mix, settings: settings, record: record, output: output,
-      options: options)
+      watched: watched, mix: mix, settings: settings, folder: folder)
     var report = settings.online ? try run.online() : try run.inRounds()
-    if options.reports {
-      try greedy?.write(after: LoadedModel.open(output.path, beside: start), to: output)
-      try RunReport.writeAtEnd(of: record, in: output)
-    }
-    try folder.finish()
+    try folder.finish(LoadedModel.open(output.path, beside: start))
     report.dataRows = set.account
     report.mixedRows = mix?.account
     report.seconds = seconds(ContinuousClock.now - began)
@@ -115,9 +106,10 @@ struct IterateRun {
   let watched: (any RewardSource)?
   let mix: MixedPairs?
   let settings: IterateSettings
-  let record: RunRecord
-  let output: URL
-  let options: RunOptions
+  let folder: RunOutput
+
+  private var output: URL { folder.url }
+  private var options: RunOptions { folder.options }
 
   /// Who ranks, as rows and reports name it.
   var ranker: String {
@@ -263,133 +255,95 @@ struct IterateRun {
 
   // MARK: - Online
 
-  private struct State: Codable {
+  private struct State: RunState {
+    static var unit: RunUnit { .round }
     @Count var round = 0
-    @Count var steps = 0
+    @Count var step = 0
     var first: IterateRound?
     var last: IterateRound?
-    var unpaired = UnpairedState()
     var watch = RolloutWatch()
+
+    var done: Int { round }
   }
 
   /// Rounds of one optimiser step; the policy stays in memory and in the checkpoint.
   func online() throws -> IterateReport {
     let knobs = settings.dpo
     let policy = try start.model.copy(training: knobs.trainable(start.model.spec))
-    policy.recomputesActivations = knobs.recompute
-    let contrast = DPO.contrast(knobs)
-    let schedule = Schedule(
-      peak: knobs.learningRate, decay: knobs.decay,
-      warmupSteps: min(knobs.warmupSteps, settings.rounds / 10), totalSteps: settings.rounds)
-    let optimizer = AdamW(weightDecay: knobs.weightDecay)
+    let batchLoss = DPO.batchLoss(knobs)
     var order = BatchOrder(
       rows: prompts.count, batch: settings.promptCount(of: prompts.count), seed: settings.seed)
-    var progress = Progress(
-      "iterate", total: settings.rounds, unit: "rounds", style: options.progress)
-    progress.say(knobs.rateRemark)
-    let saved = try RunCheckpoint<State>.read(
-      into: [policy], from: output, steps: settings.rounds,
-      isPossible: { $0.round <= settings.rounds && $0.steps <= settings.rounds },
-      warn: { progress.say("warning: \($0)") })
-    var state = saved?.state ?? State()
-    if state.round > 0 {
-      progress.say("resuming at round \(state.round)")
-      progress.resume(at: state.round)
-    }
-    let metrics = try MetricsFile(
-      in: output, stage: "iterate", keeping: saved?.metricsBytes ?? 0, upTo: state.round,
-      warn: { progress.say("warning: \($0)") })
-    var clock = CheckpointClock(seconds: knobs.checkpointSeconds)
-    func checkpoint() throws {
-      try clock.time {
-        metrics.flush()
-        try RunCheckpoint(state: state, metricsBytes: metrics.bytes).write([policy], to: output)
-      }
-    }
+    folder.say(knobs.rateRemark)
+    let run = try TrainingRun(
+      folder, training: policy, of: start, settings: knobs, steps: settings.rounds,
+      state: State())
 
-    while state.round < settings.rounds {
+    while run.goesOn {
       // 1. Fresh answers, ranked.
       let began = ContinuousClock.now
-      let round = state.round + 1
+      let round = run.state.round + 1
       guard
-        var answers = try draw(policy, round, order.promptsOfRollout(state.round)),
+        var answers = try draw(policy, round, order.promptsOfRollout(run.state.round)),
         !options.shouldStop()
-      else {
-        try checkpoint()
-        throw stopped(after: state.round)
-      }
+      else { throw try run.interrupted() }
       try rank(&answers)
       let pairs = answers.pairs(settings.pairs)
       var totals = try answers.metrics(pairs, watched: watched, origin: start.origin)
-      let mark = try fingerprint(after: state.round)
+      let mark = try fingerprint(after: run.state.round)
       var seen = IterateRound(
         round, policy: mark, answers: answers, pairs: pairs.count, metrics: totals)
       let mixed = try keep(
         pairs, of: answers,
-        model: .init(name: name(after: state.round), fingerprint: mark))
+        model: .init(name: name(after: run.state.round), fingerprint: mark))
       seen.mixed = mixed.count
       let ranked = ContinuousClock.now
 
       // 2. One step on their pairs; a batch without any is passed over.
       let batch = pairs.map { answers.row($0, isTempered: settings.temperature != 1) } + mixed
       if !batch.isEmpty {
-        let trunks = TrunkCache(
-          policy, megabytes: knobs.trunkMegabytes,
-          tokens: batch.reduce(0) { $0 + $1.encoded.tokens })
-        do {
-          let loss = try contrast.step(
-            policy, start, batch, trunks, &state.unpaired, &totals)
-          totals.add(.loss, loss)
-          seen.loss = loss
-          seen.trainAccuracy = totals[.accuracy]
-          totals.add(.learningRate, schedule.rate(state.round))
-          totals.add(
-            .gradientNorm,
-            try policy.step(
-              optimizer, learningRate: schedule.rate(state.round),
-              maximumNorm: knobs.maxGradientNorm > 0 ? knobs.maxGradientNorm : nil))
-        } catch let error as EngineError where error.code == .notFinite {
-          throw TrainingError(
-            .diverged,
-            "round \(round): \(error.message); the last checkpoint stays; try a lower "
-              + "dpo.learning_rate")
-        }
-        state.steps += 1
+        let scores = ContrastiveScores<DPO.Label>(
+          policy: policy, origin: start, needs: knobs.needs,
+          trunks: TrunkCache(
+            policy, megabytes: knobs.trunkMegabytes,
+            tokens: batch.reduce(0) { $0 + $1.encoded.tokens }),
+          pieceTokens: knobs.pieceTokens)
+        totals.merge(
+          try run.step(scheduled: run.state.round, rateKnob: "dpo.learning_rate") { _ in
+            try scores.accumulate(batch, batchLoss)
+          })
+        seen.loss = totals[.loss]
+        seen.trainAccuracy = totals[.accuracy]
       }
 
-      state.round = round
-      if round == 1 { state.first = seen }
-      state.last = seen
-      for (_, warning) in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
-        progress.say("warning: round \(round): \(warning)")
+      // 3. What the round showed.
+      run.state.round = round
+      if round == 1 { run.state.first = seen }
+      run.state.last = seen
+      for (_, warning) in run.state.watch.look(at: totals, maximumLength: settings.maxTokens) {
+        run.say("warning: round \(round): \(warning)")
       }
       totals.add(.rows, Double(batch.count))
       totals.add(.secondsRollout, seconds(ranked - began))
       totals.add(.secondsUpdate, seconds(ContinuousClock.now - ranked))
       totals.add(.peakMemory, peakMemory())
-      try metrics.append(step: round, totals)
-      progress.update(round, "reward \(fixed(seen.reward, 3))  KL \(fixed(seen.kl, 2))")
-      if options.shouldStop(), round < settings.rounds {
-        try checkpoint()
-        throw stopped(after: round)
-      }
-      if clock.isDue, round < settings.rounds { try checkpoint() }
+      try run.log(totals)
+      try run.goOn("reward \(fixed(seen.reward, 3))  KL \(fixed(seen.kl, 2))")
     }
 
-    try checkpoint()
+    try run.checkpoint()
     let trained = try look(
-      policy, fingerprint: try fingerprint(after: state.round), order.promptsOfRollout(0))
+      policy, fingerprint: try fingerprint(after: run.state.round), order.promptsOfRollout(0))
     try start.write(policy, to: output, merging: knobs.merge)
-    let ends = [state.first, settings.rounds > 1 ? state.last : nil].compactMap(\.self)
+    let ends = [run.state.first, settings.rounds > 1 ? run.state.last : nil].compactMap(\.self)
     return IterateReport(
       model: output.path, loss: knobs.loss.rawValue, ranker: ranker, rounds: ends,
-      trained: trained, steps: state.steps, seconds: 0)
+      trained: trained, steps: run.state.step, seconds: 0)
   }
 
   /// What tells the policy in memory from all others: the run and how far it is.
   private func fingerprint(after round: Int) throws -> String {
     round == 0
-      ? start.fingerprint : try Fingerprint.of(value: [record.fingerprint, "\(round)"])
+      ? start.fingerprint : try Fingerprint.of(value: [folder.record.fingerprint, "\(round)"])
   }
 
   // MARK: - Parts of a round
@@ -454,9 +408,7 @@ struct IterateRun {
   }
 
   private func stopped(after round: Int) -> TrainingError {
-    TrainingError(
-      .interrupted,
-      "stopped after round \(round) of \(settings.rounds); the same command goes on from there")
+    RunUnit.round.stopped(after: round, of: settings.rounds)
   }
 
   // MARK: - Files

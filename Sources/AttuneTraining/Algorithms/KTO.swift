@@ -120,33 +120,44 @@ public enum KTO {
     RunFolder.resumeClock(of: output, options)
     let encoder = try TextEncoder(
       copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
-    let (rows, account) = try rows(data, encoder)
-    let held = try heldOut.map { data in
-      let (rows, account) = try Self.rows(data, encoder)
-      return (data: data, rows: rows, account: account)
-    }
-    let run = ContrastiveRun<Bool, KTOSettings>(
-      stage: "kto", lossName: loss.rawValue, settings: settings, needsReference: true,
-      needsCurrentScores: loss == .bco, scoresPrompt: false
-    ) { labels, responses, companions, state in
+    let rows = try ContrastiveData(data, heldOut: heldOut) { try Self.rows($0, encoder) }
+    let open = try ContrastiveRun(
+      "kto", start, reference: reference, data: rows,
+      needs: ContrastiveNeeds(
+        loss: loss.rawValue, reference: true, currentScores: loss.needsCurrentScores),
+      pair: { loss.needsMismatched ? try mismatched($0, encoder, data, settings) : $0 },
+      encoder: encoder, settings: settings, output: output, options: options)
+    let run = open.run
+
+    /// The loss of a batch, and what the next one starts from.
+    func batchLoss(
+      _ batch: [ContrastiveRow<Bool>], _ responses: [[ScoredResponse]],
+      _ companions: [ScoredResponse], _ state: inout UnpairedState
+    ) throws -> ContrastiveScores<Bool>.PieceLoss {
       func rows(_ places: Range<Int>, _ responses: [[ScoredResponse]]) -> [UnpairedRow] {
         zip(places, responses).map { place, responses in
           UnpairedRow(
-            response: responses[0], up: labels[place],
+            response: responses[0], up: batch[place].label,
             mismatched: companions.isEmpty ? nil : companions[place])
         }
       }
       let statistics = try loss.statistics(
-        of: rows(0..<labels.count, responses), settings: objective, state: state)
+        of: rows(batch.indices, responses), settings: objective, state: state)
       state = statistics.state
       return { places, responses in
         loss.loss(rows(places, responses), statistics: statistics, settings: objective)
       }
     }
-    return try run.train(
-      start, reference: reference, data: data, rows: rows, heldOut: held,
-      pair: { loss.needsMismatched ? try mismatched($0, encoder, data, settings) : $0 },
-      account: account, encoder: encoder, output: output, options: options)
+
+    while run.goesOn {
+      let batch = open.batch()
+      let totals = try run.step(on: batch.map(\.encoded)) { _ in
+        try open.scores.accumulate(batch) { try batchLoss($0, $1, $2, &run.state.unpaired) }
+      }
+      try open.finish(batch, totals)
+    }
+    var state = run.state.unpaired
+    return try open.close { try batchLoss($0, $1, $2, &state) }
   }
 
   /// Each row with the response of the next one that has another prompt.

@@ -6,7 +6,7 @@ public import AttuneObjectives
 public import Foundation
 
 /// The knobs of reward-model training.
-public struct RewardModelSettings: TrainsWeights {
+public struct RewardModelSettings: OptimisesWeights {
   /// How the scalar head of a reward model starts.
   public enum HeadStart: String, Codable, Sendable, CaseIterable {
     /// As that of the model, if it is a reward model already; else at zero.
@@ -147,13 +147,12 @@ public struct RewardReport: Codable, Sendable, Equatable {
 /// The answers to one prompt share its pass and are scored once, however many comparisons they are
 /// part of (Ouyang et al. 2022). Where lower layers are frozen their results are kept over epochs.
 public enum RewardModel {
-  private struct State: Codable {
+  private struct State: RunState {
     @Count var step = 0
     @Count var pairs = 0
     var curve: [RewardReport.CurvePoint] = []
-    var parameters = OwnedParameters()
-    var epochCorrect = 0.0
-    var epochPairs = 0.0
+    var parameters: OwnedParameters
+    var epoch = EpochAccuracy()
     /// Whether training is over, and what it was measured as is in the metrics and the curve.
     var isOver = false
   }
@@ -192,69 +191,40 @@ public enum RewardModel {
     let set = try RewardData(data, heldOut: heldOut, encoder: encoder, settings: settings)
     let loss = settings.loss
 
-    let record = try RunRecord(
-      stage: "reward", settings: settings, template: start.chatTemplate,
-      inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
-        + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
-    let folder = try RunFolder(output, record: record, restart: options.restart)
+    let folder = try RunOutput(
+      "reward", copy start, settings: settings, data: data, heldOut: heldOut, asks: false,
+      to: output, options)
     // From zero: behind a trained final norm a random head would start with scores far apart.
     let keepsHead = settings.head == .keep && start.model.hasScalarHead
     let model = try start.model.copy(
       training: settings.trainable(start.model.spec), scalarHead: keepsHead ? nil : .zero)
-    if settings.train == .full { start = start.holding(model) }
-    model.recomputesActivations = settings.recompute
-
-    var order = BatchOrder(
-      rows: set.training.count, batch: settings.batchSize, seed: settings.seed)
-    let all = settings.epochs * order.stepsPerEpoch
-    let steps = settings.maxSteps > 0 ? min(all, settings.maxSteps) : all
-    let schedule = Schedule(
-      peak: settings.learningRate, decay: settings.decay,
-      warmupSteps: min(settings.warmupSteps, steps / 10),
-      totalSteps: steps)
-    let optimizer = AdamW(weightDecay: settings.weightDecay)
     let trunks = TrunkCache(
       model, megabytes: settings.trunkMegabytes,
       tokens: (set.training + set.heldOut).reduce(0) { $0 + $1.encoded.tokens }, store: store)
+    var order = BatchOrder(
+      rows: set.training.count, batch: settings.batchSize, seed: settings.seed)
     // The curve's points, as steps of the first epoch.
     let curveSteps = [8, 4, 2, 1].map { max(1, order.stepsPerEpoch / $0) }
-
-    var progress = Progress("reward", total: steps, style: options.progress)
-    let saved = try RunCheckpoint<State>.read(
-      into: [model], from: output, steps: steps,
-      isPossible: { $0.step <= steps && $0.parameters.fits(loss.initialParameters.count) },
-      warn: { progress.say("warning: \($0)") })
-    var state = saved?.state ?? State(parameters: OwnedParameters(loss.initialParameters))
-    if state.step > 0 {
-      progress.say("resuming at step \(state.step)")
-      progress.resume(at: state.step)
-    }
-    progress.say(settings.rateRemark)
+    let run = try TrainingRun(
+      folder, training: model, of: start, settings: settings,
+      steps: order.steps(epochs: settings.epochs, atMost: settings.maxSteps),
+      state: State(parameters: OwnedParameters(loss.initialParameters)),
+      isPossible: { $0.parameters.fits(loss.initialParameters.count) })
+    run.say(settings.rateRemark)
     if keepsHead {
-      progress.say("goes on from the scalar head of \(start.name) (set head=new to begin anew)")
+      run.say("goes on from the scalar head of \(run.start.name) (set head=new to begin anew)")
     }
-    for line in set.remarks { progress.say(line) }
-    if let text = set.cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
-    let metrics = try MetricsFile(
-      in: output, stage: "reward", keeping: saved?.metricsBytes ?? 0, upTo: state.step,
-      warn: { progress.say("warning: \($0)") })
-    var clock = CheckpointClock(seconds: settings.checkpointSeconds)
-    func checkpoint() throws {
-      try clock.time {
-        metrics.flush()
-        try RunCheckpoint(state: state, metricsBytes: metrics.bytes).write([model], to: output)
-      }
-    }
+    for line in set.remarks { run.say(line) }
+    if let text = set.cuts.summary(maximumLength: encoder.maximumLength) { run.say(text) }
 
-    while state.step < steps {
-      let stepBegan = ContinuousClock.now
-      let batch = order.rows(of: state.step).map { set.training[$0] }
+    while run.goesOn {
+      // 1. The next groups, and a step on their scores; the loss's own numbers step along.
+      let batch = order.rows(of: run.state.step).map { set.training[$0] }
       let statistics = try loss.statistics(of: batch.map(\.labels), settings: set.objective)
-      var totals = MetricTotals()
-      var total = 0.0
-      var parameterGradient = state.parameters.values.map { _ in 0.0 }
-      do {
-        model.zeroGradients()
+      var totals = try run.step(on: batch.map(\.encoded)) { rate in
+        var totals = MetricTotals()
+        let parameters = run.state.parameters.values
+        var parameterGradient = parameters.map { _ in 0.0 }
         for piece in cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens) {
           let (segments, answers) = rewardSegments(batch[piece])
           let scores = try model.score(
@@ -262,8 +232,8 @@ public enum RewardModel {
             keepingActivations: true)
           let result = loss.loss(
             labelled(batch[piece], answers, scores), statistics: statistics,
-            settings: set.objective, parameters: state.parameters.values)
-          total += result.loss
+            settings: set.objective, parameters: parameters)
+          totals.add(.loss, result.loss)
           totals.merge(result.metrics)
           for i in parameterGradient.indices { parameterGradient[i] += result.parameters[i] }
           var gradients = segments.map { [Double](repeating: 0, count: $0.scalarsAfter.count) }
@@ -274,59 +244,36 @@ public enum RewardModel {
           }
           try model.backward(HeadGradients(scalars: gradients))
         }
-        let rate = schedule.rate(state.step)
-        let norm = try model.step(
-          optimizer, learningRate: rate,
-          maximumNorm: settings.maxGradientNorm > 0 ? settings.maxGradientNorm : nil)
-        state.parameters.step(parameterGradient, learningRate: rate)
-        totals.add(.learningRate, rate)
-        totals.add(.gradientNorm, norm)
-      } catch let error as EngineError where error.code == .notFinite {
-        throw diverged(error, step: state.step + 1, batch.map(\.encoded))
+        run.state.parameters.step(parameterGradient, learningRate: rate)
+        return totals
       }
-      if state.step % order.stepsPerEpoch == 0 {
-        state.epochCorrect = 0
-        state.epochPairs = 0
-      }
-      state.step += 1
       let pairs = batch.reduce(0) { $0 + $1.decided.count }
-      state.pairs += pairs
-      state.epochPairs += Double(pairs)
-      state.epochCorrect += (totals[.accuracy] ?? 0) * Double(pairs)
+      run.state.pairs += pairs
+      run.state.epoch.add(
+        totals[.accuracy], rows: pairs, isFirst: order.beginsEpoch(run.state.step - 1))
 
-      if !set.heldOut.isEmpty, curveSteps.contains(state.step), state.step < steps {
+      // 2. A point of the learning curve.
+      if !set.heldOut.isEmpty, curveSteps.contains(run.state.step), run.goesOn {
         let result = try evaluate(model, set.heldOut, trunks, settings)
-        state.curve.append(RewardReport.CurvePoint(pairs: state.pairs, accuracy: result.accuracy))
+        run.state.curve.append(.init(pairs: run.state.pairs, accuracy: result.accuracy))
         totals.add(.heldOutAccuracy, result.accuracy)
       }
-      let elapsed = seconds(ContinuousClock.now - stepBegan)
-      totals.add(.loss, total)
-      totals.add(.epoch, Double(state.step) / Double(order.stepsPerEpoch))
-      totals.add(.tokensPerSecond, Double(batch.reduce(0) { $0 + $1.encoded.tokens }) / elapsed)
-      totals.add(.secondsStep, elapsed)
-      totals.add(.peakMemory, peakMemory())
-      try metrics.append(step: state.step, totals)
-      progress.update(
-        state.step, "loss \(fixed(total, 4))  accuracy \(fixed(totals[.accuracy] ?? 0, 2))")
-      if options.shouldStop(), state.step < steps {
-        try checkpoint()
-        throw TrainingError(
-          .interrupted, "stopped after step \(state.step); the same command goes on from there")
-      }
-      if clock.isDue, state.step < steps { try checkpoint() }
+      try run.finish(
+        totals, order, tokens: batch.reduce(0) { $0 + $1.encoded.tokens },
+        "loss \(fixed(totals[.loss] ?? 0, 4))  accuracy \(fixed(totals[.accuracy] ?? 0, 2))")
     }
 
+    // 3. What held-out groups say of it, and what PPO normalises by: the rewards of answers like those
+    // that it starts from.
     let evaluation = try evaluate(model, set.heldOut, trunks, settings)
     try AtomicFile.write(evaluation.lines, to: output.appending(path: HeldOutRow.file))
-    // What PPO normalises by: the rewards of answers like those it starts from.
     var moments = RunningMoments()
     for score in try scores(model, Array(set.training.prefix(256)), trunks, settings).joined() {
       moments.add(score)
     }
-    if !state.isOver {
-      if curveSteps.contains(state.step), !set.heldOut.isEmpty {
-        state.curve.append(
-          RewardReport.CurvePoint(pairs: state.pairs, accuracy: evaluation.accuracy))
+    if !run.state.isOver {
+      if curveSteps.contains(run.state.step), !set.heldOut.isEmpty {
+        run.state.curve.append(.init(pairs: run.state.pairs, accuracy: evaluation.accuracy))
       }
       var totals = MetricTotals()
       totals.add(.rewardDeviation, moments.standardDeviation)
@@ -334,26 +281,20 @@ public enum RewardModel {
         totals.add(.heldOutAccuracy, evaluation.accuracy)
         totals.add(.calibrationError, evaluation.calibrationError)
       }
-      try metrics.append(step: state.step, totals)
-      state.isOver = true
-      try checkpoint()
+      try run.log(totals)
+      run.state.isOver = true
+      try run.checkpoint()
     }
-    try start.write(
-      model, to: output, merging: settings.merge,
-      reward: RewardScale(mean: moments.mean, deviation: moments.standardDeviation))
-    if options.reports { try RunReport.writeAtEnd(of: record, in: output) }
-    let report = RewardReport(
+    try run.end(reward: RewardScale(mean: moments.mean, deviation: moments.standardDeviation))
+    return RewardReport(
       model: output.path, evalAccuracy: set.heldOut.isEmpty ? nil : evaluation.accuracy,
       evalAccuracyInterval: set.heldOut.isEmpty ? nil : evaluation.interval,
       evalPairs: evaluation.pairs,
       evalEce: set.heldOut.isEmpty ? nil : evaluation.calibrationError,
-      learningCurve: state.curve,
-      trainAccuracy: state.epochPairs > 0 ? state.epochCorrect / state.epochPairs : nil,
-      groups: set.training.count, pairs: state.pairs, leftOut: set.account.leftOutRows,
-      dataRows: set.account, heldOutDataRows: set.heldOutAccount, steps: state.step,
+      learningCurve: run.state.curve, trainAccuracy: run.state.epoch.value,
+      groups: set.training.count, pairs: run.state.pairs, leftOut: set.account.leftOutRows,
+      dataRows: set.account, heldOutDataRows: set.heldOutAccount, steps: run.state.step,
       rewardMean: moments.mean, rewardDeviation: moments.standardDeviation, cuts: set.cuts,
       seconds: seconds(ContinuousClock.now - began))
-    try folder.finish()
-    return report
   }
 }

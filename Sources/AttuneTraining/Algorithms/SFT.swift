@@ -6,7 +6,7 @@ public import AttuneObjectives
 public import Foundation
 
 /// The knobs of supervised fine-tuning.
-public struct SFTSettings: TrainsWeights {
+public struct SFTSettings: OptimisesWeights {
   /// Which numbers are trained.
   public var train = TrainedPart.full
   /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
@@ -112,7 +112,7 @@ public struct SFTReport: Codable, Sendable, Equatable {
 /// an optimiser step, however it is cut (Ouyang et al. 2022). From random weights on plain texts the
 /// same loop is pre-training.
 public enum SFT {
-  private struct State: Codable {
+  private struct State: RunState {
     @Count var step = 0
     var loss = 0.0
     /// Whether training is over, and what held-out rows say is in the metrics.
@@ -152,122 +152,66 @@ public enum SFT {
     }
     let cuts = CutCounts(groups)
 
-    let record = try RunRecord(
-      stage: "sft", settings: settings, template: start.chatTemplate,
-      inputs: [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
-        + (try heldOut.map { [("held-out data", try Fingerprint.of(file: $0.url))] } ?? []))
-    let folder = try RunFolder(output, record: record, restart: options.restart)
-    let greedy = options.reports ? try GreedyAnswers(of: copy start, to: heldOut ?? data) : nil
+    let folder = try RunOutput(
+      "sft", copy start, settings: settings, data: data, heldOut: heldOut, to: output, options)
     let model = try start.model.copy(training: settings.trainable(start.model.spec))
-    if settings.train == .full { start = start.holding(model) }
-    model.recomputesActivations = settings.recompute
-
     var order = BatchOrder(rows: groups.count, batch: settings.batchSize, seed: settings.seed)
-    let all = settings.epochs * order.stepsPerEpoch
-    let steps = settings.maxSteps > 0 ? min(all, settings.maxSteps) : all
-    let schedule = Schedule(
-      peak: settings.learningRate, decay: settings.decay,
-      warmupSteps: min(settings.warmupSteps, steps / 10),
-      totalSteps: steps)
-    let optimizer = AdamW(weightDecay: settings.weightDecay)
-
-    var progress = Progress("sft", total: steps, style: options.progress)
-    let saved = try RunCheckpoint<State>.read(
-      into: [model], from: output, steps: steps, isPossible: { $0.step <= steps },
-      warn: { progress.say("warning: \($0)") })
-    progress.say(settings.rateRemark)
-    var state = saved?.state ?? State()
-    if state.step > 0 {
-      progress.say("resuming at step \(state.step)")
-      progress.resume(at: state.step)
-    }
-    if let text = account.summary(of: data.url.lastPathComponent) { progress.say(text) }
+    folder.say(settings.rateRemark)
+    let run = try TrainingRun(
+      folder, training: model, of: start, settings: settings,
+      steps: order.steps(epochs: settings.epochs, atMost: settings.maxSteps), state: State())
+    if let text = account.summary(of: data.url.lastPathComponent) { run.say(text) }
     if let heldOut, let text = heldOutAccount?.summary(of: heldOut.url.lastPathComponent) {
-      progress.say(text)
+      run.say(text)
     }
     if groups.count > account.trained {
-      progress.say(
+      run.say(
         "\(account.trained) rows make \(groups.count) texts: the chat template writes earlier turns "
           + "otherwise once others follow (answers=last learns the last answers alone)")
     }
-    if let text = cuts.summary(maximumLength: encoder.maximumLength) { progress.say(text) }
-    let metrics = try MetricsFile(
-      in: output, stage: "sft", keeping: saved?.metricsBytes ?? 0, upTo: state.step,
-      warn: { progress.say("warning: \($0)") })
-    var clock = CheckpointClock(seconds: settings.checkpointSeconds)
-    func checkpoint() throws {
-      try clock.time {
-        metrics.flush()
-        try RunCheckpoint(state: state, metricsBytes: metrics.bytes).write([model], to: output)
-      }
-    }
+    if let text = cuts.summary(maximumLength: encoder.maximumLength) { run.say(text) }
 
-    while state.step < steps {
-      let stepBegan = ContinuousClock.now
-      let batch = order.rows(of: state.step).map { groups[$0] }
-      var totals: MetricTotals
-      let loss: Double
-      do {
-        model.zeroGradients()
-        (loss, totals) = try accumulateSFT(model, batch, settings: settings)
-        let rate = schedule.rate(state.step)
-        let norm = try model.step(
-          optimizer, learningRate: rate,
-          maximumNorm: settings.maxGradientNorm > 0 ? settings.maxGradientNorm : nil)
-        totals.add(.learningRate, rate)
-        totals.add(.gradientNorm, norm)
-      } catch let error as EngineError where error.code == .notFinite {
-        throw diverged(error, step: state.step + 1, batch)
+    while run.goesOn {
+      // 1. The next rows, and a step on the likelihood of their answers.
+      let batch = order.rows(of: run.state.step).map { groups[$0] }
+      var totals = try run.step(on: batch) { _ in
+        var (loss, totals) = try accumulateSFT(model, batch, settings: settings)
+        totals.add(.loss, loss)
+        return totals
       }
-      state.step += 1
-      state.loss = loss
-
-      let elapsed = seconds(ContinuousClock.now - stepBegan)
-      totals.add(.loss, state.loss)
+      run.state.loss = totals[.loss] ?? 0
       totals.add(.perplexity, exp(totals[.supervisedLoss] ?? 0))
-      totals.add(.epoch, Double(state.step) / Double(order.stepsPerEpoch))
-      totals.add(.tokensPerSecond, Double(batch.reduce(0) { $0 + $1.tokens }) / elapsed)
-      totals.add(.secondsStep, elapsed)
-      totals.add(.peakMemory, peakMemory())
-      if settings.evaluateEvery > 0, state.step % settings.evaluateEvery == 0, state.step < steps,
+
+      // 2. A look at held-out rows on the way.
+      if settings.evaluateEvery > 0, run.state.step % settings.evaluateEvery == 0, run.goesOn,
         !heldOutGroups.isEmpty
       {
         let rows = try heldOutRows(model, heldOutGroups, settings: settings)
         totals.add(.heldOutLoss, HeldOutRow.estimate(.heldOutLoss, of: rows)?.value ?? 0)
       }
-      try metrics.append(step: state.step, totals)
-      progress.update(state.step, "loss \(fixed(state.loss, 4))")
-      if options.shouldStop(), state.step < steps {
-        try checkpoint()
-        throw TrainingError(
-          .interrupted, "stopped after step \(state.step); the same command goes on from there")
-      }
-      if clock.isDue, state.step < steps { try checkpoint() }
+      try run.finish(
+        totals, order, tokens: batch.reduce(0) { $0 + $1.tokens },
+        "loss \(fixed(run.state.loss, 4))")
     }
 
+    // 3. What held-out rows say of the trained model.
     let heldOutRows = try heldOutRows(model, heldOutGroups, settings: settings)
     try HeldOutRow.write(heldOutRows, to: output)
     let estimate = HeldOutRow.estimate(.heldOutLoss, of: heldOutRows)
-    if let heldOutLoss = estimate?.value, !state.isOver {
+    if let heldOutLoss = estimate?.value, !run.state.isOver {
       var totals = MetricTotals()
       totals.add(.heldOutLoss, heldOutLoss)
-      try metrics.append(step: state.step, totals)
+      try run.log(totals)
     }
-    state.isOver = true
-    try checkpoint()
-    try start.write(model, to: output, merging: settings.merge)
-    if options.reports {
-      try greedy?.write(after: start.holding(model), to: output)
-      try RunReport.writeAtEnd(of: record, in: output)
-    }
-    let report = SFTReport(
-      model: output.path, steps: state.step, rows: account.trained, texts: groups.count,
-      dataRows: account, heldOutDataRows: heldOutAccount, loss: state.loss,
+    run.state.isOver = true
+    try run.checkpoint()
+    try run.end()
+    return SFTReport(
+      model: output.path, steps: run.state.step, rows: account.trained, texts: groups.count,
+      dataRows: account, heldOutDataRows: heldOutAccount, loss: run.state.loss,
       heldOutLoss: estimate?.value,
       heldOutLossInterval: estimate.map { [$0.interval.low, $0.interval.high] },
       heldOutRows: heldOutRows.count, cuts: cuts, seconds: seconds(ContinuousClock.now - began))
-    try folder.finish()
-    return report
   }
 
   private static func encode(
@@ -380,13 +324,4 @@ private func sftSegments(
   groups.reduce(into: []) { segments, group in
     segments += group.segments(from: segments.count, scoringPrompt: scoringPrompts).segments
   }
-}
-
-/// The error of a step whose loss or gradient is not finite, with the rows that it saw.
-func diverged(_ error: EngineError, step: Int, _ batch: [EncodedGroup]) -> TrainingError {
-  let lines = batch.prefix(20).map { "\($0.line)" }.joined(separator: ", ")
-  return TrainingError(
-    .diverged,
-    "step \(step): \(error.message); lines \(lines)\(batch.count > 20 ? " …" : "") of the data; "
-      + "the last checkpoint stays; try a lower learning_rate")
 }

@@ -5,14 +5,15 @@ import AttuneEngine
 import AttuneObjectives
 import Foundation
 
-/// An online run that is open: prompts, folder, policy and reference, rewards, metrics and
-/// checkpoints, which every trainer needs that samples its own answers. The loop is the trainer's.
+/// An online run that is open: a `TrainingRun` with prompts, reference and rewards, which every trainer
+/// needs that samples its own answers. The loop is the trainer's.
 ///
 /// A rollout is `sample`, `score`, some `step`s, `measure` before or after them, and `finish`. A checkpoint is written
 /// between rollouts alone, so a trainer changes `state.own` after it scored, never before.
 final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// Where the run stands; in the checkpoint.
-  struct State: Codable {
+  struct State: RunState {
+    static var unit: RunUnit { .rollout }
     /// Rollouts made.
     @Count var rollout = 0
     /// Optimiser steps made.
@@ -27,6 +28,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     var watch = RolloutWatch()
     /// What the trainer itself keeps: an adaptive weight, a running mean.
     var own: Own
+
+    var done: Int { rollout }
   }
 
   /// The time that a rollout has taken so far.
@@ -39,33 +42,19 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
 
   let settings: Knobs
   let encoder: TextEncoder
-  /// The model that is trained; it has the value head if there is one.
-  let policy: any LanguageModel
   /// The model that it started from.
   let reference: any LanguageModel
-  let optimizer: AdamW
-  var state: State
 
-  private let stage: String
+  private let run: TrainingRun<State>
   private let account: RowAccount
-  private let start: LoadedModel
   private let prompts: [DataPrompt]
   private let promptIds: [[Int32]]
   private let recorded: RecordedSamples?
   private let rewards: [(source: any RewardSource, weight: Double)]
   private let watched: (any RewardSource)?
   private let sharedLayers: Int
-  private let trained: [any LanguageModel]
-  private let schedule: Schedule
-  private let folder: RunFolder
-  private let record: RunRecord
-  private let greedy: GreedyAnswers?
-  private let metrics: MetricsFile
-  private let options: RunOptions
   private let began = ContinuousClock.now
   private var order: BatchOrder
-  private var progress: Progress
-  private var clock: CheckpointClock
   private var times: Times?
 
   /// Opens a run, or goes on with one that was stopped.
@@ -116,55 +105,37 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
         "prompts_per_rollout is \(settings.promptsPerRollout), and \(data.url.path) has only "
           + "\(prompts.count) prompts")
     }
-    record = try RunRecord(
-      stage: stage, settings: settings, template: start.chatTemplate,
-      inputs: [
-        ("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url)),
-      ] + inputs)
-    folder = try RunFolder(output, record: record, restart: options.restart)
-    greedy = options.reports ? try GreedyAnswers(of: start, to: data) : nil
+    let folder = try RunOutput(
+      stage, start, settings: settings, data: data, inputs: inputs, to: output, options)
     reference = start.model
-    policy = try reference.copy(
+    let policy = try reference.copy(
       training: settings.trainable(reference.spec), scalarHead: valueHead ? .zero : nil)
-    trained = [policy] + others
-    for model in trained { model.recomputesActivations = settings.recompute }
     sharedLayers = rewards.compactMap { $0.source.sharedLayers(with: start.origin) }
       .reduce(policy.sharedLayers, min)
-    schedule = Schedule(
-      peak: settings.learningRate, decay: settings.decay,
-      warmupSteps: min(settings.warmupSteps, steps / 10), totalSteps: steps)
-    optimizer = AdamW(epsilon: settings.adamEpsilon, weightDecay: settings.weightDecay)
     order = BatchOrder(
       rows: prompts.count, batch: settings.promptsPerRollout, seed: settings.seed)
-
-    var progress = Progress(
-      stage, total: settings.rollouts, unit: "rollouts", style: options.progress)
-    progress.say(settings.rateRemark)
-    for remark in remarks { progress.say(remark) }
-    let saved = try RunCheckpoint<State>.read(
-      into: trained, from: output, steps: steps,
-      isPossible: { $0.rollout <= settings.rollouts && $0.step <= steps },
-      warn: { progress.say("warning: \($0)") })
-    state = try saved?.state ?? State(own: own())
-    if state.rollout > 0 {
-      progress.say("resuming at rollout \(state.rollout)")
-      progress.resume(at: state.rollout)
-    }
-    metrics = try MetricsFile(
-      in: output, stage: stage, keeping: saved?.metricsBytes ?? 0, upTo: state.rollout,
-      warn: { progress.say("warning: \($0)") })
-    clock = CheckpointClock(seconds: settings.checkpointSeconds)
-    self.progress = progress
-    self.stage = stage
-    self.start = start
+    for remark in [settings.rateRemark] + remarks { folder.say(remark) }
+    run = try TrainingRun(
+      folder, training: policy, of: start, beside: others, settings: settings, steps: steps,
+      of: settings.rollouts, state: State(own: try own()))
     self.rewards = rewards
     self.watched = watched
     self.settings = settings
-    self.options = options
   }
 
+  /// Where the run stands.
+  var state: State {
+    get { run.state }
+    _modify { yield &run.state }
+  }
+
+  /// The model that is trained; it has the value head if there is one.
+  var policy: any LanguageModel { run.model }
+
+  var optimizer: AdamW { run.optimizer }
+
   /// Whether there is a rollout to make.
-  var goesOn: Bool { state.rollout < settings.rollouts && !state.stopped }
+  var goesOn: Bool { run.goesOn && !state.stopped }
 
   /// Samples answers to the next prompts, or takes those that are recorded.
   ///
@@ -181,11 +152,11 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     if let recorded { return recorded.rollout(chosen) }
     var rollout = try Rollout.sample(
       sampler ?? policy, prompts: chosen.map { prompts[$0] },
-      promptIds: chosen.map { promptIds[$0] }, tokenizer: start.tokenizer,
+      promptIds: chosen.map { promptIds[$0] }, tokenizer: run.start.tokenizer,
       settings: settings.sampling(draw: draw, end: encoder.endings),
-      shouldStop: options.shouldStop)
+      shouldStop: run.output.options.shouldStop)
     rollout?.isOffPolicy = sampler != nil
-    guard let rollout else { throw try interrupted() }
+    guard let rollout else { throw try run.interrupted() }
     times?.rollout += ContinuousClock.now - began
     times?.tokens += rollout.answers.reduce(0) { $0 + $1.completion.ids.count }
     return rollout
@@ -209,8 +180,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
       policy: sampler ?? policy, reference: reference, value: value,
       awaitingPolicy: awaitingPolicy, layers: sharedLayers, temperature: settings.temperature,
       budget: settings.pieceTokens)
-    try rollout.reward(rewards, origin: start.origin)
-    if options.shouldStop() { throw try interrupted() }
+    try rollout.reward(rewards, origin: run.start.origin)
+    if run.output.options.shouldStop() { throw try run.interrupted() }
     if state.scale == nil {
       state.scale = settings.scale(of: rollout.answers.map(\.reward), sources: rewards)
     }
@@ -223,7 +194,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   func measure(_ rollout: Rollout) throws -> MetricTotals {
     let began = ContinuousClock.now
     var totals = rollout.metrics()
-    if let watched { totals.merge(try rollout.watched(watched, origin: start.origin)) }
+    if let watched { totals.merge(try rollout.watched(watched, origin: run.start.origin)) }
     times?.score += ContinuousClock.now - began
     return totals
   }
@@ -250,22 +221,8 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   func step(
     epoch: Int = 0, minibatch: Int = 0, accumulate: (_ rate: Double) throws -> MetricTotals
   ) throws -> MetricTotals {
-    let rate = schedule.rate(state.step)
-    do {
-      policy.zeroGradients()
-      var totals = try accumulate(rate)
-      let norm = try policy.step(
-        optimizer, learningRate: rate, maximumNorm: settings.gradientBound)
-      totals.addMean(.gradientNorm, total: norm, weight: 1)
-      totals.addMean(.learningRate, total: rate, weight: 1)
-      state.step += 1
-      return totals
-    } catch let error as EngineError where error.code == .notFinite {
-      throw TrainingError(
-        .diverged,
-        "rollout \(state.rollout + 1), epoch \(epoch + 1), minibatch \(minibatch + 1): "
-          + "\(error.message); the last checkpoint stays; try a lower learning_rate")
-    }
+    try run.step(
+      place: ", epoch \(epoch + 1), minibatch \(minibatch + 1)", accumulate: accumulate)
   }
 
   /// Ends a rollout: its metrics are written, what went wrong is said, a checkpoint if one is due.
@@ -282,47 +239,36 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     state.lastKL = statistics.klPerSequence
     if state.rollout == 1 { state.firstReward = state.lastReward }
     for (_, warning) in state.watch.look(at: totals, maximumLength: settings.maxTokens) {
-      progress.say("warning: rollout \(state.rollout): \(warning)")
+      run.say("warning: rollout \(state.rollout): \(warning)")
     }
     if settings.klBudget > 0, statistics.klPerSequence > settings.klBudget {
       state.stopped = true
-      progress.say(
+      run.say(
         "KL is \(fixed(statistics.klPerSequence, 1)) nats a sequence, above kl_budget "
           + "\(settings.klBudget): training ends here")
     }
     addTimes(to: &totals)
-    try metrics.append(step: state.rollout, totals)
+    try run.log(totals)
     if settings.showEvery > 0, (state.rollout - 1) % settings.showEvery == 0 {
-      progress.say(try sampleToShow())
+      run.say(try sampleToShow())
     }
-    progress.update(
-      state.rollout,
+    try run.goOn(
       "reward \(fixed(state.lastReward, 3))  KL \(fixed(state.lastKL, 2))  "
         + "length \(fixed(statistics.meanLength, 1))")
-    guard state.rollout < settings.rollouts else { return }
-    if options.shouldStop() { throw try interrupted() }
-    if clock.isDue { try checkpoint() }
   }
 
   /// Writes the policy without its value head, and ends the run.
   ///
   /// - Parameter method: The trainer and its variant; nil is the trainer's name.
   func close(method: String? = nil) throws -> OnlineReport {
-    try checkpoint()
-    let trained = try policyWithoutHead()
-    try start.write(trained, to: folder.url, merging: settings.merge)
-    if options.reports {
-      try greedy?.write(after: start.holding(trained), to: folder.url)
-      try RunReport.writeAtEnd(of: record, in: folder.url)
-    }
-    let report = OnlineReport(
-      method: method ?? stage, model: folder.url.path, rollouts: state.rollout, steps: state.step,
-      firstReward: state.firstReward, lastReward: state.lastReward, kl: state.lastKL,
+    try run.checkpoint()
+    try run.end(writing: policyWithoutHead())
+    return OnlineReport(
+      method: method ?? run.output.record.stage, model: run.output.url.path,
+      rollouts: state.rollout, steps: state.step, firstReward: state.firstReward,
+      lastReward: state.lastReward, kl: state.lastKL,
       stopped: state.stopped ? "kl_budget" : "rollouts", dataRows: account,
-      warnings: state.watch.warnings,
-      seconds: seconds(ContinuousClock.now - began))
-    try folder.finish()
-    return report
+      warnings: state.watch.warnings, seconds: seconds(ContinuousClock.now - began))
   }
 
   /// The policy itself where it has no value head: a copy takes as much memory again.
@@ -348,21 +294,6 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     self.times = nil
   }
 
-  private func checkpoint() throws {
-    try clock.time {
-      metrics.flush()
-      try RunCheckpoint(state: state, metricsBytes: metrics.bytes)
-        .write(trained, to: folder.url)
-    }
-  }
-
-  private func interrupted() throws -> TrainingError {
-    try checkpoint()
-    return TrainingError(
-      .interrupted,
-      "stopped after rollout \(state.rollout); the same command goes on from there")
-  }
-
   /// An answer to the same prompt, with the same random numbers each time.
   private func sampleToShow() throws -> String {
     var sampling = settings.sampling(draw: 0, end: encoder.endings)
@@ -370,7 +301,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     let prompt = promptIds[0].suffix(max(1, encoder.maximumLength - settings.maxTokens))
     let sample = try policy.sample([Array(prompt)], sampling)[0][0]
     let question = prompts[0].content.lastText.prefix(60).replacing("\n", with: " ")
-    let answer = start.tokenizer.decode(sample.ids).replacing("\n", with: " ")
+    let answer = run.start.tokenizer.decode(sample.ids).replacing("\n", with: " ")
     return "after \(state.rollout): \(question) → \(answer)"
       + (sample.finishReason == .stop ? "" : " …")
   }

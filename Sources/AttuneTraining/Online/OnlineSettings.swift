@@ -12,7 +12,7 @@ public enum RewardNormalisation: String, Codable, Sendable, CaseIterable {
 }
 
 /// The knobs that trainers share whose answers are sampled on the way.
-protocol OnlineSettings: TrainsWeights {
+protocol OnlineSettings: OptimisesWeights {
   var rollouts: Int { get set }
   var promptsPerRollout: Int { get set }
   var samplesPerPrompt: Int { get set }
@@ -23,15 +23,8 @@ protocol OnlineSettings: TrainsWeights {
   var normalise: RewardNormalisation { get set }
   var penaliseMissingEnd: Bool { get set }
   var missingEndReward: Double { get set }
-  var decay: Decay { get }
-  var warmupSteps: Int { get }
-  var adamEpsilon: Double { get }
-  var weightDecay: Double { get }
-  var maxGradientNorm: Double { get }
   var showEvery: Int { get }
   var pieceTokens: Int { get }
-  var recompute: Bool { get }
-  var checkpointSeconds: Double { get }
   var seed: UInt64 { get set }
 }
 
@@ -55,9 +48,6 @@ extension OnlineSettings {
     if !penaliseMissingEnd { list.append(("missing_end_reward", "penalise_missing_end is false")) }
     return list
   }
-
-  /// The norm that a gradient is scaled down to; nil: never.
-  var gradientBound: Double? { maxGradientNorm > 0 ? maxGradientNorm : nil }
 
   /// How answers are sampled: over the whole vocabulary, with random numbers of this draw alone.
   func sampling(draw: Int, end: [Int32]) -> SamplingSettings {

@@ -5,17 +5,17 @@ import AttuneEngine
 import AttuneObjectives
 import Foundation
 
-extension ContrastiveRun {
+extension ContrastiveScores {
   /// The sums of log-probability of every answer of some groups, without a gradient.
-  func sums(
+  private func sums(
     _ model: any LanguageModel, _ groups: [EncodedGroup],
     trunk: ([EncodedGroup], [Segment]) throws -> Trunk?
   ) throws -> [[Double]] {
     var all: [[Double]] = []
-    for piece in cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens) {
+    for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {
       // The prompt's own likelihood is asked for too where training asks for it, so that segments
       // are the same and what is kept of the lower layers fits.
-      let made = Self.segments(Array(groups[piece]), scoringPrompt: scoresPrompt)
+      let made = Self.segments(Array(groups[piece]), scoringPrompt: needs.promptScores)
       let lower = try trunk(Array(groups[piece]), made.segments)
       let scores = try model.score(
         made.segments, trunk: lower.flatMap { model.accepts($0) ? $0 : nil })
@@ -28,8 +28,8 @@ extension ContrastiveRun {
   /// Sums as `sums` has them; an answer that is part of many rows is scored once.
   ///
   /// Pairs made from rankings repeat every answer: of ten answers each is part of nine pairs.
-  func once(
-    _ model: any LanguageModel, _ groups: [EncodedGroup], _ trunks: TrunkCache
+  private func once(
+    _ model: any LanguageModel, _ groups: [EncodedGroup]
   ) throws -> [[Double]] {
     var merged: [EncodedGroup] = []
     var place: [[Int32]: Int] = [:]
@@ -64,16 +64,14 @@ extension ContrastiveRun {
   }
 
   /// The companions under policy and reference; empty where rows have none.
-  func companionScores(
-    _ model: any LanguageModel, _ origin: LoadedModel?, _ rows: [ContrastiveRow<Label>]
-  ) throws -> [ScoredResponse] {
+  func companions(of rows: [ContrastiveRow<Label>]) throws -> [ScoredResponse] {
     let groups = rows.compactMap(\.companion)
     guard !groups.isEmpty else { return [] }
-    let policy = try sums(model, groups) { _, _ in nil }
+    let policy = try sums(self.policy, groups) { _, _ in nil }
     let known = rows.compactMap(\.companionReference)
     let reference =
       known.count == groups.count
-      ? known : try sums(Self.unknown(under: origin), groups) { _, _ in nil }
+      ? known : try sums(self.reference(), groups) { _, _ in nil }
     return groups.indices.map { i in
       ScoredResponse(
         policy: policy[i][0], reference: reference[i][0],
@@ -81,23 +79,20 @@ extension ContrastiveRun {
     }
   }
 
-  func withCompanionReference(
-    _ rows: [ContrastiveRow<Label>], _ origin: LoadedModel
-  ) throws -> [ContrastiveRow<Label>] {
+  /// Gives rows the reference's log-probability of their companions.
+  func addCompanionReference(to rows: inout [ContrastiveRow<Label>]) throws {
     let groups = rows.compactMap(\.companion)
-    guard groups.count == rows.count, !rows.isEmpty else { return rows }
-    let reference = try sums(origin.model, groups) { _, _ in nil }
-    var rows = rows
-    for i in rows.indices { rows[i].companionReference = reference[i] }
-    return rows
+    guard groups.count == rows.count, !rows.isEmpty else { return }
+    let values = try sums(reference(), groups) { _, _ in nil }
+    for i in rows.indices { rows[i].companionReference = values[i] }
   }
 
   /// Gives rows the reference's log-probabilities: from the file beside the data, or computed now
   /// and written there.
-  func withReference(
-    _ rows: [ContrastiveRow<Label>], of data: DataFile, _ origin: LoadedModel,
-    _ trunks: TrunkCache, say: (String) -> Void
-  ) throws -> [ContrastiveRow<Label>] {
+  func addReference(
+    to rows: inout [ContrastiveRow<Label>], of data: DataFile, say: (String) -> Void
+  ) throws {
+    guard let origin else { return }
     let groups = rows.map(\.encoded)
     let file = try ReferenceFile(data: data, reference: origin, groups: groups)
     let values: [[Double]]
@@ -106,11 +101,9 @@ extension ContrastiveRun {
       values = kept
     } else {
       say("log-probabilities of the reference, once for all \(rows.count) rows")
-      values = try once(origin.model, groups, trunks)
+      values = try once(origin.model, groups)
       if let failure = file.write(values) { say("they are not kept for the next run: \(failure)") }
     }
-    var rows = rows
     for i in rows.indices { rows[i].reference = values[i] }
-    return rows
   }
 }
