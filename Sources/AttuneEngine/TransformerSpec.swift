@@ -3,29 +3,44 @@
 /// What a decoder-only transformer is made of: everything that forward and backward interpret.
 ///
 /// Shapes are written `[rows, columns]`, row-major; a linear layer's weight is `[output, input]`.
-public struct TransformerSpec: Codable, Sendable, Equatable {
+public struct TransformerSpec: Sendable, Equatable {
   /// How hidden states are normalised.
-  public enum Norm: String, Codable, Sendable {
+  public enum Norm: Sendable {
     /// Root mean square, with a weight (Zhang and Sennrich 2019).
     case rms
     /// Mean and variance, with a weight and a bias (Ba et al. 2016).
     case layer
+
+    package var hasBias: Bool {
+      switch self {
+      case .rms: false
+      case .layer: true
+      }
+    }
   }
 
   /// The feed-forward layer.
-  public enum MLP: String, Codable, Sendable {
+  public enum MLP: Sendable {
     /// `down(silu(gate(x)) · up(x))` (Shazeer 2020).
     case swiglu
     /// `down(gelu(up(x)))`, gelu in its tanh form (Hendrycks and Gimpel 2016).
     case gelu
     /// The same with gelu as it is defined, by the error function.
-    case exactGELU = "gelu_erf"
+    case exactGELU
     /// `down(max(up(x), 0))`.
     case relu
+
+    /// Whether a gate stands beside `up`.
+    package var isGated: Bool {
+      switch self {
+      case .swiglu: true
+      case .gelu, .exactGELU, .relu: false
+      }
+    }
   }
 
   /// How rotary frequencies are changed for texts longer than the model was first trained on.
-  public enum RotaryScaling: Codable, Sendable, Equatable {
+  public enum RotaryScaling: Sendable, Equatable {
     /// As trained.
     case none
     /// All frequencies divided by `factor` (Chen et al. 2023).
@@ -46,7 +61,7 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
   }
 
   /// How a token's place in the text reaches the model.
-  public enum Positions: Codable, Sendable, Equatable {
+  public enum Positions: Sendable, Equatable {
     /// Queries and keys are rotated, dimension i together with dimension i + headWidth / 2.
     case rotary(theta: Double, scaling: RotaryScaling)
     /// A learned vector a position is added to the token's.
@@ -155,80 +170,10 @@ public struct TransformerSpec: Codable, Sendable, Equatable {
 }
 
 extension TransformerSpec {
-  /// A weight of the model: its canonical name and its shape.
-  public struct Tensor: Sendable, Equatable {
-    /// The canonical name, Hugging Face Llama's for every architecture.
-    public let name: String
-    /// `[rows, columns]` of a matrix, `[count]` of a vector.
-    public let shape: [Int]
-    /// The layer that it belongs to, nil for embeddings, last norm and head.
-    public let layer: Int?
-
-    /// Number of elements.
-    public var count: Int { shape.reduce(1, *) }
-  }
-
-  /// All weights in a fixed order: embeddings, layer after layer, last norm, untied head. The
-  /// scalar head (`score.weight`, `[1, width]`) is no part of it.
-  public var tensors: [Tensor] {
-    var list = [
-      Tensor(name: "model.embed_tokens.weight", shape: [vocabularySize, width], layer: nil)
-    ]
-    if case .learned = positions {
-      list.append(
-        Tensor(name: "model.embed_positions.weight", shape: [maximumPositions, width], layer: nil))
-    }
-    for layer in 0..<layers { list += tensors(ofLayer: layer) }
-    list += normTensors("model.norm", width: width, layer: nil)
-    if !tiedHead {
-      list.append(Tensor(name: "lm_head.weight", shape: [vocabularySize, width], layer: nil))
-    }
-    return list
-  }
-
   /// The longest text in words, for errors.
   var positionLimit: String {
     isWindowed
       ? "\(maximumPositions), the width of its sliding window" : "\(maximumPositions)"
-  }
-
-  /// Number of weights, a tied head counted once.
-  public var parameterCount: Int { tensors.reduce(0) { $0 + $1.count } }
-
-  private func normTensors(_ module: String, width: Int, layer: Int?) -> [Tensor] {
-    var list = [Tensor(name: module + ".weight", shape: [width], layer: layer)]
-    if norm == .layer { list.append(Tensor(name: module + ".bias", shape: [width], layer: layer)) }
-    return list
-  }
-
-  /// The weights of one layer, in a fixed order.
-  ///
-  /// - Parameter layer: Its index, from 0.
-  /// - Returns: Names and shapes.
-  public func tensors(ofLayer layer: Int) -> [Tensor] {
-    let prefix = "model.layers.\(layer)."
-    func linear(_ module: String, _ output: Int, _ input: Int, bias: Bool) -> [Tensor] {
-      let weight = Tensor(name: prefix + module + ".weight", shape: [output, input], layer: layer)
-      let biases = Tensor(name: prefix + module + ".bias", shape: [output], layer: layer)
-      return bias ? [weight, biases] : [weight]
-    }
-    let queries = heads * headWidth
-    let keys = keyValueHeads * headWidth
-    var list = normTensors(prefix + "input_layernorm", width: width, layer: layer)
-    list += linear("self_attn.q_proj", queries, width, bias: queryKeyValueBias)
-    list += linear("self_attn.k_proj", keys, width, bias: queryKeyValueBias)
-    list += linear("self_attn.v_proj", keys, width, bias: queryKeyValueBias)
-    if queryKeyNorm {
-      for module in ["self_attn.q_norm", "self_attn.k_norm"] {
-        list.append(Tensor(name: prefix + module + ".weight", shape: [headWidth], layer: layer))
-      }
-    }
-    list += linear("self_attn.o_proj", width, queries, bias: attentionOutputBias)
-    list += normTensors(prefix + "post_attention_layernorm", width: width, layer: layer)
-    if mlp == .swiglu { list += linear("mlp.gate_proj", mlpWidth, width, bias: mlpBias) }
-    list += linear("mlp.up_proj", mlpWidth, width, bias: mlpBias)
-    list += linear("mlp.down_proj", width, mlpWidth, bias: mlpBias)
-    return list
   }
 
   /// The spec if its sizes fit one another and can be computed with.

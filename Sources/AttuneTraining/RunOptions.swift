@@ -104,9 +104,10 @@ extension TrainsWeights {
     guard (1...spec.width).contains(rank) else {
       throw TrainingError(.badSetting, "rank is \(rank); it goes from 1 to \(spec.width)")
     }
-    guard merge || spec.architecture != .gpt2 else {
+    let family = spec.architecture
+    guard merge || family.hasAdapterFormat else {
       throw TrainingError(
-        .badSetting, "adapters of GPT-2 have no format of their own: set merge to true")
+        .badSetting, "adapters of \(family.title) have no format of their own: set merge to true")
     }
   }
 }

@@ -18,12 +18,22 @@ struct ReferenceDecoder {
     }
   }
 
+  private func linear(_ x: [Double], _ block: ParameterBlock, _ role: ModuleRole) -> [Double] {
+    linear(x, block.matrix(role), block.bias(role))
+  }
+
   private func linear(
-    _ x: [Double], _ matrix: Matrix, _ bias: UnsafePointer<Float>?
+    _ x: [Double], _ matrix: Matrix?, _ bias: UnsafeMutablePointer<Float>?
   ) -> [Double] {
-    (0..<matrix.rows).map { i in
+    guard let matrix else { return [] }
+    return (0..<matrix.rows).map { i in
       zip(row(matrix, i), x).reduce(bias.map { Double($0[i]) } ?? 0) { $0 + $1.0 * $1.1 }
     }
+  }
+
+  private func norm(_ x: [Double], _ block: ParameterBlock, _ role: ModuleRole) -> [Double] {
+    guard let weight = block.vector(role) else { return [] }
+    return norm(x, weight, block.bias(role), centred: spec.norm == .layer)
   }
 
   private func norm(
@@ -39,7 +49,7 @@ struct ReferenceDecoder {
   }
 
   private func headVector(
-    _ fused: [Double], at start: Int, position: Int, norm weight: UnsafePointer<Float>?
+    _ fused: [Double], at start: Int, position: Int, norm weight: UnsafeMutablePointer<Float>?
   ) -> [Double] {
     let c = spec.headWidth
     var x = Array(fused[start..<start + c])
@@ -70,26 +80,26 @@ struct ReferenceDecoder {
 
   /// Logits after every token of a text.
   func logits(_ ids: [Int32]) -> [[Double]] {
-    let centred = spec.norm == .layer
     let (c, heads, groups) = (spec.headWidth, spec.heads, spec.keyValueHeads)
     var stream = ids.enumerated().map { position, id in
-      var x = row(weights.embedding, Int(id))
-      if let table = weights.positionEmbedding {
+      var x = weights.embeddings.matrix(.embedding).map { row($0, Int(id)) } ?? []
+      if let table = weights.embeddings.matrix(.positionEmbedding) {
         x = zip(x, row(table, position)).map { $0 + $1 }
       }
       return x
     }
     for layer in weights.layers {
       let fused = stream.map {
-        linear(norm($0, layer.norm1, layer.norm1Bias, centred: centred), layer.qkv, layer.qkvBias)
+        linear(norm($0, layer, .inputNorm), layer, .query)
       }
       for t in stream.indices {
         var attention: [Double] = []
         for h in 0..<heads {
           let g = h / (heads / groups)
-          let query = headVector(fused[t], at: h * c, position: t, norm: layer.qNorm)
+          let query = headVector(fused[t], at: h * c, position: t, norm: layer.vector(.queryNorm))
           let weight = (0...t).map { s in
-            let key = headVector(fused[s], at: (heads + g) * c, position: s, norm: layer.kNorm)
+            let key = headVector(
+              fused[s], at: (heads + g) * c, position: s, norm: layer.vector(.keyNorm))
             return exp(zip(query, key).reduce(0) { $0 + $1.0 * $1.1 } / Double(c).squareRoot())
           }
           let sum = weight.reduce(0, +)
@@ -98,16 +108,12 @@ struct ReferenceDecoder {
               (0...t).reduce(0) { $0 + weight[$1] * fused[$1][(heads + groups + g) * c + i] } / sum)
           }
         }
-        stream[t] = zip(stream[t], linear(attention, layer.out, layer.outBias)).map { $0 + $1 }
-        let middle = norm(stream[t], layer.norm2, layer.norm2Bias, centred: centred)
-        let down = linear(
-          activate(linear(middle, layer.gateUp, layer.gateUpBias)), layer.down, layer.downBias)
+        stream[t] = zip(stream[t], linear(attention, layer, .output)).map { $0 + $1 }
+        let middle = norm(stream[t], layer, .middleNorm)
+        let down = linear(activate(linear(middle, layer, .up)), layer, .down)
         stream[t] = zip(stream[t], down).map { $0 + $1 }
       }
     }
-    return stream.map {
-      linear(
-        norm($0, weights.finalNorm, weights.finalNormBias, centred: centred), weights.head, nil)
-    }
+    return stream.map { linear(norm($0, weights.final, .finalNorm), weights.head, nil) }
   }
 }

@@ -63,14 +63,12 @@ package final class IncrementalDecoder {
     spec = weights.spec
     let rows = max(maximumRows, maximumBatch)
     self.maximumRows = rows
-    let gates = spec.mlp == .swiglu ? 2 * spec.mlpWidth : spec.mlpWidth
-    let queries = spec.heads * spec.headWidth
-    let keys = spec.keyValueHeads * spec.headWidth
+    let size = LayerSizes(spec, rows: rows)
     stream = FloatBuffer(rows * spec.width)
     normed = FloatBuffer(rows * spec.width)
-    queryKeyValue = FloatBuffer(rows * (queries + 2 * keys))
-    attention = FloatBuffer(rows * queries)
-    gateUp = FloatBuffer(rows * gates)
+    queryKeyValue = FloatBuffer(rows * size.fused)
+    attention = FloatBuffer(rows * size.queries)
+    gateUp = FloatBuffer(rows * size.gates)
     activated = FloatBuffer(rows * spec.mlpWidth)
     logits = FloatBuffer(maximumBatch * spec.vocabularySize)
     ids = Array(repeating: 0, count: rows)
@@ -102,44 +100,42 @@ package final class IncrementalDecoder {
     embed(count)
     for layer in 0..<spec.layers { run(layer, rows) }
     guard wantsLogits else { return logits.pointer }
-    norm(weights.finalNorm, weights.finalNormBias, count)
+    norm(weights.final, .finalNorm, count)
     linear(logits.pointer, normed.pointer, weights.head, bias: nil, count)
     return logits.pointer
   }
 
   private func embed(_ count: Int) {
-    look(up: ids, in: weights.embedding, count, accumulate: 0)
-    if let table = weights.positionEmbedding {
-      look(up: positions, in: table, count, accumulate: 1)
-    }
+    look(up: ids, in: weights.embeddings.matrix(.embedding), count, accumulate: 0)
+    look(up: positions, in: weights.embeddings.matrix(.positionEmbedding), count, accumulate: 1)
   }
 
-  private func look(up ids: [Int32], in table: Matrix, _ count: Int, accumulate: Int32) {
-    switch table.storage {
+  private func look(up ids: [Int32], in table: Matrix?, _ count: Int, accumulate: Int32) {
+    switch table?.storage {
     case .float32(let values):
       atk_embedding_forward(stream.pointer, values, ids, count, spec.width, accumulate)
     case .bfloat16(let values):
       atk_embedding_forward_bf16(stream.pointer, values, ids, count, spec.width, accumulate)
+    case nil: break
     }
   }
 
-  private func norm(
-    _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ count: Int
-  ) {
-    let (d, epsilon) = (spec.width, Float(spec.normEpsilon))
-    switch spec.norm {
-    case .rms:
-      atk_rmsnorm_forward(normed.pointer, nil, stream.pointer, weight, epsilon, count, 1, d, d, d)
-    case .layer:
-      atk_layernorm_forward(
-        normed.pointer, nil, nil, stream.pointer, weight, bias, epsilon, count, d)
-    }
+  private func norm(_ block: ParameterBlock, _ role: ModuleRole, _ count: Int) {
+    spec.normForward(normed.pointer, stream.pointer, block, role, rows: count)
   }
 
   private func linear(
-    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix,
+    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ block: ParameterBlock,
+    _ role: ModuleRole, _ count: Int, accumulate: Int32 = 0
+  ) {
+    linear(y, x, block.matrix(role), bias: block.bias(role), count, accumulate: accumulate)
+  }
+
+  private func linear(
+    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix?,
     bias: UnsafePointer<Float>?, _ count: Int, accumulate: Int32 = 0
   ) {
+    guard let w else { return }
     let (values, format): (UnsafeRawPointer, atk_weights)
     if let compact = w.compact {
       (values, format) = (compact.bytes, compact.form.kernelFormat)
@@ -155,29 +151,27 @@ package final class IncrementalDecoder {
   private func run(_ index: Int, _ rows: [DecodeRow]) {
     let layer = weights.layers[index]
     let count = rows.count
-    norm(layer.norm1, layer.norm1Bias, count)
-    linear(queryKeyValue.pointer, normed.pointer, layer.qkv, bias: layer.qkvBias, count)
+    norm(layer, .inputNorm, count)
+    linear(queryKeyValue.pointer, normed.pointer, layer, .query, count)
     attend(index, layer, rows)
-    linear(
-      stream.pointer, attention.pointer, layer.out, bias: layer.outBias, count, accumulate: 1)
-    norm(layer.norm2, layer.norm2Bias, count)
-    linear(gateUp.pointer, normed.pointer, layer.gateUp, bias: layer.gateUpBias, count)
+    linear(stream.pointer, attention.pointer, layer, .output, count, accumulate: 1)
+    norm(layer, .middleNorm, count)
+    linear(gateUp.pointer, normed.pointer, layer, .up, count)
     spec.mlp.forward(activated.pointer, gateUp.pointer, rows: count, width: spec.mlpWidth)
-    linear(
-      stream.pointer, activated.pointer, layer.down, bias: layer.downBias, count, accumulate: 1)
+    linear(stream.pointer, activated.pointer, layer, .down, count, accumulate: 1)
   }
 
   /// q/k norm, rotation, new keys and values into the cache, attention over all cached ones.
-  private func attend(_ index: Int, _ layer: LayerWeights, _ rows: [DecodeRow]) {
+  private func attend(_ index: Int, _ layer: ParameterBlock, _ rows: [DecodeRow]) {
     let (count, c) = (rows.count, spec.headWidth)
     let (heads, groups) = (spec.heads, spec.keyValueHeads)
     let epsilon = Float(spec.normEpsilon)
     let query = queryKeyValue.pointer
     let key = query + queries
-    if let weight = layer.qNorm {
+    if let weight = layer.vector(.queryNorm) {
       atk_rmsnorm_forward(query, nil, query, weight, epsilon, count, heads, c, fused, fused)
     }
-    if let weight = layer.kNorm {
+    if let weight = layer.vector(.keyNorm) {
       atk_rmsnorm_forward(key, nil, key, weight, epsilon, count, groups, c, fused, fused)
     }
     if case .rotary = spec.positions, let cosine = weights.ropeCosine, let sine = weights.ropeSine {

@@ -81,12 +81,8 @@ public enum Machine {
   public static func matrixProductRate(
     of spec: TransformerSpec, rows: Int = 1024, seconds: Double = 0.5
   ) -> Double {
-    let d = spec.width
-    let attention = spec.heads * spec.headWidth
-    let fused = attention + 2 * spec.keyValueHeads * spec.headWidth
-    let gates = spec.mlp == .swiglu ? 2 * spec.mlpWidth : spec.mlpWidth
-    let shapes = [(fused, d), (d, attention), (gates, d), (d, spec.mlpWidth)]
-    let widest = shapes.map { max($0.0, $0.1) }.max() ?? d
+    let shapes = spec.groups(ofLayer: 0).filter(\.isMatrix).map { ($0.outputs, $0.inputs) }
+    let widest = shapes.map { max($0.0, $0.1) }.max() ?? 1
     let x = FloatBuffer(rows * widest)
     let y = FloatBuffer(rows * widest)
     let w = FloatBuffer(shapes.map { $0.0 * $0.1 }.max() ?? 1)

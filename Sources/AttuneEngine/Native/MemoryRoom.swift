@@ -29,7 +29,7 @@ extension TransformerSpec {
   ///   - precision: How its layers are kept.
   /// - Throws: `EngineError` with both sizes.
   package func requireMemory(_ place: String, precision: FrozenPrecision = .float32) throws {
-    let layers = self.layers * tensors(ofLayer: 0).reduce(0) { $0 + $1.count }
+    let layers = tensors.reduce(0) { $0 + ($1.layer == nil ? 0 : $1.count) }
     let saved = precision == .bfloat16 ? 2 * layers : 0
     let needed = 4 * parameterCount - saved
     let room = Machine.memory

@@ -66,12 +66,12 @@ extension NativeModel {
     spec.tiedHead ? gradient(embeddingBlock, .embedding) : gradient(finalBlock, .head)
   }
 
-  /// Where a tensor's gradient is accumulated; nil where it is frozen.
+  /// Where the gradient of a role's group is accumulated; nil where it is frozen.
   func gradient(
-    _ block: ParameterBlock, _ role: ParameterRole
+    _ block: ParameterBlock, _ role: ModuleRole, bias: Bool = false
   ) -> UnsafeMutablePointer<Float>? {
-    guard let arena, let gradients, let tensor = block.layout[role],
-      let floats = block.floats(tensor)
+    guard let arena, let gradients, let first = block.layout.group(role)?.modules[0],
+      let tensor = bias ? first.bias : first.weight, let floats = block.floats(tensor)
     else { return nil }
     let offset = floats - arena.pointer
     guard offset >= 0, offset < arena.count else { return nil }
@@ -84,20 +84,12 @@ extension NativeModel {
 
   private func normBackward(
     _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ x: UnsafePointer<Float>,
-    _ block: ParameterBlock, _ role: ParameterRole, _ bias: ParameterRole,
-    mean: UnsafePointer<Float>, rstd: UnsafePointer<Float>, rows: Int, accumulate: Bool
+    _ block: ParameterBlock, _ role: ModuleRole, mean: UnsafePointer<Float>,
+    rstd: UnsafePointer<Float>, rows: Int, accumulate: Bool
   ) {
-    let d = spec.width
-    switch spec.norm {
-    case .rms:
-      atk_rmsnorm_backward(
-        dx, gradient(block, role), dy, x, block.vector(role), rstd, rows, 1, d, d, d, d,
-        accumulate ? 1 : 0)
-    case .layer:
-      atk_layernorm_backward(
-        dx, gradient(block, role), gradient(block, bias), dy, x, block.vector(role), mean, rstd,
-        rows, d, accumulate ? 1 : 0)
-    }
+    spec.norm.backward(
+      dx, gradient(block, role), gradient(block, role, bias: true), dy, x, block.vector(role),
+      mean: mean, rstd: rstd, rows: rows, width: spec.width, accumulate: accumulate)
   }
 
   /// From the gradient on the final-norm states of a pass down to its lowest trained layer.
@@ -108,7 +100,7 @@ extension NativeModel {
     let dGathered = workspace.take(.headRowsGradient, rows.count * d)
     normBackward(
       dGathered, dHidden, workspace.take(.headRows, rows.count * d), finalBlock, .finalNorm,
-      .finalNormBias, mean: workspace.take(.headMean, rows.count),
+      mean: workspace.take(.headMean, rows.count),
       rstd: workspace.take(.headRstd, rows.count), rows: rows.count, accumulate: false)
     // Nothing below is trained: a scalar head on a frozen model, or a head alone.
     guard pass.firstLayer < spec.layers || gradient(embeddingBlock, .embedding) != nil else {
@@ -165,22 +157,22 @@ extension NativeModel {
       dGateUp, dDown == nil ? nil : activated, dActivated, a.gateUp, rows: rows, width: size.mlp)
     if let dDown {
       atk_linear_backward_weight(
-        dDown, gradient(block, .downBias), dStream, activated, 1, rows, size.width, size.mlp,
+        dDown, gradient(block, .down, bias: true), dStream, activated, 1, rows, size.width,
+        size.mlp,
         size.width, size.mlp)
     }
-    let gateRole: ParameterRole = spec.mlp == .swiglu ? .gate : .up
-    let dGate = gradient(block, gateRole)
+    let dGate = gradient(block, .up)
     let hasGateAdapters = !(lora?.mlpInput.adapters.isEmpty ?? true)
     if dGate != nil || hasGateAdapters {
-      norm(
-        normed, a.middle, block, .middleNorm, .middleNormBias, mean: nil, rstd: nil, rows: rows)
+      spec.normForward(
+        normed, a.middle, block, .middleNorm, mean: nil, rstd: nil, rows: rows)
     }
     if let dGate {
       atk_linear_backward_weight(
-        dGate, gradient(block, spec.mlp == .swiglu ? .gateBias : .upBias), dGateUp, normed, 1,
+        dGate, gradient(block, .up, bias: true), dGateUp, normed, 1,
         rows, size.gates, size.width, size.gates, size.width)
     }
-    if let weights = block.matrix(gateRole, rows: size.gates) {
+    if let weights = block.matrix(.up) {
       linearBackwardInput(dNormed, dGateUp, weights, rows: rows)
     }
     if let group = lora?.mlpInput {
@@ -188,7 +180,7 @@ extension NativeModel {
         dNormed, dGateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
     }
     normBackward(
-      dStream, dNormed, a.middle, block, .middleNorm, .middleNormBias, mean: a.mean2,
+      dStream, dNormed, a.middle, block, .middleNorm, mean: a.mean2,
       rstd: a.rstd2, rows: rows, accumulate: true)
 
     // Attention: middle = input + output(attention).
@@ -198,7 +190,7 @@ extension NativeModel {
     }
     if let dOutput = gradient(block, .output) {
       atk_linear_backward_weight(
-        dOutput, gradient(block, .outputBias), dStream, a.attention, 1, rows, size.width,
+        dOutput, gradient(block, .output, bias: true), dStream, a.attention, 1, rows, size.width,
         size.queries, size.width, size.queries)
     }
     if let group = lora?.attentionOutput {
@@ -211,15 +203,16 @@ extension NativeModel {
     let dQuery = gradient(block, .query)
     let hasInputAdapters = !(lora?.attentionInput.adapters.isEmpty ?? true)
     if dQuery != nil || hasInputAdapters {
-      norm(
-        normed, a.input, block, .inputNorm, .inputNormBias, mean: nil, rstd: nil, rows: rows)
+      spec.normForward(
+        normed, a.input, block, .inputNorm, mean: nil, rstd: nil, rows: rows)
     }
     if let dQuery {
       atk_linear_backward_weight(
-        dQuery, gradient(block, .queryBias), dFused, normed, 1, rows, size.fused, size.width,
+        dQuery, gradient(block, .query, bias: true), dFused, normed, 1, rows, size.fused,
+        size.width,
         size.fused, size.width)
     }
-    if let weights = block.matrix(.query, rows: size.fused) {
+    if let weights = block.matrix(.query) {
       linearBackwardInput(dNormed, dFused, weights, rows: rows)
     }
     if let group = lora?.attentionInput {
@@ -229,7 +222,7 @@ extension NativeModel {
     // Below the lowest layer of adapters nothing asks for the gradient on the stream.
     if isLowest && lora != nil { return }
     normBackward(
-      dStream, dNormed, a.input, block, .inputNorm, .inputNormBias, mean: a.mean1, rstd: a.rstd1,
+      dStream, dNormed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1,
       rows: rows, accumulate: true)
   }
 

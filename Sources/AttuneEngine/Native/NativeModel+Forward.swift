@@ -40,7 +40,7 @@ struct LayerSizes {
     keys = spec.keyValueHeads * spec.headWidth
     fused = queries + 2 * keys
     mlp = spec.mlpWidth
-    gates = spec.mlp == .swiglu ? 2 * spec.mlpWidth : spec.mlpWidth
+    gates = spec.mlp.isGated ? 2 * spec.mlpWidth : spec.mlpWidth
   }
 }
 
@@ -99,23 +99,6 @@ extension NativeModel {
       lowRankDown: take(.lowRankDown, rank))
   }
 
-  /// x normalised by a block's norm, with what its backward needs.
-  func norm(
-    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ block: ParameterBlock,
-    _ role: ParameterRole, _ bias: ParameterRole, mean: UnsafeMutablePointer<Float>?,
-    rstd: UnsafeMutablePointer<Float>?, rows: Int
-  ) {
-    let d = spec.width
-    let epsilon = Float(spec.normEpsilon)
-    switch spec.norm {
-    case .rms:
-      atk_rmsnorm_forward(y, rstd, x, block.vector(role), epsilon, rows, 1, d, d, d)
-    case .layer:
-      atk_layernorm_forward(
-        y, mean, rstd, x, block.vector(role), block.vector(bias), epsilon, rows, d)
-    }
-  }
-
   /// One layer: reads `a.input`, leaves its output in `out` [rows, D].
   func layerForward(
     _ layer: Int, _ a: LayerActivations, out: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
@@ -126,10 +109,10 @@ extension NativeModel {
     let rows = size.rows
     let normed = workspace.take(.normed, rows * size.width)
 
-    norm(
-      normed, a.input, block, .inputNorm, .inputNormBias, mean: a.mean1, rstd: a.rstd1, rows: rows)
-    if let weights = block.matrix(.query, rows: size.fused) {
-      linearForward(a.raw, normed, weights, bias: block.vector(.queryBias), rows: rows)
+    spec.normForward(
+      normed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1, rows: rows)
+    if let weights = block.matrix(.query) {
+      linearForward(a.raw, normed, weights, bias: block.bias(.query), rows: rows)
     }
     if let group = lora?.attentionInput {
       adaptersForward(
@@ -161,7 +144,7 @@ extension NativeModel {
     a.middle.update(from: a.input, count: rows * size.width)
     if let weights = block.matrix(.output) {
       linearForward(
-        a.middle, a.attention, weights, bias: block.vector(.outputBias), rows: rows,
+        a.middle, a.attention, weights, bias: block.bias(.output), rows: rows,
         accumulate: true)
     }
     if let group = lora?.attentionOutput {
@@ -169,12 +152,10 @@ extension NativeModel {
         a.middle, a.attention, group, lowRank: a.lowRankOutput, rows: rows, fused: size.width)
     }
 
-    norm(
-      normed, a.middle, block, .middleNorm, .middleNormBias, mean: a.mean2, rstd: a.rstd2,
-      rows: rows)
-    if let weights = block.matrix(spec.mlp == .swiglu ? .gate : .up, rows: size.gates) {
-      let bias = block.vector(spec.mlp == .swiglu ? .gateBias : .upBias)
-      linearForward(a.gateUp, normed, weights, bias: bias, rows: rows)
+    spec.normForward(
+      normed, a.middle, block, .middleNorm, mean: a.mean2, rstd: a.rstd2, rows: rows)
+    if let weights = block.matrix(.up) {
+      linearForward(a.gateUp, normed, weights, bias: block.bias(.up), rows: rows)
     }
     if let group = lora?.mlpInput {
       adaptersForward(
@@ -185,7 +166,7 @@ extension NativeModel {
     if out != a.middle { out.update(from: a.middle, count: rows * size.width) }
     if let weights = block.matrix(.down) {
       linearForward(
-        out, activated, weights, bias: block.vector(.downBias), rows: rows, accumulate: true)
+        out, activated, weights, bias: block.bias(.down), rows: rows, accumulate: true)
     }
     if let group = lora?.mlpOutput {
       adaptersForward(out, activated, group, lowRank: a.lowRankDown, rows: rows, fused: size.width)

@@ -110,8 +110,8 @@ extension NativeModel {
     let normed = workspace.take(.headNormed, count * spec.width)
     if count > 0 {
       atk_gather_rows(gathered, stream, rows, count, spec.width)
-      norm(
-        normed, gathered, finalBlock, .finalNorm, .finalNormBias,
+      spec.normForward(
+        normed, gathered, finalBlock, .finalNorm,
         mean: workspace.take(.headMean, count), rstd: workspace.take(.headRstd, count),
         rows: count)
     }

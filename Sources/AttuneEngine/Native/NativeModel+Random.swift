@@ -21,8 +21,7 @@ extension NativeModel {
         stream += 1
         guard let floats = block.floats(tensor) else { continue }
         guard tensor.isMatrix else {
-          let isBias = tensor.name.hasSuffix(".bias")
-          floats.update(repeating: isBias ? 0 : 1, count: tensor.count)
+          floats.update(repeating: tensor.isBias ? 0 : 1, count: tensor.count)
           continue
         }
         var random = CounterRandom(seed: seed, stream: stream)

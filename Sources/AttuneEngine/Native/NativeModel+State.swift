@@ -78,7 +78,7 @@ extension NativeModel {
     if let adapters {
       for i in adapters.firstLayer..<spec.layers {
         for adapter in adapters[layer: i]?.groups.flatMap(\.adapters) ?? [] {
-          let name = NativeModel.adapterName(layer: i, adapter.projection, spec)
+          let name = adapter.module.name
           let rank = adapters.settings.rank
           list.append((name + ".lora_A.weight", [rank, adapter.inputs], adapter.a))
           list.append((name + ".lora_B.weight", [adapter.outputs, rank], adapter.b))
@@ -87,13 +87,6 @@ extension NativeModel {
     }
     if let scalarHeadOffset { list.append(("score.weight", [1, spec.width], scalarHeadOffset)) }
     return list
-  }
-
-  private static func adapterName(
-    layer: Int, _ projection: Projection, _ spec: TransformerSpec
-  ) -> String {
-    let tensor = BlockLayout.layer(layer, spec)[projection.role]
-    return (tensor?.name ?? projection.rawValue).replacingOccurrences(of: ".weight", with: "")
   }
 
   private func tensors(of buffer: FloatBuffer) -> [NamedTensor] {

@@ -2,152 +2,56 @@
 
 import CAttuneKernels
 
-/// The tensors of a decoder, by their role.
-package enum ParameterRole: Int, CaseIterable, Sendable {
-  case embedding, positionEmbedding
-  case inputNorm, inputNormBias
-  case query, key, value, queryBias, keyBias, valueBias, queryNorm, keyNorm
-  case output, outputBias
-  case middleNorm, middleNormBias
-  case gate, up, gateBias, upBias, down, downBias
-  case finalNorm, finalNormBias, head
-
-  var suffix: String {
-    switch self {
-    case .embedding: "embed_tokens.weight"
-    case .positionEmbedding: "embed_positions.weight"
-    case .inputNorm: "input_layernorm.weight"
-    case .inputNormBias: "input_layernorm.bias"
-    case .query: "self_attn.q_proj.weight"
-    case .key: "self_attn.k_proj.weight"
-    case .value: "self_attn.v_proj.weight"
-    case .queryBias: "self_attn.q_proj.bias"
-    case .keyBias: "self_attn.k_proj.bias"
-    case .valueBias: "self_attn.v_proj.bias"
-    case .queryNorm: "self_attn.q_norm.weight"
-    case .keyNorm: "self_attn.k_norm.weight"
-    case .output: "self_attn.o_proj.weight"
-    case .outputBias: "self_attn.o_proj.bias"
-    case .middleNorm: "post_attention_layernorm.weight"
-    case .middleNormBias: "post_attention_layernorm.bias"
-    case .gate: "mlp.gate_proj.weight"
-    case .up: "mlp.up_proj.weight"
-    case .gateBias: "mlp.gate_proj.bias"
-    case .upBias: "mlp.up_proj.bias"
-    case .down: "mlp.down_proj.weight"
-    case .downBias: "mlp.down_proj.bias"
-    case .finalNorm: "norm.weight"
-    case .finalNormBias: "norm.bias"
-    case .head: "lm_head.weight"
-    }
-  }
-}
-
 /// Where each tensor of a block (the embeddings, one layer, or the final norm and head) lies in one
-/// run of floats. Query, key and value lie side by side, and so do gate and up, so that each group
-/// is one matrix product.
+/// run of floats: group after group, so that each group's matrices are one matrix product.
 package struct BlockLayout: Sendable {
-  package struct Tensor: Sendable {
-    package let role: ParameterRole
-    package let name: String
-    package let shape: [Int]
-    package let offset: Int
-    /// Where it lies among the block's matrices (which may be bfloat16) or its vectors.
-    package let packedOffset: Int
-    package var count: Int { shape.reduce(1, *) }
-    package var isMatrix: Bool { shape.count == 2 }
+  struct Place {
+    /// Among all floats of the block.
+    let offset: Int
+    /// Among its matrices (which may be bfloat16) or its vectors.
+    let packedOffset: Int
+    /// The group that it belongs to.
+    let group: Int
   }
 
-  package private(set) var tensors: [Tensor] = []
+  package let groups: [TransformerSpec.ModuleGroup]
+  /// In the order of memory.
+  package let tensors: [TransformerSpec.Tensor]
   package private(set) var count = 0
-  package private(set) var matrixCount = 0
-  package private(set) var vectorCount = 0
-  private var index = [Int](repeating: -1, count: ParameterRole.allCases.count)
-  private let prefix: String
+  private(set) var matrixCount = 0
+  private(set) var vectorCount = 0
+  /// By role, weights and biases in turn.
+  private var places = [Place?](repeating: nil, count: 2 * ModuleRole.allCases.count)
 
-  private init(prefix: String) { self.prefix = prefix }
-
-  package subscript(role: ParameterRole) -> Tensor? {
-    let i = index[role.rawValue]
-    return i < 0 ? nil : tensors[i]
-  }
-
-  private mutating func add(_ role: ParameterRole, _ shape: Int...) {
-    let isMatrix = shape.count == 2
-    let name = role == .head ? role.suffix : prefix + role.suffix
-    index[role.rawValue] = tensors.count
-    tensors.append(
-      Tensor(
-        role: role, name: name, shape: shape, offset: count,
-        packedOffset: isMatrix ? matrixCount : vectorCount))
-    let size = shape.reduce(1, *)
-    count += size
-    if isMatrix { matrixCount += size } else { vectorCount += size }
-  }
-
-  /// Matrices that are one product each: query, key and value together, gate and up together.
-  var matrixGroups: [[Tensor]] {
-    let roles: [[ParameterRole]] = [
-      [.embedding], [.query, .key, .value], [.output], [.gate, .up], [.down], [.head],
-    ]
-    return roles.map { $0.compactMap { self[$0] } }.filter { !$0.isEmpty }
-  }
-
-  package static func embeddings(_ spec: TransformerSpec) -> BlockLayout {
-    var layout = BlockLayout(prefix: "model.")
-    layout.add(.embedding, spec.vocabularySize, spec.width)
-    if case .learned = spec.positions {
-      layout.add(.positionEmbedding, spec.maximumPositions, spec.width)
+  package init(_ groups: [TransformerSpec.ModuleGroup]) {
+    self.groups = groups
+    tensors = groups.flatMap(\.tensors)
+    for (i, group) in groups.enumerated() {
+      for tensor in group.tensors {
+        places[Self.index(tensor.role, tensor.isBias)] = Place(
+          offset: count, packedOffset: tensor.isMatrix ? matrixCount : vectorCount, group: i)
+        count += tensor.count
+        if tensor.isMatrix { matrixCount += tensor.count } else { vectorCount += tensor.count }
+      }
     }
-    return layout
   }
 
-  package static func layer(_ i: Int, _ spec: TransformerSpec) -> BlockLayout {
-    var layout = BlockLayout(prefix: "model.layers.\(i).")
-    let d = spec.width
-    let queries = spec.heads * spec.headWidth
-    let keys = spec.keyValueHeads * spec.headWidth
-    let f = spec.mlpWidth
-    layout.add(.inputNorm, d)
-    if spec.norm == .layer { layout.add(.inputNormBias, d) }
-    layout.add(.query, queries, d)
-    layout.add(.key, keys, d)
-    layout.add(.value, keys, d)
-    if spec.queryKeyValueBias {
-      layout.add(.queryBias, queries)
-      layout.add(.keyBias, keys)
-      layout.add(.valueBias, keys)
-    }
-    if spec.queryKeyNorm {
-      layout.add(.queryNorm, spec.headWidth)
-      layout.add(.keyNorm, spec.headWidth)
-    }
-    layout.add(.output, d, queries)
-    if spec.attentionOutputBias { layout.add(.outputBias, d) }
-    layout.add(.middleNorm, d)
-    if spec.norm == .layer { layout.add(.middleNormBias, d) }
-    if spec.mlp == .swiglu { layout.add(.gate, f, d) }
-    layout.add(.up, f, d)
-    if spec.mlpBias {
-      if spec.mlp == .swiglu { layout.add(.gateBias, f) }
-      layout.add(.upBias, f)
-    }
-    layout.add(.down, d, f)
-    if spec.mlpBias { layout.add(.downBias, d) }
-    return layout
+  private static func index(_ role: ModuleRole, _ isBias: Bool) -> Int {
+    2 * role.rawValue + (isBias ? 1 : 0)
   }
 
-  package static func final(_ spec: TransformerSpec) -> BlockLayout {
-    var layout = BlockLayout(prefix: "model.")
-    layout.add(.finalNorm, spec.width)
-    if spec.norm == .layer { layout.add(.finalNormBias, spec.width) }
-    if !spec.tiedHead { layout.add(.head, spec.vocabularySize, spec.width) }
-    return layout
+  func place(_ tensor: TransformerSpec.Tensor) -> Place? {
+    places[Self.index(tensor.role, tensor.isBias)]
+  }
+
+  /// The group of a role, whose first module's numbers begin those of all.
+  func group(_ role: ModuleRole) -> TransformerSpec.ModuleGroup? {
+    places[Self.index(role, false)].map { groups[$0.group] }
   }
 
   /// The blocks of a model: embeddings, each layer, final norm and head.
   package static func blocks(_ spec: TransformerSpec) -> [BlockLayout] {
-    [.embeddings(spec)] + (0..<spec.layers).map { .layer($0, spec) } + [.final(spec)]
+    spec.blocks.map { BlockLayout($0) }
   }
 }
 
@@ -160,7 +64,7 @@ package final class ParameterBlock {
   private let start: Int
   /// Matrices that the model's file has in fewer bytes, by the role that they start at; only of
   /// blocks whose numbers are those of the file.
-  private var compact: [ParameterRole: (form: CompactForm, memory: FloatBuffer)] = [:]
+  private var compact: [ModuleRole: (form: CompactForm, memory: FloatBuffer)] = [:]
 
   /// A view of a part of an arena.
   package init(_ layout: BlockLayout, arena: FloatBuffer, at start: Int) {
@@ -180,67 +84,75 @@ package final class ParameterBlock {
 
   package var isBFloat16: Bool { halfMemory != nil }
 
-  package func vector(_ role: ParameterRole) -> UnsafeMutablePointer<Float>? {
-    guard let tensor = layout[role] else { return nil }
-    return memory.pointer + start + (isBFloat16 ? tensor.packedOffset : tensor.offset)
+  /// A norm's weights.
+  package func vector(_ role: ModuleRole) -> UnsafeMutablePointer<Float>? {
+    layout.group(role).flatMap { floats($0.modules[0].weight) }
   }
 
-  /// A matrix that starts at a role's rows, with the rows of its neighbours if more are asked for.
-  package func matrix(_ role: ParameterRole, rows: Int? = nil) -> Matrix? {
-    guard let tensor = layout[role] else { return nil }
-    let rows = rows ?? tensor.shape[0]
-    if let halfMemory {
-      let halves = UnsafeMutableRawPointer(halfMemory.pointer).assumingMemoryBound(to: UInt16.self)
-      return Matrix(
-        .bfloat16(halves + tensor.packedOffset), rows: rows, columns: tensor.shape[1])
+  /// The biases of a role's whole group: those of keys and values after those of queries.
+  package func bias(_ role: ModuleRole) -> UnsafeMutablePointer<Float>? {
+    layout.group(role)?.modules[0].bias.flatMap { floats($0) }
+  }
+
+  /// The matrix of a role's whole group: the rows of queries, then keys, then values.
+  package func matrix(_ role: ModuleRole) -> Matrix? {
+    guard let group = layout.group(role) else { return nil }
+    let first = group.modules[0].weight
+    if let halves = halves(first) {
+      return Matrix(.bfloat16(halves), rows: group.outputs, columns: group.inputs)
     }
-    var matrix = Matrix(
-      memory.pointer + start + tensor.offset, rows: rows, columns: tensor.shape[1])
-    matrix.compact = compact[role].map { ($0.form, UnsafeRawPointer($0.memory.pointer)) }
-    return matrix
+    return floats(first).map {
+      var matrix = Matrix($0, rows: group.outputs, columns: group.inputs)
+      matrix.compact = compact[first.role].map { ($0.form, UnsafeRawPointer($0.memory.pointer)) }
+      return matrix
+    }
   }
 
   /// Keeps the matrices that a source has in fewer bytes in that form too, for the decoder.
   func keepCompact(_ source: any CompactTensorSource) throws {
-    for group in layout.matrixGroups {
-      guard let first = group.first, let form = source.compactForm(of: first.name),
-        group.allSatisfy({ source.compactForm(of: $0.name) == form })
+    for weights in layout.groups.filter(\.isMatrix).map({ $0.modules.map(\.weight) }) {
+      guard let form = source.compactForm(of: weights[0].name),
+        weights.allSatisfy({ source.compactForm(of: $0.name) == form })
       else { continue }
-      let bytes = form.bytes(group.reduce(0) { $0 + $1.count })
+      let bytes = form.bytes(weights.reduce(0) { $0 + $1.count })
       let memory = FloatBuffer((bytes + 3) / 4)
       var place = UnsafeMutableRawPointer(memory.pointer)
-      for tensor in group {
+      for tensor in weights {
         try source.readCompact(tensor.name, into: place)
         place += form.bytes(tensor.count)
       }
-      compact[first.role] = (form, memory)
+      compact[weights[0].role] = (form, memory)
     }
   }
 
   /// A tensor's floats, for reading and writing; nil for a bfloat16 matrix.
-  package func floats(_ tensor: BlockLayout.Tensor) -> UnsafeMutablePointer<Float>? {
-    if isBFloat16 {
-      return tensor.isMatrix ? nil : memory.pointer + tensor.packedOffset
-    }
-    return memory.pointer + start + tensor.offset
+  package func floats(_ tensor: TransformerSpec.Tensor) -> UnsafeMutablePointer<Float>? {
+    guard let place = layout.place(tensor), !(isBFloat16 && tensor.isMatrix) else { return nil }
+    return memory.pointer + start + (isBFloat16 ? place.packedOffset : place.offset)
+  }
+
+  /// A bfloat16 matrix's numbers.
+  private func halves(_ tensor: TransformerSpec.Tensor) -> UnsafeMutablePointer<UInt16>? {
+    guard let halfMemory, let place = layout.place(tensor), tensor.isMatrix else { return nil }
+    return UnsafeMutableRawPointer(halfMemory.pointer).assumingMemoryBound(to: UInt16.self)
+      + place.packedOffset
   }
 
   /// Copies a tensor out as float32.
-  package func copy(_ tensor: BlockLayout.Tensor, to out: UnsafeMutablePointer<Float>) {
+  package func copy(_ tensor: TransformerSpec.Tensor, to out: UnsafeMutablePointer<Float>) {
     if let floats = floats(tensor) {
       out.update(from: floats, count: tensor.count)
-    } else if case .bfloat16(let halves)? = matrix(tensor.role)?.storage {
+    } else if let halves = halves(tensor) {
       atk_float_from_bf16(out, halves, tensor.count)
     }
   }
 
   /// Writes a tensor from float32, rounding where it is kept in bfloat16.
-  package func set(_ tensor: BlockLayout.Tensor, from values: UnsafePointer<Float>) {
+  package func set(_ tensor: TransformerSpec.Tensor, from values: UnsafePointer<Float>) {
     if let floats = floats(tensor) {
       floats.update(from: values, count: tensor.count)
-    } else if let halfMemory {
-      let halves = UnsafeMutableRawPointer(halfMemory.pointer).assumingMemoryBound(to: UInt16.self)
-      atk_bf16_from_float(halves + tensor.packedOffset, values, tensor.count)
+    } else if let halves = halves(tensor) {
+      atk_bf16_from_float(halves, values, tensor.count)
     }
   }
 }

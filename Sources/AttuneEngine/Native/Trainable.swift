@@ -16,18 +16,6 @@ public enum Projection: String, Codable, CaseIterable, Sendable {
   case up
   /// Down.
   case down
-
-  package var role: ParameterRole {
-    switch self {
-    case .q: .query
-    case .k: .key
-    case .v: .value
-    case .o: .output
-    case .gate: .gate
-    case .up: .up
-    case .down: .down
-    }
-  }
 }
 
 /// Low-rank adapters: y = W·x + (alpha/rank)·B·A·x with W frozen (Hu et al. 2021, arXiv:2106.09685).
@@ -84,9 +72,9 @@ public enum ScalarHeadStart: Codable, Sendable, Equatable {
 /// Where the adapters of a model lie in its arena.
 struct LoRALayout: Sendable {
   struct Adapter: Sendable {
-    let projection: Projection
-    let outputs: Int
-    let inputs: Int
+    let module: TransformerSpec.Module
+    var outputs: Int { module.weight.shape[0] }
+    var inputs: Int { module.weight.shape[1] }
     /// A [rank, inputs].
     let a: Int
     /// B [outputs, rank].
@@ -131,31 +119,32 @@ struct LoRALayout: Sendable {
     firstLayer = settings.lastLayers == 0 ? 0 : spec.layers - settings.lastLayers
     let chosen = Set(settings.projections)
     for i in firstLayer..<spec.layers {
-      let block = BlockLayout.layer(i, spec)
-      func group(_ projections: [Projection]) -> Group {
-        let present = projections.filter { chosen.contains($0) && block[$0.role] != nil }
+      let groups = spec.groups(ofLayer: i)
+      func group(_ role: ModuleRole) -> Group {
+        let modules = groups.first { $0.modules.contains { $0.role == role } }?.modules ?? []
+        func isChosen(_ module: TransformerSpec.Module) -> Bool {
+          module.projection.map { chosen.contains($0) } ?? false
+        }
         var group = Group()
-        let inputs = present.first.flatMap { block[$0.role]?.shape[1] } ?? 0
-        let a = count
-        count += present.count * settings.rank * inputs
-        let first = projections.compactMap { block[$0.role] }.first
-        for (j, projection) in present.enumerated() {
-          guard let tensor = block[projection.role], let first else { continue }
-          let outputs = tensor.shape[0]
-          group.adapters.append(
-            Adapter(
-              projection: projection, outputs: outputs, inputs: inputs,
-              a: a + j * settings.rank * inputs, b: count,
-              fusedRow: (tensor.offset - first.offset) / inputs))
-          count += outputs * settings.rank
+        var row = 0
+        var a = count
+        count += modules.filter(isChosen).reduce(0) { $0 + $1.weight.shape[1] } * settings.rank
+        for module in modules {
+          let (outputs, inputs) = (module.weight.shape[0], module.weight.shape[1])
+          if isChosen(module) {
+            group.adapters.append(Adapter(module: module, a: a, b: count, fusedRow: row))
+            a += settings.rank * inputs
+            count += outputs * settings.rank
+          }
+          row += outputs
         }
         return group
       }
       var layer = Layer()
-      layer.attentionInput = group([.q, .k, .v])
-      layer.attentionOutput = group([.o])
-      layer.mlpInput = group([.gate, .up])
-      layer.mlpOutput = group([.down])
+      layer.attentionInput = group(.query)
+      layer.attentionOutput = group(.output)
+      layer.mlpInput = group(.up)
+      layer.mlpOutput = group(.down)
       layers.append(layer)
     }
   }

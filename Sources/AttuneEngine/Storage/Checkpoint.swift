@@ -112,11 +112,10 @@ public struct Checkpoint: Sendable {
     var places: [String: StoredTensor] = [:]
     var names: [String] = []
     var claimed: Set<String> = []
-    let score = TransformerSpec.Tensor(name: "score.weight", shape: [1, spec.width], layer: nil)
-    for tensor in spec.tensors + [score] {
+    for tensor in spec.tensors + [spec.scoreTensor] {
       var place = stored(tensor)
       guard let found = shape(place.name) else {
-        if tensor == score { continue }
+        if tensor.role == .score { continue }
         throw EngineError(.badModel, "\(path): the tensor \(place.name) is missing")
       }
       guard found.shape == place.shape else {
@@ -133,12 +132,12 @@ public struct Checkpoint: Sendable {
     // A weight that no part of the spec uses would change the results silently; a tied head's copy
     // is the embedding.
     if let stray = present.first(where: {
-      !claimed.contains($0) && !spec.architecture.isLeftover($0)
+      !claimed.contains($0) && !spec.architecture.leftovers.contains(where: $0.hasSuffix)
         && !(spec.tiedHead && $0 == "lm_head.weight")
     }) {
       throw EngineError(
         .badModel,
-        "\(path): the tensor \(stray) has no place in a \(spec.architecture.rawValue) of this "
+        "\(path): the tensor \(stray) has no place in a \(spec.architecture) of this "
           + "configuration")
     }
     return (names, places)

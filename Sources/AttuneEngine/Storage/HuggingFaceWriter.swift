@@ -98,8 +98,8 @@ public enum HuggingFaceWriter {
   ) throws {
     var tensors = spec.tensors
     if head == .scalar {
-      tensors.removeAll { $0.name == "lm_head.weight" }
-      tensors.append(.init(name: "score.weight", shape: [1, spec.width], layer: nil))
+      tensors.removeAll { $0.role == .head }
+      tensors.append(spec.scoreTensor)
     }
     // GPT-2 stores queries, keys and values as one tensor, so a stored tensor has parts.
     var order: [StoredTensor] = []
@@ -185,11 +185,11 @@ public enum HuggingFaceWriter {
     _ spec: TransformerSpec, head: Head, type: Safetensors.ElementType, paddingToken: Int32? = nil,
     path: String
   ) throws -> [String: JSONValue] {
-    var fields = spec.architecture.configuration(spec)
-    let language = spec.architecture == .gpt2 ? "LMHeadModel" : "ForCausalLM"
-    let suffix = head == .language ? language : "ForSequenceClassification"
-    fields["architectures"] = .array([.string(spec.architecture.className + suffix)])
-    fields["model_type"] = .string(spec.architecture.rawValue)
+    let family = spec.architecture
+    var fields = family.writeConfiguration(spec)
+    let suffix = head == .language ? family.languageClass : "ForSequenceClassification"
+    fields["architectures"] = .array([.string(family.className + suffix)])
+    fields["model_type"] = .string(family.name)
     fields["bos_token_id"] = id(spec.beginOfSequence)
     fields["eos_token_id"] = id(spec.endOfSequence.first)
     fields["pad_token_id"] = id(paddingToken)
@@ -201,87 +201,14 @@ public enum HuggingFaceWriter {
     // that a reward model's adapters are put on.
     fields["id2label"] = .object(["0": .string("LABEL_0")])
     fields["label2id"] = .object(["LABEL_0": .integer(0)])
-    var again = try spec.architecture.spec(JSONFile(path: path, fields: fields))
+    var again = try TransformerSpec(family, JSONFile(path: path, fields: fields))
     again.endOfSequence = spec.endOfSequence
     guard again == spec else {
       throw EngineError(
         .badRequest,
-        "\(path): transformers' \(spec.architecture.className) has no such model (biases, norms or "
+        "\(path): transformers' \(family.className) has no such model (biases, norms or "
           + "heads differ)")
     }
     return fields
-  }
-}
-
-extension Architecture {
-  /// The fields of config.json that describe the network.
-  fileprivate func configuration(_ spec: TransformerSpec) -> [String: JSONValue] {
-    if self == .gpt2 {
-      return [
-        "vocab_size": .integer(spec.vocabularySize), "n_embd": .integer(spec.width),
-        "n_layer": .integer(spec.layers), "n_head": .integer(spec.heads),
-        "n_inner": .integer(spec.mlpWidth), "n_positions": .integer(spec.maximumPositions),
-        "layer_norm_epsilon": .number(spec.normEpsilon),
-        "activation_function": .string(Self.activation(of: spec.mlp)),
-        "attn_pdrop": .number(0), "embd_pdrop": .number(0), "resid_pdrop": .number(0),
-      ]
-    }
-    var fields: [String: JSONValue] = [
-      "vocab_size": .integer(spec.vocabularySize), "hidden_size": .integer(spec.width),
-      "num_hidden_layers": .integer(spec.layers), "num_attention_heads": .integer(spec.heads),
-      "num_key_value_heads": .integer(spec.keyValueHeads), "head_dim": .integer(spec.headWidth),
-      "intermediate_size": .integer(spec.mlpWidth),
-      "max_position_embeddings": .integer(spec.maximumPositions),
-      "rms_norm_eps": .number(spec.normEpsilon), "hidden_act": .string("silu"),
-      "attention_dropout": .number(0),
-    ]
-    switch self {
-    case .llama:
-      fields["attention_bias"] = .bool(spec.queryKeyValueBias)
-      fields["mlp_bias"] = .bool(spec.mlpBias)
-    case .qwen3:
-      fields["attention_bias"] = .bool(spec.queryKeyValueBias)
-      fields["use_sliding_window"] = .bool(false)
-    case .qwen2:
-      fields["use_sliding_window"] = .bool(false)
-    case .gpt2:
-      break
-    }
-    if spec.isWindowed {
-      // All layers: to a text that is no longer than the window it hides nothing.
-      fields["use_sliding_window"] = .bool(true)
-      fields["sliding_window"] = .integer(spec.maximumPositions)
-      fields["max_window_layers"] = .integer(0)
-    }
-    guard case .rotary(let theta, let scaling) = spec.positions else { return fields }
-    // transformers 4 reads rope_theta and rope_scaling, 5 rope_parameters.
-    let rule = Self.fields(of: scaling)
-    fields["rope_theta"] = .number(theta)
-    fields["rope_scaling"] = scaling == .none ? .null : .object(rule)
-    fields["rope_parameters"] = .object(rule.merging(["rope_theta": .number(theta)]) { $1 })
-    return fields
-  }
-
-  private static func fields(of scaling: TransformerSpec.RotaryScaling) -> [String: JSONValue] {
-    switch scaling {
-    case .none:
-      return ["rope_type": .string("default")]
-    case .linear(let factor):
-      return ["rope_type": .string("linear"), "factor": .number(factor)]
-    case .llama3(let factor, let low, let high, let original):
-      return [
-        "rope_type": .string("llama3"), "factor": .number(factor), "low_freq_factor": .number(low),
-        "high_freq_factor": .number(high), "original_max_position_embeddings": .integer(original),
-      ]
-    case .dynamic(let factor):
-      return ["rope_type": .string("dynamic"), "factor": .number(factor)]
-    case .yarn(let factor, let attention, let fast, let slow, let original, let truncates):
-      return [
-        "rope_type": .string("yarn"), "factor": .number(factor),
-        "attention_factor": .number(attention), "beta_fast": .number(fast),
-        "beta_slow": .number(slow), "original_max_position_embeddings": .integer(original),
-        "truncate": .bool(truncates),
-      ]
-    }
   }
 }

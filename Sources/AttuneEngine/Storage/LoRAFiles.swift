@@ -16,10 +16,13 @@ public struct LoRAFiles: Sendable {
   public var baseModel: String?
 
   private static let prefix = "base_model.model."
-  private static let modules: [(projection: Projection, name: String)] = [
-    (.q, "q_proj"), (.k, "k_proj"), (.v, "v_proj"), (.o, "o_proj"), (.gate, "gate_proj"),
-    (.up, "up_proj"), (.down, "down_proj"),
-  ]
+
+  /// What PEFT calls the modules that carry adapters: the last part of their names.
+  private static func modules(_ spec: TransformerSpec) -> [(projection: Projection, name: String)] {
+    spec.groups(ofLayer: 0).flatMap(\.modules).compactMap { module in
+      module.projection.map { ($0, module.name.split(separator: ".").last.map(String.init) ?? "") }
+    }
+  }
 
   /// Makes adapters.
   ///
@@ -47,13 +50,15 @@ public struct LoRAFiles: Sendable {
   ///
   /// - Parameters:
   ///   - directory: The folder; made if it is not there.
-  ///   - spec: The model's spec. GPT-2's queries, keys and values are one tensor in Hugging Face
-  ///     models, which separate adapters do not fit: its adapters are to be merged instead.
-  /// - Throws: `EngineError` that names the file.
+  ///   - spec: The model's spec.
+  /// - Throws: `EngineError` that names the file; where the family has several projections as one
+  ///   tensor, which separate adapters do not fit, they are to be merged instead.
   public func write(to directory: URL, spec: TransformerSpec) throws {
-    guard spec.architecture != .gpt2 else {
+    let family = spec.architecture
+    guard family.hasAdapterFormat else {
       throw EngineError(
-        .badRequest, "\(directory.path): adapters of GPT-2 do not fit PEFT's format; merge them")
+        .badRequest,
+        "\(directory.path): adapters of \(family.title) do not fit PEFT's format; merge them")
     }
     do {
       try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
@@ -64,7 +69,7 @@ public struct LoRAFiles: Sendable {
       tensors.map { (Self.prefix + $0.name, $0.shape, $0.values) }, metadata: ["format": "pt"],
       to: directory.appendingPathComponent("adapter_model.safetensors"))
     let scalar = tensors.contains { $0.name == "score.weight" }
-    let chosen = Self.modules.filter { settings.projections.contains($0.projection) }
+    let chosen = Self.modules(spec).filter { settings.projections.contains($0.projection) }
     var fields: [String: JSONValue] = [
       "peft_type": .string("LORA"), "task_type": .string(scalar ? "SEQ_CLS" : "CAUSAL_LM"),
       "base_model_name_or_path": baseModel.map { .string($0) } ?? .null,
@@ -94,21 +99,19 @@ public struct LoRAFiles: Sendable {
   /// - Throws: `EngineError` that names the file and the field or tensor at fault.
   public init(_ directory: URL, spec: TransformerSpec) throws {
     let config = try JSONFile(directory.appendingPathComponent("adapter_config.json"))
-    settings = try Self.settings(config, layers: spec.layers)
+    settings = try Self.settings(config, spec)
     baseModel = try config.string("base_model_name_or_path")
     let file = try Safetensors.File(directory.appendingPathComponent("adapter_model.safetensors"))
     tensors = []
     var expected: [String: [Int]] = [:]
     for layer in spec.layers - settings.lastLayers..<spec.layers {
-      for tensor in spec.tensors(ofLayer: layer) where tensor.shape.count == 2 {
-        guard
-          let module = Self.modules.first(where: { tensor.name.hasSuffix($0.name + ".weight") }),
-          settings.projections.contains(module.projection)
+      for module in spec.groups(ofLayer: layer).flatMap(\.modules) {
+        guard let projection = module.projection, settings.projections.contains(projection)
         else { continue }
-        let base = String(tensor.name.dropLast(".weight".count))
+        let shape = module.weight.shape
         for (name, shape) in [
-          (base + ".lora_A.weight", [settings.rank, tensor.shape[1]]),
-          (base + ".lora_B.weight", [tensor.shape[0], settings.rank]),
+          (module.name + ".lora_A.weight", [settings.rank, shape[1]]),
+          (module.name + ".lora_B.weight", [shape[0], settings.rank]),
         ] {
           expected[name] = shape
           try append(name, shape, file)
@@ -116,8 +119,8 @@ public struct LoRAFiles: Sendable {
       }
     }
     if file.shape(of: Self.prefix + "score.weight") != nil {
-      expected["score.weight"] = [1, spec.width]
-      try append("score.weight", [1, spec.width], file)
+      expected["score.weight"] = spec.scoreTensor.shape
+      try append("score.weight", spec.scoreTensor.shape, file)
     }
     if let stray = file.names.first(where: {
       !$0.hasPrefix(Self.prefix) || expected[String($0.dropFirst(Self.prefix.count))] == nil
@@ -144,7 +147,9 @@ public struct LoRAFiles: Sendable {
   }
 
   /// The settings that adapter_config.json describes; `lastLayers` is a count, never 0.
-  private static func settings(_ config: JSONFile, layers: Int) throws -> LoRASettings {
+  private static func settings(
+    _ config: JSONFile, _ spec: TransformerSpec
+  ) throws -> LoRASettings {
     let kind = try config.required("peft_type", config.string)
     guard kind == "LORA" else {
       throw config.refused("peft_type", "'\(kind)' is not supported, only LORA")
@@ -178,12 +183,13 @@ public struct LoRAFiles: Sendable {
     }
     let projections = try targets.map { target in
       guard case .string(let name) = target,
-        let module = modules.first(where: { $0.name == name || name.hasSuffix("." + $0.name) })
+        let module = modules(spec).first(where: { name == $0.name || name.hasSuffix("." + $0.name) }
+        )
       else { throw config.refused("target_modules", "has a module that is not known") }
       return module.projection
     }
     return LoRASettings(
-      rank: rank, alpha: alpha, lastLayers: try lastLayers(config, layers: layers),
+      rank: rank, alpha: alpha, lastLayers: try lastLayers(config, layers: spec.layers),
       projections: Projection.allCases.filter { projections.contains($0) })
   }
 

@@ -139,8 +139,6 @@ struct HuggingFaceTensors: TensorSource {
 extension TransformerSpec {
   /// The shapes of all canonical tensors, the scalar head's among them.
   var shapesByName: [String: [Int]] {
-    var shapes = ["score.weight": [1, width]]
-    for tensor in tensors { shapes[tensor.name] = tensor.shape }
-    return shapes
+    .init(uniqueKeysWithValues: (tensors + [scoreTensor]).map { ($0.name, $0.shape) })
   }
 }
