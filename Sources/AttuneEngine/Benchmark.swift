@@ -3,12 +3,6 @@
 import CAttuneKernels
 import Foundation
 
-#if canImport(Darwin)
-  import Darwin
-#else
-  import Glibc
-#endif
-
 /// How fast a model trains and samples on this machine.
 public struct BenchmarkResult: Codable, Sendable {
   /// Tokens a second of a full training step in float32: loss at every position, forward, backward
@@ -95,7 +89,7 @@ public enum Benchmark {
         })
     }
     let step = times.dropFirst().sorted()[steps / 2]
-    let memory = peakMemoryMB()
+    let memory = peakMemory()
     let products = matrixProducts(model.spec, rows: perPass * length, length: length)
     let passes = Double(sequences) / Double(perPass)
     return BenchmarkResult(
@@ -170,16 +164,5 @@ public enum Benchmark {
       work += 6 * Double(m) * Double(n) * Double(k) * Double(times)
     }
     return (total, work)
-  }
-
-  /// Peak resident memory of the process so far.
-  public static func peakMemoryMB() -> Double {
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    #if canImport(Darwin)
-      return Double(usage.ru_maxrss) / Double(1 << 20)
-    #else
-      return Double(usage.ru_maxrss) / 1024
-    #endif
   }
 }

@@ -95,25 +95,3 @@ package final class MetricsFile {
     return line + "}\n"
   }
 }
-
-/// The largest resident memory of the process so far, in MB.
-package func peakMemory() -> Double {
-  var usage = rusage()
-  getrusage(rusageSelf, &usage)
-  return Double(usage.ru_maxrss) / 1024
-}
-
-/// Forgets the largest resident memory so far, so that what comes next is measured by itself; where the
-/// system can't (any but Linux), `peakMemory` stays that of the whole process.
-func resetPeakMemory() {
-  let descriptor = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
-  guard descriptor >= 0 else { return }
-  defer { close(descriptor) }
-  _ = write(descriptor, "5", 1)
-}
-
-#if canImport(Darwin)
-  private let rusageSelf = RUSAGE_SELF
-#else
-  private let rusageSelf = __rusage_who_t(RUSAGE_SELF.rawValue)
-#endif

@@ -6,8 +6,6 @@ import Foundation
 import Testing
 
 struct ArchitectureTests {
-  static let models = ["llama-tied", "llama-llama3", "llama-yarn", "qwen2", "qwen3", "gpt2"]
-
   private static let llama =
     """
     "model_type":"llama","vocab_size":96,"hidden_size":32,"intermediate_size":48,
@@ -164,7 +162,7 @@ struct ArchitectureTests {
     #expect(try Self.refusal(uneven).contains("not a multiple"))
   }
 
-  @Test(arguments: models)
+  @Test(arguments: Fixtures.models)
   func `every tensor of a model is found, in its shape`(name: String) throws {
     let checkpoint = try Checkpoint.open(Fixtures.url("models/\(name)"))
     #expect(checkpoint.tensors.names == checkpoint.spec.tensors.map(\.name))

@@ -11,7 +11,7 @@ struct HuggingFaceWriterTests {
     return try #require(parsed as? [String: Any])
   }
 
-  @Test(arguments: ArchitectureTests.models)
+  @Test(arguments: Fixtures.models)
   func `a model is written as it was read`(name: String) throws {
     let original = Fixtures.url("models/\(name)")
     let checkpoint = try Checkpoint.open(original)

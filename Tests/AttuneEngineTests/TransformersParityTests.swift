@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneEngine
+import AttuneTestSupport
 import Foundation
 import Testing
 
@@ -32,18 +33,14 @@ struct TransformersParityTests {
     }
   }
 
-  static let folder = URL(filePath: #filePath).deletingLastPathComponent()
-    .deletingLastPathComponent().appending(path: "Fixtures/models")
-  static let names = ["gpt2", "llama-llama3", "llama-tied", "llama-yarn", "qwen2", "qwen3"]
-
   static func open(_ name: String) throws -> (NativeModel, Reference) {
-    let place = folder.appending(path: name)
+    let place = Fixtures.url("models/\(name)")
     let reference = try JSONDecoder().decode(
       Reference.self, from: Data(contentsOf: place.appending(path: "reference.json")))
     return (try NativeModel.load(Checkpoint.open(place)), reference)
   }
 
-  @Test(arguments: names)
+  @Test(arguments: Fixtures.models)
   func `scores are those of transformers`(name: String) throws {
     let (model, reference) = try Self.open(name)
     let all = (0..<Int32(model.spec.vocabularySize)).map { $0 }
@@ -63,7 +60,7 @@ struct TransformersParityTests {
     }
   }
 
-  @Test(arguments: names)
+  @Test(arguments: Fixtures.models)
   func `every gradient is that of PyTorch`(name: String) throws {
     let (frozen, reference) = try Self.open(name)
     let model = try frozen.copy(training: .full)
@@ -74,7 +71,7 @@ struct TransformersParityTests {
     #expect(abs(loss - reference.loss) < 1e-4)
     #expect(abs(model.gradientNorm() / reference.global_gradient_norm - 1) < 1e-3)
     let file = try Safetensors.File(
-      Self.folder.appending(path: name).appending(path: "gradients.safetensors"))
+      Fixtures.url("models/\(name)").appending(path: "gradients.safetensors"))
     let gradients = model.trainedGradients()
     #expect(Set(gradients.map(\.name)) == Set(reference.gradient_norms.keys))
     for gradient in gradients {
@@ -89,7 +86,7 @@ struct TransformersParityTests {
     }
   }
 
-  @Test(arguments: names)
+  @Test(arguments: Fixtures.models)
   func `ten steps of AdamW give PyTorch's losses`(name: String) throws {
     let (frozen, reference) = try Self.open(name)
     #expect(reference.training.count > 1)
@@ -109,7 +106,7 @@ struct TransformersParityTests {
     }
   }
 
-  @Test(arguments: names)
+  @Test(arguments: Fixtures.models)
   func `a scalar head and its gradients are PyTorch's`(name: String) throws {
     let (frozen, reference) = try Self.open(name)
     let model = try frozen.copy(training: .full, scalarHead: .weights(reference.score_weight))
@@ -135,7 +132,7 @@ struct TransformersParityTests {
   func `the GGUF of a model scores as its directory`(name: String) throws {
     let (model, reference) = try Self.open(name)
     let gguf = try NativeModel.load(
-      Checkpoint.open(Self.folder.appending(path: name).appending(path: "model.gguf")))
+      Checkpoint.open(Fixtures.url("models/\(name)").appending(path: "model.gguf")))
     let ours = try gguf.score(reference.segments).logProbabilities.joined()
     for (a, b) in zip(ours, try model.score(reference.segments).logProbabilities.joined()) {
       // Its matrices are float16.
@@ -144,7 +141,7 @@ struct TransformersParityTests {
   }
 
   @Test func `layers in bfloat16 stay near`() throws {
-    let place = Self.folder.appending(path: "llama-tied")
+    let place = Fixtures.url("models/llama-tied")
     let (model, reference) = try Self.open("llama-tied")
     let rounded = try NativeModel.load(Checkpoint.open(place), frozenPrecision: .bfloat16)
     let ours = try rounded.score(reference.segments).logProbabilities.joined()

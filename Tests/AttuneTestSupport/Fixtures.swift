@@ -4,6 +4,11 @@ import Foundation
 
 /// Files under Tests/Fixtures, found from this source file, so that no bundle is needed.
 public enum Fixtures {
+  /// The tiny models of every architecture under `models/`.
+  public static let models = [
+    "gpt2", "llama-llama3", "llama-tied", "llama-yarn", "qwen2", "qwen3",
+  ]
+
   /// The place of a fixture.
   public static func url(_ path: String) -> URL {
     URL(fileURLWithPath: #filePath)

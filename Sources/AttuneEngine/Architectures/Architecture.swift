@@ -42,10 +42,15 @@ public struct Architecture: Sendable {
   }
 }
 
-extension Architecture: Equatable, CustomStringConvertible {
+extension Architecture: Equatable, CustomStringConvertible, CustomDebugStringConvertible {
+  /// Whether both are the same family.
   public static func == (one: Architecture, other: Architecture) -> Bool { one.name == other.name }
 
+  /// The name.
   public var description: String { name }
+
+  /// What a spec's own description says: fingerprints of random models are made from that.
+  public var debugDescription: String { "AttuneEngine.Architecture.\(name)" }
 }
 
 extension Architecture {
