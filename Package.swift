@@ -1,9 +1,9 @@
 // swift-tools-version: 6.2
 // Attune: alignment of language models with human and AI preferences.
 //
-// Three leaf rooms that know nothing of one another (engine, objectives, data), one room where an
-// algorithm is trained, one where feedback is kept, one that serves the page where people give it,
-// and the command line, the only place that sees everything.
+// Three leaf rooms that know nothing of one another (engine, objectives, data), the CPU engine behind
+// the first one's protocol, one room where an algorithm is trained, one where feedback is kept, one
+// that serves the page where people give it, and the command line, the only place that sees everything.
 
 import PackageDescription
 
@@ -23,8 +23,8 @@ let package = Package(
     .library(
       name: "Attune",
       targets: [
-        "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining", "AttuneStore",
-        "AttuneServer",
+        "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTraining",
+        "AttuneStore", "AttuneServer",
       ]),
     .executable(name: "attune", targets: ["attune"]),
   ],
@@ -64,7 +64,9 @@ let package = Package(
     .target(
       name: "CAttuneKernels",
       cSettings: [.unsafeFlags(["-O3", "-fno-math-errno", "-Wall", "-Werror"])]),
-    .target(name: "AttuneEngine", dependencies: ["CAttuneKernels"], swiftSettings: room),
+    .target(name: "AttuneEngine", swiftSettings: room),
+    .target(
+      name: "AttuneNative", dependencies: ["AttuneEngine", "CAttuneKernels"], swiftSettings: room),
     .target(name: "AttuneObjectives", swiftSettings: room),
     .target(name: "AttuneData", dependencies: ["CPCRE2", "CZlib"], swiftSettings: room),
     .target(
@@ -97,7 +99,8 @@ let package = Package(
     .executableTarget(
       name: "attune",
       dependencies: [
-        "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTraining", "AttuneStore",
+        "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTraining",
+        "AttuneStore",
         .target(name: "AttuneServer", condition: .when(traits: ["Server"])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -105,8 +108,11 @@ let package = Package(
 
     .target(name: "AttuneTestSupport", path: "Tests/AttuneTestSupport", swiftSettings: strict),
     .testTarget(
-      name: "AttuneEngineTests",
-      dependencies: ["AttuneEngine", "CAttuneKernels", "AttuneTestSupport"],
+      name: "AttuneEngineTests", dependencies: ["AttuneEngine", "AttuneTestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "AttuneNativeTests",
+      dependencies: ["AttuneNative", "AttuneEngine", "CAttuneKernels", "AttuneTestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneObjectivesTests", dependencies: ["AttuneObjectives", "AttuneTestSupport"],
@@ -117,7 +123,8 @@ let package = Package(
     .testTarget(
       name: "AttuneTrainingTests",
       dependencies: [
-        "AttuneTraining", "AttuneEngine", "AttuneObjectives", "AttuneData", "AttuneTestSupport",
+        "AttuneTraining", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
+        "AttuneTestSupport",
       ],
       swiftSettings: strict),
     .testTarget(

@@ -16,6 +16,8 @@
 ///
 /// Nothing else is promised: memory may be anywhere, a pass may run on one device or many.
 public protocol LanguageModel: AnyObject {
+  /// What computes it.
+  var engine: any Engine { get }
   /// The architecture.
   var spec: TransformerSpec { get }
   /// Which numbers are trained.
@@ -62,18 +64,23 @@ public protocol LanguageModel: AnyObject {
   ///   - segments: The batch: tokens, what each continues, which positions are scored.
   ///   - request: Temperature, and what is wanted beside log-probabilities.
   ///   - trunk: Hidden states of the same segments below a layer that this model shares.
-  ///   - keepingActivations: Keeps what `backward` needs, until the next pass.
   /// - Returns: A list a segment.
   /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
   func score(
-    _ segments: [Segment], _ request: HeadRequest, trunk: Trunk?, keepingActivations: Bool
+    _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?
   ) throws -> HeadScores
 
-  /// Accumulates the gradients of trained numbers from those on the last kept scores.
+  /// Head scores of a batch, with what their gradients need kept.
   ///
-  /// - Parameter gradients: The gradient of the loss on each score.
-  /// - Throws: `EngineError` if no pass was kept, shapes differ, or a gradient is not finite.
-  func backward(_ gradients: HeadGradients) throws
+  /// - Parameters:
+  ///   - segments: The batch, as in `score`.
+  ///   - request: As in `score`.
+  ///   - trunk: As in `score`.
+  /// - Returns: The very scores that `score` gives, and the way back from them.
+  /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
+  func pass(
+    _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?
+  ) throws -> Pass
 
   /// Scores and, in the same pass over the vocabulary, the gradient of −Σ weight·logProbability:
   /// supervised learning, whose gradient on each score is known beforehand.
@@ -84,7 +91,8 @@ public protocol LanguageModel: AnyObject {
   ///   - trunk: Hidden states of the same segments below a layer that this model shares.
   /// - Returns: The log-probabilities; gradients of parameters are accumulated.
   /// - Throws: `EngineError` if a segment does not fit, or a score is not finite.
-  func supervise(_ segments: [Segment], weights: [[Double]], trunk: Trunk?) throws -> HeadScores
+  func supervise(_ segments: [Segment], weights: [[Double]], trunk: (any Trunk)?) throws
+    -> HeadScores
 
   /// The exact KL divergence KL(this ‖ other) of the next-token distributions, in nats, at each
   /// scored position.
@@ -97,7 +105,7 @@ public protocol LanguageModel: AnyObject {
   /// - Returns: A list a segment.
   /// - Throws: `EngineError` if a segment does not fit, or the models' vocabularies differ.
   func klDivergence(
-    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: Trunk?
+    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: (any Trunk)?
   ) throws -> [[Double]]
 
   // MARK: Trunks
@@ -108,15 +116,15 @@ public protocol LanguageModel: AnyObject {
   /// - Parameters:
   ///   - segments: The batch.
   ///   - layers: How many layers to run; at most `sharedLayers`.
-  /// - Returns: The hidden states.
+  /// - Returns: The hidden states; nil where the engine keeps none, and every pass runs all layers.
   /// - Throws: `EngineError` if a segment does not fit the model.
-  func trunk(_ segments: [Segment], layers: Int) throws -> Trunk
+  func trunk(_ segments: [Segment], layers: Int) throws -> (any Trunk)?
 
   /// Whether a trunk was computed by layers that this model has too.
   ///
   /// - Parameter trunk: Hidden states of some segments.
   /// - Returns: True if passes of this model can start from it.
-  func accepts(_ trunk: Trunk) -> Bool
+  func accepts(_ trunk: any Trunk) -> Bool
 
   // MARK: Training
 
@@ -217,25 +225,26 @@ extension LanguageModel {
     try copy(training: trainable, scalarHead: nil)
   }
 
-  /// Head scores of a batch, no activation kept.
-  public func score(
-    _ segments: [Segment], _ request: HeadRequest = HeadRequest(), trunk: Trunk? = nil
-  ) throws -> HeadScores {
-    try score(segments, request, trunk: trunk, keepingActivations: false)
-  }
-
-  /// Head scores of a batch, log-probabilities alone.
-  public func score(
-    _ segments: [Segment], trunk: Trunk? = nil, keepingActivations: Bool
-  ) throws -> HeadScores {
-    try score(segments, HeadRequest(), trunk: trunk, keepingActivations: keepingActivations)
-  }
-
   /// Head scores of a batch without a trunk.
   public func score(
-    _ segments: [Segment], _ request: HeadRequest, keepingActivations: Bool
+    _ segments: [Segment], _ request: HeadRequest = HeadRequest()
   ) throws -> HeadScores {
-    try score(segments, request, trunk: nil, keepingActivations: keepingActivations)
+    try score(segments, request, trunk: nil)
+  }
+
+  /// Log-probabilities and scalars of a batch.
+  public func score(_ segments: [Segment], trunk: (any Trunk)?) throws -> HeadScores {
+    try score(segments, HeadRequest(), trunk: trunk)
+  }
+
+  /// A pass without a trunk.
+  public func pass(_ segments: [Segment], _ request: HeadRequest = HeadRequest()) throws -> Pass {
+    try pass(segments, request, trunk: nil)
+  }
+
+  /// A pass for log-probabilities and scalars.
+  public func pass(_ segments: [Segment], trunk: (any Trunk)?) throws -> Pass {
+    try pass(segments, HeadRequest(), trunk: trunk)
   }
 
   /// Supervised learning without a trunk.

@@ -171,7 +171,7 @@ public struct TransformerSpec: Sendable, Equatable {
 
 extension TransformerSpec {
   /// The longest text in words, for errors.
-  var positionLimit: String {
+  package var positionLimit: String {
     isWindowed
       ? "\(maximumPositions), the width of its sliding window" : "\(maximumPositions)"
   }

@@ -27,7 +27,8 @@ struct RunCheckpoint<State: Codable> {
       note = try JSONEncoder().encode(
         Note(
           state: state, metricsBytes: metricsBytes,
-          steps: models.map { Count(wrappedValue: $0.optimizerSteps) }, machine: Host.computing))
+          steps: models.map { Count(wrappedValue: $0.optimizerSteps) },
+          machine: Host.computing(models)))
     } catch is EncodingError {
       throw TrainingError(
         .diverged,
@@ -103,9 +104,10 @@ struct RunCheckpoint<State: Codable> {
         throw damaged(error.message)
       }
     }
-    if note.machine != Host.computing {
+    let machine = Host.computing(models)
+    if note.machine != machine {
       warn(
-        "the run began with \(note.machine) and goes on with \(Host.computing): "
+        "the run began with \(note.machine) and goes on with \(machine): "
           + "the result is as good, but not the same bit for bit")
     }
     return RunCheckpoint(state: note.state, metricsBytes: note.metricsBytes)
@@ -157,5 +159,8 @@ struct CheckpointClock {
 
 extension Host {
   /// Everything that decides the last bits of a number.
-  static var computing: String { "\(processor), \(Machine.blas), \(Machine.threads) threads" }
+  static func computing(_ models: [any LanguageModel]) -> String {
+    let record = models.first?.engine.record
+    return "\(processor), \(record?.library ?? ""), \(record?.threads ?? 0) threads"
+  }
 }

@@ -82,6 +82,9 @@ public struct LoadedModel {
     self.reward = reward
   }
 
+  /// What computes it.
+  public var engine: any Engine { model.engine }
+
   /// The same model with other weights, so that its own can go where nothing reads them any more:
   /// beside a copy of which every weight is trained they are a fifth of the memory.
   func holding(_ model: any LanguageModel) -> LoadedModel {
@@ -95,17 +98,17 @@ public struct LoadedModel {
   /// - Parameters:
   ///   - name: A folder in Hugging Face's layout, a folder with an adapter (its base is opened
   ///     too), a `.gguf` file, or the name of something pulled.
-  ///   - neighbour: A model that is open already: one that was trained from it shares its frozen
-  ///     weights instead of loading them again.
-  ///   - precision: How frozen layers are kept.
+  ///   - engine: What computes it.
+  ///   - neighbour: A model of the same engine that is open already: one that was trained from it
+  ///     shares its frozen weights instead of loading them again.
   ///   - rewardModels: Whether a model with a scalar head is taken: it has no language head, so that
   ///     it can neither answer nor say how probable a text is.
   /// - Throws: An error that names what is missing or damaged.
   public static func open(
-    _ name: String, beside neighbour: LoadedModel? = nil,
-    precision: FrozenPrecision = .float32, rewardModels: Bool = false
+    _ name: String, on engine: any Engine, beside neighbour: LoadedModel? = nil,
+    rewardModels: Bool = false
   ) throws -> LoadedModel {
-    let loaded = try openAny(name, beside: neighbour, precision: precision)
+    let loaded = try openAny(name, on: engine, beside: neighbour)
     guard rewardModels || !loaded.model.hasScalarHead else {
       throw TrainingError(
         .badModel,
@@ -116,13 +119,26 @@ public struct LoadedModel {
     return loaded
   }
 
+  /// Opens a model beside one that is open, on the same engine.
+  ///
+  /// - Parameters:
+  ///   - name: As the function above takes it.
+  ///   - neighbour: The model that is open.
+  ///   - rewardModels: Whether a model with a scalar head is taken.
+  /// - Throws: An error that names what is missing or damaged.
+  public static func open(
+    _ name: String, beside neighbour: LoadedModel, rewardModels: Bool = false
+  ) throws -> LoadedModel {
+    try open(name, on: neighbour.engine, beside: neighbour, rewardModels: rewardModels)
+  }
+
   private static func openAny(
-    _ name: String, beside neighbour: LoadedModel?, precision: FrozenPrecision
+    _ name: String, on engine: any Engine, beside neighbour: LoadedModel?
   ) throws -> LoadedModel {
     let url = try resolve(name)
     // Before the digest, which reads all of a file however large it claims to be.
     let checkpoint = LoRAFiles.isPresent(in: url) ? nil : try Checkpoint.open(url)
-    try checkpoint?.spec.requireMemory(url.path, precision: precision)
+    if let checkpoint { try engine.requireMemory(for: checkpoint.spec, at: url.path) }
     let fingerprint = try Fingerprint.of(model: url)
     if let neighbour, neighbour.fingerprint == fingerprint { return neighbour }
     let note = try readNote(url)
@@ -134,8 +150,7 @@ public struct LoadedModel {
         reward: note?.reward)
     }
     guard let checkpoint else {
-      let base = try openAny(
-        note?.base?.name ?? adapterBase(url), beside: nil, precision: precision)
+      let base = try openAny(note?.base?.name ?? adapterBase(url), on: engine, beside: nil)
       if let expected = note?.base?.fingerprint, expected != base.fingerprint {
         throw TrainingError(
           .badModel,
@@ -150,7 +165,7 @@ public struct LoadedModel {
         chatTemplate: base.chatTemplateSource, name: name, fingerprint: fingerprint,
         reward: note?.reward, templatePlace: base.chatTemplate?.place)
     }
-    let model = try NativeModel.load(checkpoint, frozenPrecision: precision)
+    let model = try engine.load(checkpoint)
     let (tokenizer, template, place) = try texts(checkpoint, url)
     return try LoadedModel(
       model: model, tokenizer: tokenizer, chatTemplate: template, name: name,
@@ -164,19 +179,21 @@ public struct LoadedModel {
   ///   - tokenizer: Its tokenizer; bytes unless said.
   ///   - chatTemplate: Its chat template's source, if it is to have one.
   ///   - seed: The seed of the weights.
+  ///   - engine: What computes it.
   /// - Throws: An error if the configuration is not read, or too small for the tokenizer.
   public static func random(
-    configuration: URL, tokenizer: Tokenizer = .bytes, chatTemplate: String? = nil, seed: UInt64
+    configuration: URL, tokenizer: Tokenizer = .bytes, chatTemplate: String? = nil, seed: UInt64,
+    on engine: any Engine
   ) throws -> LoadedModel {
     try random(
       TransformerSpec(configuration: configuration), tokenizer: tokenizer,
-      chatTemplate: chatTemplate, seed: seed, name: configuration.path)
+      chatTemplate: chatTemplate, seed: seed, on: engine, name: configuration.path)
   }
 
   /// A model of random weights for a spec.
   package static func random(
     _ spec: TransformerSpec, tokenizer: Tokenizer = .bytes, chatTemplate: String? = nil,
-    seed: UInt64, name: String = "random"
+    seed: UInt64, on engine: any Engine, name: String = "random"
   ) throws -> LoadedModel {
     var spec = spec
     // The tokenizer decides, not what the configuration was copied from.
@@ -186,7 +203,7 @@ public struct LoadedModel {
     let digest = try Fingerprint.of(value: vocabulary)
     let record = try Fingerprint.of(value: ["\(spec)", "\(seed)", digest, chatTemplate ?? ""])
     return try LoadedModel(
-      model: try NativeModel.random(spec, seed: seed), tokenizer: tokenizer,
+      model: try engine.random(spec, seed: seed), tokenizer: tokenizer,
       chatTemplate: chatTemplate, name: name, fingerprint: record)
   }
 
@@ -217,17 +234,18 @@ public struct LoadedModel {
   ///
   /// - Parameters:
   ///   - name: As `open` takes it.
+  ///   - engine: What computes it.
   ///   - neighbour: A model that is open.
   /// - Throws: `TrainingError.badModel` if it is gone, or has other weights by now.
   static func openBase(
-    of name: String, beside neighbour: LoadedModel? = nil
+    of name: String, on engine: any Engine, beside neighbour: LoadedModel? = nil
   ) throws -> LoadedModel? {
     guard let base = try base(of: name) else { return nil }
     guard (try? resolve(base.name)) != nil else {
       throw TrainingError(
         .badModel, "\(base.name), which \(name) was trained from, is not there any more")
     }
-    let opened = try open(base.name, beside: neighbour)
+    let opened = try open(base.name, on: engine, beside: neighbour)
     guard base.fingerprint == nil || base.fingerprint == opened.fingerprint else {
       throw TrainingError(
         .badModel,
@@ -239,11 +257,11 @@ public struct LoadedModel {
 
   /// The model that one was trained from, opened, where most of its weights are the same; nil where
   /// it has none in common, or where that is no longer there.
-  static func sharedBase(of name: String) throws -> LoadedModel? {
+  static func sharedBase(of name: String, on engine: any Engine) throws -> LoadedModel? {
     guard let note = try readNote(try resolve(name)), let base = note.base,
       let trained = note.trained, trained != .full, (try? resolve(base.name)) != nil
     else { return nil }
-    return try open(base.name, rewardModels: true)
+    return try open(base.name, on: engine, rewardModels: true)
   }
 
   /// Where a name leads: a path that exists, or something pulled.

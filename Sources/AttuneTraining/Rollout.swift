@@ -47,7 +47,7 @@ struct Rollout {
   /// Prompts and their answers, each prompt followed by its answers, without requests.
   let segments: [Segment]
   /// Hidden states below the trained layers, if there are such.
-  var trunk: Trunk?
+  var trunk: (any Trunk)?
   /// What each source of the reward said of every answer.
   var sourceRewards: [(source: String, rewards: [Double])] = []
   /// Whether another model than the one that is trained drew the answers: what is said of the policy
@@ -170,7 +170,7 @@ struct Rollout {
     precondition(value == nil || !awaitingPolicy, "values come from a pass before the update")
     awaitsPolicy = awaitingPolicy
     let request = HeadRequest(temperature: temperature, entropy: true)
-    var trunks: [Trunk] = []
+    var trunks: [any Trunk] = []
     for piece in pieces(Array(prompts.indices), budget: budget) {
       let (chosen, chosenAnswers) = indices(of: piece)
       let plain = self.request(chosen, scored: true, values: false)
@@ -202,11 +202,11 @@ struct Rollout {
       }
       if let trunk { trunks.append(trunk) }
     }
-    trunk = trunks.isEmpty ? nil : Trunk.joining(trunks)
+    trunk = trunks.joined()
   }
 
   /// The trunk, if a model starts from the same weights.
-  func sharing(_ trunk: Trunk?, _ model: any LanguageModel) -> Trunk? {
+  func sharing(_ trunk: (any Trunk)?, _ model: any LanguageModel) -> (any Trunk)? {
     guard let trunk, model.accepts(trunk) else { return nil }
     return trunk
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneData
+import AttuneData
 import AttuneEngine
 public import Foundation
 
@@ -32,19 +32,21 @@ public struct RunRecord: Codable, Sendable, Equatable {
   /// - Parameters:
   ///   - stage: The trainer.
   ///   - settings: Its settings.
-  ///   - template: The chat template that it reads; one that writes the date has it recorded.
+  ///   - model: The model that it starts from, of which what decides numbers is recorded beside its
+  ///     fingerprint: the date, where its chat template writes it, and how its engine computes.
   ///   - inputs: Digests of what it reads: `model`, `data`.
   /// - Throws: `TrainingError` if a setting is not a finite number.
   public init(
-    stage: String, settings: some Encodable, template: ChatTemplate? = nil,
+    stage: String, settings: some Encodable, model: LoadedModel? = nil,
     inputs: [(name: String, digest: String)]
   ) throws {
     self.stage = stage
     version = attuneVersion
     self.settings = try ConfigFile.value(of: settings).without(Self.idleKnobs)
     self.inputs = Dictionary(inputs, uniquingKeysWith: { $1 })
-    templateDate = template?.readsClock == true ? TemplateClock.text : nil
-    matmulPrecision = Machine.precision == .highest ? nil : Machine.precision.rawValue
+    templateDate = model?.chatTemplate?.readsClock == true ? TemplateClock.text : nil
+    let precision = model?.engine.record.precision ?? .highest
+    matmulPrecision = precision == .highest ? nil : precision.rawValue
   }
 
   /// Knobs that change nothing of what comes out.

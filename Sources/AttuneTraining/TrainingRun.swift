@@ -82,7 +82,7 @@ struct RunOutput {
     inputs += [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
     if let heldOut { inputs.append(("held-out data", try Fingerprint.of(file: heldOut.url))) }
     record = try RunRecord(
-      stage: stage, settings: settings, template: start.chatTemplate, inputs: inputs)
+      stage: stage, settings: settings, model: start, inputs: inputs)
     folder = try RunFolder(url, record: record, restart: options.restart)
     greedy = asks && options.reports ? try GreedyAnswers(of: start, to: heldOut ?? data) : nil
     self.url = url

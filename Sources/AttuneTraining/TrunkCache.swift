@@ -5,7 +5,7 @@ import AttuneEngine
 /// The results of a model's frozen lower layers, kept for rows that come again: in later epochs, in
 /// evaluation, and where another model is trained from the same start.
 final class TrunkStore {
-  fileprivate var kept: [EncodedGroup: Trunk] = [:]
+  fileprivate var kept: [EncodedGroup: any Trunk] = [:]
 }
 
 /// How one model's training uses what is kept.
@@ -35,7 +35,7 @@ struct TrunkCache {
   ///   - groups: The groups.
   ///   - segments: Their segments, as they will be scored.
   /// - Returns: Nil where nothing is kept: the model then runs all layers.
-  func trunk(for groups: [EncodedGroup], segments: [Segment]) throws -> Trunk? {
+  func trunk(for groups: [EncodedGroup], segments: [Segment]) throws -> (any Trunk)? {
     guard layers > 0 else { return nil }
     var missing: [EncodedGroup: Range<Int>] = [:]
     var asked: [Segment] = []
@@ -52,10 +52,10 @@ struct TrunkCache {
       start += count
     }
     if !asked.isEmpty {
-      let trunk = try model.trunk(asked, layers: layers)
+      guard let trunk = try model.trunk(asked, layers: layers) else { return nil }
       for (group, range) in missing { store.kept[group] = trunk.selecting(Array(range)) }
     }
-    return Trunk.joining(groups.compactMap { store.kept[$0] })
+    return groups.compactMap { store.kept[$0] }.joined()
   }
 
   private func has(_ group: EncodedGroup) -> Bool {

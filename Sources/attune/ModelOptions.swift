@@ -14,8 +14,7 @@ struct ModelOption: ParsableArguments {
 
   /// Starts the engine and opens the model; one that answers, unless reward models are taken too.
   func open(_ shared: SharedOptions, rewardModels: Bool = false) throws -> LoadedModel {
-    try shared.startEngine()
-    return try LoadedModel.open(model, rewardModels: rewardModels)
+    try LoadedModel.open(model, on: shared.engine(), rewardModels: rewardModels)
   }
 }
 

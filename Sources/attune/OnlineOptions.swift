@@ -49,8 +49,11 @@ struct OnlineOptions: ParsableArguments {
     Output.note(file.summary)
     let start = try model.open(shared)
     return Opened(
-      start: start, data: file, rewards: try RewardSources(specifications, beside: start),
-      watched: try watched.map { try RewardSources([$0], beside: start).weighted[0].source })
+      start: start, data: file,
+      rewards: try RewardSources(specifications, on: start.engine, beside: start),
+      watched: try watched.map {
+        try RewardSources([$0], on: start.engine, beside: start).weighted[0].source
+      })
   }
 
   /// Says what the run came to.

@@ -3,6 +3,7 @@
 import ArgumentParser
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneTraining
 import Foundation
 
@@ -23,7 +24,7 @@ struct SharedOptions: ParsableArguments {
       Matrix products of float32 numbers: highest or high, which is faster on processors with \
       matrix tiles (Intel AMX) and off by 4e-6 (default: highest; quickstart: high).
       """, valueName: "p"))
-  var matmulPrecision: AttuneEngine.Machine.MatmulPrecision?
+  var matmulPrecision: MatmulPrecision?
 
   @Option(
     help: ArgumentHelp(
@@ -62,12 +63,11 @@ struct SharedOptions: ParsableArguments {
     }
   }
 
-  /// Starts the engine's threads.
+  /// The engine that everything is computed on, its threads started: the one place that chooses it.
   ///
   /// - Parameter precision: Of matrix products, unless the option says it.
-  func startEngine(precision: AttuneEngine.Machine.MatmulPrecision = .highest) throws {
-    try AttuneEngine.Machine.start(
-      threads: threads ?? 0, precision: matmulPrecision ?? precision)
+  func engine(precision: MatmulPrecision = .highest) throws -> any Engine {
+    try NativeEngine(threads: threads ?? 0, precision: matmulPrecision ?? precision)
   }
 
   /// Refuses `--set` where the command has no settings; of a recipe it takes its options.
@@ -133,4 +133,4 @@ struct KnobOption: ExpressibleByStringLiteral {
   }
 }
 
-extension AttuneEngine.Machine.MatmulPrecision: ExpressibleByArgument {}
+extension MatmulPrecision: ExpressibleByArgument {}

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTraining
 import Foundation
@@ -50,7 +51,7 @@ struct ContrastiveTests {
       // The likelihood of chosen weighs more than the pair in cpo.
       #expect((report.evalAccuracy ?? 0) > (loss == .cpo ? 0.6 : 0.8), "\(report)")
     }
-    let opened = try LoadedModel.open(folder.url.appending(path: "policy").path)
+    let opened = try LoadedModel.open(folder.url.appending(path: "policy").path, on: NativeEngine())
     #expect(!opened.model.hasScalarHead)
   }
 

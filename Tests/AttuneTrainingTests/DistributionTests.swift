@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTraining
 import Foundation
@@ -179,7 +180,7 @@ struct DistributionTests {
         #expect((gap < 1e-6) == (i % 3 == 0), "rollout \(i): \(gap)")
       }
     }
-    let opened = try LoadedModel.open(out.path)
+    let opened = try LoadedModel.open(out.path, on: NativeEngine())
     #expect(!opened.model.hasScalarHead)
   }
 

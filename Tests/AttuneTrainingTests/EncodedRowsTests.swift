@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
@@ -37,7 +38,7 @@ struct EncodedRowsTests {
       keyValueHeads: 1, mlpWidth: 16, maximumPositions: 256, tiedHead: true)
     spec.endOfSequence = [2]
     return try LoadedModel.random(
-      spec, tokenizer: tokenizer, chatTemplate: template, seed: 1)
+      spec, tokenizer: tokenizer, chatTemplate: template, seed: 1, on: NativeEngine())
   }
 
   private func row(_ json: String) throws -> Row { try folder.rows("row.jsonl", [json]).rows[0] }
@@ -402,7 +403,7 @@ struct RowAccountTests {
         #"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]}"#,
       ])
     let model = try LoadedModel.random(
-      tinyModel().model.spec, chatTemplate: EncodingTests.template, seed: 1)
+      tinyModel().model.spec, chatTemplate: EncodingTests.template, seed: 1, on: NativeEngine())
     let report = try SFT.train(
       model, data: data, heldOut: data, settings: SFTSettings(), output: output, options: .quiet)
     check(report.dataRows, read: 3, leftOut: ["no answer to learn from": (2, line: 1)])
@@ -417,7 +418,8 @@ struct RowAccountTests {
 
   @Test func `a run keeps the date that its template wrote`() throws {
     let dated = "{{ strftime_now('%Y-%m-%d') }}" + EncodingTests.template
-    let model = try LoadedModel.random(tinyModel().model.spec, chatTemplate: dated, seed: 1)
+    let model = try LoadedModel.random(
+      tinyModel().model.spec, chatTemplate: dated, seed: 1, on: NativeEngine())
     let data = try folder.rows(
       "chat.jsonl",
       (0..<4).map {

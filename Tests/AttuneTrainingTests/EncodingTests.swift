@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneTraining
 import Foundation
 import Testing
@@ -17,7 +18,7 @@ struct EncodingTests {
   func encoder(maximumLength: Int = 0, template: String? = nil) throws -> TextEncoder {
     let plain = try tinyModel()
     let model = try LoadedModel.random(
-      plain.model.spec, chatTemplate: template, seed: 1)
+      plain.model.spec, chatTemplate: template, seed: 1, on: NativeEngine())
     return try TextEncoder(model, maximumLength: maximumLength)
   }
 

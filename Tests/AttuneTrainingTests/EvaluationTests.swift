@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTraining
 import Foundation
@@ -31,7 +32,7 @@ struct EvaluationTests {
     let data = try family.folder.rows("pairs.jsonl", rows)
     let report = try Evaluation.run(
       model: policy, against: nil, reference: nil, data: data, rewards: [], settings: settings(),
-      answersFile: nil)
+      answersFile: nil, on: NativeEngine())
     let found = try #require(report.preferences)
     #expect(found.pairs == 5 && found.prompts == 4 && found.undecided == 1)
     #expect(found.leftOut == 1)
@@ -41,7 +42,7 @@ struct EvaluationTests {
 
     // The same by the reward source that reads texts one by one.
     let decided = pairs + [("d", "high", "low")]
-    let source = try RewardSources([RewardSpecification("implicit:\(policy)")], beside: nil)
+    let source = try RewardSources([RewardSpecification("implicit:\(policy)")], on: NativeEngine())
       .weighted[0].source
     func rewards(_ texts: [String]) throws -> [Double] {
       try source.checkedScores(
@@ -71,10 +72,11 @@ struct EvaluationTests {
     try FileManager.default.removeItem(atPath: family.base.name)
     let report = try Evaluation.run(
       model: policy, against: nil, reference: nil, data: data,
-      rewards: [RewardSpecification("length:2")], settings: settings(), answersFile: nil)
+      rewards: [RewardSpecification("length:2")], settings: settings(), answersFile: nil,
+      on: NativeEngine())
     #expect(report.preferences == nil && report.models[0].kl == nil)
     let error = #expect(throws: TrainingError.self) {
-      _ = try RewardSources([RewardSpecification("implicit:\(policy)")], beside: nil)
+      _ = try RewardSources([RewardSpecification("implicit:\(policy)")], on: NativeEngine())
     }
     #expect(error?.message.contains("is not there any more; name the reference") == true)
   }
@@ -89,7 +91,7 @@ struct EvaluationTests {
     let found = try #require(
       try Evaluation.run(
         model: policy, against: nil, reference: nil, data: data, rewards: [],
-        settings: settings(), answersFile: nil
+        settings: settings(), answersFile: nil, on: NativeEngine()
       ).preferences)
     #expect(found.pairs == 6 && found.prompts == 3)
     for share in [found.accuracy, found.likelierBefore, found.likelierAfter] {
@@ -104,7 +106,7 @@ struct EvaluationTests {
       (0..<4).map { #"{"prompt":"p\#($0)","chosen":"yes","rejected":"no"}"# })
     let report = try Evaluation.run(
       model: family.base.name, against: family.base.name, reference: nil, data: data, rewards: [],
-      settings: settings(), answersFile: nil)
+      settings: settings(), answersFile: nil, on: NativeEngine())
     let found = try #require(report.preferences)
     #expect(found.margin.mean == 0 && found.accuracy.value == 0.5 && found.chosen.change.mean == 0)
     // Wilson's interval of 2 of 4.
@@ -118,7 +120,8 @@ struct EvaluationTests {
     let data = try family.folder.rows("prompts.jsonl", (0..<3).map { #"{"prompt":"p\#($0)"}"# })
     let report = try Evaluation.run(
       model: policy, against: family.base.name, reference: nil, data: data,
-      rewards: [RewardSpecification("length:2")], settings: settings(0), answersFile: nil)
+      rewards: [RewardSpecification("length:2")], settings: settings(0), answersFile: nil,
+      on: NativeEngine())
     #expect(report.samplesPerPrompt == 1 && report.preferences == nil)
     for model in report.models {
       #expect(model.kl == nil && model.klInterval == nil && model.diversity.selfBLEU == nil)

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTestSupport
 import AttuneTraining
@@ -234,7 +235,7 @@ struct IterateTests {
         return sum + scores.logProbabilities[made.answers[0]].reduce(0, +)
       }
     }
-    let trained = try LoadedModel.open(folder.url.appending(path: "run").path)
+    let trained = try LoadedModel.open(folder.url.appending(path: "run").path, on: NativeEngine())
     #expect(try logProbability(trained) < logProbability(tinyModel()))
   }
 

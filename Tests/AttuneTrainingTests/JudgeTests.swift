@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
@@ -111,7 +112,8 @@ struct JudgeTests {
     let tiny = try LoadedModel.random(
       TransformerSpec(
         architecture: .llama, vocabularySize: 259, width: 32, layers: 2, heads: 4,
-        keyValueHeads: 2, mlpWidth: 64, maximumPositions: 2048, tiedHead: true), seed: 3)
+        keyValueHeads: 2, mlpWidth: 64, maximumPositions: 2048, tiedHead: true), seed: 3,
+      on: NativeEngine())
     let model = folder.url.appending(path: "model")
     try tiny.write(tiny.model, to: model)
     func judge(_ name: String, _ text: String) throws -> (JudgeReport, [Row]) {
@@ -121,7 +123,7 @@ struct JudgeTests {
       let output = folder.url.appending(path: "\(name).jsonl")
       let report = try Judging.run(
         .init(data: try DataFile.read(folder.file("\(name)-in.jsonl", text)), output: output),
-        settings: settings, style: .silent)
+        settings: settings, on: NativeEngine(), style: .silent)
       return (report, try DataFile.read(output, expecting: [.preference]).rows)
     }
     let (report, rows) = try judge("a", Self.samples)

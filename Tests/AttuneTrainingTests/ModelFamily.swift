@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneEngine
+import AttuneNative
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
@@ -15,7 +16,7 @@ struct ModelFamily {
     let random = try tinyModel()
     let url = folder.url.appending(path: "base")
     try random.write(try random.model.copy(training: .full), to: url)
-    base = try LoadedModel.open(url.path)
+    base = try LoadedModel.open(url.path, on: NativeEngine())
   }
 
   /// Writes a member.

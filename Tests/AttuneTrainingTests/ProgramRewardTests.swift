@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneNative
 import AttuneTraining
 import Foundation
 import Testing
@@ -200,7 +201,8 @@ struct ProgramRewardTests {
     let folder = try TemporaryFolder()
     let script = folder.file("score.sh", "while read -r l; do echo 1; done\n")
     func fingerprint() throws -> String {
-      try RewardSources([RewardSpecification("exec:sh \(script.path)")], beside: nil).fingerprint
+      try RewardSources([RewardSpecification("exec:sh \(script.path)")], on: NativeEngine())
+        .fingerprint
     }
     let before = try fingerprint()
     #expect(try fingerprint() == before)

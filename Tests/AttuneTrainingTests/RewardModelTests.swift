@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTraining
 import Foundation
@@ -41,7 +42,7 @@ struct RewardModelTests {
     let interval = try #require(report.evalAccuracyInterval)
     #expect(interval[0] <= report.evalAccuracy ?? 0 && interval[1] >= report.evalAccuracy ?? 2)
     #expect((report.trainAccuracy ?? 0) > 0.9 && report.rewardDeviation > 0)
-    let opened = try LoadedModel.open(out.path, rewardModels: true)
+    let opened = try LoadedModel.open(out.path, on: NativeEngine(), rewardModels: true)
     #expect(opened.model.hasScalarHead && opened.reward?.mean == report.rewardMean)
     let lines = try String(contentsOf: out.appending(path: "evaluation.jsonl"), encoding: .utf8)
     #expect(lines.split(separator: "\n").count == 20)
@@ -115,7 +116,7 @@ struct RewardModelTests {
     let base = folder.url.appending(path: "base")
     let start = try tinyModel()
     try start.write(start.model, to: base)
-    let opened = try LoadedModel.open(base.path)
+    let opened = try LoadedModel.open(base.path, on: NativeEngine())
     let data = try folder.rows("pairs.jsonl", Self.pairs(20))
     var settings = Self.settings()
     settings.train = .lora
@@ -126,7 +127,7 @@ struct RewardModelTests {
       opened, data: data, settings: settings, output: out, options: .quiet)
     let beside = try LoadedModel.open(out.path, beside: opened, rewardModels: true)
     #expect(beside.origin == opened.fingerprint && beside.model.sharedLayers == 1)
-    let alone = try LoadedModel.open(out.path, rewardModels: true)
+    let alone = try LoadedModel.open(out.path, on: NativeEngine(), rewardModels: true)
     let segment = [Segment([1, 2, 3], scalarsAfter: [2])]
     let (a, b) = (try beside.model.score(segment), try alone.model.score(segment))
     #expect(abs(a.scalars[0][0] - b.scalars[0][0]) < 1e-5)
@@ -139,7 +140,7 @@ struct RewardModelTests {
     }
     let again = try LoadedModel.open(further.path, beside: alone, rewardModels: true)
     #expect(again.origin == alone.fingerprint)
-    let trunk = try opened.model.trunk(segment, layers: 1)
+    let trunk = try #require(try opened.model.trunk(segment, layers: 1))
     #expect(beside.model.accepts(trunk))
   }
 

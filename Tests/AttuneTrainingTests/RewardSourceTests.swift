@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTraining
 import Foundation
@@ -15,7 +16,7 @@ struct RewardSourceTests {
   static let completions = texts.map { Completion(ids: [], text: $0, endedByItself: false) }
 
   func source(_ text: String, beside model: LoadedModel? = nil) throws -> any RewardSource {
-    try RewardSources([RewardSpecification(text)], beside: model).weighted[0].source
+    try RewardSources([RewardSpecification(text)], on: NativeEngine(), beside: model).weighted[0].source
   }
 
   func scores(
@@ -108,7 +109,7 @@ struct RewardSourceTests {
 
   @Test func `a source twice, or a weight that nobody reads, is refused`() throws {
     let twice = try ["length:3", "length:3@2"].map { try RewardSpecification($0) }
-    #expect(throws: TrainingError.self) { try RewardSources(twice, beside: nil) }
+    #expect(throws: TrainingError.self) { try RewardSources(twice, on: NativeEngine()) }
     let error = #expect(throws: TrainingError.self) {
       try twice[1].withoutWeight("--watch")
     }
@@ -125,7 +126,10 @@ struct RewardSourceTests {
       "length:3", "length:4", "length:3@2", "regex:3", "model:\(a)", "model:\(b)",
       "ensemble:min:\(a),\(b)", "ensemble:min:\(a),\(c)", "ensemble:mean:\(a),\(b)",
       "ensemble:mean-1std:\(a),\(b)", "ensemble:mean-2std:\(a),\(b)",
-    ].map { try RewardSources([RewardSpecification($0)], beside: family.base).fingerprint }
+    ].map {
+      try RewardSources([RewardSpecification($0)], on: NativeEngine(), beside: family.base)
+        .fingerprint
+    }
     #expect(Set(marks).count == marks.count)
   }
 
@@ -240,9 +244,9 @@ struct RewardSourceTests {
     let training: Trainable = way == "full" ? .full : way == "layers" ? .lastLayers(1) : lora
     let policy = try family.member("policy", training, seed: 5, merging: way == "merged")
     let other = try family.member("other", .full, seed: 6)
-    let ours = try sums(LoadedModel.open(policy), family.folder)
+    let ours = try sums(LoadedModel.open(policy, on: NativeEngine()), family.folder)
     let theirs = try sums(family.base, family.folder)
-    let others = try sums(LoadedModel.open(other), family.folder)
+    let others = try sums(LoadedModel.open(other, on: NativeEngine()), family.folder)
     let expected = zip(ours, theirs).map { $0 - $1 }
     #expect(expected.allSatisfy { abs($0) > 0.01 })
     // What it was trained from is noted beside it.

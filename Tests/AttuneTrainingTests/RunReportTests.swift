@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTraining
 import Foundation
@@ -106,7 +107,7 @@ struct RunReportTests {
     #expect(loss.metric == "loss/held_out" && loss.count == 2 && loss.value == report.heldOutLoss)
     #expect(report.heldOutRows == 2 && report.heldOutLossInterval?.count == 2)
     // Of tokens alike, not of rows: the model itself says so.
-    let model = try LoadedModel.open(folder.url.appending(path: "run").path)
+    let model = try LoadedModel.open(folder.url.appending(path: "run").path, on: NativeEngine())
     let encoder = try TextEncoder(model)
     let scores = try heldOut.rows.flatMap { row in
       try model.model.score(try encoder.group(row).segments(from: 0).segments)

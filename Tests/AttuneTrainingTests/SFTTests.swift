@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTraining
 import Foundation
@@ -38,7 +39,7 @@ struct SFTTests {
     // Uniform over 259 tokens is ln 259 = 5.56.
     #expect(abs((lines[0]["loss/supervised"] ?? 0) - 5.56) < 0.15)
     #expect(!folder.exists("out/checkpoint.safetensors"))
-    let learned = try LoadedModel.open(out.path)
+    let learned = try LoadedModel.open(out.path, on: NativeEngine())
     let encoder = try TextEncoder(learned)
     let group = try encoder.group(data.rows[0])
     let scores = try learned.model.score(group.segments(from: 0).segments)

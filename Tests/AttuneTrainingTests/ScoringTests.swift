@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneNative
 import AttuneTraining
 import Foundation
 import Testing
@@ -10,7 +11,8 @@ struct ScoringTests {
     _ sources: [String], _ data: DataFile, _ folder: TemporaryFolder
   ) throws -> (report: ScoringReport, rows: [[String: Any]]) {
     let output = folder.url.appending(path: "scores.jsonl")
-    let opened = try RewardSources(try sources.map { try RewardSpecification($0) }, beside: nil)
+    let opened = try RewardSources(
+      try sources.map { try RewardSpecification($0) }, on: NativeEngine())
     let report = try Scoring.run(opened.weighted, data: data, output: output, style: .silent)
     let rows = try String(contentsOf: output, encoding: .utf8).split(separator: "\n").map {
       try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] ?? [:]

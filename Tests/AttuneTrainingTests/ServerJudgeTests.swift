@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneNative
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
@@ -35,7 +36,7 @@ struct ServerJudgeTests {
     let file = folder.url.appending(path: output)
     let data = try DataFile.read(folder.file("samples.jsonl", JudgeTests.samples))
     let report = try Judging.run(
-      .init(data: data, output: file), settings: settings, style: .silent)
+      .init(data: data, output: file), settings: settings, on: NativeEngine(), style: .silent)
     let rows = try DataFile.read(file).rows.compactMap { row in
       if case .preference(let pair) = row.example { pair } else { nil }
     }
@@ -236,7 +237,7 @@ struct ServerJudgeTests {
       let check = try folder.rows(
         "check.jsonl", [#"{"prompt":"a","chosen":"b","rejected":"c"}"#])
       return #expect(throws: TrainingError.self) {
-        try Judging.run(.init(check: check), settings: knobs, style: .silent)
+        try Judging.run(.init(check: check), settings: knobs, on: NativeEngine(), style: .silent)
       }?.message ?? ""
     }
     for (address, words) in [
@@ -284,6 +285,7 @@ struct ServerJudgeTests {
     rows.append("{\"prompt\":\"p\",\"chosen\":\"good\",\"rejected\":\"bad\",\"outcome\":\"tie\"}")
     let report = try Judging.run(
       .init(check: try folder.rows("people.jsonl", rows)), settings: settings(server),
+      on: NativeEngine(),
       style: .silent)
     let check = try #require(report.check)
     #expect(check.pairs == 10 && check.undecided == 1 && check.unanswered == 0)
@@ -319,7 +321,7 @@ struct ServerJudgeTests {
     _ = try Judging.run(
       .init(
         data: try DataFile.read(folder.file("samples.jsonl", JudgeTests.samples)), output: output),
-      settings: knobs, style: .silent)
+      settings: knobs, on: NativeEngine(), style: .silent)
     let rows = try DataFile.read(output, expecting: [.ranking]).rows
     #expect(rows.count == 2)
     for row in rows {
@@ -342,7 +344,8 @@ struct ServerJudgeTests {
     knobs.rounds = 2
     let output = folder.url.appending(path: "revised.jsonl")
     let data = try DataFile.read(folder.file("samples.jsonl", JudgeTests.samples))
-    let report = try Revising.run(data, settings: knobs, output: output, style: .silent)
+    let report = try Revising.run(
+      data, settings: knobs, output: output, on: NativeEngine(), style: .silent)
     // Five different answers, two texts a round; the second round's questions are about one text.
     #expect(report.answers == 5 && report.rows == 5 && report.unchanged == 0)
     let rows = try DataFile.read(output, expecting: [.promptCompletion]).rows
@@ -353,7 +356,9 @@ struct ServerJudgeTests {
       #expect(principles.count == 2 && Set(principles).count == 2)
     }
     #expect(rows[3].example.isConversational)
-    #expect(try Revising.run(data, settings: knobs, output: output, style: .silent).asked == 0)
+    #expect(
+      try Revising.run(data, settings: knobs, output: output, on: NativeEngine(), style: .silent)
+        .asked == 0)
   }
 
   @Test(
@@ -445,7 +450,7 @@ struct ServerJudgeTests {
           .init(
             check: try folder.rows(
               "p.jsonl", ["{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}"])),
-          settings: knobs, style: .silent)
+          settings: knobs, on: NativeEngine(), style: .silent)
         Issue.record("\(address) went through")
       } catch let error as TrainingError {
         #expect(!error.message.contains("pass@"))

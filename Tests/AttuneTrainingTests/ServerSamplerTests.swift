@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneNative
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
@@ -50,7 +51,8 @@ struct ServerSamplerTests {
     change(&settings)
     let file = folder.url.appending(path: output)
     let report = try Sampling.run(
-      models: models, data: try prompts(), settings: settings, output: file, style: .silent)
+      models: models, data: try prompts(), settings: settings, output: file, on: NativeEngine(),
+      style: .silent)
     return (report, try SampleRow.read(file))
   }
 
@@ -116,7 +118,8 @@ struct ServerSamplerTests {
     settings.n = 1
     let output = folder.url.appending(path: "prefilled-samples.jsonl")
     _ = try Sampling.run(
-      models: [server.address], data: data, settings: settings, output: output, style: .silent)
+      models: [server.address], data: data, settings: settings, output: output, on: NativeEngine(),
+      style: .silent)
     let bodies = server.requests.filter { $0.path == "/v1/chat/completions" }.map(\.object)
     #expect(bodies.count == 2)
     for body in bodies {
@@ -240,7 +243,7 @@ struct ServerSamplerTests {
     let error = #expect(throws: TrainingError.self) {
       _ = try Sampling.run(
         models: [server.address], data: text, settings: SampleSettings(),
-        output: folder.url.appending(path: "refused.jsonl"), style: .silent)
+        output: folder.url.appending(path: "refused.jsonl"), on: NativeEngine(), style: .silent)
     }
     #expect(error?.message.contains("text.jsonl, line 1: a server answers conversations") == true)
   }

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneTraining
 import Foundation
 import Synchronization
@@ -12,7 +13,7 @@ func tinyModel(seed: UInt64 = 1, width: Int = 32, layers: Int = 2) throws -> Loa
     TransformerSpec(
       architecture: .llama, vocabularySize: 259, width: width, layers: layers, heads: 4,
       keyValueHeads: 2, mlpWidth: 2 * width, maximumPositions: 128, tiedHead: true),
-    seed: seed)
+    seed: seed, on: NativeEngine())
 }
 
 extension RunOptions {

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneTraining
 import Foundation
 import Testing
@@ -168,7 +169,7 @@ struct WrittenModelTests {
   @Test func `the base of an adapter's adapter is written whole, once`() throws {
     let family = try ModelFamily()
     let adapter = try family.member("first", .lora(LoRASettings(rank: 4)), seed: 2)
-    let start = try LoadedModel.open(adapter)
+    let start = try LoadedModel.open(adapter, on: NativeEngine())
     let cache = family.folder.url.appending(path: "cache")
     let bases = cache.appending(path: "bases")
     try Pull.$otherCache.withValue(cache) {
@@ -183,7 +184,8 @@ struct WrittenModelTests {
       // Whole: the same numbers without the adapter's own base.
       let probe = [Segment([5, 9, 70, 3], scored: [1..<4])]
       let (ours, copy) = (
-        try start.model.score(probe), try LoadedModel.open(place.path).model.score(probe)
+        try start.model.score(probe),
+        try LoadedModel.open(place.path, on: NativeEngine()).model.score(probe)
       )
       #expect(ours.logProbabilities == copy.logProbabilities)
     }
@@ -194,11 +196,11 @@ struct WrittenModelTests {
     let scale = RewardScale(mean: 1, deviation: 2)
     let reward = try family.member(
       "reward", .lora(LoRASettings(rank: 4)), seed: 2, isReward: true, scale: scale)
-    let loaded = try LoadedModel.open(reward, rewardModels: true)
+    let loaded = try LoadedModel.open(reward, on: NativeEngine(), rewardModels: true)
     let folder = family.folder.url.appending(path: "whole")
     try loaded.export(to: folder)
     try Self.checkWhole(folder, isReward: true)
-    let again = try LoadedModel.open(folder.path, rewardModels: true)
+    let again = try LoadedModel.open(folder.path, on: NativeEngine(), rewardModels: true)
     let probe = [Segment([5, 9, 70, 3], scalarsAfter: [3])]
     #expect(try loaded.model.score(probe).scalars == again.model.score(probe).scalars)
     #expect(again.reward == scale)
@@ -213,12 +215,13 @@ struct WrittenModelTests {
       "reward", .lora(LoRASettings(rank: 4)), seed: 2, isReward: true, merging: merging)
     for neighbour in [nil, family.base] {
       let error = try #require(throws: TrainingError.self) {
-        _ = try LoadedModel.open(reward, beside: neighbour)
+        _ = try LoadedModel.open(reward, on: NativeEngine(), beside: neighbour)
       }
       #expect(
         error.message.contains("is a reward model (it has score.weight), which has no language"))
     }
-    #expect(try LoadedModel.open(reward, rewardModels: true).model.hasScalarHead)
+    #expect(
+      try LoadedModel.open(reward, on: NativeEngine(), rewardModels: true).model.hasScalarHead)
     let error = try #require(throws: TrainingError.self) { _ = try ModelReward(family.base) }
     #expect(error.message.contains("is no reward model (it has no scalar head score.weight)"))
   }
@@ -230,7 +233,7 @@ struct WrittenModelTests {
     let text = try String(contentsOf: config, encoding: .utf8)
     func message(_ path: String) -> String {
       do {
-        _ = try LoadedModel.open(path, rewardModels: true)
+        _ = try LoadedModel.open(path, on: NativeEngine(), rewardModels: true)
         return "no error"
       } catch { return "\(error)" }
     }
@@ -248,7 +251,8 @@ struct WrittenModelTests {
     let data = try family.folder.rows("pairs.jsonl", RewardModelTests.pairs(16))
     for (name, training) in [("whole", Trainable.full), ("adapter", .lora(LoRASettings(rank: 4)))] {
       let start = try LoadedModel.open(
-        try family.member(name, training, seed: 2, isReward: true), rewardModels: true)
+        try family.member(name, training, seed: 2, isReward: true), on: NativeEngine(),
+        rewardModels: true)
       func head(_ head: RewardModelSettings.HeadStart) throws -> [Float] {
         var settings = RewardModelTests.settings()
         settings.maxSteps = 1
@@ -257,7 +261,7 @@ struct WrittenModelTests {
         let out = family.folder.url.appending(path: "\(name)-\(head)")
         _ = try RewardModel.train(
           start, data: data, settings: settings, output: out, options: .quiet)
-        let written = try LoadedModel.open(out.path, rewardModels: true)
+        let written = try LoadedModel.open(out.path, on: NativeEngine(), rewardModels: true)
         return try #require(written.model.scalarHeadWeights)
       }
       let before = try #require(start.model.scalarHeadWeights)
@@ -277,7 +281,7 @@ struct WrittenModelTests {
       "num_hidden_layers":4096,"num_attention_heads":8192,"max_position_embeddings":64}
       """)
     let error = try #require(throws: EngineError.self) {
-      _ = try LoadedModel.random(configuration: config, seed: 1)
+      _ = try LoadedModel.random(configuration: config, seed: 1, on: NativeEngine())
     }
     #expect(error.message.contains("of memory, this process can have"))
   }

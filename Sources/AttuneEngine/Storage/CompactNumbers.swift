@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import CAttuneKernels
-
 /// How a weight matrix can be kept in fewer bytes than as float32 without changing a number: the
 /// forms that the decoder reads, to which the quantised types of files are brought.
 ///
@@ -9,26 +7,25 @@ package import CAttuneKernels
 package enum CompactForm: Sendable {
   /// Upper halves of floats.
   case bfloat16
-  /// `atk_nibbles`: 4-bit codes, 32 weights to a scale and an offset.
+  /// Groups of 24 bytes for 32 weights, each code · scale + offset: scale and offset (float32), then
+  /// 4-bit codes, of which byte i holds those of weights i (low) and i + 16 (high).
   case nibbles
-  /// `atk_bytes`: 8-bit codes, 16 weights to a scale.
+  /// Groups of 40 bytes for 32 weights, each code · scale: two scales (float32) of 16 weights each,
+  /// then 8-bit codes.
   case bytes
+
+  /// Where codes begin in a group.
+  static let codes = 8
+  /// Bytes of a group.
+  static let nibbleGroup = 24
+  static let byteGroup = 40
 
   /// Bytes of so many weights, which are whole groups.
   package func bytes(_ count: Int) -> Int {
     switch self {
     case .bfloat16: 2 * count
-    case .nibbles: count / 32 * MemoryLayout<atk_nibbles>.stride
-    case .bytes: count / 32 * MemoryLayout<atk_bytes>.stride
-    }
-  }
-
-  /// The kernels' name of it.
-  package var kernelFormat: atk_weights {
-    switch self {
-    case .bfloat16: ATK_BFLOAT16
-    case .nibbles: ATK_NIBBLES
-    case .bytes: ATK_BYTES
+    case .nibbles: count / 32 * Self.nibbleGroup
+    case .bytes: count / 32 * Self.byteGroup
     }
   }
 }
@@ -49,73 +46,61 @@ extension GGUFType {
   ///
   /// - Parameters:
   ///   - bytes: The blocks, `count / blockElements · blockBytes` bytes.
-  ///   - output: Room for `compactForm.bytes(count)`.
+  ///   - output: Room for `compactForm.bytes(count)`, aligned as floats are.
   ///   - count: A multiple of `blockElements`.
   package func compact(
     _ bytes: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, count: Int
   ) {
     precondition(bytes.count == count / blockElements * blockBytes, "\(self): blocks are missing")
-    guard let base = bytes.baseAddress else { return }
-    let nibbles = output.assumingMemoryBound(to: atk_nibbles.self)
-    let groups = output.assumingMemoryBound(to: atk_bytes.self)
+    guard let base = bytes.baseAddress, let form = compactForm else { return }
     for index in 0..<count / blockElements {
       let block = base + index * blockBytes
+      let place = output + index * form.bytes(blockElements)
       switch self {
       case .f32, .f16: return
-      case .bf16:
-        (output + 2 * index).copyMemory(from: block, byteCount: 2)
+      case .bf16: place.copyMemory(from: block, byteCount: 2)
       case .q4_0:
         let scale = Self.half(block, 0)
-        nibbles[index].scale = scale
-        nibbles[index].offset = -8 * scale
-        withUnsafeMutableBytes(of: &nibbles[index].codes) {
-          $0.copyMemory(from: UnsafeRawBufferPointer(start: block + 2, count: 16))
-        }
+        Self.put(scale, -8 * scale, at: place)
+        (place + CompactForm.codes).copyMemory(from: block + 2, byteCount: 16)
       case .q4_1:
-        nibbles[index].scale = Self.half(block, 0)
-        nibbles[index].offset = Self.half(block, 2)
-        withUnsafeMutableBytes(of: &nibbles[index].codes) {
-          $0.copyMemory(from: UnsafeRawBufferPointer(start: block + 4, count: 16))
-        }
+        Self.put(Self.half(block, 0), Self.half(block, 2), at: place)
+        (place + CompactForm.codes).copyMemory(from: block + 4, byteCount: 16)
       case .q8_0:
         let scale = Self.half(block, 0)
-        groups[index].scale = (scale, scale)
-        withUnsafeMutableBytes(of: &groups[index].codes) {
-          $0.copyMemory(from: UnsafeRawBufferPointer(start: block + 2, count: 32))
-        }
-      case .q4K: Self.compact4K(block, nibbles + 8 * index)
-      case .q6K: Self.compact6K(block, groups + 8 * index)
+        Self.put(scale, scale, at: place)
+        (place + CompactForm.codes).copyMemory(from: block + 2, byteCount: 32)
+      case .q4K: Self.compact4K(block, place)
+      case .q6K: Self.compact6K(block, place)
       }
     }
   }
 
-  private static func compact4K(
-    _ block: UnsafeRawPointer, _ output: UnsafeMutablePointer<atk_nibbles>
-  ) {
+  private static func put(_ first: Float, _ second: Float, at group: UnsafeMutableRawPointer) {
+    group.storeBytes(of: first, as: Float.self)
+    group.storeBytes(of: second, toByteOffset: 4, as: Float.self)
+  }
+
+  private static func compact4K(_ block: UnsafeRawPointer, _ output: UnsafeMutableRawPointer) {
     for group in 0..<8 {
+      let place = output + group * CompactForm.nibbleGroup
       let (scale, minimum) = scales4K(block, group)
-      output[group].scale = scale
-      output[group].offset = -minimum
+      put(scale, -minimum, at: place)
       let quants = (block + 16 + group / 2 * 32).assumingMemoryBound(to: UInt8.self)
+      let codes = (place + CompactForm.codes).assumingMemoryBound(to: UInt8.self)
       let shift = UInt8(group % 2 * 4)
-      withUnsafeMutableBytes(of: &output[group].codes) { codes in
-        for index in 0..<16 {
-          codes[index] = quants[index] >> shift & 15 | (quants[index + 16] >> shift & 15) << 4
-        }
+      for index in 0..<16 {
+        codes[index] = quants[index] >> shift & 15 | (quants[index + 16] >> shift & 15) << 4
       }
     }
   }
 
-  private static func compact6K(
-    _ block: UnsafeRawPointer, _ output: UnsafeMutablePointer<atk_bytes>
-  ) {
+  private static func compact6K(_ block: UnsafeRawPointer, _ output: UnsafeMutableRawPointer) {
     for group in 0..<8 {
-      output[group].scale = (scale6K(block, 2 * group), scale6K(block, 2 * group + 1))
-      withUnsafeMutableBytes(of: &output[group].codes) { codes in
-        for index in 0..<32 {
-          codes[index] = UInt8(bitPattern: code6K(block, 32 * group + index))
-        }
-      }
+      let place = output + group * CompactForm.byteGroup
+      put(scale6K(block, 2 * group), scale6K(block, 2 * group + 1), at: place)
+      let codes = (place + CompactForm.codes).assumingMemoryBound(to: Int8.self)
+      for index in 0..<32 { codes[index] = code6K(block, 32 * group + index) }
     }
   }
 }

@@ -21,7 +21,7 @@ public protocol TensorSource: Sendable {
 }
 
 /// A source that can give matrices in the fewer bytes in which the file has them.
-protocol CompactTensorSource: TensorSource {
+package protocol CompactTensorSource: TensorSource {
   /// The form in which a matrix can be had; nil if only as float32.
   func compactForm(of canonicalName: String) -> CompactForm?
 

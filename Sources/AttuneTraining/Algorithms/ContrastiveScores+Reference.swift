@@ -9,7 +9,7 @@ extension ContrastiveScores {
   /// The sums of log-probability of every answer of some groups, without a gradient.
   private func sums(
     _ model: any LanguageModel, _ groups: [EncodedGroup],
-    trunk: ([EncodedGroup], [Segment]) throws -> Trunk?
+    trunk: ([EncodedGroup], [Segment]) throws -> (any Trunk)?
   ) throws -> [[Double]] {
     var all: [[Double]] = []
     for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {

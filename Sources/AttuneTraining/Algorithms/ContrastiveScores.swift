@@ -61,10 +61,10 @@ struct ContrastiveScores<Label> {
     for piece in pieces {
       let made = segments(batch[piece])
       let trunk = try trunks.trunk(for: batch[piece].map(\.encoded), segments: made.segments)
-      // First: the policy's own pass is the one whose activations are kept.
+      // First: the policy's own pass goes back before another.
       let reference = try reference(batch[piece], made.segments, trunk)
-      let scores = try policy.score(made.segments, trunk: trunk, keepingActivations: true)
-      let scored = responses(batch[piece], made, scores, reference)
+      let pass = try policy.pass(made.segments, trunk: trunk)
+      let scored = responses(batch[piece], made, pass.scores, reference)
       let second = try ofPiece ?? loss(batch, scored, companions)
       ofPiece = second
       let result = try second(piece, scored)
@@ -85,7 +85,7 @@ struct ContrastiveScores<Label> {
           fill(first - 1, gradient[answers.count])
         }
       }
-      try policy.backward(HeadGradients(logProbabilities: gradients))
+      try pass.backward(HeadGradients(logProbabilities: gradients))
     }
     return totals
   }
@@ -190,7 +190,7 @@ struct ContrastiveScores<Label> {
 
   /// The reference's pass over rows for which it is not known yet.
   private func reference(
-    _ rows: ArraySlice<ContrastiveRow<Label>>, _ segments: [Segment], _ trunk: Trunk?
+    _ rows: ArraySlice<ContrastiveRow<Label>>, _ segments: [Segment], _ trunk: (any Trunk)?
   ) throws -> HeadScores? {
     guard needs.reference, rows.contains(where: { $0.reference == nil }) else { return nil }
     let model = reference()

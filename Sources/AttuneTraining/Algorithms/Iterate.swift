@@ -81,7 +81,7 @@ public enum Iterate {
     let panel =
       settings.hasJudge
       ? try JudgePanel(
-        judge, answers: output.appending(path: "judge.answers"), beside: start,
+        judge, answers: output.appending(path: "judge.answers"), on: start.engine, beside: start,
         style: options.progress) : nil
     let run = IterateRun(
       start: start, prompts: prompts, ids: ids, encoder: encoder, rewards: rewards, panel: panel,

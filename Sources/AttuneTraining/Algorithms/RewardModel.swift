@@ -227,11 +227,10 @@ public enum RewardModel {
         var parameterGradient = parameters.map { _ in 0.0 }
         for piece in cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens) {
           let (segments, answers) = rewardSegments(batch[piece])
-          let scores = try model.score(
-            segments, trunk: try trunks.trunk(for: batch[piece].map(\.encoded), segments: segments),
-            keepingActivations: true)
+          let pass = try model.pass(
+            segments, trunk: trunks.trunk(for: batch[piece].map(\.encoded), segments: segments))
           let result = loss.loss(
-            labelled(batch[piece], answers, scores), statistics: statistics,
+            labelled(batch[piece], answers, pass.scores), statistics: statistics,
             settings: set.objective, parameters: parameters)
           totals.add(.loss, result.loss)
           totals.merge(result.metrics)
@@ -242,7 +241,7 @@ public enum RewardModel {
               gradients[segment] = [result.scalars[group][i]]
             }
           }
-          try model.backward(HeadGradients(scalars: gradients))
+          try pass.backward(HeadGradients(scalars: gradients))
         }
         run.state.parameters.step(parameterGradient, learningRate: rate)
         return totals

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
@@ -69,8 +70,8 @@ public struct AlignmentTask: Sendable {
   /// Opens the start.
   ///
   /// - Throws: An error if it is not there, or is another model by now.
-  func openStart() throws -> LoadedModel {
-    let start = try LoadedModel.open(model)
+  func openStart(on engine: any Engine) throws -> LoadedModel {
+    let start = try LoadedModel.open(model, on: engine)
     if let modelFingerprint, modelFingerprint != start.fingerprint {
       throw TrainingError(
         .badModel,

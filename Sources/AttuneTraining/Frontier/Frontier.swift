@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+public import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
@@ -24,6 +25,7 @@ public enum Frontier {
   ///
   /// - Parameters:
   ///   - task: Start, prompts, rewards and collected answers.
+  ///   - engine: What computes models.
   ///   - settings: Methods, β, budget, and the knobs of each method.
   ///   - output: The frontier's folder.
   ///   - options: How it is watched.
@@ -31,7 +33,8 @@ public enum Frontier {
   /// - Throws: An error that names what is at fault; `interrupted` after Ctrl-C with all that is done
   ///   kept. Training that diverges is a failed point, and the others are made.
   public static func run(
-    _ task: AlignmentTask, settings: FrontierSettings, output: URL, options: Options = Options()
+    _ task: AlignmentTask, on engine: any Engine, settings: FrontierSettings, output: URL,
+    options: Options = Options()
   ) throws -> FrontierReport {
     try settings.validate()
     let gold = try task.gold()
@@ -44,7 +47,7 @@ public enum Frontier {
     try AtomicFile.makeFolder(output)
     let lock = try FolderLock(output)
     defer { withExtendedLifetime(lock) {} }
-    let start = try task.openStart()
+    let start = try task.openStart(on: engine)
     let learned = try task.reward(ofRound: settings.round, beside: start)
 
     let pairs = output.appending(path: "pairs.jsonl")

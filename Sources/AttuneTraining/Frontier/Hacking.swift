@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+public import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
@@ -12,6 +13,7 @@ public enum Hacking {
   ///
   /// - Parameters:
   ///   - task: Start, prompts, preferences and labeller.
+  ///   - engine: What computes models.
   ///   - settings: Method, budget, and the rules of ensembles.
   ///   - output: The folder.
   ///   - options: How it is watched.
@@ -19,7 +21,7 @@ public enum Hacking {
   /// - Throws: An error that names what is at fault; `interrupted` after Ctrl-C with all that is done
   ///   kept.
   public static func run(
-    _ task: AlignmentTask, settings: HackingSettings, output: URL,
+    _ task: AlignmentTask, on engine: any Engine, settings: HackingSettings, output: URL,
     options: Frontier.Options = .init()
   ) throws -> HackingReport {
     try settings.validate()
@@ -35,7 +37,7 @@ public enum Hacking {
     try AtomicFile.makeFolder(output)
     let lock = try FolderLock(output)
     defer { withExtendedLifetime(lock) {} }
-    let start = try task.openStart()
+    let start = try task.openStart(on: engine)
     let learned = try task.reward(ofRound: knobs.round, beside: start)
 
     var members = [learned]
@@ -111,7 +113,7 @@ public enum Hacking {
         to: output.appending(path: "reward-\(number)-preferences.jsonl"))
       : task.preferences(ofRound: settings.policy.round)
     let record = try RunRecord(
-      stage: "member", settings: knobs, template: start.chatTemplate,
+      stage: "member", settings: knobs, model: start,
       inputs: [
         ("model", start.fingerprint), ("preferences", try Fingerprint.of(file: preferences)),
       ])

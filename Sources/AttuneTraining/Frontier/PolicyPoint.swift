@@ -71,7 +71,7 @@ struct PolicyPoint {
       inputs.append(("preferences", try Fingerprint.of(file: task.preferences)))
     }
     return try RunRecord(
-      stage: "point", settings: settings.policyKnobs, template: task.start.chatTemplate,
+      stage: "point", settings: settings.policyKnobs, model: task.start,
       inputs: inputs)
   }
 

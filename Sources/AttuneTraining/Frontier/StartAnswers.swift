@@ -43,7 +43,7 @@ struct StartAnswers {
     var sampling = settings.sampling
     sampling.n = count
     let record = try RunRecord(
-      stage: "start", settings: settings, template: start.chatTemplate,
+      stage: "start", settings: settings, model: start,
       inputs: [
         ("answers", "\(count)"), ("model", start.fingerprint), ("gold", gold.name),
         ("reward model", learned.fingerprint), ("prompts", try Fingerprint.of(file: heldOut)),

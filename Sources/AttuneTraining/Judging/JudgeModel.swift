@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+import AttuneEngine
 
 /// What a judge says to a question.
 public struct JudgeChoice: Sendable, Equatable, Codable {
@@ -59,14 +60,15 @@ enum JudgeModels {
   /// - Parameters:
   ///   - name: A model as `LoadedModel.open` takes it, or the URL of an OpenAI-compatible server.
   ///   - settings: The knobs.
+  ///   - engine: What computes models.
   ///   - neighbour: A model that is open already.
   static func open(
-    _ name: String, settings: JudgeSettings, beside neighbour: LoadedModel? = nil
+    _ name: String, settings: JudgeSettings, on engine: any Engine, beside neighbour: LoadedModel?
   ) throws -> any JudgeModel {
     if name.hasPrefix("http://") || name.hasPrefix("https://") {
       return try ServerJudge(ChatServer(name, settings: settings), settings: settings)
     }
     return try LocalJudge(
-      try LoadedModel.open(name, beside: neighbour), pieceTokens: settings.pieceTokens)
+      try LoadedModel.open(name, on: engine, beside: neighbour), pieceTokens: settings.pieceTokens)
   }
 }

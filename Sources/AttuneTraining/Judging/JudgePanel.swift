@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneEngine
 import AttuneObjectives
 import Foundation
 
@@ -59,11 +60,12 @@ struct JudgePanel {
   /// - Parameters:
   ///   - settings: The knobs.
   ///   - answers: Where answers are kept; several judges share the file's name with a number.
+  ///   - engine: What computes models.
   ///   - neighbour: A model that is open already.
   ///   - style: Where progress goes.
   init(
-    _ settings: JudgeSettings, answers: URL?, beside neighbour: LoadedModel? = nil,
-    style: Progress.Style
+    _ settings: JudgeSettings, answers: URL?, on engine: any Engine,
+    beside neighbour: LoadedModel? = nil, style: Progress.Style
   ) throws {
     try settings.validate()
     guard !settings.judges.isEmpty else {
@@ -73,7 +75,7 @@ struct JudgePanel {
     judges = try settings.judges.enumerated().map { place, name in
       let url = place == 0 ? answers : answers?.appendingPathExtension("\(place + 1)")
       return try RememberingJudge(
-        try JudgeModels.open(name, settings: settings, beside: neighbour), url: url)
+        try JudgeModels.open(name, settings: settings, on: engine, beside: neighbour), url: url)
     }
     self.settings = settings
     self.style = style

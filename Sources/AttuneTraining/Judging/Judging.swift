@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+public import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
@@ -77,18 +78,20 @@ public enum Judging {
   /// - Parameters:
   ///   - inputs: What there is to judge.
   ///   - settings: The knobs.
+  ///   - engine: What computes models.
   ///   - neighbour: A model that is open already.
   ///   - style: Where progress goes.
   /// - Returns: What it came to.
   /// - Throws: An error that names the file, line, server or setting at fault; `interrupted` after
   ///   Ctrl-C. All that a judge had answered by then is kept.
   public static func run(
-    _ inputs: Inputs, settings: JudgeSettings, beside neighbour: LoadedModel? = nil,
-    style: Progress.Style = .automatic
+    _ inputs: Inputs, settings: JudgeSettings, on engine: any Engine,
+    beside neighbour: LoadedModel? = nil, style: Progress.Style = .automatic
   ) throws -> JudgeReport {
     let began = ContinuousClock.now
     let answers = inputs.answers ?? inputs.output?.appendingPathExtension("answers")
-    let panel = try JudgePanel(settings, answers: answers, beside: neighbour, style: style)
+    let panel = try JudgePanel(
+      settings, answers: answers, on: engine, beside: neighbour, style: style)
     var report = JudgeReport(
       judge: panel.name, principles: panel.constitution.principles.count,
       output: inputs.output?.path)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+public import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
@@ -84,13 +85,14 @@ public enum Revising {
   ///   - settings: The knobs.
   ///   - output: The file of prompt–completion rows.
   ///   - answers: Where the reviser's texts are kept; nil: beside the output.
+  ///   - engine: What computes models.
   ///   - style: Where progress goes.
   /// - Returns: What it came to.
   /// - Throws: An error that names the file, line, server or setting at fault; `interrupted` after
   ///   Ctrl-C. All that was written by then is kept.
   public static func run(
     _ data: DataFile, settings: ReviseSettings, output: URL, answers: URL? = nil,
-    style: Progress.Style = .automatic
+    on engine: any Engine, style: Progress.Style = .automatic
   ) throws -> ReviseReport {
     try settings.validate()
     let began = ContinuousClock.now
@@ -98,7 +100,8 @@ public enum Revising {
     knobs.principles = settings.rounds
     knobs.seed = settings.seed
     let panel = try JudgePanel(
-      knobs, answers: answers ?? output.appendingPathExtension("answers"), style: style)
+      knobs, answers: answers ?? output.appendingPathExtension("answers"), on: engine,
+      style: style)
     guard panel.judges.count == 1 else {
       throw TrainingError(.badSetting, "revise takes one model, not \(panel.judges.count)")
     }

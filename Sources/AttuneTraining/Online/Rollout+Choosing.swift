@@ -49,8 +49,7 @@ extension Rollout {
       joined.sourceRewards.append(
         (source.source, rollouts.flatMap { $0.sourceRewards[place].rewards }))
     }
-    let trunks = rollouts.compactMap(\.trunk)
-    joined.trunk = trunks.isEmpty ? nil : Trunk.joining(trunks)
+    joined.trunk = rollouts.compactMap(\.trunk).joined()
     return joined
   }
 }

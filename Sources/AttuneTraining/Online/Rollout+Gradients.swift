@@ -36,9 +36,9 @@ extension Rollout {
       var place: [Int: Int] = [:]
       for (i, segment) in chosen.enumerated() { place[segment] = i }
       let places = chosenAnswers.map { place[answers[$0].segment] ?? 0 }
-      let scores = try model.score(
-        segments, request, trunk: sharing(trunk, model)?.selecting(chosen),
-        keepingActivations: true)
+      let pass = try model.pass(
+        segments, request, trunk: sharing(trunk, model)?.selecting(chosen))
+      let scores = pass.scores
       let result = try loss(
         chosenAnswers,
         AnswerScores(
@@ -51,7 +51,7 @@ extension Rollout {
         for (list, i) in zip(lists, places) { all[i] = list }
         return all
       }
-      try model.backward(
+      try pass.backward(
         HeadGradients(
           logProbabilities: spread(result.logProbabilities),
           entropies: spread(result.entropies), scalars: spread(result.scalars)))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-import AttuneEngine
+public import AttuneEngine
 public import Foundation
 
 /// The whole job: prompts → samples → preferences → reward model → policy, once or in several rounds →
@@ -76,6 +76,7 @@ public enum RLHF {
   ///
   /// - Parameters:
   ///   - inputs: Model and prompts.
+  ///   - engine: What computes models.
   ///   - settings: The knobs of all stages.
   ///   - output: The run's folder.
   ///   - options: How the run is watched, and which stages are redone.
@@ -83,7 +84,8 @@ public enum RLHF {
   /// - Throws: An error that names what is at fault; for a stage that was made with other knobs one
   ///   that names them; `interrupted` after Ctrl-C, with all that is done kept.
   public static func run(
-    _ inputs: Inputs, settings: RLHFSettings, output: URL, options: Options = Options()
+    _ inputs: Inputs, on engine: any Engine, settings: RLHFSettings, output: URL,
+    options: Options = Options()
   ) throws -> Report {
     try settings.validate()
     guard !settings.hasPeople || options.people != nil else {
@@ -96,7 +98,8 @@ public enum RLHF {
     try AtomicFile.makeFolder(output)
     let lock = try FolderLock(output)
     defer { withExtendedLifetime(lock) {} }
-    var run = try RLHFRun(inputs, settings: settings.seeded, output: output, options: options)
+    var run = try RLHFRun(
+      inputs, on: engine, settings: settings.seeded, output: output, options: options)
     return try run.run()
   }
 }

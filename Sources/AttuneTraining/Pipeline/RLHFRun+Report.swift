@@ -40,8 +40,8 @@ extension RLHFRun {
       settings.hasJudge
       ? try Constitution.named(settings.judge.constitution).principles.count : 0
     let machine = Report.Machine(
-      threads: AttuneEngine.Machine.threads, productRateAtStart: productRate,
-      productRateAtEnd: AttuneEngine.Machine.matrixProductRate(of: start.model.spec))
+      threads: start.engine.record.threads, productRateAtStart: productRate,
+      productRateAtEnd: start.engine.matrixProductRate(of: start.model.spec))
     stages.append(
       Report.Stage(
         name: RLHF.Stage.report.rawValue, seconds: seconds(ContinuousClock.now - began),

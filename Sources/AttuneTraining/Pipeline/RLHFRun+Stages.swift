@@ -117,7 +117,7 @@ extension RLHFRun {
         try files.map { samples, preferences, _ in
           let report = try Judging.run(
             .init(data: try DataFile.read(samples, expecting: [.samples]), output: preferences),
-            settings: settings.judge, beside: start, style: style)
+            settings: settings.judge, on: start.engine, beside: start, style: style)
           let bias = report.bias.map { "; \($0.words)" } ?? ""
           return "\(report.rows) preferences by \(report.judge)\(bias)"
         }[0]

@@ -18,14 +18,15 @@ struct RLHFRun {
   var stages: [Report.Stage] = []
 
   init(
-    _ inputs: RLHF.Inputs, settings: RLHFSettings, output: URL, options: RLHF.Options
+    _ inputs: RLHF.Inputs, on engine: any Engine, settings: RLHFSettings, output: URL,
+    options: RLHF.Options
   ) throws {
     self.inputs = inputs
     self.settings = settings
     self.output = output
     self.options = options
-    start = try LoadedModel.open(inputs.model)
-    productRate = AttuneEngine.Machine.matrixProductRate(of: start.model.spec)
+    start = try LoadedModel.open(inputs.model, on: engine)
+    productRate = engine.matrixProductRate(of: start.model.spec)
   }
 
   func file(_ name: String) -> URL { output.appending(path: name) }
@@ -90,7 +91,7 @@ struct RLHFRun {
     work: (_ restart: Bool) throws -> String
   ) throws {
     let record = try RunRecord(
-      stage: step.stage.rawValue, settings: settings, template: start.chatTemplate, inputs: inputs)
+      stage: step.stage.rawValue, settings: settings, model: start, inputs: inputs)
     let all = RLHF.Step.all(rounds: self.settings.rounds)
     let place = all.firstIndex(of: step) ?? 0
     let isRedone = options.from.flatMap(all.firstIndex(of:)).map { place >= $0 } ?? false

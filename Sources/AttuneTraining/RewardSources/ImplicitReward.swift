@@ -71,19 +71,21 @@ public struct ImplicitReward: RewardSource {
   /// - Parameters:
   ///   - argument: `POLICY` or `POLICY,REFERENCE`.
   ///   - name: What it is called in reports.
+  ///   - engine: What computes them.
   ///   - neighbour: A model that is open.
   /// - Throws: An error that names a model that is missing, or that does not say what it was trained
   ///   from.
   static func open(
-    _ argument: String, name: String, beside neighbour: LoadedModel?
+    _ argument: String, name: String, on engine: any Engine, beside neighbour: LoadedModel?
   ) throws -> ImplicitReward {
     let (policyName, referenceName) = try parts(argument)
     let reference: LoadedModel
     if let referenceName {
-      reference = try LoadedModel.open(referenceName, beside: neighbour)
+      reference = try LoadedModel.open(referenceName, on: engine, beside: neighbour)
     } else {
       do {
-        guard let base = try LoadedModel.openBase(of: policyName, beside: neighbour) else {
+        guard let base = try LoadedModel.openBase(of: policyName, on: engine, beside: neighbour)
+        else {
           throw TrainingError(
             .badSetting, "\(policyName) does not say what it was trained from")
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import AttuneEngine
 import AttuneObjectives
 
 /// The reward sources of a command line, opened.
@@ -13,9 +14,13 @@ public struct RewardSources {
   ///
   /// - Parameters:
   ///   - specifications: The sources as the command line names them.
+  ///   - engine: What computes reward models.
   ///   - policy: A model that is open: a reward model that was trained from it shares its weights.
   /// - Throws: An error that names the source at fault.
-  public init(_ specifications: [RewardSpecification], beside policy: LoadedModel?) throws {
+  public init(
+    _ specifications: [RewardSpecification], on engine: any Engine,
+    beside policy: LoadedModel? = nil
+  ) throws {
     var weighted: [(source: any RewardSource, weight: Double)] = []
     var marks: [String] = []
     for specification in specifications {
@@ -23,7 +28,7 @@ public struct RewardSources {
         throw TrainingError(
           .badSetting, "reward source \(specification.name) is given twice; give it one weight")
       }
-      let (source, mark) = try Self.open(specification, beside: policy)
+      let (source, mark) = try Self.open(specification, on: engine, beside: policy)
       weighted.append((source, specification.weight))
       marks.append("\(specification.kind.rawValue) \(mark) \(specification.weight)")
     }
@@ -33,26 +38,27 @@ public struct RewardSources {
 
   /// A source, and what tells it from others of its kind.
   private static func open(
-    _ specification: RewardSpecification, beside policy: LoadedModel?
+    _ specification: RewardSpecification, on engine: any Engine, beside policy: LoadedModel?
   ) throws -> (any RewardSource, mark: String) {
     let (argument, name) = (specification.argument, specification.name)
     switch specification.kind {
     case .model:
       let source = try ModelReward(
-        try LoadedModel.open(argument, beside: policy, rewardModels: true))
+        try LoadedModel.open(argument, on: engine, beside: policy, rewardModels: true))
       return (source, source.fingerprint)
     case .ensemble:
       let (rule, members) = try EnsembleReward.parts(argument)
       // Where no model is open, members of one base share its weights.
-      let policy = try policy ?? LoadedModel.sharedBase(of: members[0])
+      let policy = try policy ?? LoadedModel.sharedBase(of: members[0], on: engine)
       let source = try EnsembleReward(
         try members.map {
-          try ModelReward(try LoadedModel.open($0, beside: policy, rewardModels: true))
+          try ModelReward(
+            try LoadedModel.open($0, on: engine, beside: policy, rewardModels: true))
         }, rule: rule,
         name: name)
       return (source, source.fingerprint)
     case .implicit:
-      let source = try ImplicitReward.open(argument, name: name, beside: policy)
+      let source = try ImplicitReward.open(argument, name: name, on: engine, beside: policy)
       return (source, source.fingerprint)
     case .labeller:
       let labeller = try Labeller.named(argument)

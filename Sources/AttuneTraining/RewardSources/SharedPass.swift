@@ -10,7 +10,7 @@ public struct SharedPass {
   /// For each answer, in the order of `completions`, its segment.
   public var answers: [Int]
   /// Hidden states of those segments below some layer, where the lower layers are frozen.
-  public var trunk: Trunk?
+  public var trunk: (any Trunk)?
   /// The fingerprint of the model that trunk and policy were made from.
   public var origin: String
 
@@ -21,7 +21,7 @@ public struct SharedPass {
   ///   - answers: For each answer its segment.
   ///   - trunk: Hidden states of the segments.
   ///   - origin: The fingerprint of the model they were made from.
-  public init(segments: [Segment], answers: [Int], trunk: Trunk?, origin: String) {
+  public init(segments: [Segment], answers: [Int], trunk: (any Trunk)?, origin: String) {
     self.segments = segments
     self.answers = answers
     self.trunk = trunk
@@ -58,11 +58,11 @@ extension SharedPass {
     let tokens = segments.reduce(0) { $0 + $1.ids.count }
     let megabytes = Double(tokens * loaded.model.spec.width) * 4 / 1_000_000
     guard layers > 0, !segments.isEmpty, megabytes <= Self.mostMegabytes else { return }
-    trunk = Trunk.joining(
-      try pieces(pieceTokens: pieceTokens).map { piece in
-        try Interrupt.check()
-        return try loaded.model.trunk(renumbered(piece), layers: layers)
-      })
+    let trunks = try pieces(pieceTokens: pieceTokens).map { piece in
+      try Interrupt.check()
+      return try loaded.model.trunk(renumbered(piece), layers: layers)
+    }
+    trunk = trunks.compactMap(\.self).joined()
   }
 
   /// Runs a model of the same origin over the pass, in pieces cut between prompts, and takes a value

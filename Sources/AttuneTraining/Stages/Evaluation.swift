@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-import AttuneEngine
+public import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
@@ -158,7 +158,7 @@ public enum Evaluation {
       if let judge {
         let panel = try JudgePanel(
           judge, answers: answersFile?.appendingPathExtension("judged"),
-          beside: models[start].loaded,
+          on: models[start].loaded.engine, beside: models[start].loaded,
           style: style)
         func texts(_ role: String) -> [[String]] {
           rows.map { $0.answers[role]?.map(\.text) ?? [] }
@@ -195,11 +195,12 @@ public enum Evaluation {
   ///   - settings: The knobs.
   ///   - judge: The knobs of judges; nil for none.
   ///   - answersFile: Where every answer is written; nil for nowhere.
+  ///   - engine: What computes models.
   /// - Throws: An error that names a model, line, source or file at fault.
   public static func run(
     model: String, against: String?, reference: String?, data: DataFile,
     rewards: [RewardSpecification], settings: EvaluationSettings, judge: JudgeSettings? = nil,
-    answersFile: URL?
+    answersFile: URL?, on engine: any Engine
   ) throws -> EvaluationReport {
     if let judge {
       guard against != nil else {
@@ -211,20 +212,20 @@ public enum Evaluation {
       _ = try Constitution.named(judge.constitution)
     }
     // What others were trained from is opened first, so that they share its weights.
-    let start = try against.map { try LoadedModel.open($0) }
+    let start = try against.map { try LoadedModel.open($0, on: engine) }
     var remarks: [String] = []
-    var base = try reference.map { try LoadedModel.open($0, beside: start) } ?? start
+    var base = try reference.map { try LoadedModel.open($0, on: engine, beside: start) } ?? start
     if base == nil, data.kind == .preference {
       do {
-        base = try LoadedModel.openBase(of: model)
+        base = try LoadedModel.openBase(of: model, on: engine)
       } catch let error as TrainingError {
         remarks.append(
           "warning: \(error.message); without it neither KL nor the implicit reward is measured: "
             + "--reference names another")
       }
     }
-    let policy = try LoadedModel.open(model, beside: base)
-    let sources = try RewardSources(rewards, beside: base ?? policy)
+    let policy = try LoadedModel.open(model, on: engine, beside: base)
+    let sources = try RewardSources(rewards, on: engine, beside: base ?? policy)
     let encoder = try TextEncoder(policy)
     let set = try encoder.prompts(
       data, room: settings.maxTokens, byRow: RewardSources.readRows(sources.weighted))

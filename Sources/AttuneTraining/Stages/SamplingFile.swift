@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+public import AttuneEngine
 public import Foundation
 
 /// What sampling a file came to: the object of `sample --json`.
@@ -101,12 +102,13 @@ extension Sampling {
   ///   - settings: The knobs.
   ///   - output: The file to write.
   ///   - transport: How servers are asked.
+  ///   - engine: What computes models.
   ///   - style: Where progress goes.
   /// - Returns: What it came to.
   /// - Throws: An error that names the model, server, line, setting or file at fault.
   public static func run(
     models: [String], data: DataFile, settings: SampleSettings, output: URL,
-    transport: Transport = Transport(),
+    transport: Transport = Transport(), on engine: any Engine,
     style: Progress.Style = .automatic
   ) throws -> SampleReport {
     let began = ContinuousClock.now
@@ -126,7 +128,7 @@ extension Sampling {
       if let place = addresses.firstIndex(of: name), let log {
         return try part(servers[place], data, log, style)
       }
-      let loaded = try LoadedModel.open(name, beside: first)
+      let loaded = try LoadedModel.open(name, on: engine, beside: first)
       first = first ?? loaded
       return try part(
         loaded, data, settings, label: models.count > 1 ? "sample \(name)" : "sample", style)

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import AttuneEngine
+import AttuneNative
 import AttuneTraining
 
 struct BenchCommand: ParsableCommand {
@@ -51,11 +52,11 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     try shared.refuseSettings()
-    try shared.startEngine()
+    let engine = try shared.engine()
     guard let shape else { return }
     let place = try LoadedModel.resolve(model.model)
     let result = try Benchmark.run(
-      { try NativeModel.load(Checkpoint.open(place)) }, sequences: shape.sequences,
+      { try engine.load(Checkpoint.open(place)) }, sequences: shape.sequences,
       length: shape.length, sampleBatch: sampleBatch, sampleTokens: sampleTokens, steps: steps,
       seed: shared.seed ?? 1)
     if shared.json { return try Output.json(result) }

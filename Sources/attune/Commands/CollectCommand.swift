@@ -234,17 +234,15 @@
         sampling.temperature = temperature ?? RLHFSettings.temperature
         sampling.seed = shared.seed ?? 0
         try sampling.validate()
-        try shared.startEngine()
-        opened = try models.map { try LoadedModel.open($0) }
-      } else if !rewards.isEmpty {
-        try shared.startEngine()
+        let engine = try shared.engine()
+        opened = try models.map { try LoadedModel.open($0, on: engine) }
       }
       let specifications = try rewards.map { try RewardSpecification($0) }
       let scorer =
         specifications.isEmpty
         ? nil
         : try RewardScorer(
-          try RewardSources(specifications, beside: opened.first),
+          try RewardSources(specifications, on: shared.engine(), beside: opened.first),
           files: (samples + (prompts.map { [$0] } ?? [])).map { URL(filePath: $0) })
       if align != nil {
         var settings = recipe.align

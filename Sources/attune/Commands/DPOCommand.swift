@@ -48,7 +48,7 @@ struct DPOCommand: ParsableCommand {
     let file = try data.read(expecting: [.preference])
     Output.note(file.summary)
     let report = try DPO.train(
-      try model.open(shared), reference: try contrast.openReference(), data: file,
+      try model.open(shared), reference: try contrast.openReference(shared), data: file,
       heldOut: try contrast.evalData.map { try data.read($0) }, settings: settings,
       output: output.url,
       options: output.options)
@@ -68,7 +68,9 @@ struct ContrastiveOptions: ParsableArguments {
     completion: .file())
   var evalData: String?
 
-  func openReference() throws -> LoadedModel? { try reference.map { try LoadedModel.open($0) } }
+  func openReference(_ shared: SharedOptions) throws -> LoadedModel? {
+    try reference.map { try LoadedModel.open($0, on: shared.engine()) }
+  }
 
   func show(_ report: ContrastiveReport, json: Bool) throws {
     if json { return try Output.json(report) }

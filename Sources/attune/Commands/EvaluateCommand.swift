@@ -77,11 +77,11 @@ struct EvaluateCommand: ParsableCommand {
     if settings.temperature == 0 {
       Output.note("temperature 0: one greedy answer to each prompt, and no KL")
     }
-    try shared.startEngine()
+    let engine = try shared.engine()
     let report = try Evaluation.run(
       model: model.model, against: against, reference: reference, data: file,
       rewards: specifications, settings: settings, judge: judges,
-      answersFile: answersFile)
+      answersFile: answersFile, on: engine)
     if let folder, let answersFile {
       let inputs = [
         ("model", model.model), ("against", against ?? ""), ("reference", reference ?? ""),

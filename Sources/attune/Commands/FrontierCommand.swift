@@ -102,9 +102,8 @@ struct FrontierCommand: ParsableCommand {
         "methods": methods.map(list), "betas": betas.map { list($0).compactMap(Double.init) },
         "rollouts": rollouts, "seed": shared.seed,
       ])
-    try shared.startEngine()
     let report = try Frontier.run(
-      opened, settings: settings, output: task.folder, options: task.options)
+      opened, on: shared.engine(), settings: settings, output: task.folder, options: task.options)
     if shared.json { return try Output.json(report) }
     try Output.write(report.text)
     try Output.line("Page: \(task.folder.appending(path: "frontier.html").path)")

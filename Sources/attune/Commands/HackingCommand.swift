@@ -53,9 +53,8 @@ struct HackingCommand: ParsableCommand {
         "rules": rules.map { $0 == "none" ? [] : list($0) }, "members": members,
         "seed": shared.seed,
       ])
-    try shared.startEngine()
     let report = try Hacking.run(
-      opened, settings: settings, output: task.folder, options: task.options)
+      opened, on: shared.engine(), settings: settings, output: task.folder, options: task.options)
     if shared.json { return try Output.json(report) }
     try Output.write(report.text)
     try Output.line("Page: \(task.folder.appending(path: "hacking.html").path)")

@@ -107,10 +107,12 @@ struct IterateCommand: ParsableCommand {
     Output.note(file.summary)
     let fixed = try mixed.map { try data.read($0.file, expecting: [.preference]) }
     let start = try model.open(shared)
-    let sources = try RewardSources(specifications, beside: start)
+    let sources = try RewardSources(specifications, on: start.engine, beside: start)
     let report = try Iterate.train(
       start, data: file, rewards: sources.weighted, rewardFingerprint: sources.fingerprint,
-      watched: try watched.map { try RewardSources([$0], beside: start).weighted[0].source },
+      watched: try watched.map {
+        try RewardSources([$0], on: start.engine, beside: start).weighted[0].source
+      },
       mixed: fixed, settings: settings, output: output.url, options: output.options)
     if shared.json { try Output.json(report) } else { try Output.line(report.model) }
   }

@@ -94,8 +94,7 @@ struct JudgeCommand: ParsableCommand {
         try DataFile.readTelling(URL(filePath: $0), expecting: [.preference])
       },
       answers: answers.map { URL(filePath: $0) })
-    try shared.startEngine()
-    let report = try Judging.run(inputs, settings: settings)
+    let report = try Judging.run(inputs, settings: settings, on: shared.engine())
     if shared.json { try Output.json(report) } else { try Output.line(report.summary) }
   }
 }

@@ -44,7 +44,7 @@ struct KTOCommand: ParsableCommand {
     let file = try data.read(expecting: [.unpaired, .preference])
     Output.note(file.summary)
     let report = try KTO.train(
-      try model.open(shared), reference: try contrast.openReference(), data: file,
+      try model.open(shared), reference: try contrast.openReference(shared), data: file,
       heldOut: try contrast.evalData.map { try data.read($0) }, settings: settings,
       output: output.url,
       options: output.options)

@@ -31,10 +31,10 @@ struct QuickstartCommand: ParsableCommand {
     let settings: RLHFSettings = try shared.settings(
       .quickstart, ["label.labeller": labeller, "seed": seed])
     try Pull.named(Quickstart.model).fetch(say: Output.note)
-    try shared.startEngine(precision: .high)
+    let engine = try shared.engine(precision: .high)
     Output.note("The run's folder is \(folder.path)")
     let report = try RLHF.run(
-      Quickstart.inputs, settings: settings, output: folder, options: job.options)
+      Quickstart.inputs, on: engine, settings: settings, output: folder, options: job.options)
     try job.show(report, in: folder, shared)
   }
 }

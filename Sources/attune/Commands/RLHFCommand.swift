@@ -147,9 +147,10 @@ struct RLHFCommand: ParsableCommand {
     let inputs = RLHF.Inputs(
       model: model.model, prompts: try data.read(takesPromptsAlone: true).prompts,
       heldOut: try evalData.map { try data.read($0, takesPromptsAlone: true).prompts })
-    try shared.startEngine()
+    let engine = try shared.engine()
     let folder = URL(filePath: output, directoryHint: .isDirectory)
-    let report = try RLHF.run(inputs, settings: settings, output: folder, options: options)
+    let report = try RLHF.run(
+      inputs, on: engine, settings: settings, output: folder, options: options)
     try job.show(report, in: folder, shared)
   }
 }

@@ -52,8 +52,7 @@ struct ReviseCommand: ParsableCommand {
         "seed": shared.seed,
       ])
     let file = try data.read(carriesRows: true)
-    try shared.startEngine()
-    let report = try Revising.run(file, settings: settings, output: output.url)
+    let report = try Revising.run(file, settings: settings, output: output.url, on: shared.engine())
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }
 }

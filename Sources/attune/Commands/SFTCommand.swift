@@ -51,12 +51,13 @@ struct SFTCommand: ParsableCommand {
     let file = try data.read(expecting: [.languageModelling, .promptCompletion])
     let heldOut = try evalData.map { try data.read($0) }
     Output.note(file.summary)
-    try shared.startEngine()
+    let engine = try shared.engine()
     let start =
       if let initial {
-        try LoadedModel.random(configuration: URL(filePath: initial), seed: settings.seed)
+        try LoadedModel.random(
+          configuration: URL(filePath: initial), seed: settings.seed, on: engine)
       } else {
-        try LoadedModel.open(model ?? "")
+        try LoadedModel.open(model ?? "", on: engine)
       }
     let report = try SFT.train(
       consume start, data: file, heldOut: heldOut, settings: settings, output: output.url,

@@ -51,12 +51,13 @@ struct SampleCommand: ParsableCommand {
     let settings = try sampling.settings(SampleSettings(), shared, n: n)
     let file = try data.read(carriesRows: true)
     Output.note(file.summary)
-    try shared.startEngine()
+    let engine = try shared.engine()
     var transport = Sampling.Transport()
     if let parallel { transport.parallel = parallel }
     if let timeout { transport.timeout = timeout }
     let report = try Sampling.run(
-      models: models, data: file, settings: settings, output: output.url, transport: transport)
+      models: models, data: file, settings: settings, output: output.url, transport: transport,
+      on: engine)
     if let warning = report.warning { Output.note(warning) }
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }

@@ -36,8 +36,7 @@ struct ScoreCommand: ParsableCommand {
       (model.map { [RewardSpecification(model: $0)] } ?? [])
       + (rewards.sources.isEmpty ? [] : try rewards.specifications)
     let file = try data.read(carriesRows: true)
-    try shared.startEngine()
-    let sources = try RewardSources(specifications, beside: nil)
+    let sources = try RewardSources(specifications, on: shared.engine())
     let report = try Scoring.run(sources.weighted, data: file, output: output.url)
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }

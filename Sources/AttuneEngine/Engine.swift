@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What opens models and computes them: on which devices, with which library, how exactly.
+///
+/// A program chooses its engine once; every model knows its own (`LanguageModel.engine`), so that
+/// whatever is opened beside one is of the same engine.
+public protocol Engine: Sendable {
+  /// What decides the last bits of a number.
+  var record: EngineRecord { get }
+
+  /// Refuses a model whose weights alone are more than can be had: the system would stop the program
+  /// in the middle, or not for a long time. `load` and `random` do so too.
+  ///
+  /// - Parameters:
+  ///   - spec: The model.
+  ///   - place: Where it comes from, for the error.
+  /// - Throws: `EngineError` with both sizes.
+  func requireMemory(for spec: TransformerSpec, at place: String) throws
+
+  /// Reads a model; all of it is frozen.
+  ///
+  /// - Parameter checkpoint: An opened model directory or GGUF file. A `score.weight` becomes the
+  ///   scalar head.
+  /// - Returns: The model; the checkpoint's file is not needed any more.
+  /// - Throws: `EngineError` that names the file and tensor at fault.
+  func load(_ checkpoint: Checkpoint) throws -> any LanguageModel
+
+  /// A frozen model of random weights, to be trained from nothing: normal with deviation 0.02,
+  /// projections into the stream divided by √(2·layers) as in GPT-2, norms at 1, biases at 0.
+  ///
+  /// - Parameters:
+  ///   - spec: The architecture.
+  ///   - seed: The seed; each tensor has a stream of its own.
+  /// - Returns: The model; the same for one seed.
+  /// - Throws: `EngineError` if there is no room for so many weights.
+  func random(_ spec: TransformerSpec, seed: UInt64) throws -> any LanguageModel
+
+  /// The rate of the matrix products of a model's training step alone, in GFLOP/s: what tells a
+  /// machine that was busy from a run that was slow.
+  ///
+  /// - Parameter spec: The model whose shapes are timed.
+  /// - Returns: Floating-point operations a nanosecond.
+  func matrixProductRate(of spec: TransformerSpec) -> Double
+}
+
+/// What an engine computes with: a resumed run gives the same numbers only where this and the
+/// processor are the same.
+public struct EngineRecord: Sendable, Equatable {
+  /// The library of matrix products, and which of its kernels it chose.
+  public var library: String
+  /// How many threads compute.
+  public var threads: Int
+  /// How large products are computed, which is part of what decides a run's outcome.
+  public var precision: MatmulPrecision
+
+  /// Makes a record.
+  ///
+  /// - Parameters:
+  ///   - library: The library of matrix products.
+  ///   - threads: How many threads compute.
+  ///   - precision: How large products are computed.
+  public init(library: String, threads: Int, precision: MatmulPrecision) {
+    self.library = library
+    self.threads = threads
+    self.precision = precision
+  }
+}
+
+/// How large products of float32 matrices are computed, in PyTorch's words.
+public enum MatmulPrecision: String, Sendable, CaseIterable {
+  /// In float32.
+  case highest
+  /// As sums of bfloat16 products, three for each product, where the processor has matrix tiles (Intel
+  /// AMX): up to four times as fast, off by 4e-6 of the result in the root mean square.
+  case high
+}

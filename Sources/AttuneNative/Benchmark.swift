@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneEngine
+import CAttuneKernels
+import Foundation
+
+/// How fast a model trains and samples on this machine.
+public struct BenchmarkResult: Codable, Sendable {
+  /// Tokens a second of a full training step in float32: loss at every position, forward, backward
+  /// and AdamW, nothing recomputed, no prefix shared; the median step.
+  public var trainTokensPerSecond: Double
+  /// Seconds of the median step.
+  public var trainStepSeconds: Double
+  /// Time that the step's matrix products take at the rate of BLAS alone on the same shapes, over
+  /// the step's time.
+  public var sgemmShare: Double
+  /// BLAS alone on those shapes, in GFLOP/s.
+  public var sgemmGflops: Double
+  /// Tokens a second of sampling as many sequences side by side as were asked for.
+  public var sampleTokensPerSecond: Double
+  /// The same for one sequence.
+  public var sampleTokensPerSecondSingle: Double
+  /// Peak resident memory after the training steps, in MB (2²⁰ bytes).
+  public var peakMemoryMB: Double
+  /// Threads that computed.
+  public var threads: Int
+  /// The BLAS library and the kernels that it chose.
+  public var blas: String
+
+  enum CodingKeys: String, CodingKey {
+    case trainTokensPerSecond = "train_tokens_per_second"
+    case trainStepSeconds = "train_step_seconds"
+    case sgemmShare = "sgemm_share"
+    case sgemmGflops = "sgemm_gflops"
+    case sampleTokensPerSecond = "sample_tokens_per_second"
+    case sampleTokensPerSecondSingle = "sample_tokens_per_second_single"
+    case peakMemoryMB = "peak_memory_mb"
+    case threads, blas
+  }
+}
+
+/// Timing of the engine on one model.
+public enum Benchmark {
+  /// Tokens of a pass: the products of so many rows run at BLAS's full rate, and the activations of
+  /// more would only take memory. Gradients of a batch's passes accumulate.
+  public static let tokensPerPass = 512
+
+  /// Trains and samples, and says how fast it was.
+  ///
+  /// - Parameters:
+  ///   - load: Loads the frozen model; called once, and let go of when the copy to train is made,
+  ///     so that peak memory is that of training alone.
+  ///   - sequences: Sequences of a training step.
+  ///   - length: Tokens of each.
+  ///   - sampleBatch: Sequences sampled side by side.
+  ///   - sampleTokens: Tokens sampled of each.
+  ///   - steps: Training steps timed, after one that is not.
+  /// - Returns: The figures.
+  /// - Throws: `EngineError` if the shape does not fit the model.
+  public static func run(
+    _ load: () throws -> any LanguageModel, sequences: Int, length: Int, sampleBatch: Int,
+    sampleTokens: Int = 64, steps: Int = 5, seed: UInt64 = 1
+  ) throws -> BenchmarkResult {
+    guard sequences > 0, length > 1, sampleBatch > 0, sampleTokens > 0, steps > 0 else {
+      throw EngineError(
+        .badRequest, "bench needs at least one sequence of two tokens and one sample")
+    }
+    let (single, batch) = try sampling(load(), batch: sampleBatch, tokens: sampleTokens)
+    let model = try load().copy(training: .full)
+    var random = CounterRandom(seed: seed, stream: 0)
+    let segments = (0..<sequences).map { _ in
+      Segment(
+        (0..<length).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) },
+        scored: [1..<length])
+    }
+    let weight = 1 / Double(sequences * (length - 1))
+    let weights = [Double](repeating: weight, count: length - 1)
+    let perPass = max(1, min(sequences, tokensPerPass / length))
+    var times: [Double] = []
+    for _ in 0...steps {
+      times.append(
+        try seconds {
+          model.zeroGradients()
+          for start in stride(from: 0, to: sequences, by: perPass) {
+            let pass = Array(segments[start..<min(sequences, start + perPass)])
+            _ = try model.supervise(
+              pass, weights: [[Double]](repeating: weights, count: pass.count))
+          }
+          try model.step(AdamW(), learningRate: 1e-5, maximumNorm: 1)
+        })
+    }
+    let step = times.dropFirst().sorted()[steps / 2]
+    let memory = peakMemory()
+    let products = matrixProducts(model.spec, rows: perPass * length, length: length)
+    let passes = Double(sequences) / Double(perPass)
+    let record = model.engine.record
+    return BenchmarkResult(
+      trainTokensPerSecond: Double(sequences * length) / step, trainStepSeconds: step,
+      sgemmShare: passes * products.seconds / step,
+      sgemmGflops: products.work / products.seconds * 1e-9,
+      sampleTokensPerSecond: batch, sampleTokensPerSecondSingle: single, peakMemoryMB: memory,
+      threads: record.threads, blas: record.library)
+  }
+
+  private static func seconds(_ body: () throws -> Void) rethrows -> Double {
+    let duration = try ContinuousClock().measure(body)
+    return Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+  }
+
+  /// Tokens a second for one sequence and for a batch, prompts of 16 tokens not counted.
+  private static func sampling(
+    _ model: any LanguageModel, batch: Int, tokens: Int
+  ) throws -> (single: Double, batch: Double) {
+    var random = CounterRandom(seed: 2, stream: 0)
+    let prompt = (0..<16).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) }
+    func rate(_ count: Int) throws -> Double {
+      // Two lengths, so that the prompt's pass and the set-up cancel.
+      func time(_ tokens: Int) throws -> Double {
+        var settings = SamplingSettings()
+        settings.maxTokens = tokens
+        settings.samplesPerPrompt = count
+        settings.batch = count
+        settings.stopIds = []
+        return try seconds { _ = try model.sample([prompt], settings) }
+      }
+      _ = try time(2)
+      let short = try time(2)
+      let long = try time(tokens + 2)
+      return Double(tokens * count) / (long - short)
+    }
+    return (try rate(1), try rate(batch))
+  }
+
+  /// The matrix products of a pass by BLAS alone: seconds and floating-point operations.
+  private static func matrixProducts(
+    _ spec: TransformerSpec, rows: Int, length: Int
+  ) -> (seconds: Double, work: Double) {
+    let scored = rows - rows / length
+    let size = LayerSizes(spec, rows: rows)
+    var shapes = [
+      (rows, size.fused, size.width, spec.layers), (rows, size.width, size.queries, spec.layers),
+      (rows, size.gates, size.width, spec.layers), (rows, size.width, size.mlp, spec.layers),
+    ]
+    // The head runs in chunks of rows, so that its logits never exist at once.
+    let chunk = min(scored, 256)
+    shapes.append((chunk, spec.vocabularySize, size.width, (scored + chunk - 1) / chunk))
+    var total = 0.0
+    var work = 0.0
+    for (m, n, k, times) in shapes {
+      let x = FloatBuffer(m * k)
+      let y = FloatBuffer(m * n)
+      let w = FloatBuffer(n * k)
+      let dw = FloatBuffer(n * k)
+      for i in 0..<x.count { x.pointer[i] = Float(i % 7) * 0.1 }
+      for i in 0..<y.count { y.pointer[i] = Float(i % 3) * 0.1 }
+      for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
+      func once() {
+        atk_blas_product(x.pointer, ATK_PLAIN, y.pointer, ATK_PLAIN, w.pointer, m, k, n, 0)
+        atk_blas_product(dw.pointer, ATK_TRANSPOSED, y.pointer, ATK_PLAIN, x.pointer, n, k, m, 1)
+        atk_blas_product(y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, m, n, k, 0)
+      }
+      once()
+      var best = Double.infinity
+      for _ in 0..<3 { best = min(best, seconds { once() }) }
+      total += best * Double(times)
+      work += 6 * Double(m) * Double(n) * Double(k) * Double(times)
+    }
+    return (total, work)
+  }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+package import CAttuneKernels
+
+extension CompactForm {
+  /// The kernels' name of it.
+  package var kernelFormat: atk_weights {
+    switch self {
+    case .bfloat16: ATK_BFLOAT16
+    case .nibbles: ATK_NIBBLES
+    case .bytes: ATK_BYTES
+    }
+  }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
+
+/// Zeroed, page-aligned memory for floats, given back when the last reference goes.
+///
+/// Pages come from the system when they are first touched, so a buffer for moments that are never
+/// used costs nothing; large ones ask for huge pages, which the matrix products like.
+package final class FloatBuffer {
+  package let pointer: UnsafeMutablePointer<Float>
+  package let count: Int
+  private let bytes: Int
+
+  package init(_ count: Int) {
+    let page = 4096
+    bytes = max(page, (count * MemoryLayout<Float>.stride + page - 1) / page * page)
+    guard
+      let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0),
+      memory != MAP_FAILED
+    else {
+      // Too deep in a pass for an error to be thrown, and what is on the disk is whole.
+      let words =
+        "attune: out of memory: \(bytes >> 20) MB can't be had\(NativeEngine.addressSpace); take a "
+        + "smaller model, batch or piece_tokens, or recompute\n"
+      FileHandle.standardError.write(Data(words.utf8))
+      _exit(1)
+    }
+    #if os(Linux)
+      if bytes >= 4 << 20 { madvise(memory, bytes, MADV_HUGEPAGE) }
+    #endif
+    pointer = memory.bindMemory(to: Float.self, capacity: max(1, count))
+    self.count = count
+  }
+
+  deinit { munmap(pointer, bytes) }
+
+  package var buffer: UnsafeBufferPointer<Float> { .init(start: pointer, count: count) }
+  package var mutableBuffer: UnsafeMutableBufferPointer<Float> {
+    .init(start: pointer, count: count)
+  }
+}
+
+/// Buffers by slot that grow and are used again: no allocation once the largest batch was seen.
+final class Workspace {
+  enum Slot: Hashable {
+    case stream, streamGradient, normed, normedGradient, attention, attentionGradient
+    case queryKeyValue, queryKeyValueGradient, queryKeyValueRaw, gateUp, gateUpGradient
+    case activated, activatedGradient, logSumExp, rstd, rstdQuery, rstdKey, mean
+    case lowRank, lowRankGradient
+    case headRows, headNormed, headNormedGradient, headRowsGradient, headRstd, headMean
+    case headLogProbability, headLogSumExp, headEntropy, headCandidates, headLogits
+    case otherHeadRows, otherHeadNormed
+    case layer(Int, Kept)
+  }
+  /// What a layer keeps for its backward pass.
+  enum Kept: Hashable {
+    case input, rstd1, mean1, queryKeyValue, raw, rstdQuery, rstdKey, attention, logSumExp
+    case middle, rstd2, mean2, gateUp, lowRankInput, lowRankOutput, lowRankGate, lowRankDown
+  }
+
+  private var buffers: [Slot: FloatBuffer] = [:]
+  /// Counts passes: models of one origin share this memory, and what one of them kept is gone with
+  /// the next pass of any.
+  private(set) var pass = 0
+
+  func beginPass() { pass += 1 }
+
+  /// Memory for at least `count` floats; what it held is undefined.
+  func take(_ slot: Slot, _ count: Int) -> UnsafeMutablePointer<Float> {
+    if let buffer = buffers[slot], buffer.count >= count { return buffer.pointer }
+    buffers[slot] = nil
+    let buffer = FloatBuffer(count)
+    buffers[slot] = buffer
+    return buffer.pointer
+  }
+
+  /// Gives all memory back, and with it what a pass kept.
+  func release() {
+    buffers = [:]
+    beginPass()
+  }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+import CAttuneKernels
+
+/// One token of one sequence, to be run through the model at its position.
+package struct DecodeRow {
+  package var id: Int32
+  /// Keys and values of the sequence's first positions, shared with other sequences.
+  package var prefix: KVBlock?
+  /// How many positions of `prefix` there are; the token's position is `prefixCount + ownIndex`.
+  package var prefixCount: Int
+  /// Where the sequence's own keys and values go, the token's at `ownIndex`.
+  package var own: KVBlock
+  package var ownIndex: Int
+
+  package init(
+    id: Int32, prefix: KVBlock? = nil, prefixCount: Int = 0, own: KVBlock, ownIndex: Int
+  ) {
+    self.id = id
+    self.prefix = prefix
+    self.prefixCount = prefixCount
+    self.own = own
+    self.ownIndex = ownIndex
+  }
+}
+
+/// Runs tokens of any number of sequences through a model, against cached keys and values.
+///
+/// What a row gives does not depend, bit for bit, on the rows beside it: products are
+/// `atk_linear_decode`'s, which sum in one order whatever the number of rows. So a prompt may be
+/// run in any pieces, together with others, and a sequence continued in any batch. Rows of one
+/// sequence may come in one step if its earlier positions come in it or came before.
+package final class IncrementalDecoder {
+  private let weights: ModelWeights
+  private let spec: TransformerSpec
+  private let maximumRows: Int
+  private let stream: FloatBuffer
+  private let normed: FloatBuffer
+  private let queryKeyValue: FloatBuffer
+  private let attention: FloatBuffer
+  private let gateUp: FloatBuffer
+  private let activated: FloatBuffer
+  private let logits: FloatBuffer
+  private var ids: [Int32]
+  private var positions: [Int32]
+  private var prefixCounts: [Int32]
+  private var ownCounts: [Int32]
+  /// Per row: keys and values of the prefix, then of the sequence's own positions.
+  private var cached: [[UnsafePointer<Float>?]]
+
+  private var queries: Int { spec.heads * spec.headWidth }
+  private var keys: Int { spec.keyValueHeads * spec.headWidth }
+  private var fused: Int { queries + 2 * keys }
+
+  /// Makes a decoder with its working memory.
+  ///
+  /// - Parameters:
+  ///   - weights: The model, which must stay valid as long as the decoder is used.
+  ///   - maximumRows: Most rows of a step without logits.
+  ///   - maximumBatch: Most rows of a step with logits.
+  package init(weights: ModelWeights, maximumRows: Int, maximumBatch: Int) {
+    self.weights = weights
+    spec = weights.spec
+    let rows = max(maximumRows, maximumBatch)
+    self.maximumRows = rows
+    let size = LayerSizes(spec, rows: rows)
+    stream = FloatBuffer(rows * spec.width)
+    normed = FloatBuffer(rows * spec.width)
+    queryKeyValue = FloatBuffer(rows * size.fused)
+    attention = FloatBuffer(rows * size.queries)
+    gateUp = FloatBuffer(rows * size.gates)
+    activated = FloatBuffer(rows * spec.mlpWidth)
+    logits = FloatBuffer(maximumBatch * spec.vocabularySize)
+    ids = Array(repeating: 0, count: rows)
+    positions = ids
+    prefixCounts = ids
+    ownCounts = ids
+    cached = Array(repeating: Array(repeating: nil, count: rows), count: 4)
+  }
+
+  /// Runs one step.
+  ///
+  /// - Parameters:
+  ///   - rows: The tokens; at most `maximumRows`, or `maximumBatch` with logits.
+  ///   - wantsLogits: Whether the head runs too.
+  /// - Returns: The logits [rows, V], valid until the next step; the caller may write to them.
+  @discardableResult
+  package func step(
+    _ rows: [DecodeRow], wantsLogits: Bool
+  ) -> UnsafeMutablePointer<Float> {
+    let count = rows.count
+    precondition(
+      count <= maximumRows && (!wantsLogits || count * spec.vocabularySize <= logits.count))
+    for (m, row) in rows.enumerated() {
+      ids[m] = row.id
+      positions[m] = Int32(row.prefixCount + row.ownIndex)
+      prefixCounts[m] = Int32(row.prefixCount)
+      ownCounts[m] = Int32(row.ownIndex + 1)
+    }
+    embed(count)
+    for layer in 0..<spec.layers { run(layer, rows) }
+    guard wantsLogits else { return logits.pointer }
+    norm(weights.final, .finalNorm, count)
+    linear(logits.pointer, normed.pointer, weights.head, bias: nil, count)
+    return logits.pointer
+  }
+
+  private func embed(_ count: Int) {
+    look(up: ids, in: weights.embeddings.matrix(.embedding), count, accumulate: 0)
+    look(up: positions, in: weights.embeddings.matrix(.positionEmbedding), count, accumulate: 1)
+  }
+
+  private func look(up ids: [Int32], in table: Matrix?, _ count: Int, accumulate: Int32) {
+    switch table?.storage {
+    case .float32(let values):
+      atk_embedding_forward(stream.pointer, values, ids, count, spec.width, accumulate)
+    case .bfloat16(let values):
+      atk_embedding_forward_bf16(stream.pointer, values, ids, count, spec.width, accumulate)
+    case nil: break
+    }
+  }
+
+  private func norm(_ block: ParameterBlock, _ role: ModuleRole, _ count: Int) {
+    spec.normForward(normed.pointer, stream.pointer, block, role, rows: count)
+  }
+
+  private func linear(
+    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ block: ParameterBlock,
+    _ role: ModuleRole, _ count: Int, accumulate: Int32 = 0
+  ) {
+    linear(y, x, block.matrix(role), bias: block.bias(role), count, accumulate: accumulate)
+  }
+
+  private func linear(
+    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix?,
+    bias: UnsafePointer<Float>?, _ count: Int, accumulate: Int32 = 0
+  ) {
+    guard let w else { return }
+    let (values, format): (UnsafeRawPointer, atk_weights)
+    if let compact = w.compact {
+      (values, format) = (compact.bytes, compact.form.kernelFormat)
+    } else {
+      switch w.storage {
+      case .float32(let floats): (values, format) = (UnsafeRawPointer(floats), ATK_FLOAT32)
+      case .bfloat16(let halves): (values, format) = (UnsafeRawPointer(halves), ATK_BFLOAT16)
+      }
+    }
+    atk_linear_decode(y, x, values, format, bias, count, w.rows, w.columns, accumulate)
+  }
+
+  private func run(_ index: Int, _ rows: [DecodeRow]) {
+    let layer = weights.layers[index]
+    let count = rows.count
+    norm(layer, .inputNorm, count)
+    linear(queryKeyValue.pointer, normed.pointer, layer, .query, count)
+    attend(index, layer, rows)
+    linear(stream.pointer, attention.pointer, layer, .output, count, accumulate: 1)
+    norm(layer, .middleNorm, count)
+    linear(gateUp.pointer, normed.pointer, layer, .up, count)
+    spec.mlp.forward(activated.pointer, gateUp.pointer, rows: count, width: spec.mlpWidth)
+    linear(stream.pointer, activated.pointer, layer, .down, count, accumulate: 1)
+  }
+
+  /// q/k norm, rotation, new keys and values into the cache, attention over all cached ones.
+  private func attend(_ index: Int, _ layer: ParameterBlock, _ rows: [DecodeRow]) {
+    let (count, c) = (rows.count, spec.headWidth)
+    let (heads, groups) = (spec.heads, spec.keyValueHeads)
+    let epsilon = Float(spec.normEpsilon)
+    let query = queryKeyValue.pointer
+    let key = query + queries
+    if let weight = layer.vector(.queryNorm) {
+      atk_rmsnorm_forward(query, nil, query, weight, epsilon, count, heads, c, fused, fused)
+    }
+    if let weight = layer.vector(.keyNorm) {
+      atk_rmsnorm_forward(key, nil, key, weight, epsilon, count, groups, c, fused, fused)
+    }
+    if case .rotary = spec.positions, let cosine = weights.ropeCosine, let sine = weights.ropeSine {
+      atk_rope_forward(query, positions, cosine, sine, count, heads + groups, c, fused)
+    }
+    for (m, row) in rows.enumerated() {
+      let (ownKeys, ownValues) = (row.own.keys(index), row.own.values(index))
+      let new = key + m * fused
+      (ownKeys + row.ownIndex * keys).update(from: new, count: keys)
+      (ownValues + row.ownIndex * keys).update(from: new + keys, count: keys)
+      cached[0][m] = row.prefix.map { UnsafePointer($0.keys(index)) }
+      cached[1][m] = row.prefix.map { UnsafePointer($0.values(index)) }
+      cached[2][m] = UnsafePointer(ownKeys)
+      cached[3][m] = UnsafePointer(ownValues)
+    }
+    atk_attention_decode(
+      attention.pointer, query, cached[0], cached[1], cached[2], cached[3], prefixCounts,
+      ownCounts, count, heads, groups, c, fused)
+  }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneEngine
+import CAttuneKernels
+import Foundation
+import Synchronization
+
+/// The engine of the CPU: one pool of threads and one BLAS for the whole process.
+public struct NativeEngine: Engine {
+  /// What the pool was started with; threads as asked for, 0 for one a core.
+  private static let started = Mutex<(threads: Int, precision: MatmulPrecision)?>(nil)
+
+  /// How frozen layers are kept.
+  let frozenPrecision: FrozenPrecision
+
+  /// Loads BLAS and starts the pool, unless that was done with the same settings before; other
+  /// settings hold for all models of the process from then on.
+  ///
+  /// - Parameters:
+  ///   - threads: How many threads compute; 0 takes one a core.
+  ///   - precision: How large products are computed.
+  ///   - frozenPrecision: How the layers of models that are loaded are kept.
+  /// - Throws: `EngineError` if no BLAS library can be loaded, or there is no memory for it.
+  public init(
+    threads: Int = 0, precision: MatmulPrecision = .highest,
+    frozenPrecision: FrozenPrecision = .float32
+  ) throws {
+    self.frozenPrecision = frozenPrecision
+    try Self.started.withLock { started in
+      if let started, started == (threads, precision) { return }
+      try Self.start(threads: threads, precision: precision)
+      started = (threads, precision)
+    }
+  }
+
+  private static func start(threads: Int, precision: MatmulPrecision) throws {
+    atk_allow_tiles(precision == .high)
+    let count = threads > 0 ? threads : ProcessInfo.processInfo.activeProcessorCount
+    guard atk_start(Int32(clamping: count)) == 0 else {
+      throw EngineError(
+        .unavailable,
+        "no BLAS library could be loaded (\(String(cString: atk_blas_error()))): "
+          + "install libopenblas0-pthread, or run `make setup`")
+    }
+    let missing = atk_blas_reserve(atk_threads())
+    guard missing == 0 else {
+      throw EngineError(
+        .unavailable,
+        "\(missing >> 20) MB for the matrix products of \(atk_threads()) threads can't be had"
+          + "\(addressSpace); give fewer --threads or more memory")
+    }
+  }
+
+  /// The BLAS library with the processor type whose kernels it runs, and the pool as it is now.
+  public var record: EngineRecord {
+    EngineRecord(
+      library: "\(String(cString: atk_blas_config())) (\(String(cString: atk_blas_core())))",
+      threads: Int(atk_threads()),
+      precision: Self.started.withLock { $0?.precision } ?? .highest)
+  }
+
+  /// Refuses a model whose weights are more than memory and swap, or the limit of address space.
+  public func requireMemory(for spec: TransformerSpec, at place: String) throws {
+    try spec.requireMemory(place, precision: frozenPrecision)
+  }
+
+  /// Reads a model; all of it is frozen.
+  public func load(_ checkpoint: Checkpoint) throws -> any LanguageModel {
+    try NativeModel.load(checkpoint, on: self)
+  }
+
+  /// A frozen model of random weights.
+  public func random(_ spec: TransformerSpec, seed: UInt64) throws -> any LanguageModel {
+    try NativeModel.random(spec, seed: seed, on: self)
+  }
+
+  /// The rate of BLAS alone, over one layer's products of 1024 rows, forward, for half a second.
+  public func matrixProductRate(of spec: TransformerSpec) -> Double {
+    Self.productRate(of: spec, rows: 1024, seconds: 0.5)
+  }
+
+  /// What of the address space is taken, where it is limited (`ulimit -v`).
+  static var addressSpace: String {
+    var limit = rlimit()
+    guard getrlimit(addressSpaceLimit, &limit) == 0, limit.rlim_cur < UInt64(Int.max) else {
+      return ""
+    }
+    let pages = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?
+      .split(separator: " ").first.flatMap { Int($0) }
+    return ": ulimit -v allows \(limit.rlim_cur >> 20) MB"
+      + (pages.map { ", of which \(($0 * Int(getpagesize())) >> 20) MB are taken" } ?? "")
+  }
+
+  private static func productRate(
+    of spec: TransformerSpec, rows: Int, seconds: Double
+  ) -> Double {
+    let shapes = spec.groups(ofLayer: 0).filter(\.isMatrix).map { ($0.outputs, $0.inputs) }
+    let widest = shapes.map { max($0.0, $0.1) }.max() ?? 1
+    let x = FloatBuffer(rows * widest)
+    let y = FloatBuffer(rows * widest)
+    let w = FloatBuffer(shapes.map { $0.0 * $0.1 }.max() ?? 1)
+    for i in 0..<x.count { x.pointer[i] = Float(i % 7) * 0.1 }
+    for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
+    func layer() {
+      for (n, k) in shapes {
+        atk_blas_product(
+          y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, rows, n, k, 0)
+      }
+    }
+    layer()
+    let work = shapes.reduce(0.0) { $0 + 2 * Double(rows) * Double($1.0) * Double($1.1) }
+    let clock = ContinuousClock()
+    let start = clock.now
+    var done = 0.0
+    var elapsed = 0.0
+    repeat {
+      layer()
+      done += work
+      elapsed =
+        Double((clock.now - start).components.seconds)
+        + Double((clock.now - start).components.attoseconds) * 1e-18
+    } while elapsed < seconds
+    return done / elapsed * 1e-9
+  }
+}
+
+#if canImport(Darwin)
+  let addressSpaceLimit = RLIMIT_AS
+#else
+  let addressSpaceLimit = __rlimit_resource_t(RLIMIT_AS.rawValue)
+#endif

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+import CAttuneKernels
+
+extension NativeModel {
+  /// Accumulates the gradients of trained numbers from those on the scores of the last pass.
+  func backward(_ pass: KeptPass, _ gradients: HeadGradients) throws {
+    guard pass.number == workspace.pass else {
+      throw EngineError(
+        .badRequest, "a pass goes back once, and before the next of a model made from the same one")
+    }
+    let plan = pass.plan
+    let n = plan.scoredRow.count
+    let d = spec.width
+    let onLogProbabilities = try BatchPlan.join(
+      gradients.logProbabilities, plan.scoredPerSegment, "log-probabilities")
+    let onEntropies = try BatchPlan.join(
+      gradients.entropies, plan.scoredPerSegment, "entropies")
+    let onScalars = try BatchPlan.join(gradients.scalars, plan.scalarsPerSegment, "scalars")
+    if onEntropies != nil, !pass.request.entropy {
+      throw EngineError(.badRequest, "a gradient on entropies that were not asked for")
+    }
+    makeGradients()
+    let count = n + plan.scalarRow.count
+    let dHidden = workspace.take(.headNormedGradient, count * d)
+    let hidden = workspace.take(.headNormed, count * d)
+    if n > 0, onLogProbabilities != nil || onEntropies != nil {
+      let zero = [Float](repeating: 0, count: onLogProbabilities == nil ? n : 0)
+      let logits = pass.hasLogits ? workspace.take(.headLogits, n * spec.vocabularySize) : nil
+      (onLogProbabilities ?? zero).withUnsafeBufferPointer { dLogProbability in
+        (onEntropies ?? []).withUnsafeBufferPointer { dEntropy in
+          atk_head_backward(
+            dHidden, headGradient, dLogProbability.baseAddress,
+            onEntropies == nil ? nil : dEntropy.baseAddress, nil, hidden, headMatrix,
+            plan.scoredTarget, nil, workspace.take(.headLogSumExp, n),
+            onEntropies == nil ? nil : workspace.take(.headEntropy, n), logits,
+            Float(pass.request.temperature), n, 0, d, spec.vocabularySize)
+        }
+      }
+    } else {
+      dHidden.update(repeating: 0, count: n * d)
+    }
+    if let head = scalarHead {
+      let gradient = scalarHeadOffset.flatMap { offset in
+        self.gradients.map { $0.pointer + offset }
+      }
+      for i in plan.scalarRow.indices {
+        let g = onScalars?[i] ?? 0
+        let row = hidden + (n + i) * d
+        let dRow = dHidden + (n + i) * d
+        for j in 0..<d {
+          dRow[j] = g * head[j]
+          if let gradient { gradient[j] += g * row[j] }
+        }
+      }
+    }
+    backward(pass, dHidden: dHidden)
+    workspace.beginPass()
+  }
+
+  /// The gradient of the head's matrix, where it is trained.
+  var headGradient: UnsafeMutablePointer<Float>? {
+    spec.tiedHead ? gradient(embeddingBlock, .embedding) : gradient(finalBlock, .head)
+  }
+
+  /// Where the gradient of a role's group is accumulated; nil where it is frozen.
+  func gradient(
+    _ block: ParameterBlock, _ role: ModuleRole, bias: Bool = false
+  ) -> UnsafeMutablePointer<Float>? {
+    guard let arena, let gradients, let first = block.layout.group(role)?.modules[0],
+      let tensor = bias ? first.bias : first.weight, let floats = block.floats(tensor)
+    else { return nil }
+    let offset = floats - arena.pointer
+    guard offset >= 0, offset < arena.count else { return nil }
+    return gradients.pointer + offset
+  }
+
+  func makeGradients() {
+    if gradients == nil, let arena { gradients = FloatBuffer(arena.count) }
+  }
+
+  private func normBackward(
+    _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ x: UnsafePointer<Float>,
+    _ block: ParameterBlock, _ role: ModuleRole, mean: UnsafePointer<Float>,
+    rstd: UnsafePointer<Float>, rows: Int, accumulate: Bool
+  ) {
+    spec.norm.backward(
+      dx, gradient(block, role), gradient(block, role, bias: true), dy, x, block.vector(role),
+      mean: mean, rstd: rstd, rows: rows, width: spec.width, accumulate: accumulate)
+  }
+
+  /// From the gradient on the final-norm states of a pass down to its lowest trained layer.
+  func backward(_ pass: KeptPass, dHidden: UnsafeMutablePointer<Float>) {
+    let plan = pass.plan
+    let d = spec.width
+    let rows = plan.scoredRow + plan.scalarRow
+    let dGathered = workspace.take(.headRowsGradient, rows.count * d)
+    normBackward(
+      dGathered, dHidden, workspace.take(.headRows, rows.count * d), finalBlock, .finalNorm,
+      mean: workspace.take(.headMean, rows.count),
+      rstd: workspace.take(.headRstd, rows.count), rows: rows.count, accumulate: false)
+    // Nothing below is trained: a scalar head on a frozen model, or a head alone.
+    guard pass.firstLayer < spec.layers || gradient(embeddingBlock, .embedding) != nil else {
+      return
+    }
+    let dStream = workspace.take(.streamGradient, plan.rows * d)
+    dStream.update(repeating: 0, count: plan.rows * d)
+    atk_scatter_add_rows(dStream, dGathered, rows, rows.count, d)
+    let size = LayerSizes(spec, rows: plan.rows)
+    for layer in stride(from: spec.layers - 1, through: pass.firstLayer, by: -1) {
+      let a = activations(pass.recomputes ? -1 : layer, size)
+      if pass.recomputes {
+        a.input.update(
+          from: workspace.take(.layer(layer, .input), plan.rows * d), count: plan.rows * d)
+        layerForward(
+          layer, a, out: workspace.take(.stream, plan.rows * d), plan, size)
+      }
+      layerBackward(layer, a, dStream: dStream, plan, size, isLowest: layer == pass.firstLayer)
+    }
+    if let table = gradient(embeddingBlock, .embedding) {
+      atk_embedding_backward(table, dStream, plan.ids, plan.rows, d)
+    }
+    if let table = gradient(embeddingBlock, .positionEmbedding) {
+      atk_embedding_backward(table, dStream, plan.positions, plan.rows, d)
+    }
+  }
+
+  /// One layer: `dStream` holds the gradient on its output and, after, on its input.
+  private func layerBackward(
+    _ layer: Int, _ a: LayerActivations, dStream: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
+    _ size: LayerSizes, isLowest: Bool
+  ) {
+    let block = layerBlock(layer)
+    let lora = adapters?[layer: layer]
+    let rows = size.rows
+    let normed = workspace.take(.normed, rows * size.width)
+    let dNormed = workspace.take(.normedGradient, rows * size.width)
+
+    // The mlp: out = middle + down(activated).
+    let activated = workspace.take(.activated, rows * size.mlp)
+    let dActivated = workspace.take(.activatedGradient, rows * size.mlp)
+    let dGateUp = workspace.take(.gateUpGradient, rows * size.gates)
+    if let weights = block.matrix(.down) {
+      linearBackwardInput(dActivated, dStream, weights, rows: rows)
+    }
+    if let group = lora?.mlpOutput, !group.adapters.isEmpty {
+      spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
+      adaptersBackward(
+        dActivated, dStream, activated, group, lowRank: a.lowRankDown, rows: rows,
+        fused: size.width)
+    }
+    let dDown = gradient(block, .down)
+    spec.mlp.backward(
+      dGateUp, dDown == nil ? nil : activated, dActivated, a.gateUp, rows: rows, width: size.mlp)
+    if let dDown {
+      atk_linear_backward_weight(
+        dDown, gradient(block, .down, bias: true), dStream, activated, 1, rows, size.width,
+        size.mlp,
+        size.width, size.mlp)
+    }
+    let dGate = gradient(block, .up)
+    let hasGateAdapters = !(lora?.mlpInput.adapters.isEmpty ?? true)
+    if dGate != nil || hasGateAdapters {
+      spec.normForward(
+        normed, a.middle, block, .middleNorm, mean: nil, rstd: nil, rows: rows)
+    }
+    if let dGate {
+      atk_linear_backward_weight(
+        dGate, gradient(block, .up, bias: true), dGateUp, normed, 1,
+        rows, size.gates, size.width, size.gates, size.width)
+    }
+    if let weights = block.matrix(.up) {
+      linearBackwardInput(dNormed, dGateUp, weights, rows: rows)
+    }
+    if let group = lora?.mlpInput {
+      adaptersBackward(
+        dNormed, dGateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
+    }
+    normBackward(
+      dStream, dNormed, a.middle, block, .middleNorm, mean: a.mean2,
+      rstd: a.rstd2, rows: rows, accumulate: true)
+
+    // Attention: middle = input + output(attention).
+    let dAttention = workspace.take(.attentionGradient, rows * size.queries)
+    if let weights = block.matrix(.output) {
+      linearBackwardInput(dAttention, dStream, weights, rows: rows)
+    }
+    if let dOutput = gradient(block, .output) {
+      atk_linear_backward_weight(
+        dOutput, gradient(block, .output, bias: true), dStream, a.attention, 1, rows, size.width,
+        size.queries, size.width, size.queries)
+    }
+    if let group = lora?.attentionOutput {
+      adaptersBackward(
+        dAttention, dStream, a.attention, group, lowRank: a.lowRankOutput, rows: rows,
+        fused: size.width)
+    }
+    let dFused = workspace.take(.queryKeyValueGradient, rows * size.fused)
+    attentionBackward(a, dFused: dFused, dAttention: dAttention, block, plan, size)
+    let dQuery = gradient(block, .query)
+    let hasInputAdapters = !(lora?.attentionInput.adapters.isEmpty ?? true)
+    if dQuery != nil || hasInputAdapters {
+      spec.normForward(
+        normed, a.input, block, .inputNorm, mean: nil, rstd: nil, rows: rows)
+    }
+    if let dQuery {
+      atk_linear_backward_weight(
+        dQuery, gradient(block, .query, bias: true), dFused, normed, 1, rows, size.fused,
+        size.width,
+        size.fused, size.width)
+    }
+    if let weights = block.matrix(.query) {
+      linearBackwardInput(dNormed, dFused, weights, rows: rows)
+    }
+    if let group = lora?.attentionInput {
+      adaptersBackward(
+        dNormed, dFused, normed, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
+    }
+    // Below the lowest layer of adapters nothing asks for the gradient on the stream.
+    if isLowest && lora != nil { return }
+    normBackward(
+      dStream, dNormed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1,
+      rows: rows, accumulate: true)
+  }
+
+  /// Attention, rotation and q/k norm: the gradient on the fused projections before them.
+  private func attentionBackward(
+    _ a: LayerActivations, dFused: UnsafeMutablePointer<Float>, dAttention: UnsafePointer<Float>,
+    _ block: ParameterBlock, _ plan: BatchPlan, _ size: LayerSizes
+  ) {
+    let (queries, keys, fused) = (size.queries, size.keys, size.fused)
+    plan.withSegments { segments in
+      atk_attention_backward(
+        dFused, dFused + queries, dFused + queries + keys, dAttention, a.queryKeyValue,
+        a.queryKeyValue + queries, a.queryKeyValue + queries + keys, a.attention, a.logSumExp,
+        segments, size.heads, size.keyValueHeads, size.headWidth, fused, fused, fused)
+    }
+    if case .rotary = spec.positions {
+      let (cosine, sine) = rotary.tables(plan.positionCount)
+      atk_rope_backward(
+        dFused, plan.positions, cosine, sine, size.rows, size.heads + size.keyValueHeads,
+        size.headWidth, fused)
+    }
+    if spec.queryKeyNorm {
+      let c = size.headWidth
+      atk_rmsnorm_backward(
+        dFused, gradient(block, .queryNorm), dFused, a.raw, block.vector(.queryNorm), a.rstdQuery,
+        size.rows, size.heads, c, fused, fused, fused, 0)
+      atk_rmsnorm_backward(
+        dFused + queries, gradient(block, .keyNorm), dFused + queries, a.raw + queries,
+        block.vector(.keyNorm), a.rstdKey, size.rows, size.keyValueHeads, c, fused, fused, fused, 0)
+    }
+  }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+import CAttuneKernels
+
+/// What a forward pass leaves behind for its backward pass.
+struct KeptPass {
+  let plan: BatchPlan
+  /// First layer that was computed and kept.
+  let firstLayer: Int
+  let recomputes: Bool
+  let request: HeadRequest
+  /// Which pass of the shared workspace it is.
+  let number: Int
+  /// Whether its logits are in the workspace.
+  var hasLogits = false
+}
+
+/// Sizes that every layer uses.
+struct LayerSizes {
+  let rows: Int
+  let width: Int
+  let heads: Int
+  let keyValueHeads: Int
+  let headWidth: Int
+  /// Columns of queries, and of the fused query, key and value.
+  let queries: Int
+  let keys: Int
+  let fused: Int
+  let mlp: Int
+  /// Columns of gate and up together, or of up alone.
+  let gates: Int
+
+  init(_ spec: TransformerSpec, rows: Int) {
+    self.rows = rows
+    width = spec.width
+    heads = spec.heads
+    keyValueHeads = spec.keyValueHeads
+    headWidth = spec.headWidth
+    queries = spec.heads * spec.headWidth
+    keys = spec.keyValueHeads * spec.headWidth
+    fused = queries + 2 * keys
+    mlp = spec.mlpWidth
+    gates = spec.mlp.isGated ? 2 * spec.mlpWidth : spec.mlpWidth
+  }
+}
+
+/// Where a layer's activations go: memory of its own when they are kept, shared memory when not.
+struct LayerActivations {
+  let input: UnsafeMutablePointer<Float>
+  let rstd1: UnsafeMutablePointer<Float>
+  let mean1: UnsafeMutablePointer<Float>
+  let queryKeyValue: UnsafeMutablePointer<Float>
+  /// Queries and keys before their norm (Qwen3); the same memory otherwise.
+  let raw: UnsafeMutablePointer<Float>
+  let rstdQuery: UnsafeMutablePointer<Float>
+  let rstdKey: UnsafeMutablePointer<Float>
+  let attention: UnsafeMutablePointer<Float>
+  let logSumExp: UnsafeMutablePointer<Float>
+  let middle: UnsafeMutablePointer<Float>
+  let rstd2: UnsafeMutablePointer<Float>
+  let mean2: UnsafeMutablePointer<Float>
+  let gateUp: UnsafeMutablePointer<Float>
+  let lowRankInput: UnsafeMutablePointer<Float>
+  let lowRankOutput: UnsafeMutablePointer<Float>
+  let lowRankGate: UnsafeMutablePointer<Float>
+  let lowRankDown: UnsafeMutablePointer<Float>
+}
+
+extension NativeModel {
+  /// Embeddings of a batch: the stream below layer 0, [rows, D].
+  func embed(_ plan: BatchPlan, into stream: UnsafeMutablePointer<Float>) {
+    let d = spec.width
+    if case .float32(let table)? = embeddingBlock.matrix(.embedding)?.storage {
+      atk_embedding_forward(stream, table, plan.ids, plan.rows, d, 0)
+    }
+    if case .float32(let table)? = embeddingBlock.matrix(.positionEmbedding)?.storage {
+      atk_embedding_forward(stream, table, plan.positions, plan.rows, d, 1)
+    }
+  }
+
+  /// The memory of a layer's activations; layer −1 is the one shared by all that are not kept.
+  func activations(_ layer: Int, _ size: LayerSizes) -> LayerActivations {
+    let rank = adapters?.settings.rank ?? 0
+    func take(_ kept: Workspace.Kept, _ columns: Int) -> UnsafeMutablePointer<Float> {
+      workspace.take(.layer(layer, kept), size.rows * columns)
+    }
+    let queryKeyValue = take(.queryKeyValue, size.fused)
+    let normed = spec.queryKeyNorm
+    return LayerActivations(
+      input: take(.input, size.width), rstd1: take(.rstd1, 1), mean1: take(.mean1, 1),
+      queryKeyValue: queryKeyValue,
+      raw: normed ? take(.raw, size.fused) : queryKeyValue,
+      rstdQuery: take(.rstdQuery, normed ? size.heads : 0),
+      rstdKey: take(.rstdKey, normed ? size.keyValueHeads : 0),
+      attention: take(.attention, size.queries), logSumExp: take(.logSumExp, size.heads),
+      middle: take(.middle, size.width), rstd2: take(.rstd2, 1), mean2: take(.mean2, 1),
+      gateUp: take(.gateUp, size.gates), lowRankInput: take(.lowRankInput, 3 * rank),
+      lowRankOutput: take(.lowRankOutput, rank), lowRankGate: take(.lowRankGate, 2 * rank),
+      lowRankDown: take(.lowRankDown, rank))
+  }
+
+  /// One layer: reads `a.input`, leaves its output in `out` [rows, D].
+  func layerForward(
+    _ layer: Int, _ a: LayerActivations, out: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
+    _ size: LayerSizes
+  ) {
+    let block = layerBlock(layer)
+    let lora = adapters?[layer: layer]
+    let rows = size.rows
+    let normed = workspace.take(.normed, rows * size.width)
+
+    spec.normForward(
+      normed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1, rows: rows)
+    if let weights = block.matrix(.query) {
+      linearForward(a.raw, normed, weights, bias: block.bias(.query), rows: rows)
+    }
+    if let group = lora?.attentionInput {
+      adaptersForward(
+        a.raw, normed, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
+    }
+    if spec.queryKeyNorm {
+      let epsilon = Float(spec.normEpsilon)
+      let (heads, groups, c) = (size.heads, size.keyValueHeads, size.headWidth)
+      a.queryKeyValue.update(from: a.raw, count: rows * size.fused)
+      atk_rmsnorm_forward(
+        a.queryKeyValue, a.rstdQuery, a.raw, block.vector(.queryNorm), epsilon, rows, heads, c,
+        size.fused, size.fused)
+      atk_rmsnorm_forward(
+        a.queryKeyValue + size.queries, a.rstdKey, a.raw + size.queries, block.vector(.keyNorm),
+        epsilon, rows, groups, c, size.fused, size.fused)
+    }
+    if case .rotary = spec.positions {
+      let (cosine, sine) = rotary.tables(plan.positionCount)
+      atk_rope_forward(
+        a.queryKeyValue, plan.positions, cosine, sine, rows, size.heads + size.keyValueHeads,
+        size.headWidth, size.fused)
+    }
+    plan.withSegments { segments in
+      atk_attention_forward(
+        a.attention, a.logSumExp, a.queryKeyValue, a.queryKeyValue + size.queries,
+        a.queryKeyValue + size.queries + size.keys, segments, size.heads, size.keyValueHeads,
+        size.headWidth, size.fused, size.fused, size.fused)
+    }
+    a.middle.update(from: a.input, count: rows * size.width)
+    if let weights = block.matrix(.output) {
+      linearForward(
+        a.middle, a.attention, weights, bias: block.bias(.output), rows: rows,
+        accumulate: true)
+    }
+    if let group = lora?.attentionOutput {
+      adaptersForward(
+        a.middle, a.attention, group, lowRank: a.lowRankOutput, rows: rows, fused: size.width)
+    }
+
+    spec.normForward(
+      normed, a.middle, block, .middleNorm, mean: a.mean2, rstd: a.rstd2, rows: rows)
+    if let weights = block.matrix(.up) {
+      linearForward(a.gateUp, normed, weights, bias: block.bias(.up), rows: rows)
+    }
+    if let group = lora?.mlpInput {
+      adaptersForward(
+        a.gateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
+    }
+    let activated = workspace.take(.activated, rows * size.mlp)
+    spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
+    if out != a.middle { out.update(from: a.middle, count: rows * size.width) }
+    if let weights = block.matrix(.down) {
+      linearForward(
+        out, activated, weights, bias: block.bias(.down), rows: rows, accumulate: true)
+    }
+    if let group = lora?.mlpOutput {
+      adaptersForward(out, activated, group, lowRank: a.lowRankDown, rows: rows, fused: size.width)
+    }
+  }
+
+  /// Runs layers `first ..< last` from a stream [rows, D] and leaves the result in the stream.
+  ///
+  /// With `keeping` each layer's activations stay until the next pass (its input alone where
+  /// activations are recomputed).
+  func runLayers(
+    _ first: Int, _ last: Int, stream: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
+    keeping: Bool
+  ) {
+    let size = LayerSizes(spec, rows: plan.rows)
+    for layer in first..<last {
+      let shared = !keeping || recomputesActivations
+      let a = activations(shared ? -1 : layer, size)
+      a.input.update(from: stream, count: plan.rows * size.width)
+      if keeping && shared {
+        workspace.take(.layer(layer, .input), plan.rows * size.width)
+          .update(from: stream, count: plan.rows * size.width)
+      }
+      layerForward(layer, a, out: stream, plan, size)
+    }
+  }
+
+  package func trunk(_ segments: [Segment], layers: Int) throws -> (any Trunk)? {
+    guard (0...sharedLayers).contains(layers) else {
+      throw EngineError(
+        .badRequest, "a trunk of \(layers) layers: only \(sharedLayers) are shared with others")
+    }
+    let plan = try BatchPlan(segments, spec: spec)
+    workspace.beginPass()
+    let states = FloatBuffer(plan.rows * spec.width)
+    embed(plan, into: states.pointer)
+    runLayers(0, layers, stream: states.pointer, plan, keeping: false)
+    return NativeTrunk(
+      segments: segments, layers: layers, rows: plan.segmentRow.map { Int($0) }, states: states,
+      width: spec.width, origin: origin)
+  }
+
+  /// The stream after the last layer, [rows, D], in the workspace.
+  func run(
+    _ segments: [Segment], _ plan: BatchPlan, trunk: (any Trunk)?, keeping: Bool
+  ) throws -> UnsafeMutablePointer<Float> {
+    workspace.beginPass()
+    let stream = workspace.take(.stream, plan.rows * spec.width)
+    var first = 0
+    if let trunk {
+      guard let trunk = trunk as? NativeTrunk, accepts(trunk) else {
+        throw EngineError(
+          .badRequest,
+          "the trunk of \(trunk.layers) layers is not this model's, which shares \(sharedLayers)")
+      }
+      guard trunk.segments.count == segments.count,
+        zip(trunk.segments, segments).allSatisfy({ $0.ids == $1.ids && $0.parent == $1.parent })
+      else {
+        throw EngineError(.badRequest, "the trunk was computed for other segments")
+      }
+      first = trunk.layers
+      stream.update(from: trunk.states.pointer, count: plan.rows * spec.width)
+    } else {
+      embed(plan, into: stream)
+    }
+    if keeping {
+      // Layers below what is trained need no backward.
+      let start = max(first, min(sharedLayers, spec.layers))
+      runLayers(first, start, stream: stream, plan, keeping: false)
+      runLayers(start, spec.layers, stream: stream, plan, keeping: true)
+    } else {
+      runLayers(first, spec.layers, stream: stream, plan, keeping: false)
+    }
+    return stream
+  }
+}

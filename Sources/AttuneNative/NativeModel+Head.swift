@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+import CAttuneKernels
+
+extension NativeModel {
+  package func score(
+    _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?
+  ) throws -> HeadScores {
+    try forward(segments, request, trunk: trunk, keeping: false).scores
+  }
+
+  package func pass(
+    _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?
+  ) throws -> Pass {
+    let (scores, kept) = try forward(segments, request, trunk: trunk, keeping: true)
+    return Pass(scores: scores) { try self.backward(kept, $0) }
+  }
+
+  private func forward(
+    _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?, keeping: Bool
+  ) throws -> (scores: HeadScores, kept: KeptPass) {
+    guard request.temperature > 0, request.temperature.isFinite else {
+      throw EngineError(.badRequest, "a temperature of \(request.temperature) is not above 0")
+    }
+    for id in request.candidates where id < 0 || Int(id) >= spec.vocabularySize {
+      throw EngineError(.badRequest, "candidate id \(id) is outside the model's vocabulary")
+    }
+    let plan = try BatchPlan(segments, spec: spec)
+    let stream = try run(segments, plan, trunk: trunk, keeping: keeping)
+    let hidden = headStates(plan, stream)
+    let n = plan.scoredRow.count
+    let m = request.candidates.count
+    let logProbability = workspace.take(.headLogProbability, n)
+    let logSumExp = workspace.take(.headLogSumExp, n)
+    let entropy = workspace.take(.headEntropy, request.entropy ? n : 0)
+    let candidates = workspace.take(.headCandidates, n * m)
+    let logits = keeping ? roomForLogits(n) : nil
+    if n > 0 {
+      atk_head_forward(
+        logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
+        logits, hidden, headMatrix, plan.scoredTarget, request.candidates,
+        Float(request.temperature), n, m, spec.width, spec.vocabularySize)
+    }
+    let kept = KeptPass(
+      plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
+      recomputes: recomputesActivations, request: request, number: workspace.pass,
+      hasLogits: logits != nil)
+    return (try scores(plan, request, hidden: hidden), kept)
+  }
+
+  package func supervise(
+    _ segments: [Segment], weights: [[Double]], trunk: (any Trunk)?
+  ) throws -> HeadScores {
+    let plan = try BatchPlan(segments, spec: spec)
+    guard
+      let dLogProbability = try BatchPlan.join(
+        weights.map { $0.map { -$0 } }, plan.scoredPerSegment, "log-probabilities")
+    else { throw EngineError(.badRequest, "supervision needs a weight for each scored token") }
+    makeGradients()
+    let stream = try run(segments, plan, trunk: trunk, keeping: true)
+    let hidden = headStates(plan, stream)
+    let n = plan.scoredRow.count
+    let count = n + plan.scalarRow.count
+    let logProbability = workspace.take(.headLogProbability, n)
+    let dHidden = workspace.take(.headNormedGradient, count * spec.width)
+    if n > 0 {
+      atk_head_forward_backward(
+        logProbability, dHidden, headGradient, dLogProbability, hidden, headMatrix,
+        plan.scoredTarget, 1, n, spec.width, spec.vocabularySize)
+    }
+    (dHidden + n * spec.width).update(repeating: 0, count: plan.scalarRow.count * spec.width)
+    let result = try scores(plan, .init(), hidden: hidden)
+    let pass = KeptPass(
+      plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
+      recomputes: recomputesActivations, request: .init(), number: workspace.pass)
+    backward(pass, dHidden: dHidden)
+    return result
+  }
+
+  package func klDivergence(
+    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: (any Trunk)?
+  ) throws -> [[Double]] {
+    guard let other = other as? NativeModel, other.spec.vocabularySize == spec.vocabularySize,
+      other.spec.width == spec.width
+    else {
+      throw EngineError(.badRequest, "KL is between models of one vocabulary and width")
+    }
+    let plan = try BatchPlan(segments, spec: spec)
+    let n = plan.scoredRow.count
+    let theirs = other.headStates(
+      plan, try other.run(segments, plan, trunk: trunk, keeping: false))
+    let copy = workspace.take(.otherHeadNormed, n * spec.width)
+    copy.update(from: theirs, count: n * spec.width)
+    let ours = headStates(plan, try run(segments, plan, trunk: trunk, keeping: false))
+    var kl = [Float](repeating: 0, count: n)
+    if n > 0 {
+      atk_head_kl(
+        &kl, ours, headMatrix, copy, other.headMatrix, Float(temperature), n, spec.width,
+        spec.vocabularySize)
+    }
+    return BatchPlan.cut(kl.map { Double($0) }, plan.scoredPerSegment)
+  }
+
+  /// Room for the logits of a pass, [n, V], so that its backward need not compute them again; nil
+  /// where they would take more than 128 MiB.
+  private func roomForLogits(_ n: Int) -> UnsafeMutablePointer<Float>? {
+    let count = n * spec.vocabularySize
+    return count <= 1 << 25 && !recomputesActivations ? workspace.take(.headLogits, count) : nil
+  }
+
+  /// Final-norm states of the scored rows, then of the scalars' rows: [n + scalars, D].
+  func headStates(
+    _ plan: BatchPlan, _ stream: UnsafeMutablePointer<Float>
+  ) -> UnsafeMutablePointer<Float> {
+    let rows = plan.scoredRow + plan.scalarRow
+    let count = rows.count
+    let gathered = workspace.take(.headRows, count * spec.width)
+    let normed = workspace.take(.headNormed, count * spec.width)
+    if count > 0 {
+      atk_gather_rows(gathered, stream, rows, count, spec.width)
+      spec.normForward(
+        normed, gathered, finalBlock, .finalNorm,
+        mean: workspace.take(.headMean, count), rstd: workspace.take(.headRstd, count),
+        rows: count)
+    }
+    return normed
+  }
+
+  /// Reads the workspace's scores out as lists.
+  private func scores(
+    _ plan: BatchPlan, _ request: HeadRequest, hidden: UnsafePointer<Float>
+  ) throws -> HeadScores {
+    let n = plan.scoredRow.count
+    let m = request.candidates.count
+    let d = spec.width
+    let logProbabilities = UnsafeBufferPointer(
+      start: workspace.take(.headLogProbability, n), count: n
+    ).map { Double($0) }
+    if let bad = logProbabilities.firstIndex(where: { !$0.isFinite }) {
+      throw EngineError(
+        .notFinite, "the log-probability of scored token \(bad) of the batch is not finite")
+    }
+    var scalars: [Double] = []
+    if !plan.scalarRow.isEmpty {
+      guard let head = scalarHead else {
+        throw EngineError(.badRequest, "the model has no scalar head: it is no reward model")
+      }
+      scalars = plan.scalarRow.indices.map { i in
+        let row = hidden + (n + i) * d
+        var sum = 0.0
+        for j in 0..<d { sum += Double(row[j]) * Double(head[j]) }
+        return sum
+      }
+      guard scalars.allSatisfy(\.isFinite) else {
+        throw EngineError(.notFinite, "a score of the scalar head is not finite")
+      }
+    }
+    let entropies =
+      request.entropy
+      ? UnsafeBufferPointer(start: workspace.take(.headEntropy, n), count: n).map { Double($0) }
+      : []
+    let flat = UnsafeBufferPointer(start: workspace.take(.headCandidates, n * m), count: n * m)
+    let candidates = (0..<(m > 0 ? n : 0)).map { i in (0..<m).map { Double(flat[i * m + $0]) } }
+    let empty = [Int](repeating: 0, count: plan.scoredPerSegment.count)
+    return HeadScores(
+      logProbabilities: BatchPlan.cut(logProbabilities, plan.scoredPerSegment),
+      entropies: BatchPlan.cut(entropies, request.entropy ? plan.scoredPerSegment : empty),
+      scalars: BatchPlan.cut(scalars, plan.scalarsPerSegment),
+      candidates: BatchPlan.cut(candidates, m > 0 ? plan.scoredPerSegment : empty))
+  }
+}

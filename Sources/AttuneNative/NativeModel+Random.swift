@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+import CAttuneKernels
+
+extension NativeModel {
+  /// A frozen model of random weights.
+  package static func random(_ spec: TransformerSpec, seed: UInt64, on engine: NativeEngine) throws
+    -> NativeModel
+  {
+    try engine.requireMemory(for: spec, at: "random weights")
+    var stream: UInt64 = 0
+    let blocks = BlockLayout.blocks(spec).map { layout in
+      let block = ParameterBlock(layout)
+      for tensor in layout.tensors {
+        stream += 1
+        guard let floats = block.floats(tensor) else { continue }
+        guard tensor.isMatrix else {
+          floats.update(repeating: tensor.isBias ? 0 : 1, count: tensor.count)
+          continue
+        }
+        var random = CounterRandom(seed: seed, stream: stream)
+        let intoStream = tensor.role == .output || tensor.role == .down
+        let deviation = intoStream ? 0.02 / Double(2 * spec.layers).squareRoot() : 0.02
+        for i in 0..<tensor.count { floats[i] = Float(random.normal() * deviation) }
+      }
+      return block
+    }
+    return NativeModel(
+      spec: spec, origin: Origin(engine), blocks: blocks, trainable: .frozen,
+      rotary: RotaryTables(spec), workspace: Workspace())
+  }
+}

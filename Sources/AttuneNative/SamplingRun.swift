@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+import Foundation
+
+/// One call of `LanguageModel.sample`: prompts wait, are prefilled once, their answers decoded
+/// together; an answer that ends makes room for the next.
+package struct SamplingRun {
+  /// A prompt whose answers are being decoded.
+  private struct Live {
+    /// Keys and values of all its tokens but the last, which each answer begins with.
+    var block: KVBlock?
+    var unfinished: Int
+  }
+
+  /// An answer that is being decoded.
+  private struct Active {
+    var prompt: Int
+    var sample: Int
+    var stream: UInt64
+    var block: KVBlock
+    /// The token to run next, and its index in `block`.
+    var next: Int32
+    var index = 0
+    var ids: [Int32] = []
+    var logProbability: [Double] = []
+    var seen: [Int32]
+    var seenSet: Set<Int32>
+    var finish: Sample.FinishReason?
+  }
+
+  /// Most prompt tokens that run at once: enough that weights are streamed seldom.
+  private static let prefillRows = 256
+
+  private let weights: ModelWeights
+  private let prompts: [[Int32]]
+  private let settings: SamplingSettings
+  private let streams: [UInt64]
+  private let stopIds: Set<Int32>
+  private let decoder: IncrementalDecoder
+  private let prefixes: KVCache
+  private let owns: KVCache
+  private let batch: Int
+  private var picker: TokenPicker
+  private var live: [Int: Live] = [:]
+  private var active: [Active] = []
+  private var waiting = 0
+  private var results: [[Sample]]
+
+  /// Checks a request and takes its memory.
+  ///
+  /// - Parameters:
+  ///   - weights: The model, valid while the run lasts.
+  ///   - prompts: Token ids.
+  ///   - settings: How to draw.
+  ///   - streams: For each prompt the stream of its first answer.
+  /// - Throws: `EngineError` if the request does not fit the model or the machine.
+  package init(
+    _ weights: ModelWeights, _ prompts: [[Int32]], _ settings: SamplingSettings,
+    streams: [UInt64]? = nil
+  ) throws {
+    try settings.validate()
+    let spec = weights.spec
+    try Self.check(prompts, spec)
+    let n = settings.samplesPerPrompt
+    let streams = streams ?? prompts.indices.map { UInt64($0) &* UInt64(n) }
+    guard streams.count == prompts.count else {
+      throw EngineError(
+        .badRequest, "\(streams.count) random streams for \(prompts.count) prompts")
+    }
+    self.weights = weights
+    self.prompts = prompts
+    self.settings = settings
+    self.streams = streams
+    stopIds = Set(settings.stopIds ?? spec.endOfSequence)
+    let (samples, overflow) = prompts.count.multipliedReportingOverflow(by: n)
+    guard !overflow else {
+      throw EngineError(.badRequest, "samples per prompt \(n): more than can be counted")
+    }
+    let longest = prompts.map(\.count).max() ?? 1
+    let capacity = min(settings.maxTokens, spec.maximumPositions)
+    batch = try Self.batch(
+      min(settings.batch, samples), spec, prompts: prompts.count, longest: longest,
+      capacity: capacity)
+    prefixes = KVCache(spec, blocks: min(batch, prompts.count), capacity: longest)
+    owns = KVCache(spec, blocks: batch, capacity: capacity)
+    let tokens = prompts.reduce(0) { $0 + $1.count }
+    decoder = IncrementalDecoder(
+      weights: weights, maximumRows: min(Self.prefillRows, tokens), maximumBatch: batch)
+    picker = TokenPicker(settings, vocabulary: spec.vocabularySize)
+    let empty = Sample(ids: [], logProbability: [], finishReason: .cancelled)
+    results = prompts.map { _ in Array(repeating: empty, count: n) }
+  }
+
+  private static func check(_ prompts: [[Int32]], _ spec: TransformerSpec) throws {
+    for (p, prompt) in prompts.enumerated() {
+      guard !prompt.isEmpty else {
+        throw EngineError(
+          .badRequest, "prompt \(p + 1) is empty: there is nothing to continue")
+      }
+      guard prompt.count <= spec.maximumPositions else {
+        throw EngineError(
+          .badRequest,
+          "prompt \(p + 1) has \(prompt.count) tokens, the model reads at most "
+            + "\(spec.positionLimit): shorten it")
+      }
+      if let id = prompt.first(where: { $0 < 0 || Int($0) >= spec.vocabularySize }) {
+        throw EngineError(
+          .badRequest,
+          "prompt \(p + 1) holds the id \(id), outside the vocabulary of "
+            + "\(spec.vocabularySize): is it the model's own tokenizer?")
+      }
+    }
+  }
+
+  /// The batch, made smaller if its keys and values would take more than half the machine's memory.
+  private static func batch(
+    _ wanted: Int, _ spec: TransformerSpec, prompts: Int, longest: Int, capacity: Int
+  ) throws -> Int {
+    let limit = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
+    var batch = max(1, wanted)
+    while true {
+      let prefix = KVCache.bytes(spec, blocks: min(batch, prompts), capacity: longest)
+      let own = KVCache.bytes(spec, blocks: batch, capacity: capacity)
+      if let prefix, let own, prefix < limit, own < limit - prefix { return batch }
+      guard batch > 1 else {
+        throw EngineError(
+          .unavailable,
+          "keys and values of \(longest) prompt tokens and \(capacity) new ones take more than "
+            + "half of the memory: lower max tokens or shorten the prompts")
+      }
+      batch /= 2
+    }
+  }
+
+  /// Decodes everything.
+  ///
+  /// - Parameter onToken: Called after each token; false ends that answer.
+  /// - Returns: For each prompt its answers.
+  /// - Throws: `EngineError` if logits are not finite; what `onToken` throws.
+  package mutating func run(_ onToken: ((SampleEvent) throws -> Bool)?) throws -> [[Sample]] {
+    let samples = prompts.count * settings.samplesPerPrompt
+    while waiting < samples || !active.isEmpty {
+      admit()
+      try step(onToken)
+      retire()
+    }
+    return results
+  }
+
+  /// Fills the batch with waiting answers and runs the prompts that they need.
+  private mutating func admit() {
+    let n = settings.samplesPerPrompt
+    var rows: [DecodeRow] = []
+    while active.count < batch && waiting < prompts.count * n {
+      let (p, i) = waiting.quotientAndRemainder(dividingBy: n)
+      let prompt = prompts[p]
+      if live[p] == nil {
+        let block = prompt.count > 1 ? prefixes.take() : nil
+        live[p] = Live(block: block, unfinished: n)
+        if let block {
+          for t in 0..<prompt.count - 1 {
+            rows.append(DecodeRow(id: prompt[t], own: block, ownIndex: t))
+          }
+        }
+      }
+      let seenSet = settings.repetitionPenalty == 1 ? [] : Set(prompt)
+      active.append(
+        Active(
+          prompt: p, sample: i, stream: streams[p] &+ UInt64(i), block: owns.take(),
+          next: prompt[prompt.count - 1], seen: seenSet.sorted(), seenSet: seenSet))
+      waiting += 1
+    }
+    for start in stride(from: 0, to: rows.count, by: Self.prefillRows) {
+      let end = min(start + Self.prefillRows, rows.count)
+      decoder.step(Array(rows[start..<end]), wantsLogits: false)
+    }
+  }
+
+  /// One token for each active answer.
+  private mutating func step(_ onToken: ((SampleEvent) throws -> Bool)?) throws {
+    let logits = decoder.step(
+      active.map { answer in
+        DecodeRow(
+          id: answer.next, prefix: live[answer.prompt]?.block,
+          prefixCount: prompts[answer.prompt].count - 1, own: answer.block,
+          ownIndex: answer.index)
+      }, wantsLogits: true)
+    let picks = try picker.pick(
+      logits,
+      active.map { .init(stream: $0.stream, position: $0.ids.count, seen: $0.seen) })
+    for (a, pick) in picks.enumerated() {
+      active[a].ids.append(pick.id)
+      active[a].logProbability.append(pick.logProbability)
+      active[a].next = pick.id
+      active[a].index += 1
+      if settings.repetitionPenalty != 1, active[a].seenSet.insert(pick.id).inserted {
+        active[a].seen.append(pick.id)
+      }
+      let count = active[a].ids.count
+      if stopIds.contains(pick.id) {
+        active[a].finish = .stop
+      } else if count >= settings.maxTokens
+        || prompts[active[a].prompt].count + count > weights.spec.maximumPositions
+      {
+        active[a].finish = .length
+      }
+      let event = SampleEvent(
+        prompt: active[a].prompt, sample: active[a].sample, position: count - 1, id: pick.id,
+        logProbability: pick.logProbability)
+      if let onToken, try !onToken(event), active[a].finish == nil {
+        active[a].finish = .cancelled
+      }
+    }
+  }
+
+  /// Takes answers that ended out of the batch and gives their memory back.
+  private mutating func retire() {
+    for answer in active {
+      guard let finish = answer.finish else { continue }
+      results[answer.prompt][answer.sample] = Sample(
+        ids: answer.ids, logProbability: answer.logProbability, finishReason: finish)
+      owns.give(back: answer.block)
+      guard var prompt = live[answer.prompt] else { continue }
+      prompt.unfinished -= 1
+      live[answer.prompt] = prompt
+      if prompt.unfinished == 0 {
+        if let block = prompt.block { prefixes.give(back: block) }
+        live[answer.prompt] = nil
+      }
+    }
+    active.removeAll { $0.finish != nil }
+  }
+}
