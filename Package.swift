@@ -106,7 +106,9 @@ let package = Package(
       ],
       swiftSettings: strict),
 
-    .target(name: "AttuneTestSupport", path: "Tests/AttuneTestSupport", swiftSettings: strict),
+    .target(
+      name: "AttuneTestSupport", dependencies: ["AttuneEngine"], path: "Tests/AttuneTestSupport",
+      swiftSettings: strict),
     .testTarget(
       name: "AttuneEngineTests", dependencies: ["AttuneEngine", "AttuneTestSupport"],
       swiftSettings: strict),

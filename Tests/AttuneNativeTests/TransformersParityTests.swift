@@ -134,7 +134,8 @@ struct TransformersParityTests {
   func `the GGUF of a model scores as its directory`(name: String) throws {
     let (model, reference) = try Self.open(name)
     let gguf = try NativeModel.load(
-      Checkpoint.open(Fixtures.url("models/\(name)").appending(path: "model.gguf")), on: NativeEngine())
+      Checkpoint.open(Fixtures.url("models/\(name)").appending(path: "model.gguf")),
+      on: NativeEngine())
     let ours = try gguf.score(reference.segments).logProbabilities.joined()
     for (a, b) in zip(ours, try model.score(reference.segments).logProbabilities.joined()) {
       // Its matrices are float16.

@@ -16,7 +16,8 @@ struct RewardSourceTests {
   static let completions = texts.map { Completion(ids: [], text: $0, endedByItself: false) }
 
   func source(_ text: String, beside model: LoadedModel? = nil) throws -> any RewardSource {
-    try RewardSources([RewardSpecification(text)], on: NativeEngine(), beside: model).weighted[0].source
+    try RewardSources([RewardSpecification(text)], on: NativeEngine(), beside: model).weighted[0]
+      .source
   }
 
   func scores(

@@ -1,60 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneEngine
-import AttuneNative
 import AttuneTestSupport
+import Foundation
 import Testing
 
-/// Every axis of the architecture, tiny.
-enum TinyModel: String, CaseIterable, Sendable {
-  case llama, untied, qwen2, qwen3, gpt2
-
-  var spec: TransformerSpec {
-    switch self {
-    case .llama:
-      TransformerSpec(
-        architecture: .llama, vocabularySize: 41, width: 24, layers: 3, heads: 6, keyValueHeads: 2,
-        mlpWidth: 40, maximumPositions: 64, tiedHead: true)
-    case .untied:
-      TransformerSpec(
-        architecture: .llama, vocabularySize: 41, width: 24, layers: 3, heads: 3, mlpWidth: 40,
-        maximumPositions: 64, attentionOutputBias: true, mlpBias: true)
-    case .qwen2:
-      TransformerSpec(
-        architecture: .qwen2, vocabularySize: 41, width: 24, layers: 3, heads: 6, keyValueHeads: 3,
-        mlpWidth: 40, maximumPositions: 64, queryKeyValueBias: true, tiedHead: true)
-    case .qwen3:
-      TransformerSpec(
-        architecture: .qwen3, vocabularySize: 41, width: 24, layers: 3, heads: 4, keyValueHeads: 2,
-        headWidth: 8, mlpWidth: 40, maximumPositions: 64, queryKeyNorm: true, tiedHead: true)
-    case .gpt2:
-      TransformerSpec(
-        architecture: .gpt2, vocabularySize: 41, width: 24, layers: 3, heads: 3, mlpWidth: 96,
-        maximumPositions: 64, norm: .layer, positions: .learned, mlp: .gelu,
-        queryKeyValueBias: true, attentionOutputBias: true, mlpBias: true, tiedHead: true)
-    }
-  }
-
-  /// Random weights, norms and biases too, large enough that every path matters.
-  func frozen() throws -> NativeModel {
-    let start = try NativeModel.random(spec, seed: 7, on: NativeEngine())
-    let trained = try start.copy(training: .full)
-    var random = SplitMix(seed: 11)
-    try trained.setTrainedParameters(
-      trained.trainedParameters().map { tensor in
-        var tensor = tensor
-        let isNormWeight = tensor.name.contains("norm") && !tensor.name.hasSuffix("bias")
-        for i in tensor.values.indices {
-          tensor.values[i] = random.float() * 0.3 + (isNormWeight ? 1 : 0)
-        }
-        return tensor
-      })
-    return trained
-  }
-}
-
+/// What every engine guarantees.
 @Suite(.serialized)
-struct LanguageModelTests {
+struct EngineContractTests {
   /// A prompt with three answers, one of which is continued twice, and a text of its own.
   static let tree = [
     Segment([3, 1, 4, 1, 5], scored: [1..<3]),
@@ -97,7 +50,7 @@ struct LanguageModelTests {
   }
 
   /// The gradient along a random direction of every tensor against central differences.
-  static func checkGradients(_ model: NativeModel, _ segments: [Segment]) throws {
+  static func checkGradients(_ model: any LanguageModel, _ segments: [Segment]) throws {
     let request = HeadRequest(temperature: 0.7, entropy: true)
     let pass = try model.pass(segments, request)
     let weights = weights(pass.scores, seed: 3)
@@ -129,20 +82,16 @@ struct LanguageModelTests {
 
   @Test(arguments: TinyModel.allCases)
   func `every gradient agrees with central differences`(tiny: TinyModel) throws {
-    let model = try tiny.frozen()
-    let path = try Self.reload(model)
-    try Self.checkGradients(path.copy(training: .full, scalarHead: .normal(seed: 1)), Self.tree)
-  }
-
-  /// A frozen model with the numbers of a trained one.
-  static func reload(_ model: NativeModel) throws -> NativeModel {
-    let start = try NativeModel.random(model.spec, seed: 0, on: NativeEngine())
-    return try start.frozenCopy(with: model.trainedParameters())
+    let frozen = try tiny.frozen()
+    for training in [Trainable.full, .lastLayers(2)] {
+      try Self.checkGradients(
+        frozen.copy(training: training, scalarHead: .normal(seed: 1)), Self.tree)
+    }
   }
 
   @Test(arguments: TinyModel.allCases)
   func `adapters' gradients agree with central differences`(tiny: TinyModel) throws {
-    let frozen = try Self.reload(try tiny.frozen())
+    let frozen = try tiny.frozen()
     let model = try frozen.copy(
       training: .lora(LoRASettings(rank: 3, alpha: 5, lastLayers: 2)),
       scalarHead: .normal(seed: 1))
@@ -158,7 +107,7 @@ struct LanguageModelTests {
 
   @Test(arguments: TinyModel.allCases)
   func `shared prefixes change no number`(tiny: TinyModel) throws {
-    let frozen = try Self.reload(try tiny.frozen())
+    let frozen = try tiny.frozen()
     let model = try frozen.copy(training: .full, scalarHead: .normal(seed: 1))
     let request = HeadRequest(entropy: true, candidates: [4, 39])
     func run(_ segments: [Segment]) throws -> (HeadScores, [Float]) {
@@ -189,7 +138,7 @@ struct LanguageModelTests {
 
   @Test(arguments: TinyModel.allCases)
   func `recomputed activations give the same gradients`(tiny: TinyModel) throws {
-    let model = try Self.reload(try tiny.frozen()).copy(
+    let model = try tiny.frozen().copy(
       training: .lastLayers(2), scalarHead: .normal(seed: 1))
     func gradients() throws -> [Float] {
       let pass = try model.pass(Self.tree)
@@ -202,8 +151,9 @@ struct LanguageModelTests {
     #expect(try gradients() == keptGradients)
   }
 
-  @Test func `supervision in one pass equals score and backward`() throws {
-    let frozen = try Self.reload(try TinyModel.llama.frozen())
+  @Test(arguments: [TinyModel.llama, .table])
+  func `supervision in one pass equals score and backward`(tiny: TinyModel) throws {
+    let frozen = try tiny.frozen()
     let model = try frozen.copy(training: .full)
     let segments = Self.tree.map { Segment($0.ids, parent: $0.parent, scored: $0.scored) }
     let pass = try model.pass(segments)
@@ -221,8 +171,9 @@ struct LanguageModelTests {
     for (a, b) in zip(one, two) { #expect(abs(a - b) < 1e-5 * max(1, abs(b))) }
   }
 
-  @Test func `a trunk serves policy, reference and reward model`() throws {
-    let frozen = try Self.reload(try TinyModel.llama.frozen())
+  @Test(arguments: [TinyModel.llama, .table])
+  func `a trunk serves policy, reference and reward model`(tiny: TinyModel) throws {
+    let frozen = try tiny.frozen()
     let policy = try frozen.copy(
       training: .lora(LoRASettings(rank: 4, lastLayers: 1)), scalarHead: .zero)
     let reward = try frozen.copy(training: .lastLayers(2), scalarHead: .normal(seed: 4))
@@ -252,8 +203,9 @@ struct LanguageModelTests {
     }
   }
 
-  @Test func `merged adapters score as the adapters do`() throws {
-    let frozen = try Self.reload(try TinyModel.qwen3.frozen())
+  @Test(arguments: [TinyModel.qwen3, .table])
+  func `merged adapters score as the adapters do`(tiny: TinyModel) throws {
+    let frozen = try tiny.frozen()
     let model = try frozen.copy(training: .lora(LoRASettings(rank: 4)))
     var random = SplitMix(seed: 2)
     try model.setTrainedParameters(
@@ -272,8 +224,11 @@ struct LanguageModelTests {
     }
   }
 
-  @Test func `training lowers the loss and stops at numbers that are not finite`() throws {
-    let frozen = try NativeModel.random(TinyModel.llama.spec, seed: 1, on: NativeEngine())
+  @Test(arguments: [TinyModel.llama, .table])
+  func `training lowers the loss and stops at numbers that are not finite`(
+    tiny: TinyModel
+  ) throws {
+    let frozen = try tiny.engine.random(tiny.spec, seed: 1)
     let model = try frozen.copy(training: .full)
     let segments = [Segment([1, 2, 3, 4, 5, 6, 7], scored: [1..<7])]
     let weights = [[Double](repeating: 1.0 / 6, count: 6)]
@@ -284,16 +239,10 @@ struct LanguageModelTests {
     for _ in 0..<60 {
       model.zeroGradients()
       _ = try model.supervise(segments, weights: weights)
-      try model.step(AdamW(), learningRate: 1e-2, maximumNorm: 1)
+      try model.step(AdamW(), learningRate: tiny == .table ? 0.1 : 1e-2, maximumNorm: 1)
     }
     let after = try loss()
     #expect(before > 3 && after < 0.1, "\(before) → \(after)")
-    var state: [NamedTensor] = []
-    model.withTrainingState { state.append($0) }
-    #expect(model.trainingTensors.map(\.name) == state.map(\.name))
-    let again = try frozen.copy(training: .full)
-    try again.restoreTrainingState(state, step: model.optimizerSteps)
-    #expect(try again.score(segments) == model.score(segments))
     let wild = try frozen.copy(training: .full)
     for _ in 0..<100 {
       _ = try wild.supervise(segments, weights: weights.map { $0.map { _ in 1e38 } })
@@ -302,8 +251,9 @@ struct LanguageModelTests {
     #expect(try wild.trainedParameters() == frozen.copy(training: .full).trainedParameters())
   }
 
-  @Test func `requests that do not fit are refused`() throws {
-    let model = try NativeModel.random(TinyModel.llama.spec, seed: 1, on: NativeEngine())
+  @Test(arguments: [TinyModel.llama, .table])
+  func `requests that do not fit are refused`(tiny: TinyModel) throws {
+    let model = try tiny.engine.random(tiny.spec, seed: 1)
     for segments in [
       [Segment([])], [Segment([41])], [Segment([-1])], [Segment([1], parent: 0)],
       [Segment([1], scored: [0..<1])], [Segment([1, 2], scored: [1..<3])],
@@ -316,5 +266,119 @@ struct LanguageModelTests {
     #expect(throws: EngineError.self) {
       try model.copy(training: .lora(LoRASettings(rank: 0)))
     }
+  }
+
+  @Test(arguments: TinyModel.allCases)
+  func `scores are those of the whole distribution`(tiny: TinyModel) throws {
+    let model = try tiny.frozen()
+    let segments = Self.tree.map { Segment($0.ids, parent: $0.parent, scored: $0.scored) }
+    let ids = Array(0..<Int32(tiny.spec.vocabularySize))
+    let plain = try model.score(segments, HeadRequest(candidates: ids))
+    let cooled = try model.score(
+      segments, HeadRequest(temperature: 0.7, entropy: true, candidates: ids))
+    for (s, segment) in segments.enumerated() {
+      for (place, token) in segment.scored.joined().enumerated() {
+        let all = plain.candidates[s][place]
+        #expect(abs(all.reduce(0) { $0 + exp($1) } - 1) < 1e-5)
+        #expect(abs(plain.logProbabilities[s][place] - all[Int(segment.ids[token])]) < 1e-5)
+        // At a temperature τ each logit is divided by it.
+        let sum = log(all.reduce(0) { $0 + exp($1 / 0.7) })
+        let expected = all.map { $0 / 0.7 - sum }
+        for (a, b) in zip(cooled.candidates[s][place], expected) { #expect(abs(a - b) < 1e-4) }
+        let entropy = expected.reduce(0) { $0 - exp($1) * $1 }
+        #expect(abs(cooled.entropies[s][place] - entropy) < 1e-4)
+      }
+    }
+    // The texts of two tokens after a prompt are one distribution.
+    let few = ids.prefix(3)
+    let pairs = [Segment([3, 1])] + few.map { Segment([$0], parent: 0, scored: [0..<1]) }
+    let first = try model.score(pairs, HeadRequest(candidates: ids))
+    let second = try model.score(
+      pairs + few.indices.map { Segment([0], parent: $0 + 1, scored: [0..<1]) },
+      HeadRequest(candidates: ids))
+    for (i, id) in few.enumerated() {
+      let total = second.candidates[pairs.count + i][0].reduce(0) {
+        $0 + exp($1 + first.logProbabilities[i + 1][0])
+      }
+      #expect(abs(total - exp(first.candidates[1][0][Int(id)])) < 1e-5)
+    }
+  }
+
+  @Test(arguments: [TinyModel.llama, .table])
+  func `copies begin as their original and train alone`(tiny: TinyModel) throws {
+    let frozen = try tiny.frozen()
+    let segments = Self.tree.map { Segment($0.ids, parent: $0.parent, scored: $0.scored) }
+    let start = try frozen.score(segments)
+    for training in [Trainable.full, .lastLayers(1), .lora(LoRASettings(rank: 2))] {
+      let (model, other) = (
+        try frozen.copy(training: training), try frozen.copy(training: training)
+      )
+      #expect(try model.score(segments) == start)
+      let weights = start.logProbabilities.map { $0.map { _ in 1.0 } }
+      model.zeroGradients()
+      _ = try model.supervise(segments, weights: weights)
+      try model.step(AdamW(), learningRate: 0.01)
+      #expect(try model.score(segments) != start)
+      #expect(try frozen.score(segments) == start && other.score(segments) == start)
+      #expect(throws: EngineError.self) { try model.copy(training: .full) }
+    }
+  }
+
+  @Test(arguments: [TinyModel.llama, .table])
+  func `a saved state goes on bit for bit`(tiny: TinyModel) throws {
+    let frozen = try tiny.frozen()
+    let segments = Self.tree.map { Segment($0.ids, parent: $0.parent, scored: $0.scored) }
+    let weights = try frozen.score(segments).logProbabilities.map { $0.map { _ in 0.1 } }
+    func steps(_ model: any LanguageModel, _ count: Int) throws {
+      for _ in 0..<count {
+        model.zeroGradients()
+        _ = try model.supervise(segments, weights: weights)
+        try model.step(AdamW(weightDecay: 0.1), learningRate: 0.01, maximumNorm: 1)
+      }
+    }
+    for training in [Trainable.full, .lora(LoRASettings(rank: 2, lastLayers: 2))] {
+      let (whole, parts) = (
+        try frozen.copy(training: training), try frozen.copy(training: training)
+      )
+      try steps(whole, 4)
+      try steps(parts, 2)
+      var state: [NamedTensor] = []
+      parts.withTrainingState { state.append($0) }
+      #expect(parts.trainingTensors.map(\.name) == state.map(\.name))
+      #expect(parts.trainingTensors.map(\.shape) == state.map(\.shape))
+      let again = try frozen.copy(training: training)
+      try again.restoreTrainingState(state, step: parts.optimizerSteps)
+      try steps(again, 2)
+      #expect(again.trainedParameters() == whole.trainedParameters())
+      #expect(again.optimizerSteps == 4)
+      #expect(throws: EngineError.self) {
+        try again.restoreTrainingState(Array(state.dropLast()), step: 1)
+      }
+    }
+  }
+
+  @Test(arguments: [TinyModel.llama, .table])
+  func `a pass goes back once, and before the next`(tiny: TinyModel) throws {
+    let frozen = try tiny.frozen()
+    let model = try frozen.copy(training: .full)
+    let segments = [Segment([1, 2, 3], scored: [1..<3])]
+    let gradients = HeadGradients(logProbabilities: [[1, 1]])
+    let pass = try model.pass(segments)
+    #expect(try pass.scores == model.score(segments))
+    #expect(throws: EngineError.self) { try pass.backward(gradients) }
+    let next = try model.pass(segments)
+    #expect(throws: EngineError.self) {
+      try next.backward(HeadGradients(logProbabilities: [[1]]))
+    }
+    try next.backward(gradients)
+    #expect(throws: EngineError.self) { try next.backward(gradients) }
+    let last = try model.pass(segments)
+    _ = try frozen.score(segments)
+    #expect(throws: EngineError.self) { try last.backward(gradients) }
+  }
+
+  @Test func `an engine need not keep trunks`() throws {
+    let model = try TabularEngine(hasTrunks: false).random(TinyModel.table.spec, seed: 1)
+    #expect(try model.trunk([Segment([1])], layers: 1) == nil)
   }
 }
