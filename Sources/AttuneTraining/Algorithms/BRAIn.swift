@@ -129,8 +129,7 @@ public enum BRAIn {
 
     while run.goesOn {
       // 1. Answers of the proposal, their rewards, and their probability under policy and reference.
-      var rollout = try run.sample(from: proposal)
-      try run.score(&rollout)
+      let rollout = try run.score(run.sample(from: proposal))
       var totals = try run.measure(rollout)
 
       // 2. Epochs of minibatches over whole prompts.

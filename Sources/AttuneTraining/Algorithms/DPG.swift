@@ -155,7 +155,7 @@ public enum DPG {
   ) throws -> OnlineReport {
     try settings.validate()
     let recorded = try RecordedSamples(data, start, settings: settings)
-    let loss = settings.method.loss
+    let (loss, objective) = (settings.method.loss, settings.objective)
     let proposal =
       loss.keepsProposal && recorded == nil
       ? try start.model.copy(training: settings.trainable(start.model.spec)) : nil
@@ -167,8 +167,7 @@ public enum DPG {
 
     while run.goesOn {
       // 1. Answers of the proposal, their rewards, and their probability under policy and reference.
-      var rollout = try run.sample(from: proposal)
-      try run.score(&rollout)
+      let rollout = try run.score(run.sample(from: proposal))
       var totals = try run.measure(rollout)
 
       // 2. The policy as it is takes the proposal's place where it is nearer to the target. These
@@ -187,7 +186,7 @@ public enum DPG {
         let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
         for (minibatch, batch) in minibatches.enumerated() {
           let update = DistributionUpdate(
-            rollout: rollout, batch: batch, loss: loss, objective: settings.objective,
+            rollout: rollout, batch: batch, loss: loss, objective: objective,
             beta: settings.beta, temperature: settings.temperature, budget: settings.pieceTokens)
           totals.merge(
             try run.step(epoch: epoch, minibatch: minibatch) { _ in

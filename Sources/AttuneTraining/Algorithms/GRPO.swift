@@ -214,55 +214,72 @@ public enum GRPO {
     let objective = settings.objective
 
     while run.goesOn {
-      // 1. Answers, their rewards and log-probabilities; dapo draws until a rollout is full of prompts
-      // whose answers can be told apart.
-      var draws: [Rollout] = []
-      var found = 0
-      repeat {
-        var draw = try run.sample(draw: run.state.own.draws + draws.count)
-        try run.score(&draw, awaitingPolicy: settings.isOnPolicy)
+      /// Each answer against the mean of its prompt's.
+      func advantages<Policy>(_ rollout: inout ScoredAnswers<Policy>) throws -> MetricTotals {
+        try rollout.groupAdvantages(beta: 0, lossBeta: objective.klWeight) {
+          try Advantage.groupNormalised($0, scaling: variant != .drGrpo)
+        }
+      }
+      var totals: MetricTotals
+      var (draws, found) = (1, 0)
+      // The answers that are measured.
+      let fair: ScoredRollout
+      if settings.isOnPolicy {
+        // 1. Answers and their rewards; one step, whose pass gives the policy's numbers.
+        var rollout = try run.scoreButPolicy(run.sample(draw: run.state.own.draws))
+        found = rollout.promptsToldApart.count
+        totals = try advantages(&rollout)
+        let batch = run.minibatches(of: rollout, epoch: 0, count: 1)[0]
+        let step = try run.onlyStep(rollout, batch: batch, variant.loss, objective)
+        fair = step.rollout
+        totals.merge(step.totals)
+      } else {
+        // 1. Answers, their rewards and log-probabilities; dapo draws until a rollout is full of prompts
+        // whose answers can be told apart.
+        var drawn: [ScoredRollout] = []
+        repeat {
+          var draw = try run.score(run.sample(draw: run.state.own.draws + drawn.count))
+          if variant == .dapo {
+            draw.penaliseOverlong(limit: settings.maxTokens, cache: settings.overlongTokens)
+          }
+          found += draw.promptsToldApart.count
+          drawn.append(draw)
+        } while variant == .dapo && found < settings.promptsPerRollout
+          && drawn.count < settings.maxDraws
+        draws = drawn.count
+        var rollout = drawn[0]
         if variant == .dapo {
-          draw.penaliseOverlong(limit: settings.maxTokens, cache: settings.overlongTokens)
+          rollout = ScoredRollout.joining(drawn.map { $0.keeping($0.promptsToldApart) })
+          rollout = rollout.keeping(
+            Array(rollout.prompts.indices.prefix(settings.promptsPerRollout)))
         }
-        found += draw.promptsToldApart.count
-        draws.append(draw)
-      } while variant == .dapo && found < settings.promptsPerRollout
-        && draws.count < settings.maxDraws
-      var rollout = draws[0]
-      if variant == .dapo {
-        rollout = Rollout.joining(draws.map { $0.keeping($0.promptsToldApart) })
-        rollout = rollout.keeping(
-          Array(rollout.prompts.indices.prefix(settings.promptsPerRollout)))
+
+        // 2. Epochs of minibatches over whole prompts.
+        totals = try advantages(&rollout)
+        for epoch in 0..<settings.epochs {
+          let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
+          for (minibatch, batch) in minibatches.enumerated() {
+            let update = PolicyUpdate(
+              batch: batch, loss: variant.loss, objective: objective,
+              temperature: settings.temperature, budget: settings.pieceTokens)
+            totals.merge(
+              try run.step(epoch: epoch, minibatch: minibatch) { _ in
+                try update.accumulate(
+                  rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
+              })
+          }
+        }
+        // Of dapo the first draw, since prompts that it kept are no fair sample.
+        fair = variant == .dapo ? drawn[0] : rollout
       }
 
-      // 2. Each answer against the mean of its prompt's.
-      var totals = try rollout.groupAdvantages(beta: 0, lossBeta: objective.klWeight) {
-        try Advantage.groupNormalised($0, scaling: variant != .drGrpo)
-      }
-      let drawn = Double(draws.count * settings.promptsPerRollout)
-      totals.addMean(.equalRewardShare, total: drawn - Double(found), weight: drawn)
-      if variant == .dapo { totals.add(.draws, Double(draws.count)) }
+      // 3. What the answers look like.
+      let prompts = Double(draws * settings.promptsPerRollout)
+      totals.addMean(.equalRewardShare, total: prompts - Double(found), weight: prompts)
+      if variant == .dapo { totals.add(.draws, Double(draws)) }
       if objective.klWeight > 0 { totals.add(.beta, objective.klWeight) }
-
-      // 3. Epochs of minibatches over whole prompts.
-      for epoch in 0..<settings.epochs {
-        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
-        for (minibatch, batch) in minibatches.enumerated() {
-          let update = PolicyUpdate(
-            batch: batch, loss: variant.loss, objective: objective,
-            temperature: settings.temperature, budget: settings.pieceTokens)
-          totals.merge(
-            try run.step(epoch: epoch, minibatch: minibatch) { _ in
-              try update.accumulate(
-                &rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
-            })
-        }
-      }
-
-      // 4. What the answers look like: dapo's first draw, since prompts that it kept are no fair sample.
-      let fair = variant == .dapo ? draws[0] : rollout
       totals.merge(try run.measure(fair))
-      run.state.own.draws += draws.count
+      run.state.own.draws += draws
       try run.finish(fair, totals)
     }
     return try run.close(method: variant.rawValue)

@@ -224,13 +224,13 @@ public enum PPO {
       valueHead: headOnPolicy, beside: separate.map { [$0] } ?? [],
       own: { try settings.klControl() }, output: output, options: options)
     let value = headOnPolicy ? run.policy : separate
+    let (objective, valueObjective) = (settings.objective, settings.valueObjective)
     var ptxOrder = BatchOrder(
       rows: max(1, ptx.count), batch: settings.ptxBatchSize, seed: settings.seed)
 
     while run.goesOn {
       // 1. Answers, their rewards, and log-probabilities that stay as they are for all epochs.
-      var rollout = try run.sample()
-      try run.score(&rollout, value: value)
+      var rollout = try run.score(run.sample(), value: value)
 
       // 2. Advantages, once a rollout; where nothing is expected, a return is held against 0.
       if !settings.hasValues { rollout.expect(rollout.answers.map { _ in 0 }) }
@@ -246,13 +246,13 @@ public enum PPO {
         let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
         for (minibatch, batch) in minibatches.enumerated() {
           let update = PolicyUpdate(
-            batch: batch, loss: .ppo, objective: settings.objective,
-            valueObjective: settings.valueObjective, temperature: settings.temperature,
+            batch: batch, loss: .ppo, objective: objective,
+            valueObjective: valueObjective, temperature: settings.temperature,
             budget: settings.pieceTokens)
           let step = try run.step(epoch: epoch, minibatch: minibatch) { rate in
             separate?.zeroGradients()
             var measured = try update.accumulate(
-              &rollout, policy: run.policy, value: value,
+              rollout, policy: run.policy, value: value,
               checkingRatio: epoch == 0 && minibatch == 0)
             if !ptx.isEmpty {
               let rows = ptxOrder.rows(of: run.state.step).map { ptx[$0] }

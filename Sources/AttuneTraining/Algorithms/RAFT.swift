@@ -157,14 +157,13 @@ public enum RAFT {
 
     while run.goesOn {
       // 1. Answers and their rewards.
-      var rollout = try run.sample()
-      try run.score(&rollout)
+      let rollout = try run.score(run.sample())
       var totals = try run.measure(rollout)
 
       // 2. Those that are kept.
       var chosen: [Int] = []
       for prompt in rollout.prompts.indices {
-        let own = rollout.indices(of: [prompt]).answers
+        let own = rollout.sampled.indices(of: [prompt]).answers
         let random = AttuneObjectives.CounterRandom(
           seed: settings.seed, UInt64(run.state.rollout), UInt64(prompt))
         chosen += settings.kept(of: own.map { rollout.answers[$0].score }, random).map { own[$0] }
@@ -217,12 +216,12 @@ extension RAFTSettings {
 
   /// Adds the gradient of the supervised loss on the answers to some prompts.
   fileprivate func supervise(
-    _ rollout: Rollout, _ batch: [Int], into policy: any LanguageModel
+    _ rollout: ScoredRollout, _ batch: [Int], into policy: any LanguageModel
   ) throws -> MetricTotals {
     func ones(_ answers: [Int]) -> [[Double]] {
       answers.map { [Double](repeating: 1, count: rollout.answers[$0].completion.ids.count) }
     }
-    let statistics = TokenLoss.statistics(weights: ones(rollout.indices(of: batch).answers))
+    let statistics = TokenLoss.statistics(weights: ones(rollout.sampled.indices(of: batch).answers))
     var totals = MetricTotals()
     try rollout.accumulate(
       batch, into: policy, HeadRequest(temperature: temperature), budget: pieceTokens

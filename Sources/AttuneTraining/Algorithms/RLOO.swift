@@ -151,33 +151,43 @@ public enum RLOO {
     let loss = settings.loss
 
     while run.goesOn {
-      // 1. Answers, their rewards and log-probabilities.
-      var rollout = try run.sample()
-      try run.score(&rollout, awaitingPolicy: settings.isOnPolicy)
-
-      // 2. Each answer against the others to its prompt.
-      var totals = try rollout.groupAdvantages(beta: run.state.own.beta) {
-        try Advantage.leaveOneOut($0)
+      // 1. Answers, which are scored: each against the others to its prompt.
+      let sampled = try run.sample()
+      func advantages<Policy>(_ rollout: inout ScoredAnswers<Policy>) throws -> MetricTotals {
+        try rollout.groupAdvantages(beta: run.state.own.beta) { try Advantage.leaveOneOut($0) }
       }
-      totals.merge(run.state.own.metrics)
-
-      // 3. One step, or epochs of minibatches over whole prompts.
-      for epoch in 0..<settings.epochs {
-        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
-        for (minibatch, batch) in minibatches.enumerated() {
-          let update = PolicyUpdate(
-            batch: batch, loss: loss.member, objective: loss.objective,
-            temperature: settings.temperature, budget: settings.pieceTokens)
-          totals.merge(
-            try run.step(epoch: epoch, minibatch: minibatch) { _ in
-              try update.accumulate(
-                &rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
-            })
+      var rollout: ScoredRollout
+      var totals: MetricTotals
+      if settings.isOnPolicy {
+        // 2. One step, whose pass gives the policy's numbers.
+        var awaiting = try run.scoreButPolicy(sampled)
+        totals = try advantages(&awaiting)
+        let batch = run.minibatches(of: awaiting, epoch: 0, count: 1)[0]
+        let step = try run.onlyStep(awaiting, batch: batch, loss.member, loss.objective)
+        rollout = step.rollout
+        totals.merge(step.totals)
+      } else {
+        // 2. Epochs of minibatches over whole prompts.
+        rollout = try run.score(sampled)
+        totals = try advantages(&rollout)
+        for epoch in 0..<settings.epochs {
+          let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
+          for (minibatch, batch) in minibatches.enumerated() {
+            let update = PolicyUpdate(
+              batch: batch, loss: loss.member, objective: loss.objective,
+              temperature: settings.temperature, budget: settings.pieceTokens)
+            totals.merge(
+              try run.step(epoch: epoch, minibatch: minibatch) { _ in
+                try update.accumulate(
+                  rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
+              })
+          }
         }
       }
+      totals.merge(run.state.own.metrics)
       totals.merge(try run.measure(rollout))
 
-      // 4. β follows the KL that this rollout showed.
+      // 3. β follows the KL that this rollout showed.
       run.state.own.update(kl: rollout.statistics.klPerSequence)
       try run.finish(rollout, totals)
     }

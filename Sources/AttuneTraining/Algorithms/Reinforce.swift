@@ -203,35 +203,47 @@ public enum Reinforce {
           kl: try settings.klControl(), baseline: RunningBaseline(rate: settings.baselineRate))
       },
       output: output, options: options)
-    let value = hasValues ? run.policy : nil
 
     while run.goesOn {
-      // 1. Answers, their rewards and log-probabilities.
-      var rollout = try run.sample()
-      try run.score(&rollout, value: value, awaitingPolicy: !hasValues)
-
-      // 2. What came after each token, against what was expected.
+      // 1. Answers, which are scored: what came after each token, against what was expected.
+      let sampled = try run.sample()
       let beta = run.state.own.kl.beta
       let rewardBeta = settings.kl == .reward ? beta : 0
-      let returns = rollout.returns(beta: rewardBeta)
-      if !hasValues { rollout.expect(run.state.own.baseline.expected(returns)) }
-      var totals = rollout.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
-      if let mean = run.state.own.baseline.mean, !hasValues { totals.add(.baseline, mean) }
+      let objective = settings.objective(beta: beta)
+      let rollout: ScoredRollout
+      let returns: [Double]
+      var totals: MetricTotals
+      if hasValues {
+        // 2. One step of policy and values.
+        var scored = try run.score(sampled, value: run.policy)
+        returns = scored.returns(beta: rewardBeta)
+        totals = scored.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
+        let update = PolicyUpdate(
+          batch: Array(scored.prompts.indices), loss: .reinforce, objective: objective,
+          valueObjective: settings.valueObjective, temperature: settings.temperature,
+          budget: settings.pieceTokens)
+        rollout = scored
+        totals.merge(
+          try run.step { _ in
+            try update.accumulate(
+              rollout, policy: run.policy, value: run.policy, checkingRatio: true)
+          })
+      } else {
+        // 2. One step, whose pass gives the policy's numbers.
+        var awaiting = try run.scoreButPolicy(sampled)
+        returns = awaiting.returns(beta: rewardBeta)
+        awaiting.expect(run.state.own.baseline.expected(returns))
+        totals = awaiting.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
+        if let mean = run.state.own.baseline.mean { totals.add(.baseline, mean) }
+        let step = try run.onlyStep(
+          awaiting, batch: Array(awaiting.prompts.indices), .reinforce, objective)
+        rollout = step.rollout
+        totals.merge(step.totals)
+      }
       totals.merge(run.state.own.kl.metrics)
-
-      // 3. One step.
-      let update = PolicyUpdate(
-        batch: Array(rollout.prompts.indices), loss: .reinforce,
-        objective: settings.objective(beta: beta), valueObjective: settings.valueObjective,
-        temperature: settings.temperature, budget: settings.pieceTokens)
-      totals.merge(
-        try run.step { _ in
-          try update.accumulate(
-            &rollout, policy: run.policy, value: value, checkingRatio: true)
-        })
       totals.merge(try run.measure(rollout))
 
-      // 4. Baseline and β follow what this rollout showed.
+      // 3. Baseline and β follow what this rollout showed.
       run.state.own.baseline.update(returns)
       run.state.own.kl.update(kl: rollout.statistics.klPerSequence)
       try run.finish(rollout, totals)

@@ -125,16 +125,19 @@ struct RankedAnswers {
   private func rewards(
     of sources: [(source: any RewardSource, weight: Double)], origin: String
   ) throws -> [[Double]] {
-    var rollout = Rollout(
+    let rollout = Rollout(
       prompts: prompts.map(\.data), promptIds: prompts.map(\.ids),
       answers: prompts.enumerated().flatMap { index, prompt in
         prompt.answers.map {
           Rollout.Answer(prompt: index, completion: $0.completion, sampler: [])
         }
       })
-    try rollout.reward(sources, origin: origin)
     var rewards = prompts.map { _ in [Double]() }
-    for answer in rollout.answers { rewards[answer.prompt].append(answer.reward) }
+    for (answer, reward) in zip(
+      rollout.answers, try rollout.rewards(of: sources, origin: origin).rewards)
+    {
+      rewards[answer.prompt].append(reward)
+    }
     return rewards
   }
 

@@ -5,7 +5,7 @@ import AttuneObjectives
 
 /// One minibatch of distribution matching: the gradient of its loss, piece by piece.
 struct DistributionUpdate {
-  let rollout: Rollout
+  let rollout: ScoredRollout
   /// The prompts whose answers it sees.
   let batch: [Int]
   let loss: DistributionLoss

@@ -8,8 +8,10 @@ import Foundation
 /// An online run that is open: a `TrainingRun` with prompts, reference and rewards, which every trainer
 /// needs that samples its own answers. The loop is the trainer's.
 ///
-/// A rollout is `sample`, `score`, some `step`s, `measure` before or after them, and `finish`. A checkpoint is written
-/// between rollouts alone, so a trainer changes `state.own` after it scored, never before.
+/// A rollout is `sample`, `score`, some `step`s, `measure` before or after them, and `finish`; where it
+/// is one step on the policy that sampled, `scoreButPolicy` and `onlyStep` in place of the middle. A
+/// checkpoint is written between rollouts alone, so a trainer changes `state.own` after it scored, never
+/// before.
 final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// Where the run stands; in the checkpoint.
   struct State: RunState {
@@ -150,12 +152,11 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     let draw = draw ?? state.rollout
     let chosen = order.promptsOfRollout(draw)
     if let recorded { return recorded.rollout(chosen) }
-    var rollout = try Rollout.sample(
+    let rollout = try Rollout.sample(
       sampler ?? policy, prompts: chosen.map { prompts[$0] },
       promptIds: chosen.map { promptIds[$0] }, tokenizer: run.start.tokenizer,
-      settings: settings.sampling(draw: draw, end: encoder.endings),
+      settings: settings.sampling(draw: draw, end: encoder.endings), isOffPolicy: sampler != nil,
       shouldStop: run.output.options.shouldStop)
-    rollout?.isOffPolicy = sampler != nil
     guard let rollout else { throw try run.interrupted() }
     times?.rollout += ContinuousClock.now - began
     times?.tokens += rollout.answers.reduce(0) { $0 + $1.completion.ids.count }
@@ -164,22 +165,28 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
 
   /// Computes log-probabilities, rewards and scores of a rollout's answers.
   ///
-  /// - Parameters:
-  ///   - sampler: The model that sampled; nil is the policy.
-  ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
-  ///   - awaitingPolicy: Whether the policy's numbers are left to the update's pass, which must be the
-  ///     rollout's only one.
+  /// - Parameter value: The model with the value head, the policy or one of its own; nil: there is none.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
-  func score(
-    _ rollout: inout Rollout, by sampler: (any LanguageModel)? = nil,
-    value: (any LanguageModel)? = nil,
-    awaitingPolicy: Bool = false
-  ) throws {
+  func score(_ rollout: Rollout, value: (any LanguageModel)? = nil) throws -> ScoredRollout {
+    try scored { try ScoredRollout(rollout, models(value: value)) }
+  }
+
+  /// The same of a rollout of one step, whose own pass is to give the policy's numbers.
+  func scoreButPolicy(_ rollout: Rollout) throws -> AwaitingRollout {
+    try scored { try AwaitingRollout(awaiting: rollout, models()) }
+  }
+
+  private func models(value: (any LanguageModel)? = nil) -> ScoringModels {
+    ScoringModels(
+      policy: policy, reference: reference, value: value, layers: sharedLayers,
+      temperature: settings.temperature, pieceTokens: settings.pieceTokens)
+  }
+
+  private func scored<Policy>(
+    _ score: () throws -> ScoredAnswers<Policy>
+  ) throws -> ScoredAnswers<Policy> {
     let began = ContinuousClock.now
-    try rollout.score(
-      policy: sampler ?? policy, reference: reference, value: value,
-      awaitingPolicy: awaitingPolicy, layers: sharedLayers, temperature: settings.temperature,
-      budget: settings.pieceTokens)
+    var rollout = try score()
     try rollout.reward(rewards, origin: run.start.origin)
     if run.output.options.shouldStop() { throw try run.interrupted() }
     if state.scale == nil {
@@ -188,10 +195,11 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     rollout.normalise(
       state.scale, missingEnd: settings.penaliseMissingEnd ? settings.missingEndReward : nil)
     times?.score += ContinuousClock.now - began
+    return rollout
   }
 
   /// What the answers of a rollout look like, and what the watched reward says of them.
-  func measure(_ rollout: Rollout) throws -> MetricTotals {
+  func measure(_ rollout: ScoredRollout) throws -> MetricTotals {
     let began = ContinuousClock.now
     var totals = rollout.metrics()
     if let watched { totals.merge(try rollout.watched(watched, origin: run.start.origin)) }
@@ -201,7 +209,9 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
 
   /// A rollout's prompts in an order of this epoch's own, in minibatches of as equal a size as can
   /// be; none is empty.
-  func minibatches(of rollout: Rollout, epoch: Int, count: Int) -> [[Int]] {
+  func minibatches<Policy>(
+    of rollout: ScoredAnswers<Policy>, epoch: Int, count: Int
+  ) -> [[Int]] {
     let shuffled = Shuffle.order(
       count: rollout.prompts.count, seed: settings.seed &+ UInt64(state.rollout) &* 0x9E37_79B9,
       epoch: epoch)
@@ -225,13 +235,38 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
       place: ", epoch \(epoch + 1), minibatch \(minibatch + 1)", accumulate: accumulate)
   }
 
+  /// The only step of a rollout, whose own pass gives the policy's numbers.
+  ///
+  /// - Parameters:
+  ///   - rollout: The rollout.
+  ///   - batch: Its prompts, in the order in which they are seen.
+  ///   - loss: The policy loss.
+  ///   - objective: Its knobs.
+  /// - Returns: The rollout with the policy's numbers, and what the step measured.
+  /// - Throws: `TrainingError.diverged` where a number is not finite.
+  func onlyStep(
+    _ rollout: AwaitingRollout, batch: [Int], _ loss: PolicyLoss, _ objective: PolicySettings
+  ) throws -> (rollout: ScoredRollout, totals: MetricTotals) {
+    let update = PolicyUpdate(
+      batch: batch, loss: loss, objective: objective, temperature: settings.temperature,
+      budget: settings.pieceTokens)
+    var scored: ScoredRollout?
+    let totals = try step { _ in
+      let result = try update.accumulate(rollout, policy: policy)
+      scored = result.rollout
+      return result.metrics
+    }
+    guard let scored else { preconditionFailure("a step has one pass") }
+    return (scored, totals)
+  }
+
   /// Ends a rollout: its metrics are written, what went wrong is said, a checkpoint if one is due.
   ///
   /// - Parameters:
   ///   - rollout: A fair sample of the policy's answers.
   ///   - totals: Everything that was measured.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
-  func finish(_ rollout: Rollout, _ totals: MetricTotals) throws {
+  func finish(_ rollout: ScoredRollout, _ totals: MetricTotals) throws {
     var totals = totals
     let statistics = rollout.statistics
     state.rollout += 1

@@ -22,54 +22,86 @@ struct PolicyUpdate {
   /// Adds the gradients.
   ///
   /// - Parameters:
-  ///   - rollout: The rollout. Where it awaits the policy's numbers every ratio is 1, and it gets them.
+  ///   - rollout: The rollout.
   ///   - policy: The policy.
   ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
   ///   - checkingRatio: Whether nothing was trained since the rollout, so that every ratio is 1.
   /// - Returns: The metrics of the minibatch.
   /// - Throws: `TrainingError` if a ratio that must be 1 is not.
   func accumulate(
-    _ rollout: inout Rollout, policy: any LanguageModel, value: (any LanguageModel)? = nil,
+    _ rollout: ScoredRollout, policy: any LanguageModel, value: (any LanguageModel)? = nil,
     checkingRatio: Bool
   ) throws -> MetricTotals {
-    precondition(
-      !rollout.awaitsPolicy || batch.count == rollout.prompts.count,
-      "a rollout that awaits the policy's numbers is one step")
-    // As it came: the pass writes into the rollout while its segments are read.
-    let scored = rollout
-    let all = scored.indices(of: batch).answers.map { scored.answers[$0] }
+    var gap: Double?
+    var totals = try accumulate(
+      rollout, policy, value, entropy: objective.entropyBonus > 0
+    ) { chosen, scores in
+      let old = chosen.map { rollout.answers[$0].old }
+      if checkingRatio {
+        gap = max(gap ?? 0, try Self.ratioGap(new: scores.logProbabilities, old: old))
+      }
+      return old
+    }
+    if let gap { totals.addMaximum(.firstRatioGap, gap) }
+    return totals
+  }
+
+  /// Adds the gradients of a rollout's only step, in which every ratio is 1.
+  ///
+  /// - Parameters:
+  ///   - rollout: The rollout; the minibatch holds all of its prompts.
+  ///   - policy: The policy.
+  /// - Returns: The rollout with the policy's numbers, and the metrics of the step.
+  func accumulate(
+    _ rollout: AwaitingRollout, policy: any LanguageModel
+  ) throws -> (rollout: ScoredRollout, metrics: MetricTotals) {
+    precondition(batch.count == rollout.prompts.count, "the step is the rollout's only one")
+    var passes = rollout.answers.map { _ in
+      (logProbabilities: [Double](), entropies: [Double]())
+    }
+    let totals = try accumulate(rollout, policy, nil, entropy: true) { chosen, scores in
+      for (i, answer) in chosen.enumerated() {
+        passes[answer] = (scores.logProbabilities[i], scores.entropies[i])
+      }
+      return scores.logProbabilities
+    }
+    return (ScoredRollout(rollout, passes: passes), totals)
+  }
+
+  /// Adds the gradients.
+  ///
+  /// - Parameter old: Of some answers the log-probabilities under the policy that sampled, from their
+  ///   scores.
+  private func accumulate<Policy>(
+    _ rollout: ScoredAnswers<Policy>, _ policy: any LanguageModel, _ value: (any LanguageModel)?,
+    entropy: Bool, old: (_ answers: [Int], _ scores: AnswerScores) throws -> [[Double]]
+  ) throws -> MetricTotals {
+    let all = rollout.sampled.indices(of: batch).answers.map { rollout.answers[$0] }
     let withReference = objective.klWeight > 0
     let withEntropies = objective.entropyBonus > 0
-    func row(_ answer: Rollout.Answer, new: [Double], entropies: [Double]) -> PolicyRow {
+    func row(
+      _ answer: ScoredAnswers<Policy>.Answer, new: [Double], old: [Double], entropies: [Double]
+    ) -> PolicyRow {
       PolicyRow(
-        new: new, old: answer.old, advantages: answer.advantages, entropies: entropies,
+        new: new, old: old, advantages: answer.advantages, entropies: entropies,
         reference: withReference ? answer.reference : [])
     }
     let statistics = try loss.statistics(
-      of: all.map { row($0, new: [], entropies: []) }, settings: objective)
+      of: all.map { row($0, new: [], old: $0.old, entropies: []) }, settings: objective)
     let values = try value.map { try ValueUpdate(all, settings: valueObjective, model: $0) }
     let valuesAreShared = value === policy
 
     var totals = MetricTotals()
-    try scored.accumulate(
-      batch, into: policy,
-      HeadRequest(temperature: temperature, entropy: withEntropies || scored.awaitsPolicy),
+    try rollout.accumulate(
+      batch, into: policy, HeadRequest(temperature: temperature, entropy: entropy),
       values: valuesAreShared, budget: budget
     ) { chosen, scores in
-      if scored.awaitsPolicy {
-        for (i, answer) in chosen.enumerated() {
-          rollout.answers[answer].old = scores.logProbabilities[i]
-          rollout.answers[answer].entropies = scores.entropies[i]
-        }
-      }
       let answers = chosen.map { rollout.answers[$0] }
+      let old = try old(chosen, scores)
       let rows = answers.enumerated().map { i, answer in
         row(
-          answer, new: scores.logProbabilities[i],
+          answer, new: scores.logProbabilities[i], old: old[i],
           entropies: withEntropies ? scores.entropies[i] : [])
-      }
-      if checkingRatio, !scored.awaitsPolicy {
-        totals.addMaximum(.firstRatioGap, try checkRatios(rows))
       }
       var result = loss.loss(rows, statistics: statistics, settings: objective)
       totals.merge(result.metrics)
@@ -80,7 +112,6 @@ struct PolicyUpdate {
       }
       return result
     }
-    rollout.awaitsPolicy = false
     if let values, !valuesAreShared {
       try rollout.accumulate(
         batch, into: values.model, HeadRequest(), scored: false, values: true, budget: budget
@@ -94,11 +125,8 @@ struct PolicyUpdate {
   }
 
   /// The largest |ratio − 1|, which must be next to nothing before the first step of a rollout.
-  private func checkRatios(_ rows: [PolicyRow]) throws -> Double {
-    var gap = 0.0
-    for row in rows {
-      for (new, old) in zip(row.new, row.old) { gap = max(gap, abs(exp(new - old) - 1)) }
-    }
+  private static func ratioGap(new: [[Double]], old: [[Double]]) throws -> Double {
+    let gap = zip(new.joined(), old.joined()).reduce(0) { max($0, abs(exp($1.0 - $1.1) - 1)) }
     guard gap < 1e-4 else {
       throw TrainingError(
         .diverged,
@@ -115,7 +143,9 @@ private struct ValueUpdate {
   private let settings: ValueSettings
   private let statistics: ValueStatistics
 
-  init(_ answers: [Rollout.Answer], settings: ValueSettings, model: any LanguageModel) throws {
+  init<Policy>(
+    _ answers: [ScoredAnswers<Policy>.Answer], settings: ValueSettings, model: any LanguageModel
+  ) throws {
     self.settings = settings
     self.model = model
     statistics = try ValueLoss.clipped.statistics(
@@ -123,7 +153,9 @@ private struct ValueUpdate {
       settings: settings)
   }
 
-  func loss(_ answers: [Rollout.Answer], _ values: [[Double]]) -> LossResult {
+  func loss<Policy>(
+    _ answers: [ScoredAnswers<Policy>.Answer], _ values: [[Double]]
+  ) -> LossResult {
     let rows = zip(answers, values).map { answer, values in
       ValueRow(values: values, oldValues: answer.values, returns: answer.returns)
     }

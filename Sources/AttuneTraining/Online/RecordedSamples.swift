@@ -76,7 +76,7 @@ struct RecordedSamples {
 
   /// The rollout of some rows.
   func rollout(_ rows: [Int]) -> Rollout {
-    var rollout = Rollout(
+    Rollout(
       prompts: rows.map { prompts[$0] }, promptIds: rows.map { promptIds[$0] },
       answers: rows.enumerated().flatMap { place, row in
         answers[row].map { answer in
@@ -84,9 +84,7 @@ struct RecordedSamples {
           answer.prompt = place
           return answer
         }
-      })
-    rollout.isOffPolicy = true
-    return rollout
+      }, isOffPolicy: true)
   }
 }
 

@@ -12,7 +12,7 @@ struct AnswerScores {
   var values: [[Double]]
 }
 
-extension Rollout {
+extension ScoredAnswers {
   /// Adds the gradient of a loss on the answers to some prompts, piece by piece; a piece holds all
   /// answers to its prompts.
   ///
@@ -30,14 +30,12 @@ extension Rollout {
     values: Bool = false, budget: Int,
     loss: (_ answers: [Int], _ scores: AnswerScores) throws -> LossResult
   ) throws {
-    for piece in pieces(batch, budget: budget) {
-      let (chosen, chosenAnswers) = indices(of: piece)
-      let segments = self.request(chosen, scored: scored, values: values)
-      var place: [Int: Int] = [:]
-      for (i, segment) in chosen.enumerated() { place[segment] = i }
-      let places = chosenAnswers.map { place[answers[$0].segment] ?? 0 }
+    for piece in sampled.pieces(batch, budget: budget) {
+      let (chosen, chosenAnswers) = sampled.indices(of: piece)
+      let segments = sampled.request(chosen, scored: scored, values: values)
+      let places = sampled.places(of: chosenAnswers, in: chosen)
       let pass = try model.pass(
-        segments, request, trunk: sharing(trunk, model)?.selecting(chosen))
+        segments, request, trunk: trunk?.shared(by: model)?.selecting(chosen))
       let scores = pass.scores
       let result = try loss(
         chosenAnswers,

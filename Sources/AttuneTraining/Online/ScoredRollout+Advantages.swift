@@ -2,7 +2,7 @@
 
 import AttuneObjectives
 
-extension Rollout {
+extension ScoredAnswers {
   /// Normalises rewards and puts the penalty in the place of the score where the end is missing.
   mutating func normalise(_ scale: RewardScale?, missingEnd: Double?) {
     for i in answers.indices {
@@ -81,7 +81,7 @@ extension Rollout {
     var totals = objective(beta: beta + lossBeta)
     let rewards = returns(beta: beta)
     for prompt in prompts.indices {
-      let own = indices(of: [prompt]).answers
+      let own = sampled.indices(of: [prompt]).answers
       for (i, advantage) in zip(own, try estimate(own.map { rewards[$0] })) {
         answers[i].advantages = answers[i].old.map { _ in advantage }
       }

@@ -4,14 +4,14 @@ import AttuneEngine
 import AttuneObjectives
 import Foundation
 
-extension Rollout {
+extension ScoredRollout {
   /// How much each answer counts in a mean over the policy's own: π/q, adding up to the number of
   /// answers to each prompt. Empty where the policy drew them.
   var policyWeights: [Double] {
-    guard isOffPolicy else { return [] }
+    guard sampled.isOffPolicy else { return [] }
     var weights = answers.map { _ in 1.0 }
     for prompt in prompts.indices {
-      let own = indices(of: [prompt]).answers
+      let own = sampled.indices(of: [prompt]).answers
       let logs = own.map { answers[$0].policy - answers[$0].proposal }
       let total = logSumExp(logs)
       for (i, log) in zip(own, logs) { weights[i] = exp(log - total) * Double(own.count) }
@@ -30,7 +30,7 @@ extension Rollout {
     of prompts: [Int], policy: [Double]? = nil, beta: Double
   ) -> [DistributionGroup] {
     prompts.map { prompt in
-      let own = indices(of: [prompt]).answers
+      let own = sampled.indices(of: [prompt]).answers
       return DistributionGroup(
         policy: own.map { policy?[$0] ?? answers[$0].policy },
         target: DistributionGroup.target(
@@ -45,34 +45,15 @@ extension Rollout {
     _ model: any LanguageModel, on prompts: [Int], temperature: Double, budget: Int
   ) throws -> [Double] {
     var sums = answers.map(\.policy)
-    for piece in pieces(prompts, budget: budget) {
-      let (chosen, own) = indices(of: piece)
+    for piece in sampled.pieces(prompts, budget: budget) {
+      let (chosen, own) = sampled.indices(of: piece)
       let scores = try model.score(
-        request(chosen, scored: true, values: false), HeadRequest(temperature: temperature),
-        trunk: sharing(trunk, model)?.selecting(chosen))
-      var place: [Int: Int] = [:]
-      for (i, segment) in chosen.enumerated() { place[segment] = i }
-      for answer in own {
-        guard let i = place[answers[answer].segment] else { continue }
+        sampled.request(chosen, scored: true, values: false), HeadRequest(temperature: temperature),
+        trunk: trunk?.shared(by: model)?.selecting(chosen))
+      for (answer, i) in zip(own, sampled.places(of: own, in: chosen)) {
         sums[answer] = scores.logProbabilities[i].reduce(0, +)
       }
     }
     return sums
-  }
-
-  /// The rollout with some of its answers alone, at least one to each prompt.
-  ///
-  /// - Parameter chosen: Their indices.
-  func keeping(answers chosen: [Int]) -> Rollout {
-    let chosen = chosen.sorted()
-    var kept = Rollout(
-      prompts: prompts, promptIds: promptIds, answers: chosen.map { answers[$0] })
-    kept.isOffPolicy = isOffPolicy
-    let segments = Set(chosen.map { answers[$0].segment })
-    kept.trunk = trunk?.selecting(
-      self.segments.indices.filter {
-        self.segments[$0].parent == nil || segments.contains($0)
-      })
-    return kept
   }
 }
