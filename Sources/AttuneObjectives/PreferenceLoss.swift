@@ -119,6 +119,20 @@ public enum PreferenceLoss: String, CaseIterable, Codable, Sendable {
 }
 
 extension PreferenceLoss {
+  /// Checks what was said of a pair.
+  ///
+  /// - Parameters:
+  ///   - label: What was said.
+  ///   - settings: The knobs.
+  /// - Returns: Whether the loss learns from it; else such pairs are left out.
+  /// - Throws: `ObjectiveError` for a label that the loss cannot read.
+  public func check(
+    label: PreferenceLabel, settings: PreferenceSettings = PreferenceSettings()
+  ) throws -> Bool {
+    try check(label.probability, "the row", settings)
+    return isUsed(label.probability, label.outcome, settings)
+  }
+
   /// Phase one: checks settings and rows, and computes what crosses rows.
   ///
   /// - Parameters:
@@ -247,13 +261,19 @@ extension PreferenceLoss {
 
   /// The row as it is trained on: `nil` if left out, soft labels rounded where asked for.
   private func used(_ row: PreferenceRow, _ settings: PreferenceSettings) -> PreferenceRow? {
-    guard row.outcome == .preferred else { return settings.ties == .half ? row : nil }
-    guard !readsSoftLabels, row.probability != 1 else { return row }
-    if row.probability == 0.5 { return nil }
+    guard isUsed(row.probability, row.outcome, settings) else { return nil }
+    guard row.outcome == .preferred, !readsSoftLabels, row.probability != 1 else { return row }
     var row = row
     if row.probability < 0.5 { swap(&row.chosen, &row.rejected) }
     row.probability = 1
     return row
+  }
+
+  private func isUsed(
+    _ probability: Double, _ outcome: Comparison.Outcome, _ settings: PreferenceSettings
+  ) -> Bool {
+    guard outcome == .preferred else { return settings.ties == .half }
+    return readsSoftLabels || probability != 0.5
   }
 
   /// The chosen response's negative log-likelihood and the tokens that it is over.
@@ -295,16 +315,22 @@ extension PreferenceLoss {
     guard row.chosen.tokens > 0, row.rejected.tokens > 0 else {
       throw ObjectiveError(.badRows, "\(place) has a response without tokens")
     }
-    guard row.probability >= 0, row.probability <= 1 else {
-      throw ObjectiveError(.badRows, "\(place) has a probability outside 0…1")
-    }
     if needsReference, row.chosen.reference == nil || row.rejected.reference == nil {
       throw ObjectiveError(
         .badRows,
         "\(place) lacks the reference's log-probabilities, which \(rawValue) needs: give "
           + "a reference, or use simpo, orpo or cpo")
     }
-    if row.probability != 1, !readsSoftLabels, !settings.harden {
+    try check(row.probability, place, settings)
+  }
+
+  private func check(
+    _ probability: Double, _ place: String, _ settings: PreferenceSettings
+  ) throws {
+    guard probability >= 0, probability <= 1 else {
+      throw ObjectiveError(.badRows, "\(place) has a probability outside 0…1")
+    }
+    if probability != 1, !readsSoftLabels, !settings.harden {
       throw ObjectiveError(
         .badRows,
         "\(place) has a soft label, which \(rawValue) cannot read: use dpo, or round it with harden"

@@ -38,6 +38,24 @@ public struct ScoredResponse: Sendable, Equatable {
   var mean: Double { policy / Double(tokens) }
 }
 
+/// What was said of a pair of responses.
+public struct PreferenceLabel: Sendable, Equatable {
+  /// q = P(chosen ≻ rejected); 1 for a plain preference.
+  public var probability: Double
+  /// What was said.
+  public var outcome: Comparison.Outcome
+
+  /// Makes a label.
+  ///
+  /// - Parameters:
+  ///   - probability: P(chosen ≻ rejected).
+  ///   - outcome: What was said.
+  public init(probability: Double = 1, outcome: Comparison.Outcome = .preferred) {
+    self.probability = probability
+    self.outcome = outcome
+  }
+}
+
 /// Two responses to one prompt and what was said about them.
 public struct PreferenceRow: Sendable, Equatable {
   /// The preferred response.

@@ -90,6 +90,21 @@ public struct RewardStatistics: Sendable, Equatable {
 }
 
 extension RewardLoss {
+  /// Checks what was said of a group.
+  ///
+  /// - Parameters:
+  ///   - label: The group, without scores.
+  ///   - settings: The knobs.
+  /// - Returns: Whether the loss learns from it.
+  /// - Throws: `ObjectiveError` as `statistics` does.
+  public func check(
+    label: RewardGroup, settings: RewardSettings = RewardSettings()
+  ) throws -> Bool {
+    try check(settings)
+    try check(label, "the row", settings)
+    return rows(of: label, settings) > 0
+  }
+
   /// Phase one: checks the rows against the loss and counts them.
   ///
   /// - Parameters:
@@ -100,12 +115,7 @@ extension RewardLoss {
   public func statistics(
     of groups: [RewardGroup], settings: RewardSettings = RewardSettings()
   ) throws -> RewardStatistics {
-    for knob in settings.set where !reads.contains(knob) {
-      throw ObjectiveError(.badSetting, "\(rawValue) does not read \(knob.rawValue): leave it out")
-    }
-    if reads.contains(.targetDeviation), !(settings.targetDeviation > 0) {
-      throw ObjectiveError(.badSetting, "targetDeviation must be above 0")
-    }
+    try check(settings)
     var rows = 0.0
     for (index, group) in groups.enumerated() {
       try check(group, "group \(index + 1) of the batch", settings)
@@ -214,6 +224,15 @@ extension RewardLoss {
   /// The decided pairs of a group, the winner first.
   static func untied(_ group: RewardGroup, _ settings: RewardSettings) -> [Comparison] {
     group.pairs.map { settings.harden ? $0.hardened : $0 }.filter { $0.outcome == .preferred }
+  }
+
+  private func check(_ settings: RewardSettings) throws {
+    for knob in settings.set where !reads.contains(knob) {
+      throw ObjectiveError(.badSetting, "\(rawValue) does not read \(knob.rawValue): leave it out")
+    }
+    if reads.contains(.targetDeviation), !(settings.targetDeviation > 0) {
+      throw ObjectiveError(.badSetting, "targetDeviation must be above 0")
+    }
   }
 
   private func check(

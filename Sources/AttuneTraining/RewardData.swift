@@ -97,16 +97,13 @@ struct RewardData {
   ) throws -> [RewardRow] {
     try rows.filter { row in
       do {
-        if try settings.loss.statistics(of: [row.labels], settings: objective).rows > 0 {
-          return true
-        }
+        if try settings.loss.check(label: row.labels, settings: objective) { return true }
         account.leaveOut(
           line: row.encoded.line, "says nothing that \(settings.loss.rawValue) can use")
         return false
       } catch let error as ObjectiveError {
-        let message = error.message.replacing("group 1 of the batch", with: "the row")
         throw TrainingError(
-          .badData, "\(data.url.path), line \(row.encoded.line): \(message)")
+          .badData, "\(data.url.path), line \(row.encoded.line): \(error.message)")
       }
     }
   }

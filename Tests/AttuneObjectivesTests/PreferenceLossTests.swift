@@ -245,6 +245,28 @@ struct PreferenceLossTests {
     }
   }
 
+  @Test(arguments: PreferenceLoss.allCases)
+  func `a label alone is judged as in a batch`(loss: PreferenceLoss) throws {
+    let good = ScoredResponse(policy: -3, reference: -3, tokens: 2)
+    for ties in [RewardSettings.Ties.skip, .half] {
+      for harden in [false, true] {
+        var settings = PreferenceSettings()
+        if loss.reads.contains(.ties) { settings.ties = ties }
+        if loss.reads.contains(.harden) { settings.harden = harden }
+        for label in [
+          PreferenceLabel(), .init(probability: 0.2), .init(probability: 0.5),
+          .init(probability: 1.5), .init(outcome: .tie),
+        ] where !loss.needsCurrentScores || label.outcome == .preferred {
+          let row = PreferenceRow(
+            chosen: good, rejected: good, probability: label.probability, outcome: label.outcome)
+          let learned = (try? loss.statistics(of: [row], settings: settings)).map { $0.rows > 0 }
+          let checked = try? loss.check(label: label, settings: settings)
+          #expect(checked == learned)
+        }
+      }
+    }
+  }
+
   @Test func `a hardened soft label is the plain label`() throws {
     let a = ScoredResponse(policy: -3, reference: -4, tokens: 2)
     let b = ScoredResponse(policy: -6, reference: -5, tokens: 4)

@@ -186,12 +186,6 @@ extension DPOSettings {
 ///
 /// Paper: Rafailov et al. 2023, arXiv:2305.18290.
 public enum DPO {
-  /// What was said of a pair.
-  struct Label {
-    var probability = 1.0
-    var outcome = Comparison.Outcome.preferred
-  }
-
   /// Trains a policy on pairs and writes it.
   ///
   /// - Parameters:
@@ -253,7 +247,7 @@ public enum DPO {
   }
 
   /// The loss of a batch of pairs; a row's third answer is the one that XPO's bonus is on.
-  static func batchLoss(_ settings: DPOSettings) -> ContrastiveScores<Label>.BatchLoss {
+  static func batchLoss(_ settings: DPOSettings) -> ContrastiveScores<PreferenceLabel>.BatchLoss {
     let (loss, objective) = (settings.loss, settings.objective)
     return { batch, responses, _ in
       func rows(_ places: Range<Int>, _ responses: [[ScoredResponse]]) -> [PreferenceRow] {
@@ -285,8 +279,9 @@ public enum DPO {
   /// The pairs that the loss can use.
   static func rows(
     _ data: DataFile, _ encoder: TextEncoder, _ settings: DPOSettings
-  ) throws -> (rows: [ContrastiveRow<Label>], account: RowAccount) {
+  ) throws -> (rows: [ContrastiveRow<PreferenceLabel>], account: RowAccount) {
     var account = RowAccount(data)
+    let objective = settings.objective
     let rows = try account.rows(data) { row in
       guard case .preference(let pair) = row.example else {
         throw TrainingError(
@@ -295,30 +290,25 @@ public enum DPO {
             + "pairs (chosen, rejected); for thumbs there is kto, for rankings reward")
       }
       do {
-        let label = Label(
+        let label = PreferenceLabel(
           probability: settings.softLabels ? pair.probability ?? 1 : 1,
           outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred)
         let encoded = try group(row, pair, encoder, settings)
         if label.outcome == .preferred { try encoder.requireDifferent(encoded) }
-        let blank = encoded.answers.map {
-          ScoredResponse(
-            policy: -1, reference: -1, tokens: $0.scored.reduce(0) { $0 + $1.count })
-        }
         // The sorted losses read no ties at all; they are left out here.
         if settings.loss.needsCurrentScores, label.outcome != .preferred {
           throw PassedOver(row.line, "\(settings.loss.rawValue) reads no ties")
         }
-        let known = PreferenceRow(
-          chosen: blank[0], rejected: blank[1], probability: label.probability,
-          outcome: label.outcome)
-        guard try settings.loss.statistics(of: [known], settings: settings.objective).rows > 0
-        else {
+        guard encoded.answers.prefix(2).allSatisfy({ !$0.scored.allSatisfy(\.isEmpty) }) else {
+          throw TrainingError(
+            .badData, "line \(row.line): the row has a response without tokens")
+        }
+        guard try settings.loss.check(label: label, settings: objective) else {
           throw PassedOver(row.line, "says nothing that \(settings.loss.rawValue) can use")
         }
         return ContrastiveRow(label: label, encoded: encoded)
       } catch let error as ObjectiveError {
-        let message = error.message.replacing("row 1 of the batch", with: "the row")
-        throw TrainingError(.badData, "line \(row.line): \(message)")
+        throw TrainingError(.badData, "line \(row.line): \(error.message)")
       }
     }
     guard !rows.isEmpty else {

@@ -301,7 +301,7 @@ struct IterateRun {
       // 2. One step on their pairs; a batch without any is passed over.
       let batch = pairs.map { answers.row($0, isTempered: settings.temperature != 1) } + mixed
       if !batch.isEmpty {
-        let scores = ContrastiveScores<DPO.Label>(
+        let scores = ContrastiveScores<PreferenceLabel>(
           policy: policy, origin: start, needs: knobs.needs,
           trunks: TrunkCache(
             policy, megabytes: knobs.trunkMegabytes,
@@ -375,7 +375,7 @@ struct IterateRun {
   /// - Returns: Those from the fixed file.
   private func keep(
     _ pairs: [RankedAnswers.Pair], of answers: RankedAnswers, model: SampleRow.Model
-  ) throws -> [ContrastiveRow<DPO.Label>] {
+  ) throws -> [ContrastiveRow<PreferenceLabel>] {
     let provenance = PairProvenance(
       round: answers.round, policy: model,
       reference: .init(name: start.name, fingerprint: start.fingerprint), ranker: ranker,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneObjectives
 import Foundation
 
 /// Where the pairs of a round come from: what is written beside each of them.
@@ -70,7 +71,7 @@ struct PairProvenance {
 struct MixedPairs {
   let data: DataFile
   /// Rows that the loss can use.
-  let rows: [ContrastiveRow<DPO.Label>]
+  let rows: [ContrastiveRow<PreferenceLabel>]
   /// What became of the file's rows.
   let account: RowAccount
   private let share: Double
@@ -97,7 +98,7 @@ struct MixedPairs {
 
   /// As many rows as make the share beside so many sampled pairs, drawn anew for each round, none
   /// twice before all were drawn.
-  func draw(beside pairs: Int, round: Int) -> [ContrastiveRow<DPO.Label>] {
+  func draw(beside pairs: Int, round: Int) -> [ContrastiveRow<PreferenceLabel>] {
     let count = Int((Double(pairs) * share / (1 - share)).rounded())
     return (0..<count).map { index in
       let pass = round * 1000 + index / rows.count
@@ -106,5 +107,5 @@ struct MixedPairs {
   }
 
   /// The row of the file that a drawn one was made from.
-  func source(_ row: ContrastiveRow<DPO.Label>) -> Row? { byNumber[row.encoded.row] }
+  func source(_ row: ContrastiveRow<PreferenceLabel>) -> Row? { byNumber[row.encoded.row] }
 }

@@ -230,13 +230,13 @@ struct RankedAnswers {
   /// A pair as a contrastive loss trains on it, from the tokens that were sampled.
   ///
   /// - Parameter isTempered: Whether log-probabilities are not those that losses are of.
-  func row(_ pair: Pair, isTempered: Bool) -> ContrastiveRow<DPO.Label> {
+  func row(_ pair: Pair, isTempered: Bool) -> ContrastiveRow<PreferenceLabel> {
     let prompt = prompts[pair.prompt]
     let answers =
       [prompt.answers[pair.chosen], prompt.answers[pair.rejected]]
       + (prompt.explored.map { [$0] } ?? [])
     return ContrastiveRow(
-      label: DPO.Label(),
+      label: PreferenceLabel(),
       encoded: EncodedGroup(
         line: places[pair.prompt] + 1, prompt: prompt.ids, promptCut: 0,
         answers: answers.map { Self.encoded($0.completion) }),
