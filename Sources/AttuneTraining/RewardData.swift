@@ -185,17 +185,9 @@ extension RewardRow {
   }
 }
 
-/// The segments of some rows, each answer scored after its last token, and each row's answers.
-func rewardSegments(_ rows: ArraySlice<RewardRow>) -> (segments: [Segment], answers: [[Int]]) {
-  var segments: [Segment] = []
-  var answers: [[Int]] = []
-  for row in rows {
-    let (more, indices) = row.encoded.segments(
-      from: segments.count, scored: false, scalars: { [$0 - 1] })
-    segments += more
-    answers.append(indices)
-  }
-  return (segments, answers)
+/// The segments of some rows, each answer scored after its last token.
+func rewardSegments(_ rows: ArraySlice<RewardRow>) -> AnswerSegments {
+  AnswerSegments(rows.map(\.encoded), scored: false, rewards: true)
 }
 
 /// The rows' labels with the model's scores.
@@ -216,10 +208,11 @@ func scores(
 ) throws -> [[Double]] {
   var all: [[Double]] = []
   for piece in cutIntoPieces(rows.map(\.encoded.tokens), budget: settings.pieceTokens) {
-    let (segments, answers) = rewardSegments(rows[piece])
+    let made = rewardSegments(rows[piece])
     let scores = try model.score(
-      segments, trunk: try trunks.trunk(for: rows[piece].map(\.encoded), segments: segments))
-    all += answers.map { $0.map { scores.scalars[$0][0] } }
+      made.segments,
+      trunk: try trunks.trunk(for: rows[piece].map(\.encoded), segments: made.segments))
+    all += made.answers.map { $0.map { scores.scalars[$0][0] } }
   }
   return all
 }

@@ -64,19 +64,17 @@ struct Rollout {
     self.isOffPolicy = isOffPolicy
     self.prompts = prompts
     self.promptIds = promptIds
-    self.answers = answers
-    var segments: [Segment] = []
-    var next = 0
-    for (prompt, ids) in promptIds.enumerated() {
-      let parent = segments.count
-      segments.append(Segment(ids))
-      while next < answers.count, answers[next].prompt == prompt {
-        self.answers[next].segment = segments.count
-        segments.append(Segment(answers[next].completion.ids, parent: parent))
-        next += 1
-      }
+    let made = AnswerSegments(
+      prompts: promptIds,
+      answers: promptIds.indices.map { prompt in
+        answers.filter { $0.prompt == prompt }.map(\.completion.ids)
+      })
+    segments = made.segments
+    self.answers = zip(answers, made.answers.joined()).map { answer, segment in
+      var answer = answer
+      answer.segment = segment
+      return answer
     }
-    self.segments = segments
   }
 
   /// The segments of some prompts and their answers.

@@ -230,9 +230,9 @@ struct IterateTests {
         }
         let ended = row.json["explored_finish_reason"] == .string("stop")
         let group = try encoder.group(prompt: prompt, answers: [(.text(text), ended)], line: 1)
-        let made = group.segments(from: 0)
+        let made = AnswerSegments([group])
         let scores = try model.model.score(made.segments)
-        return sum + scores.logProbabilities[made.answers[0]].reduce(0, +)
+        return sum + scores.logProbabilities[made.answers[0][0]].reduce(0, +)
       }
     }
     let trained = try LoadedModel.open(folder.url.appending(path: "run").path, on: NativeEngine())

@@ -110,7 +110,7 @@ struct RunReportTests {
     let model = try LoadedModel.open(folder.url.appending(path: "run").path, on: NativeEngine())
     let encoder = try TextEncoder(model)
     let scores = try heldOut.rows.flatMap { row in
-      try model.model.score(try encoder.group(row).segments(from: 0).segments)
+      try model.model.score(AnswerSegments([try encoder.group(row)]).segments)
         .logProbabilities.flatMap(\.self)
     }
     #expect(abs(-Statistics.mean(scores) - loss.value) < 1e-5)

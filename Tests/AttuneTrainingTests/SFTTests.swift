@@ -42,7 +42,7 @@ struct SFTTests {
     let learned = try LoadedModel.open(out.path, on: NativeEngine())
     let encoder = try TextEncoder(learned)
     let group = try encoder.group(data.rows[0])
-    let scores = try learned.model.score(group.segments(from: 0).segments)
+    let scores = try learned.model.score(AnswerSegments([group]).segments)
     #expect(exp(scores.logProbabilities[1].reduce(0, +)) > 0.5)
   }
 
@@ -178,7 +178,7 @@ struct SFTTests {
     let start = try tinyModel()
     let encoder = try TextEncoder(start)
     let means = try data.rows.map { row in
-      let segments = try encoder.group(row).segments(from: 0).segments
+      let segments = AnswerSegments([try encoder.group(row)]).segments
       let scores = try start.model.score(segments).logProbabilities.joined()
       return (sum: -scores.reduce(0, +), tokens: Double(scores.count))
     }

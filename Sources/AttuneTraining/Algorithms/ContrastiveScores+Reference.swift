@@ -13,9 +13,7 @@ extension ContrastiveScores {
   ) throws -> [[Double]] {
     var all: [[Double]] = []
     for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {
-      // The prompt's own likelihood is asked for too where training asks for it, so that segments
-      // are the same and what is kept of the lower layers fits.
-      let made = Self.segments(Array(groups[piece]), scoringPrompt: needs.promptScores)
+      let made = segments(groups[piece])
       let lower = try trunk(Array(groups[piece]), made.segments)
       let scores = try model.score(
         made.segments, trunk: lower.flatMap { model.accepts($0) ? $0 : nil })

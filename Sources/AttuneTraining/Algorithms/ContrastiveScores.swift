@@ -59,7 +59,7 @@ struct ContrastiveScores<Label> {
     }
     var totals = MetricTotals()
     for piece in pieces {
-      let made = segments(batch[piece])
+      let made = segments(batch[piece].map(\.encoded))
       let trunk = try trunks.trunk(for: batch[piece].map(\.encoded), segments: made.segments)
       // First: the policy's own pass goes back before another.
       let reference = try reference(batch[piece], made.segments, trunk)
@@ -131,23 +131,10 @@ struct ContrastiveScores<Label> {
     return (totals, single)
   }
 
-  func segments(
-    _ rows: ArraySlice<ContrastiveRow<Label>>
-  ) -> (segments: [Segment], answers: [[Int]]) {
-    Self.segments(rows.map(\.encoded), scoringPrompt: needs.promptScores)
-  }
-
-  static func segments(
-    _ groups: [EncodedGroup], scoringPrompt: Bool
-  ) -> (segments: [Segment], answers: [[Int]]) {
-    var segments: [Segment] = []
-    var answers: [[Int]] = []
-    for group in groups {
-      let made = group.segments(from: segments.count, scoringPrompt: scoringPrompt)
-      segments += made.segments
-      answers.append(made.answers)
-    }
-    return (segments, answers)
+  /// Groups as segments; the prompt's own likelihood is asked for too where training asks for it, so
+  /// that segments are the same everywhere and what is kept of the lower layers fits.
+  func segments(_ groups: some Sequence<EncodedGroup>) -> AnswerSegments {
+    AnswerSegments(groups, scoringPrompts: needs.promptScores)
   }
 
   /// The responses of rows under the policy as it is, without a gradient.
@@ -156,7 +143,7 @@ struct ContrastiveScores<Label> {
   ) throws -> [[ScoredResponse]] {
     var all: [[ScoredResponse]] = []
     for piece in cutIntoPieces(rows.map(\.encoded.tokens), budget: pieceTokens) {
-      let made = segments(rows[piece])
+      let made = segments(rows[piece].map(\.encoded))
       let trunk = try trunks.trunk(for: rows[piece].map(\.encoded), segments: made.segments)
       let reference = try reference(rows[piece], made.segments, trunk)
       let scores = try policy.score(made.segments, trunk: trunk)
@@ -166,7 +153,7 @@ struct ContrastiveScores<Label> {
   }
 
   private func responses(
-    _ rows: ArraySlice<ContrastiveRow<Label>>, _ made: (segments: [Segment], answers: [[Int]]),
+    _ rows: ArraySlice<ContrastiveRow<Label>>, _ made: AnswerSegments,
     _ scores: HeadScores, _ reference: HeadScores?
   ) -> [[ScoredResponse]] {
     return zip(rows, made.answers).map { row, answers in

@@ -226,17 +226,18 @@ public enum RewardModel {
         let parameters = run.state.parameters.values
         var parameterGradient = parameters.map { _ in 0.0 }
         for piece in cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens) {
-          let (segments, answers) = rewardSegments(batch[piece])
+          let made = rewardSegments(batch[piece])
           let pass = try model.pass(
-            segments, trunk: trunks.trunk(for: batch[piece].map(\.encoded), segments: segments))
+            made.segments,
+            trunk: trunks.trunk(for: batch[piece].map(\.encoded), segments: made.segments))
           let result = loss.loss(
-            labelled(batch[piece], answers, pass.scores), statistics: statistics,
+            labelled(batch[piece], made.answers, pass.scores), statistics: statistics,
             settings: set.objective, parameters: parameters)
           totals.add(.loss, result.loss)
           totals.merge(result.metrics)
           for i in parameterGradient.indices { parameterGradient[i] += result.parameters[i] }
-          var gradients = segments.map { [Double](repeating: 0, count: $0.scalarsAfter.count) }
-          for (group, segments) in answers.enumerated() {
+          var gradients = made.segments.map { [Double](repeating: 0, count: $0.scalarsAfter.count) }
+          for (group, segments) in made.answers.enumerated() {
             for (i, segment) in segments.enumerated() {
               gradients[segment] = [result.scalars[group][i]]
             }

@@ -257,7 +257,9 @@ public enum SFT {
         .map { $0.prompt.count > 1 ? $0.prompt : $0.answers.first?.ids ?? [] })
     var rows: [HeldOutRow] = []
     for piece in cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens) {
-      let segments = sftSegments(groups[piece], scoringPrompts: settings.scorePrompts)
+      let segments = AnswerSegments(
+        groups[piece], scoringPrompts: settings.scorePrompts
+      ).segments
       let scores = try model.score(segments).logProbabilities
       var next = 0
       for i in piece {
@@ -300,7 +302,7 @@ func accumulateSFT(
   _ model: any LanguageModel, _ batch: [EncodedGroup], settings: SFTSettings, weight: Double = 1
 ) throws -> (loss: Double, metrics: MetricTotals) {
   let pieces = cutIntoPieces(batch.map(\.tokens), budget: settings.pieceTokens).map {
-    sftSegments(batch[$0], scoringPrompts: settings.scorePrompts)
+    AnswerSegments(batch[$0], scoringPrompts: settings.scorePrompts).segments
   }
   let statistics = TokenLoss.statistics(
     weights: pieces.flatMap(ones), reduction: settings.reduction)
@@ -316,12 +318,4 @@ func accumulateSFT(
     totals.merge(result.metrics)
   }
   return (loss, totals)
-}
-
-private func sftSegments(
-  _ groups: ArraySlice<EncodedGroup>, scoringPrompts: Bool
-) -> [Segment] {
-  groups.reduce(into: []) { segments, group in
-    segments += group.segments(from: segments.count, scoringPrompt: scoringPrompts).segments
-  }
 }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import AttuneEngine
-
 /// A prompt and its answers as tokens.
 public struct EncodedGroup: Sendable, Hashable {
   /// An answer's tokens.
@@ -27,33 +25,6 @@ public struct EncodedGroup: Sendable, Hashable {
 
   /// Tokens of the prompt and of all answers.
   public var tokens: Int { answers.reduce(prompt.count) { $0 + $1.ids.count } }
-
-  /// The group as segments: the prompt, then the answers that continue it.
-  ///
-  /// - Parameters:
-  ///   - start: The index that the first segment will have.
-  ///   - scored: Whether log-probabilities of the answers' scored tokens are wanted.
-  ///   - scoringPrompt: Whether those of the prompt are wanted too, but for its first token.
-  ///   - scalars: For an answer of n tokens, after which of them the scalar head is read.
-  /// - Returns: The segments, and the index of each answer's.
-  public func segments(
-    from start: Int, scored: Bool = true, scoringPrompt: Bool = false,
-    scalars: (Int) -> [Int] = { _ in [] }
-  ) -> (segments: [Segment], answers: [Int]) {
-    var segments: [Segment] =
-      prompt.isEmpty
-      ? [] : [Segment(prompt, scored: scoringPrompt && prompt.count > 1 ? [1..<prompt.count] : [])]
-    let parent = prompt.isEmpty ? nil : start
-    var indices: [Int] = []
-    for answer in answers {
-      indices.append(start + segments.count)
-      segments.append(
-        Segment(
-          answer.ids, parent: parent, scored: scored ? answer.scored : [],
-          scalarsAfter: scalars(answer.ids.count)))
-    }
-    return (segments, indices)
-  }
 }
 
 /// What becomes of a row that is longer than `max_length`.

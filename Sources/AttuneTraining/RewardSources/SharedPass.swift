@@ -46,15 +46,10 @@ extension SharedPass {
   init(
     prompts: [[Int32]], answers: [[[Int32]]], of loaded: LoadedModel, layers: Int, pieceTokens: Int
   ) throws {
-    self.init(segments: [], answers: [], trunk: nil, origin: loaded.origin)
-    for (prompt, answers) in zip(prompts, answers) {
-      let parent = segments.count
-      segments.append(Segment(prompt))
-      for answer in answers {
-        self.answers.append(segments.count)
-        segments.append(Segment(answer, parent: parent))
-      }
-    }
+    let made = AnswerSegments(prompts: prompts, answers: answers)
+    self.init(
+      segments: made.segments, answers: made.answers.flatMap(\.self), trunk: nil,
+      origin: loaded.origin)
     let tokens = segments.reduce(0) { $0 + $1.ids.count }
     let megabytes = Double(tokens * loaded.model.spec.width) * 4 / 1_000_000
     guard layers > 0, !segments.isEmpty, megabytes <= Self.mostMegabytes else { return }

@@ -16,7 +16,7 @@ enum SequenceScores {
   ) throws -> [[Double]] {
     try passes(
       groups, pieceTokens: pieceTokens,
-      segments: { $0.segments(from: $1, scored: false, scalars: { [$0 - 1] }) },
+      segments: { AnswerSegments($0, scored: false, rewards: true) },
       score: { try model.score($0).scalars }
     ).map { $0.map { $0[0] } }
   }
@@ -27,7 +27,7 @@ enum SequenceScores {
   ) throws -> [[Tokens]] {
     let request = HeadRequest(temperature: temperature, entropy: true)
     return try passes(
-      groups, pieceTokens: pieceTokens, segments: { $0.segments(from: $1) },
+      groups, pieceTokens: pieceTokens, segments: { AnswerSegments($0) },
       score: { segments in
         let scores = try model.score(segments, request)
         return zip(scores.logProbabilities, scores.entropies)
@@ -37,20 +37,14 @@ enum SequenceScores {
 
   private static func passes<Value>(
     _ groups: [EncodedGroup], pieceTokens: Int,
-    segments make: (EncodedGroup, Int) -> (segments: [Segment], answers: [Int]),
+    segments make: (ArraySlice<EncodedGroup>) -> AnswerSegments,
     score: ([Segment]) throws -> [Value]
   ) throws -> [[Value]] {
     var all: [[Value]] = []
     for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {
-      var segments: [Segment] = []
-      var answers: [[Int]] = []
-      for group in groups[piece] {
-        let made = make(group, segments.count)
-        segments += made.segments
-        answers.append(made.answers)
-      }
-      let values = try score(segments)
-      all += answers.map { $0.map { values[$0] } }
+      let made = make(groups[piece])
+      let values = try score(made.segments)
+      all += made.answers.map { $0.map { values[$0] } }
       try Interrupt.check()
     }
     return all
