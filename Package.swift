@@ -24,7 +24,7 @@ let package = Package(
       name: "Attune",
       targets: [
         "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTraining",
-        "AttuneStore", "AttuneServer",
+        "AttuneRewards", "AttuneStudies", "AttuneStore", "AttuneServer",
       ]),
     .executable(name: "attune", targets: ["attune"]),
   ],
@@ -72,7 +72,17 @@ let package = Package(
     .target(
       name: "AttuneTraining",
       dependencies: ["AttuneEngine", "AttuneObjectives", "AttuneData", "CLibCrypto"],
-      resources: [.embedInCode("Judging/constitution.txt")], swiftSettings: room),
+      swiftSettings: room),
+    .target(
+      name: "AttuneRewards",
+      dependencies: ["AttuneTraining", "AttuneEngine", "AttuneObjectives", "AttuneData"],
+      resources: [.embedInCode("Judges/constitution.txt")], swiftSettings: room),
+    .target(
+      name: "AttuneStudies",
+      dependencies: [
+        "AttuneRewards", "AttuneTraining", "AttuneEngine", "AttuneObjectives", "AttuneData",
+      ],
+      swiftSettings: room),
     .target(
       name: "AttuneStore",
       dependencies: [
@@ -100,7 +110,7 @@ let package = Package(
       name: "attune",
       dependencies: [
         "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTraining",
-        "AttuneStore",
+        "AttuneRewards", "AttuneStudies", "AttuneStore",
         .target(name: "AttuneServer", condition: .when(traits: ["Server"])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -125,8 +135,8 @@ let package = Package(
     .testTarget(
       name: "AttuneTrainingTests",
       dependencies: [
-        "AttuneTraining", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
-        "AttuneTestSupport",
+        "AttuneStudies", "AttuneRewards", "AttuneTraining", "AttuneEngine", "AttuneNative",
+        "AttuneObjectives", "AttuneData", "AttuneTestSupport",
       ],
       swiftSettings: strict),
     .testTarget(

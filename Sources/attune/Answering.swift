@@ -3,6 +3,8 @@
 #if Server
   import AttuneData
   import AttuneServer
+  import AttuneRewards
+  import AttuneStudies
   import AttuneTraining
   import Foundation
 

@@ -2,6 +2,8 @@
 
 #if Server
   import AttuneServer
+  import AttuneRewards
+  import AttuneStudies
   import AttuneTraining
 
   extension CollectSettings: Settings {

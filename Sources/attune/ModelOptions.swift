@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import AttuneData
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 
@@ -98,7 +100,7 @@ struct OutputFolderOptions: ParsableArguments {
   var options: RunOptions {
     var options = RunOptions()
     options.restart = restart
-    options.reports = true
+    options.report = RunReport.writeAtEnd
     return options
   }
 }

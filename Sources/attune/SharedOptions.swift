@@ -4,6 +4,8 @@ import ArgumentParser
 import AttuneData
 import AttuneEngine
 import AttuneNative
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 

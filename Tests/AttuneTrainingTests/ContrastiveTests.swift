@@ -4,6 +4,8 @@ import AttuneData
 import AttuneEngine
 import AttuneNative
 import AttuneObjectives
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing

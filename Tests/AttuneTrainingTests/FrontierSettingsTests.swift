@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Testing
 

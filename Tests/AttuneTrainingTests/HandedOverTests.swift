@@ -3,6 +3,8 @@
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneObjectives
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing

@@ -4,6 +4,8 @@ import AttuneData
 import AttuneEngine
 import AttuneNative
 import AttuneObjectives
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing
@@ -11,7 +13,7 @@ import Testing
 struct RunReportTests {
   private static var reporting: RunOptions {
     var options = RunOptions.quiet
-    options.reports = true
+    options.report = RunReport.writeAtEnd
     return options
   }
 
@@ -160,7 +162,7 @@ struct RunReportTests {
     }
     try train("whole", Self.reporting)
     var stopping = RunOptions.stopping(after: 5)
-    stopping.reports = true
+    stopping.report = RunReport.writeAtEnd
     #expect(throws: TrainingError.self) { try train("parts", stopping) }
     let half = try RunReport(run: folder.url.appending(path: "parts"))
     #expect(!half.isFinished && half.training.count == 5 && half.heldOut.isEmpty)

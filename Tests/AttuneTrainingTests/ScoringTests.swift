@@ -2,6 +2,8 @@
 
 import AttuneData
 import AttuneNative
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing

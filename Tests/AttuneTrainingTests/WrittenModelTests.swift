@@ -3,6 +3,8 @@
 import AttuneData
 import AttuneEngine
 import AttuneNative
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing

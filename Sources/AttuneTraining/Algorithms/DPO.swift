@@ -172,7 +172,7 @@ public struct DPOSettings: ContrastiveSettings {
 
 extension DPOSettings {
   /// What the loss asks for.
-  var needs: ContrastiveNeeds {
+  package var needs: ContrastiveNeeds {
     ContrastiveNeeds(
       loss: loss.rawValue, reference: loss.needsReference, currentScores: loss.needsCurrentScores,
       promptScores: nllOver == .promptAndCompletion)
@@ -247,7 +247,9 @@ public enum DPO {
   }
 
   /// The loss of a batch of pairs; a row's third answer is the one that XPO's bonus is on.
-  static func batchLoss(_ settings: DPOSettings) -> ContrastiveScores<PreferenceLabel>.BatchLoss {
+  package static func batchLoss(_ settings: DPOSettings)
+    -> ContrastiveScores<PreferenceLabel>.BatchLoss
+  {
     let (loss, objective) = (settings.loss, settings.objective)
     return { batch, responses, _ in
       func rows(_ places: Range<Int>, _ responses: [[ScoredResponse]]) -> [PreferenceRow] {
@@ -277,7 +279,7 @@ public enum DPO {
   }
 
   /// The pairs that the loss can use.
-  static func rows(
+  package static func rows(
     _ data: DataFile, _ encoder: TextEncoder, _ settings: DPOSettings
   ) throws -> (rows: [ContrastiveRow<PreferenceLabel>], account: RowAccount) {
     var account = RowAccount(data)

@@ -2,7 +2,7 @@
 
 public import AttuneData
 public import AttuneEngine
-import AttuneObjectives
+package import AttuneObjectives
 public import Foundation
 
 /// The knobs of RLOO.
@@ -104,7 +104,7 @@ public struct RLOOSettings: SteersKL {
 
   /// The policy loss. With several steps a rollout it is clipped as PPO's but summed over an answer's
   /// tokens, which is what `dr_grpo` is with a fixed length of 1.
-  var loss: (member: PolicyLoss, objective: PolicySettings) {
+  package var loss: (member: PolicyLoss, objective: PolicySettings) {
     var objective = PolicySettings()
     guard !isOnPolicy else { return (.reinforce, objective) }
     objective.clipLow = clip

@@ -178,7 +178,7 @@ public enum RewardModel {
   }
 
   /// The same, with the frozen layers' results of models that were trained from the same start before.
-  static func train(
+  package static func train(
     _ start: consuming LoadedModel, data: DataFile, heldOut: DataFile?,
     settings: RewardModelSettings, output: URL, options: RunOptions, trunks store: TrunkStore
   ) throws -> RewardReport {

@@ -10,6 +10,12 @@ public struct EncodedGroup: Sendable, Hashable {
     public var scored: [Range<Int>]
     /// Whether its end was cut off at the longest length.
     public var isCut: Bool
+
+    package init(ids: [Int32], scored: [Range<Int>], isCut: Bool) {
+      self.ids = ids
+      self.scored = scored
+      self.isCut = isCut
+    }
   }
 
   /// The line of the data file.
@@ -22,6 +28,14 @@ public struct EncodedGroup: Sendable, Hashable {
   public var answers: [Answer]
   /// The row's ``Row/number``; 0 where it is of no file.
   public var row = 0
+
+  package init(line: Int, prompt: [Int32], promptCut: Int, answers: [Answer], row: Int = 0) {
+    self.line = line
+    self.prompt = prompt
+    self.promptCut = promptCut
+    self.answers = answers
+    self.row = row
+  }
 
   /// Tokens of the prompt and of all answers.
   public var tokens: Int { answers.reduce(prompt.count) { $0 + $1.ids.count } }
@@ -46,7 +60,7 @@ public struct CutCounts: Sendable, Equatable, Codable {
   public var answers = 0
 
   /// Adds up what was cut from encoded rows.
-  init(_ groups: [EncodedGroup]) {
+  package init(_ groups: [EncodedGroup]) {
     for group in groups {
       if group.promptCut > 0 { prompts += 1 }
       answers += group.answers.count

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneData
+package import AttuneData
 import Foundation
 
 /// A row that is well formed and of no use to a trainer: it is passed over, counted and named.
@@ -42,7 +42,7 @@ public struct RowAccount: Codable, Sendable, Equatable {
   public private(set) var leftOut: [LeftOut] = []
 
   /// Begins with a file, whose unusable rows are left out.
-  init(_ data: DataFile) {
+  package init(_ data: DataFile) {
     read = data.rows.count + data.skipped.count
     for row in data.skipped { leaveOut(line: row.line, row.reason) }
   }
@@ -65,7 +65,7 @@ public struct RowAccount: Codable, Sendable, Equatable {
   ///   - data: The file.
   ///   - encode: Encodes a row.
   /// - Throws: `TrainingError` that names the file.
-  mutating func rows<T>(_ data: DataFile, _ encode: (Row) throws -> T) throws -> [T] {
+  package mutating func rows<T>(_ data: DataFile, _ encode: (Row) throws -> T) throws -> [T] {
     try data.rows.compactMap { row in
       do {
         return try encode(row)
@@ -79,13 +79,13 @@ public struct RowAccount: Codable, Sendable, Equatable {
   }
 
   /// Counts the rows of a run by their numbers.
-  mutating func count(trained: some Sequence<Int>, heldOut: some Sequence<Int>) {
+  package mutating func count(trained: some Sequence<Int>, heldOut: some Sequence<Int>) {
     self.trained = Set(trained).count
     self.heldOut = Set(heldOut).count
   }
 
   /// One line for people; nil if every row is used.
-  func summary(of file: String) -> String? {
+  package func summary(of file: String) -> String? {
     guard let first = leftOut.first else { return nil }
     let reasons = leftOut.map {
       "\($0.reason) (\($0.rows), \($0.rows == 1 ? "line" : "the first in line") \($0.firstLine))"

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneData
+package import AttuneData
 import Foundation
 
 /// The prompts of a data file as a model is given them.
-struct PromptSet {
+package struct PromptSet {
   /// The prompts, each with the row in which it stands first.
-  var prompts: [DataPrompt] = []
+  package var prompts: [DataPrompt] = []
   /// Their tokens.
-  var ids: [[Int32]] = []
+  package var ids: [[Int32]] = []
   /// How many of them lost their start.
   var cut = 0
   /// What became of the file's rows.
-  var account: RowAccount
+  package var account: RowAccount
 
   /// What a person should know before they are answered.
   ///
@@ -20,7 +20,7 @@ struct PromptSet {
   ///   - file: The data file's name.
   ///   - encoder: What encoded them.
   ///   - room: Tokens that were left for an answer.
-  func remarks(of file: String, _ encoder: TextEncoder, room: Int) -> [String] {
+  package func remarks(of file: String, _ encoder: TextEncoder, room: Int) -> [String] {
     var lines = account.summary(of: file).map { [$0] } ?? []
     if cut > 0 {
       lines.append(
@@ -40,7 +40,7 @@ extension TextEncoder {
   ///   - byRow: Whether rows of one prompt are different where their other columns are; otherwise each
   ///     prompt counts once.
   /// - Throws: `TrainingError` that names the line of a row without a prompt.
-  func prompts(_ data: DataFile, room: Int, byRow: Bool) throws -> PromptSet {
+  package func prompts(_ data: DataFile, room: Int, byRow: Bool) throws -> PromptSet {
     guard room < maximumLength else {
       throw TrainingError(
         .badSetting, "answers of \(room) tokens leave no room for a prompt in \(maximumLength)")

@@ -140,7 +140,7 @@ public struct TextEncoder: Sendable {
 
   /// The prompt loses its start, so that every answer fits, but keeps a quarter of the longest length
   /// and the tokens that begin a text; an answer that is too long beside that loses its end.
-  func cut(_ group: EncodedGroup) -> EncodedGroup {
+  package func cut(_ group: EncodedGroup) -> EncodedGroup {
     var group = group
     let longest = group.answers.map(\.ids.count).max() ?? 0
     guard group.prompt.count + longest > maximumLength else { return group }
@@ -160,7 +160,7 @@ public struct TextEncoder: Sendable {
   }
 
   /// The last tokens of a prompt behind those that begin a text.
-  func end(of prompt: [Int32], _ room: Int) -> [Int32] {
+  package func end(of prompt: [Int32], _ room: Int) -> [Int32] {
     guard prompt.count > room else { return prompt }
     let prefix = tokenizer.sequencePrefix
     guard !prefix.isEmpty, prompt.starts(with: prefix), prefix.count < room else {
@@ -172,7 +172,7 @@ public struct TextEncoder: Sendable {
   /// Passes over a pair of which both answers are the same tokens: it prefers nothing to anything.
   ///
   /// - Throws: ``PassedOver``.
-  func requireDifferent(_ pair: EncodedGroup) throws {
+  package func requireDifferent(_ pair: EncodedGroup) throws {
     guard pair.answers.count > 1, pair.answers[0].ids == pair.answers[1].ids else { return }
     throw PassedOver(
       pair.line,

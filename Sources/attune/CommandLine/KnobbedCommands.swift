@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 
 // The commands that take knobs, each with the settings that it starts from.

@@ -3,6 +3,8 @@
 import ArgumentParser
 import AttuneEngine
 import AttuneNative
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 
 struct BenchCommand: ParsableCommand {

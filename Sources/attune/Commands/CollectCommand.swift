@@ -6,6 +6,8 @@
   import AttuneObjectives
   import AttuneServer
   import AttuneStore
+  import AttuneRewards
+  import AttuneStudies
   import AttuneTraining
   import Foundation
 
@@ -265,6 +267,8 @@
   }
 #else
   import ArgumentParser
+  import AttuneRewards
+  import AttuneStudies
   import AttuneTraining
 
   /// What stands for the page in a build without the trait `Server`.

@@ -3,6 +3,8 @@
 import ArgumentParser
 import AttuneData
 import AttuneObjectives
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 import Foundation
 

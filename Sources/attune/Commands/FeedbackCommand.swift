@@ -2,7 +2,9 @@
 
 import ArgumentParser
 import AttuneData
+import AttuneRewards
 import AttuneStore
+import AttuneStudies
 import AttuneTraining
 import Foundation
 

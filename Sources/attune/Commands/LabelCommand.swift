@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 
 extension Labeller: ExpressibleByArgument {}

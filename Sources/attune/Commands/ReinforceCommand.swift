@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import AttuneObjectives
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 
 extension ReinforceSettings.Baseline: ExpressibleByArgument {}

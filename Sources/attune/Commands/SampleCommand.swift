@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import AttuneData
+import AttuneRewards
+import AttuneStudies
 import AttuneTraining
 
 struct SampleCommand: ParsableCommand {

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneTraining
+import Foundation
+
+/// A judge that remembers what it was asked: no question is put to it twice, also by a later run.
+///
+/// Answers are appended to a file as they come, so a run that is killed has lost at most those that
+/// were on their way. The key of an answer is the digest of the judge's identity and of every word it
+/// read, never of anything secret. An answer that could not be read is not kept: it is asked for again.
+final class RememberingJudge {
+  private struct Entry: KeyedEntry {
+    var key: String
+    var choice: JudgeChoice?
+    var text: String?
+
+    var isAnswer: Bool { choice?.probabilities != nil || text?.isEmpty == false }
+  }
+
+  private struct Key: Encodable {
+    var judge: String
+    var turns: [[String]]
+    var options: [String]
+    var maxTokens: Int
+  }
+
+  let model: any JudgeModel
+  /// Questions that were put to the model.
+  private(set) var asked = 0
+  /// Questions that were answered before.
+  private(set) var remembered = 0
+  /// What was said, or went wrong, where no option could be read; the first time.
+  private(set) var unread: String?
+  private let log: AnswerLog<Entry>
+
+  /// Reads what was answered before.
+  ///
+  /// - Parameters:
+  ///   - model: The judge.
+  ///   - url: The file of answers; nil remembers for as long as this lives.
+  /// - Throws: `TrainingError.file` if it can't be read or written.
+  init(_ model: any JudgeModel, url: URL?) throws {
+    self.model = model
+    log = try AnswerLog(url)
+  }
+
+  /// The judge's choices, in the order of the questions.
+  func choose(_ questions: [JudgeQuestion], progress: @escaping (Int) -> Void = { _ in }) throws
+    -> [JudgeChoice]
+  {
+    let keys = try questions.map {
+      try key($0.askingForOption, options: $0.options + [$0.lead], maxTokens: 0)
+    }
+    try answer(keys, progress: progress) { places, told in
+      try model.choose(places.map { questions[$0] }) {
+        if $1.probabilities == nil, unread == nil { unread = $1.unread }
+        try told($0, Entry(key: "", choice: $1, text: nil))
+      }
+    }
+    return keys.map { log[$0]?.choice ?? JudgeChoice(probabilities: nil) }
+  }
+
+  /// The judge's continuations, in the order of the conversations.
+  func write(
+    _ conversations: [[Message]], maxTokens: Int, progress: @escaping (Int) -> Void = { _ in }
+  ) throws -> [String] {
+    let keys = try conversations.map { try key($0, options: [], maxTokens: maxTokens) }
+    try answer(keys, progress: progress) { places, told in
+      try model.write(places.map { conversations[$0] }, maxTokens: maxTokens) {
+        try told($0, Entry(key: "", choice: nil, text: $1))
+      }
+    }
+    return keys.map { log[$0]?.text ?? "" }
+  }
+
+  private func answer(
+    _ keys: [String], progress: @escaping (Int) -> Void,
+    ask: ([Int], (Int, Entry) throws -> Void) throws -> Void
+  ) throws {
+    var seen: Set<String> = []
+    let missing = keys.indices.filter { log[keys[$0]] == nil && seen.insert(keys[$0]).inserted }
+    remembered += keys.count - missing.count
+    var done = keys.count - missing.count
+    progress(done)
+    guard !missing.isEmpty else { return }
+    try ask(missing) { place, entry in
+      var entry = entry
+      entry.key = keys[missing[place]]
+      asked += 1
+      try log.keep(entry)
+      done += 1
+      progress(done)
+    }
+  }
+
+  private func key(_ messages: [Message], options: [String], maxTokens: Int) throws -> String {
+    try Fingerprint.of(
+      value: Key(
+        judge: model.identity, turns: messages.map { [$0.role, $0.content] }, options: options,
+        maxTokens: maxTokens))
+  }
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTraining
+import Foundation
+
+/// A reward source as the command line names it: `KIND:ARGUMENT`, with `@WEIGHT` behind it.
+///
+/// The text after the last `@` is the weight if it is a number; `…@1` protects a name that ends
+/// like one.
+public struct RewardSpecification: Codable, Sendable, Equatable {
+  /// What kinds of sources there are.
+  public enum Kind: String, CaseIterable, Codable, Sendable {
+    /// A reward model's folder.
+    case model
+    /// Several reward models.
+    case ensemble
+    /// What a policy's training made more probable.
+    case implicit
+    /// A built-in labeller.
+    case labeller
+    /// A pattern.
+    case regex
+    /// A length in words.
+    case length
+    /// A program.
+    case exec
+
+    /// How the argument is written.
+    public var form: String {
+      switch self {
+      case .model: "DIR"
+      case .ensemble: "RULE:DIR,DIR…"
+      case .implicit: "POLICY[,REFERENCE]"
+      case .labeller: "NAME"
+      case .regex: "PATTERN"
+      case .length: "MIN[-MAX]"
+      case .exec: "[SECONDSs:]COMMAND"
+      }
+    }
+
+    /// One line for help and documentation.
+    public var summary: String {
+      switch self {
+      case .model: "a reward model's score"
+      case .ensemble: "reward models of one task; RULE is mean, min or mean-1std (mean − 1·sd)"
+      case .implicit:
+        "log π(answer) − log ρ(answer); ρ is what POLICY was trained from unless named"
+      case .labeller:
+        "a built-in rule: " + Labeller.allCases.map(\.rawValue).joined(separator: ", ")
+      case .regex: "1 where the pattern (PCRE2) is found in the answer, else 0"
+      case .length: "0 from MIN to MAX words, else −|ln(words/nearest bound)|"
+      case .exec: "a program of your own: JSON lines in, a number a line out"
+      }
+    }
+
+    /// What it is to the reader of a table.
+    package var role: String {
+      switch self {
+      case .model: "the learned reward"
+      case .ensemble: "several learned rewards as one"
+      case .implicit: "the implicit reward of a policy"
+      case .labeller: "the gold reward"
+      case .regex, .length: "a rule"
+      case .exec: "a program's reward"
+      }
+    }
+
+    /// Whether its numbers come out of trained weights, which a policy can learn to fool.
+    package var isLearned: Bool {
+      switch self {
+      case .model, .ensemble, .implicit: true
+      case .labeller, .regex, .length, .exec: false
+      }
+    }
+
+    /// The kind of a source by the name that reports use; nil for other names.
+    package static func of(source name: String) -> Kind? {
+      name.firstIndex(of: ":").flatMap { Kind(rawValue: String(name[..<$0])) }
+    }
+
+    /// Every kind with its form and summary, a line each.
+    public static var table: String {
+      allCases.map { "\($0.rawValue):\($0.form) – \($0.summary)" }.joined(separator: "\n")
+    }
+  }
+
+  /// The kind.
+  public var kind: Kind
+  /// What stands after the kind: a folder, a name, a pattern, a command.
+  public var argument: String
+  /// What the score is multiplied by.
+  public var weight: Double
+
+  /// Reads a source.
+  ///
+  /// - Parameter text: `KIND:ARGUMENT` or `KIND:ARGUMENT@WEIGHT`.
+  /// - Throws: `TrainingError.badSetting` that says what is wrong with it.
+  public init(_ text: String) throws {
+    var text = Substring(text)
+    let whole = String(text)
+    weight = 1
+    if let at = text.lastIndex(of: "@"), let number = Double(text[text.index(after: at)...]),
+      number.isFinite
+    {
+      weight = number
+      text = text[..<at]
+    }
+    let kinds = Kind.allCases.map(\.rawValue)
+    guard let colon = text.firstIndex(of: ":") else {
+      throw TrainingError(
+        .badSetting,
+        "reward source \(whole): write KIND:ARGUMENT, where KIND is "
+          + kinds.joined(separator: ", "))
+    }
+    let name = String(text[..<colon])
+    guard let kind = Kind(rawValue: name) else {
+      throw TrainingError(
+        .badSetting,
+        "reward source \(whole): there is no kind \(name)\(hint(for: name, among: kinds))")
+    }
+    self.kind = kind
+    argument = String(text[text.index(after: colon)...])
+    guard !argument.isEmpty else {
+      throw TrainingError(
+        .badSetting, "reward source \(whole): nothing stands after \(name): (\(kind.form))")
+    }
+    try check()
+  }
+
+  /// A labeller as a source.
+  public init(labeller: Labeller) {
+    kind = .labeller
+    argument = labeller.rawValue
+    weight = 1
+  }
+
+  /// A reward model as a source.
+  public init(model: String) {
+    kind = .model
+    argument = model
+    weight = 1
+  }
+
+  /// The source without its weight.
+  public var name: String { "\(kind.rawValue):\(argument)" }
+
+  /// Refuses a weight where sources are reported each by itself.
+  ///
+  /// - Parameter option: The option that named it.
+  /// - Throws: `TrainingError.badSetting`.
+  public func withoutWeight(_ option: String) throws -> RewardSpecification {
+    guard weight == 1 else {
+      throw TrainingError(
+        .badSetting,
+        "\(option) \(name)@\(readable(weight)): a weight is not read where nothing is added up; "
+          + "leave it out")
+    }
+    return self
+  }
+
+  /// What can be told wrong before anything is opened.
+  private func check() throws {
+    switch kind {
+    case .model: break
+    case .ensemble: _ = try EnsembleReward.parts(argument)
+    case .implicit: _ = try ImplicitReward.parts(argument)
+    case .labeller: _ = try Labeller.named(argument)
+    case .regex: _ = try PatternReward(argument)
+    case .length: _ = try LengthReward(argument)
+    case .exec: _ = try ProgramReward.parts(argument)
+    }
+  }
+
+  /// The members of a list with commas between; `\,` is a comma in a name.
+  static func list(_ text: some StringProtocol) -> [String] {
+    var members = [""]
+    var isProtected = false
+    for character in text {
+      if isProtected, character != "," { members[members.count - 1].append("\\") }
+      if character == ",", !isProtected {
+        members.append("")
+      } else if character != "\\" || isProtected {
+        members[members.count - 1].append(character)
+      }
+      isProtected = character == "\\" && !isProtected
+    }
+    if isProtected { members[members.count - 1].append("\\") }
+    return members
+  }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneObjectives
+import AttuneRewards
+import AttuneTraining
+
+extension JudgePanel {
+  /// How often a policy's answers are preferred to its start's: the i-th answer to a prompt against
+  /// the i-th, in both orders, with and without length control.
+  ///
+  /// Two equal answers are a tie and are not shown to the judge.
+  func winRate(
+    _ ours: [[String]], _ theirs: [[String]], prompts: [Content], confidence: Double, seed: UInt64
+  ) throws -> EvaluationReport.WinRate {
+    var pairs: [JudgedPair] = []
+    var places: [(prompt: Int, difference: Double)] = []
+    var groups: [[LengthControl.Row]] = prompts.map { _ in [] }
+    var ties = 0
+    for (prompt, content) in prompts.enumerated() {
+      for (i, (a, b)) in zip(ours[prompt], theirs[prompt]).enumerated() {
+        guard a != b else {
+          ties += 1
+          groups[prompt].append(LengthControl.Row(probability: 0.5, difference: 0))
+          continue
+        }
+        pairs.append(
+          JudgedPair(
+            prompt: content, first: a, second: b, place: [UInt64(prompt), UInt64(i), 0]))
+        places.append((prompt, Double(Self.words(a) - Self.words(b))))
+      }
+    }
+    let (verdicts, mass) = try compare(pairs)
+    var unanswered = 0
+    for (verdict, place) in zip(verdicts, places) {
+      guard let p = verdict.probability else {
+        unanswered += 1
+        continue
+      }
+      if p == 0.5 { ties += 1 }
+      groups[place.prompt].append(
+        LengthControl.Row(probability: p, difference: place.difference))
+    }
+    let rows = groups.flatMap(\.self)
+    guard !rows.isEmpty else {
+      throw TrainingError(
+        .unavailable,
+        "\(name): gave no valid answer to any of \(pairs.count) comparisons"
+          + "\(unread.map { " (\($0))" } ?? "")")
+    }
+    let estimate = Statistics.mean(
+      ofGroups: groups.map { $0.map(\.probability) }, confidence: confidence, seed: seed)
+    let deviation = LengthControl.spread(rows)
+    let controlled = Statistics.bootstrap(
+      groups.filter { !$0.isEmpty }, confidence: confidence, resamples: 500, seed: seed
+    ) { LengthControl.winRate($0.flatMap(\.self), deviation: deviation) }
+    let answered = zip(verdicts, pairs).filter { $0.0.probability != nil }
+    return EvaluationReport.WinRate(
+      value: estimate.value, interval: Interval(estimate.interval),
+      ties: Double(ties) / Double(rows.count), reward: name,
+      judged: EvaluationReport.Judged(
+        lengthControlled: controlled.value,
+        lengthControlledInterval: Interval(controlled.interval), pairs: rows.count,
+        unanswered: unanswered, letterMass: mass,
+        bias: JudgeBias(
+          answered.map(\.0),
+          words: answered.map { (Self.words($0.1.first), Self.words($0.1.second)) })))
+  }
+}

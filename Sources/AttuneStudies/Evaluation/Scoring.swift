@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+import AttuneObjectives
+import AttuneRewards
+public import AttuneTraining
+public import Foundation
+
+/// What scoring a file came to: the object of `score --json`.
+public struct ScoringReport: Codable, Sendable, Equatable {
+  /// One source's part in the scores.
+  public struct Source: Codable, Sendable, Equatable {
+    /// Its name.
+    public var name: String
+    /// What its score is multiplied by.
+    public var weight: Double
+    /// Mean of its scores of all answers, before the weight.
+    public var mean: Double
+    /// Standard deviation of those scores.
+    public var sd: Double
+  }
+
+  /// Version of this object's format.
+  public var formatVersion = 1
+  /// The file that was written.
+  public var output: String
+  /// Rows.
+  public var rows: Int
+  /// Mean score of all answers.
+  public var mean: Double
+  /// Standard deviation of the scores of all answers.
+  public var sd: Double
+  /// Every source.
+  public var sources: [Source]
+  /// Share of preference rows whose chosen answer scores higher; equal scores count one half.
+  public var accuracy: Double?
+  /// Seconds.
+  public var seconds: Double
+}
+
+/// Scores rows with reward sources: the row that came in plus `score`.
+public enum Scoring {
+  /// Answers that are scored at once, so that Ctrl-C and progress come between.
+  private static let answersAtOnce = 256
+
+  /// Scores a file.
+  ///
+  /// Rows with one answer get a number, rows with several a list: of chosen and rejected, or of
+  /// all completions in their order. `score` is the weighted sum of several sources, and `rewards`
+  /// what each said by itself.
+  ///
+  /// - Parameters:
+  ///   - sources: The sources, each with its weight.
+  ///   - data: Rows with answers.
+  ///   - output: The file to write.
+  ///   - style: Where progress goes.
+  /// - Returns: What it came to.
+  /// - Throws: An error that names the line or file at fault.
+  public static func run(
+    _ sources: [(source: any RewardSource, weight: Double)], data: DataFile, output: URL,
+    style: AttuneTraining.Progress.Style = .automatic
+  ) throws -> ScoringReport {
+    let began = ContinuousClock.now
+    let rows = try data.rows.map { row in
+      do {
+        return try answers(of: row)
+      } catch let error as TrainingError {
+        throw TrainingError(
+          error.code, "\(data.url.path), line \(row.line): \(error.message)")
+      }
+    }
+    // For each source the score of every answer of the file.
+    var all = sources.map { _ in [Double]() }
+    var progress = AttuneTraining.Progress("score", total: rows.count, unit: "rows", style: style)
+    let sizes = rows.map(\.completions.count)
+    for piece in cutIntoPieces(sizes, budget: answersAtOnce) {
+      let prompts = zip(rows[piece], data.rows[piece]).flatMap { answers, row in
+        answers.completions.map { _ in DataPrompt(answers.prompt, row: row) }
+      }
+      let completions = rows[piece].flatMap(\.completions)
+      for (i, source) in sources.enumerated() {
+        do {
+          all[i] += try source.source.checkedScores(
+            prompts: prompts, completions: completions, shared: nil)
+        } catch let fault as AnswerFault {
+          throw TrainingError(
+            .badData,
+            "\(data.url.path), line \(fault.line ?? 0): \(fault.source): \(fault.message)")
+        }
+      }
+      try Interrupt.check()
+      progress.update(piece.upperBound)
+    }
+    let scores = RewardSources.sum(all, weights: sources.map(\.weight))
+    var text = ""
+    var wins = 0.0
+    var next = 0
+    for (row, size) in zip(data.rows, sizes) {
+      let own = next..<next + size
+      next += size
+      let isOne = size == 1 && row.example.kind != .ranking && row.example.kind != .samples
+      var scored =
+        isOne
+        ? ScoreRow(row: row.json, score: scores[own.lowerBound]).json
+        : ScoreRow(row: row.json, scores: Array(scores[own])).json
+      if sources.count > 1 {
+        let rewards = zip(sources, all).map { source, scores in
+          JSONValue.Field(
+            source.source.name,
+            isOne
+              ? .double(scores[own.lowerBound]) : .array(scores[own].map { .double($0) }))
+        }
+        scored = scored.setting("rewards", .object(rewards))
+      }
+      text += scored.text + "\n"
+      if row.example.kind == .preference {
+        let (chosen, rejected) = (scores[own.lowerBound], scores[own.lowerBound + 1])
+        wins += chosen > rejected ? 1 : chosen == rejected ? 0.5 : 0
+      }
+    }
+    try AtomicFile.write(text, to: output)
+    return ScoringReport(
+      output: output.path, rows: data.rows.count, mean: Statistics.mean(scores),
+      sd: Statistics.standardDeviation(scores),
+      sources: zip(sources, all).map { source, scores in
+        ScoringReport.Source(
+          name: source.source.name, weight: source.weight, mean: Statistics.mean(scores),
+          sd: Statistics.standardDeviation(scores))
+      },
+      accuracy: data.kind == .preference ? wins / Double(data.rows.count) : nil,
+      seconds: seconds(ContinuousClock.now - began))
+  }
+
+  /// A row's prompt and answers. A text by itself is an answer to nothing; a conversation one to what
+  /// stands before the assistant first speaks.
+  ///
+  /// - Throws: `TrainingError` for a row without an answer.
+  static func answers(of row: Row) throws -> (prompt: Content, completions: [Completion]) {
+    func ended(_ key: String) -> Bool { row.json[key] != .string("length") }
+    switch row.example {
+    case .text(.text(let text)): return (.text(""), [try completion(.text(text), ended: true)])
+    case .text(.messages(let messages)):
+      let answers = messages.indices.dropFirst(messages.answersFrom)
+      guard let first = answers.first(where: { messages[$0].role == "assistant" }) else {
+        throw TrainingError(.badData, "there is no answer to score")
+      }
+      return (
+        .messages(Array(messages[..<first])),
+        [try completion(.messages(Array(messages[first...])), ended: true)]
+      )
+    case .prompt: throw TrainingError(.badData, "there is no answer to score")
+    case .completion(let prompt, let answer), .unpaired(let prompt, let answer, _):
+      return (prompt, [try completion(answer, ended: true)])
+    case .preference(let pair):
+      return (
+        pair.prompt,
+        [
+          try completion(pair.chosen, ended: ended("chosen_finish_reason")),
+          try completion(pair.rejected, ended: ended("rejected_finish_reason")),
+        ]
+      )
+    case .ranking(let ranking):
+      var reasons: [JSONValue] = []
+      if case .array(let list)? = row.json["finish_reasons"] { reasons = list }
+      return (
+        ranking.prompt,
+        try ranking.completions.enumerated().map { i, answer in
+          try completion(answer, ended: i >= reasons.count || reasons[i] != .string("length"))
+        }
+      )
+    case .samples(let sample):
+      guard !sample.completions.isEmpty else {
+        throw TrainingError(.badData, "there is no answer to score")
+      }
+      return (
+        sample.prompt,
+        sample.completions.map {
+          Completion(ids: $0.ids ?? [], text: $0.text, endedByItself: $0.finishReason == .stop)
+        }
+      )
+    }
+  }
+
+  private static func completion(_ content: Content, ended: Bool) throws -> Completion {
+    switch content {
+    case .text(let text): return Completion(ids: [], text: text, endedByItself: ended)
+    case .messages(let messages):
+      guard let last = messages.last(where: { $0.role == "assistant" }) else {
+        throw TrainingError(.badData, "the answer has no turn of the assistant")
+      }
+      let isText = messages.count == 1 && last.fields.isEmpty
+      return Completion(
+        ids: [], text: last.content, endedByItself: ended, messages: isText ? nil : messages)
+    }
+  }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneRewards
+import AttuneTraining
+public import Foundation
+
+/// `attune quickstart`: the whole job with SmolLM2 and Attune's own prompts.
+public enum Quickstart {
+  /// The model.
+  public static let model = "smollm2"
+
+  /// What the job is made from.
+  public static var inputs: RLHF.Inputs {
+    RLHF.Inputs(
+      model: model, prompts: QuickstartPrompts.train.map(content),
+      heldOut: QuickstartPrompts.heldOut.map(content),
+      title: "Attune quickstart: SmolLM2-135M-Instruct aligned with preferences")
+  }
+
+  private static func content(_ prompt: String) -> Content {
+    .messages([Message(role: "user", content: prompt)])
+  }
+
+  /// The seed and folder of a run: those asked for, else the first seed whose run is not finished,
+  /// so that the command again runs the job again, and an unfinished run goes on.
+  ///
+  /// - Parameters:
+  ///   - parent: The folder of all runs.
+  ///   - seed: The seed asked for.
+  /// - Returns: The seed, and the run's own folder, named by it.
+  public static func place(in parent: URL, seed: UInt64?) -> (seed: UInt64, folder: URL) {
+    func folder(_ seed: UInt64) -> URL {
+      parent.appending(path: "quickstart-\(seed)", directoryHint: .isDirectory)
+    }
+    if let seed { return (seed, folder(seed)) }
+    var next: UInt64 = 1
+    while FileManager.default.fileExists(
+      atPath: folder(next).appending(path: "report.json").path)
+    { next += 1 }
+    return (next, folder(next))
+  }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneObjectives
+import AttuneRewards
+import AttuneTraining
+import Foundation
+
+extension RLHFRun {
+  private func decode<Value: Decodable>(_ type: Value.Type, _ name: String) throws -> Value {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    do {
+      return try decoder.decode(type, from: try Data(contentsOf: file(name)))
+    } catch {
+      throw TrainingError(
+        .badOutput, "\(file(name).path): is missing or damaged; redo its stage with --from")
+    }
+  }
+
+  mutating func report() throws -> Report {
+    options.say("\(title(.init(.report))) …")
+    let began = ContinuousClock.now
+    let evaluation: EvaluationReport
+    do {
+      evaluation = try JSONDecoder().decode(
+        EvaluationReport.self, from: try Data(contentsOf: file("evaluation.json")))
+    } catch {
+      throw TrainingError(
+        .badOutput,
+        "\(file("evaluation.json").path): is missing or damaged; redo it with --from evaluation")
+    }
+    let facts = try rewardFacts(
+      try decode(RewardReport.self, lastRound.rewardReport.lastPathComponent))
+    let training = try ReportFiles.points(
+      of: rounds.map { $0.policyFolder.appending(path: "metrics.jsonl") })
+    let answers = try ReportFiles.sideBySide(
+      file("answers.jsonl"), count: settings.sideBySide)
+    let rule = settings.label.labeller
+    let principles =
+      settings.hasJudge
+      ? try Constitution.named(settings.judge.constitution).principles.count : 0
+    let machine = Report.Machine(
+      threads: start.engine.record.threads, productRateAtStart: productRate,
+      productRateAtEnd: start.engine.matrixProductRate(of: start.model.spec))
+    stages.append(
+      Report.Stage(
+        name: RLHF.Stage.report.rawValue, seconds: seconds(ContinuousClock.now - began),
+        reused: false, summary: "report.html, report.json"))
+    let report = Report(
+      version: attuneVersion, title: inputs.title, model: start.name,
+      labeller: labeller,
+      labellerSummary: settings.hasPeople
+        ? "asked on a page: \(peopleSummary)."
+        : settings.hasJudge
+          ? "an AI judge with a constitution of \(principles) principles, asked in both orders."
+          : "\(rule.summary). It is \(rule.formula).",
+      date: ReportFiles.now(), seed: settings.seed, machine: machine, stages: stages,
+      evaluation: evaluation, rewardModel: facts, training: training,
+      samples: answers.samples, greedy: answers.greedy,
+      settings: try ReportFiles.settings(settings))
+    try report.write(to: output)
+    return report
+  }
+
+  /// What people were asked, as the stages tell it.
+  private var peopleSummary: String {
+    stages.filter { $0.name.hasPrefix(RLHF.Stage.preferences.rawValue) }.map(\.summary)
+      .joined(separator: ", then ")
+  }
+
+  private func rewardFacts(_ report: RewardReport) throws -> Report.RewardModelFacts {
+    Report.RewardModelFacts(
+      accuracy: report.evalAccuracy,
+      accuracyInterval: Interval(report.evalAccuracyInterval),
+      pairs: report.evalPairs, calibrationError: report.evalEce,
+      bins: try ReportFiles.calibration(lastRound.rewardFolder.appending(path: "evaluation.jsonl")),
+      learningCurve: report.learningCurve.map { .init(pairs: $0.pairs, accuracy: $0.accuracy) })
+  }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneObjectives
+public import AttuneRewards
+public import AttuneTraining
+
+/// The knobs of the whole job: those of every stage, and one seed for all of them.
+public struct RLHFSettings: Settings {
+  /// Answers that preferences are collected over.
+  public var sample = SampleSettings()
+  /// How preferences are drawn.
+  public var label = LabelSettings()
+  /// Who prefers in place of a labeller (RLAIF); a labeller does where it names no judge. The judge
+  /// also decides the win rate.
+  public var judge = JudgeSettings()
+  /// How many people's labels are waited for, in place of a labeller; none where `labels` is 0.
+  public var people = PeopleSettings()
+  /// How the reward model is trained.
+  public var reward = RewardModelSettings()
+  /// How the policy is trained; the settings of the other methods are not read.
+  public var method = RLHF.Method.ppo
+  /// The knobs of `method` ppo.
+  public var ppo = PPOSettings()
+  /// Those of reinforce.
+  public var reinforce = ReinforceSettings()
+  /// Those of rloo.
+  public var rloo = RLOOSettings()
+  /// Those of grpo.
+  public var grpo = GRPOSettings()
+  /// Those of raft.
+  public var raft = RAFTSettings()
+  /// Those of dpg.
+  public var dpg = DPGSettings()
+  /// Those of brain.
+  public var brain = BRAInSettings()
+  /// Those of iterate, whose pairs are ranked by the reward model.
+  public var iterate = IterateSettings()
+  /// Those of dpo.
+  public var dpo = DPOSettings()
+  /// Those of kto.
+  public var kto = KTOSettings()
+  /// How the policy is held against its start; the start's answers to held-out prompts also give
+  /// the pairs that the reward model is evaluated on.
+  public var evaluation = EvaluationSettings()
+  /// How often answers of the policy so far are labelled, a reward model is trained on all labels, and
+  /// a policy with that; the settings of a stage hold for each round.
+  public var rounds = 1
+  /// Rollouts of the rounds before the last, whose policy is there to be labelled; 0: as many as in
+  /// the last.
+  public var earlyRollouts = 0
+  /// Share of the prompts held out where no file is given for them.
+  public var heldOutShare = 0.33
+  /// Answers shown side by side in the report.
+  public var sideBySide = 10
+  /// What every random choice follows from.
+  public var seed: UInt64 = 0
+
+  /// The sampling temperature of the job, of `collect` too. At 1 a small model's answers are often broken, so
+  /// that preferences are mostly between bad and worse, and what the policy learns is hard to see.
+  public static let temperature = 0.7
+
+  /// The defaults: those of every stage, with rankings for the reward model, and one temperature for
+  /// everything that samples.
+  public init() {
+    sample.n = 6
+    label.shape = .rankings
+    reward.loss = .kWise
+    reward.epochs = 2
+    reward.batchSize = 8
+    setMaxTokens(sample.maxTokens)
+    sample.temperature = Self.temperature
+    evaluation.temperature = Self.temperature
+    iterate.temperature = Self.temperature
+    let chosen = method
+    for other in RLHF.Method.allCases {
+      method = other
+      changeOnline { $0.temperature = Self.temperature }
+    }
+    method = chosen
+  }
+
+  /// One longest answer for everything that samples.
+  private mutating func setMaxTokens(_ count: Int) {
+    sample.maxTokens = count
+    evaluation.maxTokens = count
+    ppo.maxTokens = count
+    reinforce.maxTokens = count
+    rloo.maxTokens = count
+    grpo.maxTokens = count
+    raft.maxTokens = count
+    dpg.maxTokens = count
+    brain.maxTokens = count
+    iterate.maxTokens = count
+  }
+
+  /// The settings of each method.
+  private var ofMethods: [(method: RLHF.Method, settings: any Settings)] {
+    [
+      (.ppo, ppo), (.reinforce, reinforce), (.rloo, rloo), (.grpo, grpo), (.raft, raft),
+      (.dpg, dpg),
+      (.brain, brain), (.iterate, iterate), (.dpo, dpo), (.kto, kto),
+    ]
+  }
+
+  /// Knobs without effect, those of the stages among them.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    let noPeople = people.allKnobs(in: "people", "people.labels is 0: no people are asked")
+      .filter { $0.knob != "people.labels" }
+    let preferences =
+      hasPeople
+      ? label.allKnobs(in: "label", "people label") + judge.allKnobs(in: "judge", "people label")
+        + (rounds == 1 ? [("people.later_labels", "rounds is 1")] : [])
+      : (hasJudge
+        ? judge.unreadKnobs(in: "judge") + label.allKnobs(in: "label", "a judge labels")
+        : label.unreadKnobs(in: "label")
+          + judge.allKnobs(in: "judge", "there is no judge; name one with judge.judges"))
+        + noPeople
+    let policy = ofMethods.flatMap { method, settings in
+      method == self.method
+        ? settings.unreadKnobs(in: method.rawValue)
+        : settings.allKnobs(in: method.rawValue, "method is \(self.method.rawValue)")
+    }
+    return sample.unreadKnobs(in: "sample") + preferences + reward.unreadKnobs(in: "reward")
+      + policy + evaluation.unreadKnobs(in: "evaluation")
+      + (method.readsPreferences
+        ? [("\(method.rawValue).evaluation_share", "the held-out prompts are evaluated on")] : [])
+      + [("reward.evaluation_share", "the held-out prompts are evaluated on")]
+      + (rounds == 1 ? [("early_rollouts", "rounds is 1")] : [])
+  }
+
+  /// Checks ranges.
+  public func validate() throws {
+    try checkRanges()
+    try sample.validate(in: "sample")
+    try label.validate(in: "label")
+    try judge.validate(in: "judge")
+    try people.validate(in: "people")
+    try require(!hasPeople || !hasJudge, "people.labels", "0 where a judge prefers")
+    try reward.validate(in: "reward")
+    for (method, settings) in ofMethods where method == self.method {
+      try settings.validate(in: method.rawValue)
+    }
+    try require(
+      !method.readsPreferences || hasJudge || hasPeople || label.shape == .pairs, "label.shape",
+      "pairs where method is \(method.rawValue), and reward.loss one of pairs such as bradley_terry"
+    )
+    try evaluation.validate(in: "evaluation")
+    try require(sample.n > 1, "sample.n", "at least 2: preferences need answers to compare")
+    try require(evaluation.n > 1, "evaluation.n", "at least 2")
+    try require(
+      evaluation.temperature > 0, "evaluation.temperature", "above 0: greedy answers have no KL")
+  }
+
+  /// The stages' settings with seeds that follow from the run's, one for each.
+  var seeded: RLHFSettings {
+    var settings = self
+    let base = seed &* 1_000_003
+    settings.sample.seed = base &+ 1
+    settings.evaluation.seed = base &+ 2
+    settings.label.seed = base &+ 3
+    settings.reward.seed = base &+ 4
+    settings.ppo.seed = base &+ 5
+    settings.reinforce.seed = base &+ 5
+    settings.rloo.seed = base &+ 5
+    settings.grpo.seed = base &+ 5
+    settings.raft.seed = base &+ 5
+    settings.dpg.seed = base &+ 5
+    settings.brain.seed = base &+ 5
+    settings.iterate.seed = base &+ 5
+    settings.dpo.seed = base &+ 5
+    settings.kto.seed = base &+ 5
+    settings.judge.seed = base &+ 6
+    return settings
+  }
+
+  /// Whether an AI judge prefers, not a labeller.
+  var hasJudge: Bool { !judge.judges.isEmpty }
+
+  /// Whether people prefer.
+  public var hasPeople: Bool { people.labels > 0 }
+
+  /// The defaults of a method and of who prefers.
+  ///
+  /// - Parameters:
+  ///   - method: What learns from the collected preferences reads pairs, not rankings.
+  ///   - judged: Whether an AI judge prefers (RLAIF), who gives soft labels of pairs.
+  ///   - people: Whether people do, who are shown pairs.
+  public static func defaults(
+    _ method: RLHF.Method, judged: Bool = false, people: Bool = false
+  ) -> RLHFSettings {
+    var settings = RLHFSettings()
+    settings.method = method
+    if judged || people || method.readsPreferences {
+      settings.reward.loss = .bradleyTerry
+      settings.label.shape = .pairs
+    }
+    if people { settings.people.labels = 64 }
+    return settings
+  }
+
+  /// The recipe of `attune quickstart`: SmolLM2 on two cores in under ten minutes.
+  ///
+  /// A first policy of eight rollouts is there to be labelled: the reward model of the second round knows
+  /// what a policy does that climbs it.
+  ///
+  /// Low-rank adapters on the top 10 of 30 layers, so that the lower 20 run once a batch and serve
+  /// policy, reference, reward model and every epoch.
+  public static var quickstart: RLHFSettings {
+    var settings = RLHFSettings()
+    settings.setMaxTokens(48)
+    settings.rounds = 2
+    settings.earlyRollouts = 8
+    settings.evaluation.n = 8
+    settings.label.sharpness = 3
+    settings.reward.learningRate = 2e-3
+    settings.reward.evaluationGroups = 16
+    settings.ppo.rollouts = 24
+    settings.ppo.learningRate = 1e-3
+    settings.ppo.beta = 0.03
+    settings.ppo.klTarget = 10
+    return settings
+  }
+}

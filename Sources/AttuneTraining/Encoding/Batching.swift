@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+
+/// How many optimiser steps there are, and which rows each of them sees.
+///
+/// The rows of a step depend on the seed and the step alone, so the step is the data position.
+package struct BatchOrder {
+  package let rows: Int
+  let batch: Int
+  let seed: UInt64
+  /// Steps of one pass over the rows; the last one may be smaller.
+  var stepsPerEpoch: Int { (rows + batch - 1) / batch }
+  private var cached: (epoch: Int, order: [Int])?
+
+  package init(rows: Int, batch: Int, seed: UInt64) {
+    self.rows = rows
+    self.batch = batch
+    self.seed = seed
+  }
+
+  /// Whether a step, counted from 0, is the first one of a pass over the rows.
+  func beginsEpoch(_ step: Int) -> Bool { step % stepsPerEpoch == 0 }
+
+  /// Optimiser steps of so many passes, but no more than `maximum`; 0 is no limit.
+  func steps(epochs: Int, atMost maximum: Int) -> Int {
+    maximum > 0 ? min(epochs * stepsPerEpoch, maximum) : epochs * stepsPerEpoch
+  }
+
+  /// As many prompts for every rollout: where a pass over them ends, the next one begins.
+  package mutating func promptsOfRollout(_ rollout: Int) -> [Int] {
+    var chosen: [Int] = []
+    var place = rollout * batch
+    while chosen.count < batch {
+      let row = order(epoch: place / rows)[place % rows]
+      // At the seam of two passes a prompt could come twice.
+      if !chosen.contains(row) || batch > rows { chosen.append(row) }
+      place += 1
+    }
+    return chosen
+  }
+
+  private mutating func order(epoch: Int) -> [Int] {
+    if let cached, cached.epoch == epoch { return cached.order }
+    let order = Shuffle.order(count: rows, seed: seed, epoch: epoch)
+    cached = (epoch, order)
+    return order
+  }
+
+  /// The rows of a step, counted from 0.
+  package mutating func rows(of step: Int) -> [Int] {
+    let epoch = step / stepsPerEpoch
+    let start = step % stepsPerEpoch * batch
+    return Array(order(epoch: epoch)[start..<min(start + batch, rows)])
+  }
+}
+
+/// Cuts a batch into pieces that fit into memory, between groups and never inside one.
+///
+/// - Parameters:
+///   - tokens: The tokens of each group.
+///   - budget: Tokens of a piece; a group that is larger is a piece by itself.
+/// - Returns: Consecutive ranges of groups.
+package func cutIntoPieces(_ tokens: [Int], budget: Int) -> [Range<Int>] {
+  var pieces: [Range<Int>] = []
+  var start = 0
+  var sum = 0
+  for (i, count) in tokens.enumerated() {
+    if i > start, sum + count > budget {
+      pieces.append(start..<i)
+      start = i
+      sum = 0
+    }
+    sum += count
+  }
+  if start < tokens.count { pieces.append(start..<tokens.count) }
+  return pieces
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneData
+
+/// A prompt's answers from every model, with their rewards: a row of `answers.jsonl`.
+package struct EvaluatedPrompt: Codable {
+  package struct Row: Codable {
+    package var text: String
+    package var finishReason: SampleRow.FinishReason
+    var tokens: Int
+    package var rewards: [String: Double]
+
+    package init(
+      text: String, finishReason: SampleRow.FinishReason, tokens: Int, rewards: [String: Double]
+    ) {
+      self.text = text
+      self.finishReason = finishReason
+      self.tokens = tokens
+      self.rewards = rewards
+    }
+  }
+
+  package var prompt: Content
+  /// The models' answers by role.
+  package var answers: [String: [Row]]
+  /// Their greedy answers by role, of the prompts that were asked for one.
+  package var greedy: [String: Row]?
+
+  package init(prompt: Content, answers: [String: [Row]], greedy: [String: Row]? = nil) {
+    self.prompt = prompt
+    self.answers = answers
+    self.greedy = greedy
+  }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+
+/// Passes over prompts and answers that need no gradient, cut into pieces that fit into memory.
+package enum SequenceScores {
+  /// An answer's numbers, one a scored token.
+  package struct Tokens {
+    package var logProbabilities: [Double]
+    package var entropies: [Double]
+
+    package init(logProbabilities: [Double], entropies: [Double]) {
+      self.logProbabilities = logProbabilities
+      self.entropies = entropies
+    }
+  }
+
+  /// The reward of every answer of every group.
+  package static func rewards(
+    _ model: any LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int
+  ) throws -> [[Double]] {
+    try passes(
+      groups, pieceTokens: pieceTokens,
+      segments: { AnswerSegments($0, scored: false, rewards: true) },
+      score: { try model.score($0).scalars }
+    ).map { $0.map { $0[0] } }
+  }
+
+  /// The log-probabilities and entropies of every answer's scored tokens.
+  package static func tokens(
+    _ model: any LanguageModel, _ groups: [EncodedGroup], temperature: Double, pieceTokens: Int
+  ) throws -> [[Tokens]] {
+    let request = HeadRequest(temperature: temperature, entropy: true)
+    return try passes(
+      groups, pieceTokens: pieceTokens, segments: { AnswerSegments($0) },
+      score: { segments in
+        let scores = try model.score(segments, request)
+        return zip(scores.logProbabilities, scores.entropies)
+          .map { Tokens(logProbabilities: $0, entropies: $1) }
+      })
+  }
+
+  private static func passes<Value>(
+    _ groups: [EncodedGroup], pieceTokens: Int,
+    segments make: (ArraySlice<EncodedGroup>) -> AnswerSegments,
+    score: ([Segment]) throws -> [Value]
+  ) throws -> [[Value]] {
+    var all: [[Value]] = []
+    for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {
+      let made = make(groups[piece])
+      let values = try score(made.segments)
+      all += made.answers.map { $0.map { values[$0] } }
+      try Interrupt.check()
+    }
+    return all
+  }
+}
+
+extension Interrupt {
+  /// Ends work that has nothing to save.
+  ///
+  /// - Throws: `TrainingError.interrupted` after Ctrl-C.
+  package static func check() throws {
+    guard isRequested else { return }
+    throw TrainingError(
+      .interrupted,
+      "stopped; nothing was half written, and the same command goes on or begins again")
+  }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneEngine
+import AttuneObjectives
+import Foundation
+
+/// One minibatch of a reward-maximising method: the gradient of its policy loss, and of the value
+/// loss if there are values, piece by piece.
+struct PolicyUpdate {
+  /// The prompts whose answers it sees.
+  let batch: [Int]
+  package let loss: PolicyLoss
+  /// The policy loss's knobs.
+  let objective: PolicySettings
+  /// The value loss's knobs.
+  var valueObjective = ValueSettings()
+  /// The sampling temperature.
+  let temperature: Double
+  /// Tokens of a piece.
+  let budget: Int
+
+  /// Adds the gradients.
+  ///
+  /// - Parameters:
+  ///   - rollout: The rollout.
+  ///   - policy: The policy.
+  ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
+  ///   - checkingRatio: Whether nothing was trained since the rollout, so that every ratio is 1.
+  /// - Returns: The metrics of the minibatch.
+  /// - Throws: `TrainingError` if a ratio that must be 1 is not.
+  func accumulate(
+    _ rollout: ScoredRollout, policy: any LanguageModel, value: (any LanguageModel)? = nil,
+    checkingRatio: Bool
+  ) throws -> MetricTotals {
+    var gap: Double?
+    var totals = try accumulate(
+      rollout, policy, value, entropy: objective.entropyBonus > 0
+    ) { chosen, scores in
+      let old = chosen.map { rollout.answers[$0].old }
+      if checkingRatio {
+        gap = max(gap ?? 0, try Self.ratioGap(new: scores.logProbabilities, old: old))
+      }
+      return old
+    }
+    if let gap { totals.addMaximum(.firstRatioGap, gap) }
+    return totals
+  }
+
+  /// Adds the gradients of a rollout's only step, in which every ratio is 1.
+  ///
+  /// - Parameters:
+  ///   - rollout: The rollout; the minibatch holds all of its prompts.
+  ///   - policy: The policy.
+  /// - Returns: The rollout with the policy's numbers, and the metrics of the step.
+  func accumulate(
+    _ rollout: AwaitingRollout, policy: any LanguageModel
+  ) throws -> (rollout: ScoredRollout, metrics: MetricTotals) {
+    precondition(batch.count == rollout.prompts.count, "the step is the rollout's only one")
+    var passes = rollout.answers.map { _ in
+      (logProbabilities: [Double](), entropies: [Double]())
+    }
+    let totals = try accumulate(rollout, policy, nil, entropy: true) { chosen, scores in
+      for (i, answer) in chosen.enumerated() {
+        passes[answer] = (scores.logProbabilities[i], scores.entropies[i])
+      }
+      return scores.logProbabilities
+    }
+    return (ScoredRollout(rollout, passes: passes), totals)
+  }
+
+  /// Adds the gradients.
+  ///
+  /// - Parameter old: Of some answers the log-probabilities under the policy that sampled, from their
+  ///   scores.
+  private func accumulate<Policy>(
+    _ rollout: ScoredAnswers<Policy>, _ policy: any LanguageModel, _ value: (any LanguageModel)?,
+    entropy: Bool, old: (_ answers: [Int], _ scores: AnswerScores) throws -> [[Double]]
+  ) throws -> MetricTotals {
+    let all = rollout.sampled.indices(of: batch).answers.map { rollout.answers[$0] }
+    let withReference = objective.klWeight > 0
+    let withEntropies = objective.entropyBonus > 0
+    func row(
+      _ answer: ScoredAnswers<Policy>.Answer, new: [Double], old: [Double], entropies: [Double]
+    ) -> PolicyRow {
+      PolicyRow(
+        new: new, old: old, advantages: answer.advantages, entropies: entropies,
+        reference: withReference ? answer.reference : [])
+    }
+    let statistics = try loss.statistics(
+      of: all.map { row($0, new: [], old: $0.old, entropies: []) }, settings: objective)
+    let values = try value.map { try ValueUpdate(all, settings: valueObjective, model: $0) }
+    let valuesAreShared = value === policy
+
+    var totals = MetricTotals()
+    try rollout.accumulate(
+      batch, into: policy, HeadRequest(temperature: temperature, entropy: entropy),
+      values: valuesAreShared, budget: budget
+    ) { chosen, scores in
+      let answers = chosen.map { rollout.answers[$0] }
+      let old = try old(chosen, scores)
+      let rows = answers.enumerated().map { i, answer in
+        row(
+          answer, new: scores.logProbabilities[i], old: old[i],
+          entropies: withEntropies ? scores.entropies[i] : [])
+      }
+      var result = loss.loss(rows, statistics: statistics, settings: objective)
+      totals.merge(result.metrics)
+      if valuesAreShared, let values {
+        let valueResult = values.loss(answers, scores.values)
+        totals.merge(valueResult.metrics)
+        result.scalars = valueResult.scalars
+      }
+      return result
+    }
+    if let values, !valuesAreShared {
+      try rollout.accumulate(
+        batch, into: values.model, HeadRequest(), scored: false, values: true, budget: budget
+      ) { chosen, scores in
+        let result = values.loss(chosen.map { rollout.answers[$0] }, scores.values)
+        totals.merge(result.metrics)
+        return result
+      }
+    }
+    return totals
+  }
+
+  /// The largest |ratio − 1|, which must be next to nothing before the first step of a rollout.
+  private static func ratioGap(new: [[Double]], old: [[Double]]) throws -> Double {
+    let gap = zip(new.joined(), old.joined()).reduce(0) { max($0, abs(exp($1.0 - $1.1) - 1)) }
+    guard gap < 1e-4 else {
+      throw TrainingError(
+        .diverged,
+        "before the first step of a rollout the ratio of new to old probabilities is off by \(gap): "
+          + "scoring the same tokens twice gives different numbers, a fault of the engine")
+    }
+    return gap
+  }
+}
+
+/// The value loss of a minibatch.
+private struct ValueUpdate {
+  let model: any LanguageModel
+  private let settings: ValueSettings
+  private let statistics: ValueStatistics
+
+  init<Policy>(
+    _ answers: [ScoredAnswers<Policy>.Answer], settings: ValueSettings, model: any LanguageModel
+  ) throws {
+    self.settings = settings
+    self.model = model
+    statistics = try ValueLoss.clipped.statistics(
+      of: answers.map { ValueRow(values: [], oldValues: $0.values, returns: $0.returns) },
+      settings: settings)
+  }
+
+  func loss<Policy>(
+    _ answers: [ScoredAnswers<Policy>.Answer], _ values: [[Double]]
+  ) -> LossResult {
+    let rows = zip(answers, values).map { answer, values in
+      ValueRow(values: values, oldValues: answer.values, returns: answer.returns)
+    }
+    return ValueLoss.clipped.loss(rows, statistics: statistics, settings: settings)
+  }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+
+/// An answer as a reward source sees it.
+public struct Completion: Sendable, Equatable {
+  /// The tokens as sampled, with the end-of-sequence token if it ended by itself.
+  public var ids: [Int32]
+  /// Its text, without special tokens.
+  public var text: String
+  /// Whether it ended by itself, and was not cut at the token limit.
+  public var endedByItself: Bool
+  /// Its turns, where a data file holds it as messages; `text` is then what the assistant says last.
+  public var messages: [Message]?
+
+  /// Makes an answer.
+  ///
+  /// - Parameters:
+  ///   - ids: The tokens as sampled; empty where only the text is known.
+  ///   - text: Its text.
+  ///   - endedByItself: Whether it ended by itself.
+  ///   - messages: Its turns, where it is more than a text.
+  public init(ids: [Int32], text: String, endedByItself: Bool, messages: [Message]? = nil) {
+    self.ids = ids
+    self.text = text
+    self.endedByItself = endedByItself
+    self.messages = messages
+  }
+}
+
+/// Where rewards come from: a reward model, a labeller, a rule, a program.
+public protocol RewardSource {
+  /// What it is called in reports: `model:runs/reward`, `labeller:concise`.
+  var name: String { get }
+
+  /// How many of its lower layers are those of the model with this fingerprint: a trunk of so many
+  /// layers at most serves it too. Nil where it is no such model.
+  func sharedLayers(with origin: String) -> Int?
+
+  /// Mean and deviation of its rewards on answers of the start, if it knows them.
+  var scale: RewardScale? { get }
+
+  /// Whether it reads more of a prompt's row than the prompt: rows of one prompt that differ elsewhere
+  /// are then prompts of their own.
+  var readsRows: Bool { get }
+
+  /// The reward of every answer, higher is better.
+  ///
+  /// - Parameters:
+  ///   - prompts: For each answer its prompt, with the row that it stands in.
+  ///   - completions: The answers.
+  ///   - shared: The same as tokens with shared hidden states; a source that doesn't need them, or
+  ///     whose tokenizer or weights are others, takes the texts.
+  /// - Returns: One finite number an answer.
+  /// - Throws: An error that names the source; `AnswerFault` if it is one answer's.
+  func scores(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [Double]
+}
+
+extension RewardSource {
+  /// Nil: it starts from the texts.
+  public func sharedLayers(with origin: String) -> Int? { nil }
+
+  /// Nil: they are taken from the first answers.
+  public var scale: RewardScale? { nil }
+
+  /// False: prompt and answer are enough.
+  public var readsRows: Bool { false }
+}
+
+extension RewardSource {
+  /// The reward of every answer, held to what `scores` promises.
+  ///
+  /// - Parameters:
+  ///   - prompts: For each answer its prompt, with the row that it stands in.
+  ///   - completions: The answers.
+  ///   - shared: The same as tokens with shared hidden states.
+  /// - Throws: What the source throws; an error that names it if a reward is missing or no finite
+  ///   number.
+  public func checkedScores(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [Double] {
+    do {
+      return try promisedScores(prompts: prompts, completions: completions, shared: shared)
+    } catch var fault as AnswerFault {
+      fault.line = prompts[fault.answer].row?.line
+      throw fault
+    }
+  }
+
+  private func promisedScores(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [Double] {
+    let scores = try scores(prompts: prompts, completions: completions, shared: shared)
+    guard scores.count == completions.count else {
+      throw TrainingError(
+        .badData, "\(name): gave \(scores.count) rewards for \(completions.count) answers")
+    }
+    if let fault = scores.firstIndex(where: { !$0.isFinite }) {
+      throw AnswerFault(
+        source: name, answer: fault,
+        message: "got \(scores[fault]), no finite number, for “\(completions[fault].excerpt)”")
+    }
+    return scores
+  }
+}
+
+/// What is wrong with one of the answers that a reward source was given, or with what it says of it.
+public struct AnswerFault: Error, Sendable, CustomStringConvertible {
+  /// The source.
+  public var source: String
+  /// Which answer, from 0.
+  public var answer: Int
+  /// What is wrong, without source and answer.
+  public var message: String
+  /// The line of the data file that holds its prompt, if it stands in one.
+  public var line: Int?
+
+  /// Makes a fault.
+  ///
+  /// - Parameters:
+  ///   - source: The source.
+  ///   - answer: Which answer, from 0.
+  ///   - message: What is wrong.
+  public init(source: String, answer: Int, message: String) {
+    self.source = source
+    self.answer = answer
+    self.message = message
+  }
+
+  /// Source, answer, line of the prompt and message.
+  public var description: String {
+    "\(source): answer \(answer + 1)\(line.map { ", to the prompt of line \($0)" } ?? ""): \(message)"
+  }
+}
+
+extension Completion {
+  /// Its beginning on one line, for messages.
+  package var excerpt: String {
+    let line = text.replacing("\n", with: " ")
+    return line.count <= 60 ? line : line.prefix(59) + "…"
+  }
+}

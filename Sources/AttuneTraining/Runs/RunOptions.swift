@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneEngine
+public import Foundation
+
+/// What a run is told beside its settings: nothing that changes its outcome.
+public struct RunOptions: Sendable {
+  /// Whether a run that is in the output folder is discarded.
+  public var restart = false
+  /// Writes the report of a run that ends into its folder, for which the start and what is trained
+  /// answer a few prompts; nil: there is none.
+  public var report: (@Sendable (RunRecord, URL) throws -> Void)?
+  /// Where progress goes.
+  public var progress = Progress.Style.automatic
+  /// Is asked between optimiser steps; on true a checkpoint is written and the run ends with
+  /// `TrainingError.Code.interrupted`.
+  public var shouldStop: @Sendable () -> Bool = { Interrupt.isRequested }
+
+  /// The defaults.
+  public init() {}
+
+  /// Trains into a folder that is part of a larger run's: goes on with what is there, or begins anew
+  /// where that is of no use, and says so.
+  ///
+  /// - Parameter train: The training, with the options that it is to have.
+  /// - Throws: What the training throws.
+  package func inPart<Result>(_ train: (RunOptions) throws -> Result) throws -> Result {
+    do {
+      return try train(self)
+    } catch let error as TrainingError where !restart {
+      switch error.code {
+      case .finished: break  // Killed before the larger run noted that it is.
+      case .badOutput:
+        var progress = Progress("", total: 0, style: progress)
+        progress.say("warning: \(error.message) (done, for this part of the run)")
+      default: throw error
+      }
+      var options = self
+      options.restart = true
+      return try train(options)
+    }
+  }
+}
+
+/// Which numbers of a model a trainer changes.
+public enum TrainedPart: String, Codable, Sendable, CaseIterable {
+  /// All.
+  case full
+  /// The last layers and the final norm.
+  case lastLayers = "last_layers"
+  /// Low-rank adapters.
+  case lora
+}
+
+/// The knobs, the same in every trainer, that say what is trained.
+public protocol TrainsWeights: Settings {
+  /// Which numbers are trained.
+  var train: TrainedPart { get }
+  /// How many layers, counted from the top, or all if the model has fewer; with adapters 0 is all.
+  var layers: Int { get }
+  /// Rank of the adapters.
+  var rank: Int { get }
+  /// Scale of the adapters, divided by the rank.
+  var alpha: Double { get }
+  /// The matrices that carry adapters.
+  var projections: [Projection] { get }
+  /// Whether adapters are merged into the weights when the model is written.
+  var merge: Bool { get }
+  /// Highest learning rate.
+  var learningRate: Double { get }
+}
+
+extension TrainsWeights {
+  /// The knobs as the engine takes them for a model.
+  public func trainable(_ spec: TransformerSpec) -> Trainable {
+    switch train {
+    case .full: .full
+    case .lastLayers: .lastLayers(min(layers, spec.layers))
+    case .lora:
+      .lora(
+        LoRASettings(
+          rank: rank, alpha: alpha, lastLayers: layers < spec.layers ? layers : 0,
+          projections: projections))
+    }
+  }
+
+  /// The knobs of what is trained that have no effect.
+  public var unreadTrainingKnobs: [(knob: String, why: String)] {
+    let adapterKnobs = ["rank", "alpha", "projections", "merge"]
+    switch train {
+    case .full:
+      return (["layers"] + adapterKnobs).map { ($0, "train is full") }
+    case .lastLayers: return adapterKnobs.map { ($0, "train is last_layers") }
+    case .lora: return []
+    }
+  }
+
+  /// Checks those knobs against a model.
+  ///
+  /// - Throws: `TrainingError` that names the knob.
+  package func check(against spec: TransformerSpec) throws {
+    try require(
+      train != .lastLayers || layers > 0, "layers", "at least 1 where train is last_layers")
+    guard train == .lora else { return }
+    try require(layers >= 0, "layers", "at least 0")
+    guard (1...spec.width).contains(rank) else {
+      throw TrainingError(.badSetting, "rank is \(rank); it goes from 1 to \(spec.width)")
+    }
+    let family = spec.architecture
+    guard merge || family.hasAdapterFormat else {
+      throw TrainingError(
+        .badSetting, "adapters of \(family.title) have no format of their own: set merge to true")
+    }
+  }
+}
+
+/// Checks that a knob is in its range.
+///
+/// - Throws: `TrainingError` that names it.
+package func require(_ holds: Bool, _ knob: String, _ range: String) throws {
+  guard holds else { throw TrainingError(.badSetting, "\(knob) must be \(range)") }
+}
