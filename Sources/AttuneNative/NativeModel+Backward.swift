@@ -21,7 +21,7 @@ extension NativeModel {
     if onEntropies != nil, !pass.request.entropy {
       throw EngineError(.badRequest, "a gradient on entropies that were not asked for")
     }
-    makeGradients()
+    beginGradients()
     let count = n + plan.scalarRow.count
     let dHidden = workspace.take(.headNormedGradient, count * d)
     let hidden = workspace.take(.headNormed, count * d)

@@ -57,7 +57,7 @@ extension NativeModel {
       let dLogProbability = try BatchPlan.join(
         weights.map { $0.map { -$0 } }, plan.scoredPerSegment, "log-probabilities")
     else { throw EngineError(.badRequest, "supervision needs a weight for each scored token") }
-    makeGradients()
+    beginGradients()
     let stream = try run(segments, plan, trunk: trunk, keeping: true)
     let hidden = headStates(plan, stream)
     let n = plan.scoredRow.count

@@ -6,11 +6,48 @@ import Foundation
 
 extension NativeModel {
   package func zeroGradients() {
+    sumGradients()
     makeGradients()
     if let gradients { atk_zero(gradients.pointer, gradients.count) }
+    hasGradients = false
   }
 
+  /// Makes room for the gradients of one more pass.
+  ///
+  /// Those of adapters are kept apart from the passes before them, to be summed by a tree whose shape
+  /// depends on the number of passes alone. Trained weights take one running sum: their buffers are as
+  /// large as the model.
+  func beginGradients() {
+    makeGradients()
+    guard trainsLittle, hasGradients, let filled = gradients else {
+      hasGradients = true
+      return
+    }
+    if earlierGradients == nil {
+      earlierGradients = PieceSum { [unowned self] left, right in
+        atk_add(left.pointer, right.pointer, 1, left.count)
+        spareGradients.append(right)
+        return left
+      }
+    }
+    earlierGradients?.append(filled)
+    let empty = spareGradients.popLast() ?? FloatBuffer(filled.count)
+    atk_zero(empty.pointer, empty.count)
+    gradients = empty
+  }
+
+  /// Sums the gradients of all passes.
+  private func sumGradients() {
+    guard let last = gradients, earlierGradients?.isEmpty == false else { return }
+    earlierGradients?.append(last)
+    gradients = earlierGradients?.take()
+  }
+
+  /// Whether nothing but adapters and scalar head is trained.
+  private var trainsLittle: Bool { adapters != nil || trainable == .frozen }
+
   package func gradientNorm() -> Double {
+    sumGradients()
     guard let gradients else { return 0 }
     return atk_sum_of_squares(gradients.pointer, gradients.count).squareRoot()
   }
@@ -83,7 +120,8 @@ extension NativeModel {
   }
 
   package func trainedGradients() -> [NamedTensor] {
-    gradients.map { tensors(of: $0) } ?? []
+    sumGradients()
+    return gradients.map { tensors(of: $0) } ?? []
   }
 
   package func setTrainedParameters(_ parameters: [NamedTensor]) throws {

@@ -37,7 +37,14 @@ package final class NativeModel: LanguageModel {
 
   /// All trained numbers: adapters or weights, then the scalar head.
   let arena: FloatBuffer?
+  /// Gradients of the pass that is accumulated now, or of all of them.
   var gradients: FloatBuffer?
+  /// Gradients of the passes before it.
+  var earlierGradients: PieceSum<FloatBuffer>?
+  /// Buffers that such sums have used, for the next ones.
+  var spareGradients: [FloatBuffer] = []
+  /// Whether `gradients` holds any pass.
+  var hasGradients = false
   var firstMoment: FloatBuffer?
   var secondMoment: FloatBuffer?
   /// Optimiser steps taken.
