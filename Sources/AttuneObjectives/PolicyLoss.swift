@@ -108,6 +108,19 @@ public struct PolicyRow: Sendable, Equatable {
   }
 }
 
+/// The knobs of a KL term in the loss, beside its weight.
+public struct KLTermSettings: Codable, Sendable, Equatable {
+  /// Its estimator. Per token it counts what a token does to its own KL, not to that of later ones.
+  public var klEstimator = KLEstimator.k3
+  /// Whether the term is of the whole response: then k2 has the gradient of KL(π‖ρ).
+  public var klPerSequence = false
+  /// Whether `k3` is weighted by e^{π−o}, which gives a whole response's the gradient of KL(π‖ρ).
+  public var klRatioWeighted = false
+
+  /// The defaults.
+  public init() {}
+}
+
 /// The knobs of the policy losses.
 public struct PolicySettings: Codable, Sendable, Equatable {
   /// ε below 1: the ratio is clipped at 1 − clipLow.
@@ -120,12 +133,8 @@ public struct PolicySettings: Codable, Sendable, Equatable {
   public var entropyBonus = 0.0
   /// β of a KL term in the loss; 0 where it is in the reward.
   public var klWeight = 0.0
-  /// Its estimator. Per token it counts what a token does to its own KL, not to that of later ones.
-  public var klEstimator = KLEstimator.k3
-  /// Whether the term is of the whole response: then k2 has the gradient of KL(π‖ρ).
-  public var klPerSequence = false
-  /// Whether `k3` is weighted by e^{π−o}, which gives a whole response's the gradient of KL(π‖ρ).
-  public var klRatioWeighted = false
+  /// How that term is estimated.
+  public var klTerm = KLTermSettings()
   /// L_max of `dr_grpo`: the token limit that its sums are divided by.
   public var maximumLength = 0
   /// Log-ratio above which the ratio continues as its tangent line.
@@ -165,7 +174,7 @@ extension PolicyLoss {
     guard settings.klWeight >= 0, settings.klWeight.isFinite else {
       throw ObjectiveError(.badSetting, "klWeight must be at least 0")
     }
-    guard !settings.klRatioWeighted || settings.klEstimator == .k3 else {
+    guard !settings.klTerm.klRatioWeighted || settings.klTerm.klEstimator == .k3 else {
       throw ObjectiveError(.badSetting, "klRatioWeighted is of k3, not of the other estimators")
     }
     guard self != .drGrpo || settings.maximumLength > 0 else {
@@ -336,16 +345,16 @@ extension PolicyLoss {
     _ gradient: inout [Double]
   ) -> Double {
     func estimate(_ new: Double, _ reference: Double, _ old: Double) -> (Double, Double) {
-      if settings.klRatioWeighted {
+      if settings.klTerm.klRatioWeighted {
         return KLEstimator.weightedK3(policy: new, reference: reference, old: old)
       }
-      let estimator = settings.klEstimator
+      let estimator = settings.klTerm.klEstimator
       return (
         estimator.value(policy: new, reference: reference),
         estimator.gradient(policy: new, reference: reference)
       )
     }
-    guard !settings.klPerSequence else {
+    guard !settings.klTerm.klPerSequence else {
       let scale = settings.klWeight * responseScale
       let (value, slope) = estimate(
         row.new.reduce(0, +), row.reference.reduce(0, +), row.old.reduce(0, +))

@@ -9,7 +9,7 @@
 extension PreferenceLoss {
   /// The settings with each loss's own defaults.
   struct Knobs {
-    let beta, smoothing, lambda, alpha, gamma, tau, sftWeight, divergenceAlpha: Double
+    let beta, smoothing, lambda, lengthPrice, gamma, tau, sftWeight, divergenceAlpha: Double
     let lengthNormalised: Bool
     let divergence: FDivergence
     let nllOver: PreferenceSettings.LikelihoodOver
@@ -22,7 +22,7 @@ extension PreferenceLoss {
       beta = settings.beta ?? (loss == .simpo ? 2 : loss == .dpop ? 0.3 : 0.1)
       smoothing = settings.smoothing ?? (loss == .robust ? 0.1 : loss == .exo ? 1e-3 : 0)
       lambda = settings.lambda ?? (loss == .dpop ? 50 : 0.1)
-      alpha = settings.alpha ?? 0.01
+      lengthPrice = settings.lengthPrice ?? 0.01
       gamma = settings.gamma ?? 1
       tau = settings.tau ?? 0.05
       sftWeight = settings.sftWeight ?? (loss == .cpo || loss == .orpo ? 1 : 0)
@@ -299,7 +299,7 @@ extension PreferenceLoss {
   ///
   /// Paper: Park et al. 2024. Differs from the paper: nothing; α = 0 is dpo.
   static func rdpo(_ c: ScoredResponse, _ r: ScoredResponse, _ k: Knobs) -> PairTerm {
-    let z = k.beta * (c.logRatio - r.logRatio) + k.alpha * Double(c.tokens - r.tokens)
+    let z = k.beta * (c.logRatio - r.logRatio) + k.lengthPrice * Double(c.tokens - r.tokens)
     return smoothed(Margin(value: z, chosen: k.beta, rejected: -k.beta), 0)
   }
 

@@ -107,7 +107,7 @@ public enum PreferenceLoss: String, CaseIterable, Codable, Sendable {
     case .ipo: knobs.append(.lengthNormalised)
     case .discopop: knobs.append(.tau)
     case .dpop, .orpo: knobs.append(.lambda)
-    case .rdpo: knobs.append(.alpha)
+    case .rdpo: knobs.append(.lengthPrice)
     case .simpo: knobs.append(.gamma)
     default: break
     }

@@ -94,8 +94,13 @@ public struct PreferenceRow: Sendable, Equatable {
 public struct PreferenceSettings: Codable, Sendable, Equatable {
   /// A knob, by the name that a recipe has for it.
   public enum Knob: String, CaseIterable, Codable, Sendable {
-    case beta, smoothing, lengthNormalised, lambda, alpha, gamma, tau, divergence
-    case divergenceAlpha, sftWeight, nllReduction, nllOver, ties, harden
+    case beta, smoothing, lambda, gamma, tau, divergence, ties, harden
+    case lengthNormalised = "length_normalised"
+    case lengthPrice = "length_price"
+    case divergenceAlpha = "divergence_alpha"
+    case sftWeight = "sft_weight"
+    case nllReduction = "nll_reduction"
+    case nllOver = "nll_over"
   }
 
   /// What the likelihood of the chosen response is of.
@@ -107,25 +112,25 @@ public struct PreferenceSettings: Codable, Sendable, Equatable {
   }
 
   /// β: 0.1, but 0.3 for `dpop` and 2 for `simpo`.
-  public var beta: Double?
+  @OwnDefault public var beta: Double? = nil
   /// ε, the share of labels taken to be wrong: 0, but 0.1 for `robust` and 0.001 for `exo`.
-  public var smoothing: Double?
+  @OwnDefault public var smoothing: Double? = nil
   /// Whether `ipo` divides h by n.
   public var lengthNormalised = false
   /// λ: the penalty of `dpop` (50), the weight of the odds term of `orpo` (0.1).
-  public var lambda: Double?
+  @OwnDefault public var lambda: Double? = nil
   /// α: what a token costs in `rdpo` (0.01).
-  public var alpha: Double?
+  @OwnDefault public var lengthPrice: Double? = nil
   /// γ: the margin of `simpo` (1).
-  public var gamma: Double?
+  @OwnDefault public var gamma: Double? = nil
   /// τ: how soft `discopop` switches (0.05).
-  public var tau: Double?
+  @OwnDefault public var tau: Double? = nil
   /// The divergence from the reference.
   public var divergence = FDivergence.reverseKL
   /// α of the divergence `alpha`.
   public var divergenceAlpha = 0.5
   /// Weight of the chosen response's negative log-likelihood: 0, but 1 for `cpo` and `orpo`.
-  public var sftWeight: Double?
+  @OwnDefault public var sftWeight: Double? = nil
   /// What that likelihood is divided by.
   public var nllReduction = TokenReduction.sequence
   /// What that likelihood is of.
@@ -143,7 +148,8 @@ public struct PreferenceSettings: Codable, Sendable, Equatable {
     let plain = PreferenceSettings()
     let changed: [(Knob, Bool)] = [
       (.beta, beta != nil), (.smoothing, smoothing != nil),
-      (.lengthNormalised, lengthNormalised), (.lambda, lambda != nil), (.alpha, alpha != nil),
+      (.lengthNormalised, lengthNormalised), (.lambda, lambda != nil),
+      (.lengthPrice, lengthPrice != nil),
       (.gamma, gamma != nil), (.tau, tau != nil), (.divergence, divergence != plain.divergence),
       (.divergenceAlpha, divergenceAlpha != plain.divergenceAlpha),
       (.sftWeight, sftWeight != nil), (.nllReduction, nllReduction != plain.nllReduction),

@@ -126,6 +126,9 @@ public struct RewardSettings: Codable, Sendable, Equatable {
   /// Standard deviation of the data set's targets, for regression.
   public var targetDeviation = 1.0
 
+  /// What a person sets; the others are the data's.
+  private enum CodingKeys: String, CodingKey { case centring, ties, harden }
+
   /// The defaults.
   public init() {}
 

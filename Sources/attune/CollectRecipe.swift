@@ -46,11 +46,9 @@
   /// trained while people label.
   struct CollectRecipe: Settings {
     /// The page's knobs.
-    var collect = CollectSettings()
+    @Flattened var collect = CollectSettings()
     /// Those of the policies.
     var align = AlignSettings()
-
-    private enum CodingKeys: String, CodingKey { case align }
 
     init() {}
 
@@ -60,18 +58,6 @@
           "align", "Those of the policies that are trained while people label.",
           .knobs(of: AlignSettings.self))
       ]
-
-    init(from decoder: any Decoder) throws {
-      collect = try CollectSettings(from: decoder)
-      align = try decoder.container(keyedBy: CodingKeys.self)
-        .decode(AlignSettings.self, forKey: .align)
-    }
-
-    func encode(to encoder: any Encoder) throws {
-      try collect.encode(to: encoder)
-      var container = encoder.container(keyedBy: CodingKeys.self)
-      try container.encode(align, forKey: .align)
-    }
 
     var unreadKnobs: [(knob: String, why: String)] {
       collect.unreadKnobs + align.unreadKnobs.map { ("align.\($0.knob)", $0.why) }

@@ -39,11 +39,11 @@ struct PolicyLossTests {
     var kl = PolicySettings()
     kl.klWeight = 0.3
     var sequence = kl
-    sequence.klPerSequence = true
-    sequence.klEstimator = .k2
+    sequence.klTerm.klPerSequence = true
+    sequence.klTerm.klEstimator = .k2
     var weighted = sequence
-    weighted.klEstimator = .k3
-    weighted.klRatioWeighted = true
+    weighted.klTerm.klEstimator = .k3
+    weighted.klTerm.klRatioWeighted = true
     return [PolicySettings(), entropy, dual, kl, sequence, weighted]
   }
 
@@ -199,8 +199,8 @@ struct PolicyLossTests {
     #expect(throws: ObjectiveError.self) {
       try PolicyLoss.grpo.statistics(of: [row], settings: settings)
     }
-    settings.klEstimator = .k1
-    settings.klRatioWeighted = true
+    settings.klTerm.klEstimator = .k1
+    settings.klTerm.klRatioWeighted = true
     #expect(throws: ObjectiveError.self) {
       try PolicyLoss.ppo.statistics(of: [], settings: settings)
     }

@@ -181,7 +181,7 @@ struct TRLTests {
     settings.clipHigh = (options.epsilonHigh ?? 0.2) - (loss == .cispo ? 1 : 0)
     settings.dualClip = options.delta
     settings.klWeight = options.beta ?? 0
-    settings.klRatioWeighted = options.useBiasCorrectionKl ?? false
+    settings.klTerm.klRatioWeighted = options.useBiasCorrectionKl ?? false
     settings.maximumLength = fixture.samples.limit
     let rows = fixture.policyRows
     let statistics = try loss.statistics(of: rows, settings: settings)

@@ -10,7 +10,7 @@ struct FrontierSettingsTests {
 
   @Test(arguments: RLHF.Method.allCases)
   func `every variant of a method can be a point`(method: RLHF.Method) throws {
-    let names = [method.rawValue] + FrontierMethod.variants(of: method).map { "\(method):\($0)" }
+    let names = [method.rawValue] + method.variants.map { "\(method):\($0)" }
     for name in names {
       let read = try FrontierMethod(name)
       #expect(read.method == method && read.name == name && read.betas.isEmpty)
@@ -42,6 +42,6 @@ struct FrontierSettingsTests {
   @Test func `hacking has a price of nothing by itself`() throws {
     let settings = HackingSettings()
     try settings.validate()
-    #expect(!settings.policy.penaliseMissingEnd && settings.rules == ["min", "mean-1std"])
+    #expect(!settings.policy.rewards.penaliseMissingEnd && settings.rules == ["min", "mean-1std"])
   }
 }

@@ -78,9 +78,9 @@ extension ExactnessSuite {
       settings.maximumLength = TabularPolicy.steps
       if case .loss(let estimator, let perSequence, let ratioWeighted) = kl {
         settings.klWeight = ExactnessProblem.beta
-        settings.klEstimator = estimator
-        settings.klPerSequence = perSequence
-        settings.klRatioWeighted = ratioWeighted
+        settings.klTerm.klEstimator = estimator
+        settings.klTerm.klPerSequence = perSequence
+        settings.klTerm.klRatioWeighted = ratioWeighted
       }
       let knobs = settings
       let inReward = knobs.klWeight == 0
@@ -200,7 +200,7 @@ extension ExactnessSuite {
         let scale = p[i] / (averages ? Double(logs.count) : 1)
         return logs.indices.map { t in
           let u = problem.tokenLogRho[i][t] - logs[t]
-          let slope = settings.klEstimator == .k2 ? -u : 1 - exp(u)
+          let slope = settings.klTerm.klEstimator == .k2 ? -u : 1 - exp(u)
           return scale * (settings.klWeight * slope - advantage)
         }
       }

@@ -43,7 +43,7 @@ extension ExactnessSuite {
     case .hinge: target = "log-ratios ±1/β from the rival's: each pair at its margin, no further"
     case .rdpo:
       target = "π_ref·e^{(r − αn)/β}"
-      settings.alpha = 0.2
+      settings.lengthPrice = 0.2
     case .exo, .aot, .aotUnpaired: settings.smoothing = 0.2
     case .dpop: settings.lambda = 0.5
     case .discopop: settings.tau = 0.5

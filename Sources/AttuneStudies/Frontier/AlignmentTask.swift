@@ -64,9 +64,7 @@ public struct AlignmentTask: Sendable {
         try JSONDecoder().decode(SettingValue.self, from: Data(setting.value.utf8)),
         at: path[...])
     }
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    return try decoder.decode(RLHFSettings.self, from: try JSONEncoder().encode(value))
+    return try ConfigFile.decode(value)
   }
 
   /// Opens the start.

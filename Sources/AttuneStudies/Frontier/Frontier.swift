@@ -88,7 +88,7 @@ public enum Frontier {
       gold: gold.name, seed: settings.seed,
       budget: .init(
         rollouts: settings.rollouts, answersPerRollout: answersPerRollout,
-        answers: settings.budget, maxTokens: settings.maxTokens,
+        answers: settings.budget(prompts: trained).answers, maxTokens: settings.maxTokens,
         collectedAnswers: collected.answers, pairs: pairCount),
       prompts: answers.prompts.count, samplesPerPrompt: settings.evaluation.n,
       confidence: settings.evaluation.confidence, start: answers.model,
@@ -102,28 +102,12 @@ public enum Frontier {
       report.points.append(
         FrontierReport.Point(
           method: plan.method.name, beta: plan.beta, folder: "points/\(plan.folder)",
-          found: log.found, failure: log.failure, answers: plan.answers))
+          found: log.found, failure: log.failure, answers: plan.settings.policyKnobs.sampledAnswers)
+      )
       report.missing.removeFirst()
       report.markUndominated()
       try report.write(to: output)
     }
     return report
-  }
-}
-
-extension FrontierPlan {
-  /// Most answers that the method samples: `dapo` may draw a rollout's prompts several times.
-  var answers: Int {
-    guard !method.method.readsPreferences else { return 0 }
-    if method.method == .iterate {
-      let knobs = settings.iterate
-      return knobs.rounds * knobs.promptsPerRound * knobs.samplesPerPrompt
-    }
-    var settings = settings
-    var answers = 0
-    settings.changeOnline { answers = $0.rollouts * $0.promptsPerRollout * $0.samplesPerPrompt }
-    let draws =
-      method.method == .grpo && settings.grpo.variant == .dapo ? settings.grpo.maxDraws : 1
-    return answers * draws
   }
 }

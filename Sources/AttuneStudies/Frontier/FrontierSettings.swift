@@ -5,7 +5,7 @@ public import AttuneTraining
 
 /// The knobs of a reward–KL frontier: which methods at which β, one budget for all of them, and the
 /// settings of each.
-public struct FrontierSettings: Settings {
+public struct FrontierSettings: HoldsMethods {
   /// Methods, with variants and, after an @, β of their own: `grpo:dapo`, `dpg:gdc++@0.25/0.5`.
   public var methods = ["ppo", "rloo", "grpo", "raft", "dpg:gdc++", "brain", "iterate", "dpo"]
   /// β of every method that has none of its own.
@@ -18,13 +18,8 @@ public struct FrontierSettings: Settings {
   public var samplesPerPrompt = 4
   /// Longest answer in tokens, in training and in evaluation.
   public var maxTokens = 48
-  /// What the reward is normalised by, in every method that samples in rollouts.
-  public var normalise = RewardNormalisation.start
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score, in every
-  /// method that samples in rollouts.
-  public var penaliseMissingEnd = true
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
+  /// What becomes of rewards, in every method that samples in rollouts.
+  @Flattened public var rewards = RewardsSettings()
   /// The round of the run whose reward model is climbed; 0 is the last.
   public var round = 0
   /// Pairs of each prompt's collected answers that dpo and kto read; 0 is all.
@@ -33,26 +28,8 @@ public struct FrontierSettings: Settings {
   public var startAnswers = 32
   /// How policies are held against the start.
   public var evaluation = EvaluationSettings()
-  /// The knobs of method ppo.
-  public var ppo = PPOSettings()
-  /// Those of reinforce.
-  public var reinforce = ReinforceSettings()
-  /// Those of rloo.
-  public var rloo = RLOOSettings()
-  /// Those of grpo.
-  public var grpo = GRPOSettings()
-  /// Those of raft.
-  public var raft = RAFTSettings()
-  /// Those of dpg.
-  public var dpg = DPGSettings()
-  /// Those of brain.
-  public var brain = BRAInSettings()
-  /// Those of iterate.
-  public var iterate = IterateSettings()
-  /// Those of dpo.
-  public var dpo = DPOSettings()
-  /// Those of kto.
-  public var kto = KTOSettings()
+  /// The knobs of every method.
+  @Flattened public var methodKnobs = MethodsSettings()
   /// What every random choice follows from.
   public var seed: UInt64 = 0
 
@@ -60,23 +37,23 @@ public struct FrontierSettings: Settings {
   /// rollouts and at 5e-4 where a loss of pairs or thumbs is trained; what clips a ratio takes four
   /// steps a rollout.
   public init() {
-    ppo.adaptiveKl = false
-    ppo.learningRate = 1e-3
-    rloo.epochs = 2
-    rloo.minibatches = 2
-    grpo.epochs = 2
-    raft.learningRate = 1e-3
-    dpg.learningRate = 1e-3
-    brain.learningRate = 1e-3
-    iterate.pairs = .all
-    iterate.dpo.layers = 10
-    iterate.dpo.learningRate = 5e-4
-    dpo.layers = 10
-    dpo.learningRate = 5e-4
-    dpo.evaluationShare = 0
-    kto.layers = 10
-    kto.learningRate = 5e-4
-    kto.evaluationShare = 0
+    methodKnobs.ppo.adaptiveKl = false
+    methodKnobs.ppo.learningRate = 1e-3
+    methodKnobs.rloo.epochs = 2
+    methodKnobs.rloo.minibatches = 2
+    methodKnobs.grpo.epochs = 2
+    methodKnobs.raft.learningRate = 1e-3
+    methodKnobs.dpg.learningRate = 1e-3
+    methodKnobs.brain.learningRate = 1e-3
+    methodKnobs.iterate.pairs = .all
+    methodKnobs.iterate.dpo.layers = 10
+    methodKnobs.iterate.dpo.learningRate = 5e-4
+    methodKnobs.dpo.layers = 10
+    methodKnobs.dpo.learningRate = 5e-4
+    methodKnobs.dpo.evaluationShare = 0
+    methodKnobs.kto.layers = 10
+    methodKnobs.kto.learningRate = 5e-4
+    methodKnobs.kto.evaluationShare = 0
   }
 
   /// The defaults for a task: its longest answer, its temperature, and its price of an answer that does
@@ -85,13 +62,13 @@ public struct FrontierSettings: Settings {
   /// - Parameter task: A finished run.
   public static func defaults(_ task: AlignmentTask) -> FrontierSettings {
     var settings = FrontierSettings()
-    var run = task.settings
+    let run = task.settings
     settings.maxTokens = run.sample.maxTokens
     // The reward model knows answers that were drawn at it.
     settings.evaluation.temperature = run.evaluation.temperature
-    run.changeOnline {
-      settings.penaliseMissingEnd = $0.penaliseMissingEnd
-      settings.missingEndReward = $0.missingEndReward
+    if let knobs = run.policyKnobs as? any OnlineSettings {
+      settings.rewards.penaliseMissingEnd = knobs.rewards.penaliseMissingEnd
+      settings.rewards.missingEndReward = knobs.rewards.missingEndReward
     }
     return settings
   }
@@ -107,6 +84,51 @@ public struct FrontierSettings: Settings {
     ("dpo.seed", "seed"),
   ]
 
+  /// Every knob.
+  public static let knobs: [Knob] =
+    [
+      Knob(
+        "methods",
+        "Methods, with variants and, after an @, β of their own: `grpo:dapo`, `dpg:gdc++@0.25/0.5`.",
+        .texts),
+      Knob("betas", "β of every method that has none of its own.", .numbers(.atLeast(0))),
+      Knob("rollouts", "Rollouts of every method that samples.", .whole(1...Knob.mostSteps)),
+      Knob("prompts_per_rollout", "Prompts of a rollout.", .whole(1...Knob.mostSteps)),
+      Knob(
+        "samples_per_prompt", "Answers to each of them.", .whole(2...Knob.mostAnswers),
+        because: "answers are compared"),
+      Knob(
+        "max_tokens", "Longest answer in tokens, in training and in evaluation.",
+        .whole(atLeast: 1)),
+    ]
+    + RewardsSettings.knobs.saying(
+      "normalise",
+      "What the reward is normalised by, in every method that samples in rollouts."
+    )
+    .saying(
+      "penalise_missing_end",
+      "Whether an answer that did not end by itself gets `missing_end_reward` instead of its "
+        + "score, in every method that samples in rollouts.")
+    + [
+      Knob(
+        "round", "The round of the run whose reward model is climbed; 0 is the last.",
+        .whole(atLeast: 0)),
+      Knob(
+        "pairs_per_prompt",
+        "Pairs of each prompt's collected answers that dpo and kto read; 0 is all.",
+        .whole(atLeast: 0)),
+      Knob(
+        "start_answers",
+        "Answers of the start to each held-out prompt, which best-of-n chooses from.",
+        .whole(2...Knob.mostAnswers), because: "the best of several is taken"),
+      Knob(
+        "evaluation", "How policies are held against the start.",
+        .knobs(of: EvaluationSettings.self)),
+    ]
+    + MethodsSettings.knobs + [
+      Knob("seed", "What every random choice follows from.", .seed)
+    ]
+
   /// Knobs without effect: of methods that are not run, those that are one for all, and what none of a
   /// method's variants reads.
   public var unreadKnobs: [(knob: String, why: String)] {
@@ -114,16 +136,14 @@ public struct FrontierSettings: Settings {
     var list: [(knob: String, why: String)] = []
     for method in RLHF.Method.allCases {
       let own = methods.filter { $0.method == method }
-      var settings = job
-      settings.method = method
       let name = method.rawValue
       guard !own.isEmpty else {
-        list += settings.policyKnobs.allKnobs(in: name, "\(name) is not among the methods")
+        list += methodKnobs[method].allKnobs(in: name, "\(name) is not among the methods")
         continue
       }
       list += Self.shared.map { ("\(name).\($0.knob)", "\($0.of) is one for all methods") }
       if own.allSatisfy({ $0.variant != nil }) {
-        list += own[0].variantKnobs.map { ($0, "methods names the variants") }
+        list += [method.variantKnob].compactMap { $0.map { ($0, "methods names the variants") } }
       }
       let unread = own.map { method in
         var settings = job
@@ -134,9 +154,7 @@ public struct FrontierSettings: Settings {
         list.append(("\(name).\(knob)", why))
       }
     }
-    if !penaliseMissingEnd {
-      list.append(("missing_end_reward", "penalise_missing_end is false"))
-    }
+    list += rewards.unreadKnobs
     if !methods.contains(where: { $0.method.readsPreferences }) {
       list.append(("pairs_per_prompt", "neither dpo nor kto is among the methods"))
     }
@@ -162,8 +180,7 @@ public struct FrontierSettings: Settings {
   /// The settings of the methods as those of the whole job.
   private var job: RLHFSettings {
     var job = RLHFSettings()
-    (job.ppo, job.reinforce, job.rloo, job.grpo, job.raft) = (ppo, reinforce, rloo, grpo, raft)
-    (job.dpg, job.brain, job.iterate, job.dpo, job.kto) = (dpg, brain, iterate, dpo, kto)
+    job.methodKnobs = methodKnobs
     return job
   }
 
@@ -180,7 +197,17 @@ public struct FrontierSettings: Settings {
   }
 
   /// Answers that a method may sample.
-  var budget: Int { rollouts * promptsPerRollout * samplesPerPrompt }
+  ///
+  /// - Parameter prompts: How many prompts there are to train on.
+  func budget(prompts: Int) -> AnswerBudget {
+    var rollout = RolloutSettings()
+    rollout.rollouts = rollouts
+    rollout.promptsPerRollout = promptsPerRollout
+    rollout.samplesPerPrompt = samplesPerPrompt
+    rollout.maxTokens = maxTokens
+    rollout.temperature = evaluation.temperature
+    return AnswerBudget(rollout: rollout, rewards: rewards, prompts: prompts)
+  }
 
   /// Every point in the order of the methods.
   ///
@@ -194,7 +221,7 @@ public struct FrontierSettings: Settings {
       let method = try FrontierMethod(text)
       var base = job
       method.apply(to: &base, beta: nil)
-      let reads = method.readsBeta(base)
+      let reads = base.policyKnobs.readsBeta
       guard reads || method.betas.isEmpty else {
         throw TrainingError(.badSetting, "methods: \(method.name) reads no β: write it without @")
       }
@@ -219,27 +246,8 @@ public struct FrontierSettings: Settings {
   ) throws -> RLHFSettings {
     var settings = base
     method.apply(to: &settings, beta: beta)
-    settings.ppo.adaptiveKl = false
-    settings.rloo.adaptiveKl = false
-    settings.reinforce.adaptiveKl = false
-    settings.changePolicy(seed: { _ in trainingSeed })
-    settings.changeOnline {
-      $0.rollouts = rollouts
-      $0.promptsPerRollout = promptsPerRollout
-      $0.samplesPerPrompt = samplesPerPrompt
-      $0.maxTokens = maxTokens
-      $0.temperature = evaluation.temperature
-      $0.normalise = normalise
-      $0.penaliseMissingEnd = penaliseMissingEnd
-      $0.missingEndReward = missingEndReward
-    }
-    // As many answers in whole rounds, on all prompts where the budget allows.
-    let perRound = min(prompts, max(1, budget / samplesPerPrompt))
-    settings.iterate.promptsPerRound = perRound
-    settings.iterate.rounds = max(1, budget / (perRound * samplesPerPrompt))
-    settings.iterate.samplesPerPrompt = samplesPerPrompt
-    settings.iterate.maxTokens = maxTokens
-    settings.iterate.temperature = evaluation.temperature
+    settings.methodKnobs[method.method].seed = trainingSeed
+    settings.methodKnobs[method.method].take(budget(prompts: prompts))
     try settings.policyKnobs.validate(in: method.method.rawValue)
     return settings
   }

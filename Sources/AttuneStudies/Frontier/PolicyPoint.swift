@@ -166,7 +166,7 @@ struct PolicyPoint {
       log.summary = try options.inPart {
         var task = task
         task.options = $0
-        return try task.train(settings)
+        return try settings.policyKnobs.trainPolicy(task).text
       }
     } catch {
       try account(&log)

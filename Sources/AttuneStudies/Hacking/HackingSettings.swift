@@ -30,7 +30,7 @@ public struct HackingSettings: Settings {
     policy.rloo.minibatches = 4
     policy.rloo.learningRate = 2e-3
     policy.round = 1
-    policy.penaliseMissingEnd = false
+    policy.rewards.penaliseMissingEnd = false
     policy.startAnswers = 8
   }
 
@@ -58,6 +58,26 @@ public struct HackingSettings: Settings {
     return settings
   }
 
+  /// Every knob.
+  public static let knobs: [Knob] = [
+    Knob(
+      "rules",
+      "What is climbed beside the one reward model: an ensemble's `min`, `mean`, `mean-1std`.",
+      .texts),
+    Knob(
+      "members", "Reward models of an ensemble, the run's own among them.", .whole(2...16)),
+    Knob(
+      "bootstrap",
+      "Whether the others learn from rows drawn from its preferences with replacement (Breiman "
+        + "1996), as many as there are; else they differ in the order of rows alone, for adapters "
+        + "begin with the same numbers.", .flag),
+    Knob("method", "The method with its variant; `policy` has its knobs.", .text),
+    Knob(
+      "policy", "Budget, evaluation and the knobs of the method.",
+      .knobs(of: FrontierSettings.self)),
+    Knob("seed", "What every random choice follows from.", .seed),
+  ]
+
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
     point.unreadKnobs(in: "policy")
@@ -80,7 +100,7 @@ public struct HackingSettings: Settings {
     guard method.betas.isEmpty else {
       throw TrainingError(.badSetting, "method: \(self.method): β is 0; leave out @")
     }
-    guard !method.method.readsPreferences, method.method != .iterate else {
+    guard policy.methodKnobs[method.method] is any OnlineSettings else {
       throw TrainingError(
         .badSetting,
         "method: \(method.name) has no rollouts to follow a reward over; take one that samples")

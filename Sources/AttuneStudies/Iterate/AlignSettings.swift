@@ -20,6 +20,20 @@ public struct AlignSettings: Settings {
     dpo.batchSize = 8
   }
 
+  /// Every knob.
+  public static let knobs: [Knob] = [
+    Knob(
+      "every", "Comparisons with a winner after which a policy is trained.", .whole(atLeast: 1)),
+    Knob(
+      "versus",
+      "Share of the prompts on which a new policy is asked about against the one before it; the "
+        + "others are answered by the new one alone.", .number(.above(0, atMost: 1))),
+    Knob(
+      "dpo",
+      "The contrastive round, from the start and on all labels so far; the start is the reference.",
+      .knobs(of: DPOSettings.self)),
+  ]
+
   /// Knobs without effect, those of the round among them.
   public var unreadKnobs: [(knob: String, why: String)] {
     dpo.unreadKnobs(in: "dpo")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneData
 import AttuneEngine
 import AttuneObjectives
 public import AttuneRewards
@@ -54,6 +55,40 @@ public struct IterateSettings: Settings {
   /// The defaults: every pair is trained on.
   public init() { dpo.evaluationShare = 0 }
 
+  /// Every knob.
+  public static let knobs: [Knob] =
+    [
+      Knob("rounds", "How often answers are sampled and trained on.", .whole(1...Knob.mostSteps)),
+      Knob(
+        "online",
+        "Whether a round is one optimiser step on a batch of fresh pairs, the policy kept in memory.",
+        .flag),
+      Knob(
+        "prompts_per_round",
+        "Prompts of a round; 0 is all of them, and online `dpo.batch_size`.",
+        .whole(0...Knob.mostSteps)),
+      Knob(
+        "samples_per_prompt",
+        "Answers to each prompt; with `dpo.xpo_alpha` the last one is the reference's, as its paper "
+          + "has it.", .whole(2...Knob.mostAnswers), because: "one answer makes no pair"),
+      Knob("max_tokens", "Longest answer in tokens.", .whole(atLeast: 1)),
+      Knob(
+        "temperature",
+        "Sampling temperature; KL and implicit rewards of the samples are taken at it too.",
+        .number(.above(0)), because: "greedy answers are all the same"),
+      Knob("pairs", "Which pairs are made of a prompt's ranked answers.", .choice(Pairs.self)),
+      Knob(
+        "move_reference",
+        "Whether every round's reference is the policy that it began with, not the start.", .flag),
+      Knob(
+        "mix_share",
+        "Share of each round's pairs that is taken from a fixed file; 0 without one.",
+        .number(.from(0, below: 1))),
+      Knob("judge", "Who ranks the answers where no reward does.", .knobs(of: JudgeSettings.self)),
+      Knob("dpo", "The contrastive round.", .knobs(of: DPOSettings.self)),
+      Knob("seed", "What every random choice follows from.", .seed),
+    ]
+
   /// Knobs without effect, those of the round and the judge among them.
   public var unreadKnobs: [(knob: String, why: String)] {
     var list =
@@ -85,6 +120,45 @@ public struct IterateSettings: Settings {
       "false where the loss (\(dpo.loss.rawValue)) needs no reference")
     try dpo.validate(in: "dpo")
     try judge.validate(in: "judge")
+  }
+}
+
+extension IterateSettings: PolicyMethod {
+  package static var summary: String {
+    "rounds of a loss on pairs of the policy's own answers (iterate.dpo.loss)"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    ("dpo.loss", variants(\.dpo.loss))
+  }
+  package static var readsPreferences: Bool { false }
+  package var readsBeta: Bool { dpo.readsBeta }
+  package var sampledAnswers: Int { rounds * promptsPerRound * samplesPerPrompt }
+
+  package mutating func setBeta(_ beta: Double) { dpo.setBeta(beta) }
+
+  package mutating func setSampling(temperature: Double?, maxTokens: Int?) {
+    self.temperature = temperature ?? self.temperature
+    self.maxTokens = maxTokens ?? self.maxTokens
+  }
+
+  /// As many answers in whole rounds, on all prompts where the budget allows.
+  package mutating func take(_ budget: AnswerBudget) {
+    samplesPerPrompt = budget.rollout.samplesPerPrompt
+    promptsPerRound = min(budget.prompts, max(1, budget.answers / samplesPerPrompt))
+    rounds = max(1, budget.answers / (promptsPerRound * samplesPerPrompt))
+    maxTokens = budget.rollout.maxTokens
+    temperature = budget.rollout.temperature
+  }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    let report = try Iterate.train(
+      task.start, data: try DataFile.read(task.prompts), rewards: task.rewards,
+      rewardFingerprint: task.rewardFingerprint, watched: task.gold, settings: self,
+      output: task.output, options: task.options)
+    let first = report.rounds.first?.reward ?? 0
+    return PolicyOutcome(
+      words: "\(rounds) rounds of \(report.loss), learned reward \(readable(first)) → "
+        + "\(readable(report.trained.reward)), KL \(readable(report.trained.kl, digits: 1)) nats")
   }
 }
 

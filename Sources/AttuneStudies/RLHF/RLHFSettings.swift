@@ -5,7 +5,7 @@ public import AttuneRewards
 public import AttuneTraining
 
 /// The knobs of the whole job: those of every stage, and one seed for all of them.
-public struct RLHFSettings: Settings {
+public struct RLHFSettings: HoldsMethods {
   /// Answers that preferences are collected over.
   public var sample = SampleSettings()
   /// How preferences are drawn.
@@ -19,26 +19,8 @@ public struct RLHFSettings: Settings {
   public var reward = RewardModelSettings()
   /// How the policy is trained; the settings of the other methods are not read.
   public var method = RLHF.Method.ppo
-  /// The knobs of `method` ppo.
-  public var ppo = PPOSettings()
-  /// Those of reinforce.
-  public var reinforce = ReinforceSettings()
-  /// Those of rloo.
-  public var rloo = RLOOSettings()
-  /// Those of grpo.
-  public var grpo = GRPOSettings()
-  /// Those of raft.
-  public var raft = RAFTSettings()
-  /// Those of dpg.
-  public var dpg = DPGSettings()
-  /// Those of brain.
-  public var brain = BRAInSettings()
-  /// Those of iterate, whose pairs are ranked by the reward model.
-  public var iterate = IterateSettings()
-  /// Those of dpo.
-  public var dpo = DPOSettings()
-  /// Those of kto.
-  public var kto = KTOSettings()
+  /// The knobs of every method; the pairs of iterate are ranked by the reward model.
+  @Flattened public var methodKnobs = MethodsSettings()
   /// How the policy is held against its start; the start's answers to held-out prompts also give
   /// the pairs that the reward model is evaluated on.
   public var evaluation = EvaluationSettings()
@@ -67,40 +49,65 @@ public struct RLHFSettings: Settings {
     reward.loss = .kWise
     reward.epochs = 2
     reward.batchSize = 8
-    setMaxTokens(sample.maxTokens)
-    sample.temperature = Self.temperature
-    evaluation.temperature = Self.temperature
-    iterate.temperature = Self.temperature
-    let chosen = method
-    for other in RLHF.Method.allCases {
-      method = other
-      changeOnline { $0.temperature = Self.temperature }
+    setSampling(temperature: Self.temperature, maxTokens: sample.maxTokens)
+  }
+
+  /// One temperature and one longest answer for everything that samples; nil leaves it.
+  private mutating func setSampling(temperature: Double?, maxTokens: Int) {
+    sample.maxTokens = maxTokens
+    evaluation.maxTokens = maxTokens
+    if let temperature {
+      sample.temperature = temperature
+      evaluation.temperature = temperature
     }
-    method = chosen
+    for method in RLHF.Method.allCases {
+      methodKnobs[method].setSampling(temperature: temperature, maxTokens: maxTokens)
+    }
   }
 
-  /// One longest answer for everything that samples.
-  private mutating func setMaxTokens(_ count: Int) {
-    sample.maxTokens = count
-    evaluation.maxTokens = count
-    ppo.maxTokens = count
-    reinforce.maxTokens = count
-    rloo.maxTokens = count
-    grpo.maxTokens = count
-    raft.maxTokens = count
-    dpg.maxTokens = count
-    brain.maxTokens = count
-    iterate.maxTokens = count
-  }
+  /// The knobs of the method.
+  var policyKnobs: any PolicyMethod { methodKnobs[method] }
 
-  /// The settings of each method.
-  private var ofMethods: [(method: RLHF.Method, settings: any Settings)] {
+  /// Every knob.
+  public static let knobs: [Knob] =
     [
-      (.ppo, ppo), (.reinforce, reinforce), (.rloo, rloo), (.grpo, grpo), (.raft, raft),
-      (.dpg, dpg),
-      (.brain, brain), (.iterate, iterate), (.dpo, dpo), (.kto, kto),
+      Knob(
+        "sample", "Answers that preferences are collected over.", .knobs(of: SampleSettings.self)),
+      Knob("label", "How preferences are drawn.", .knobs(of: LabelSettings.self)),
+      Knob(
+        "judge",
+        "Who prefers in place of a labeller (RLAIF); a labeller does where it names no judge. The "
+          + "judge also decides the win rate.", .knobs(of: JudgeSettings.self)),
+      Knob(
+        "people",
+        "How many people's labels are waited for, in place of a labeller; none where `labels` is 0.",
+        .knobs(of: PeopleSettings.self)),
+      Knob("reward", "How the reward model is trained.", .knobs(of: RewardModelSettings.self)),
+      Knob(
+        "method", "How the policy is trained; the settings of the other methods are not read.",
+        .choice(RLHF.Method.self)),
     ]
-  }
+    + MethodsSettings.knobs
+    .saying("iterate", "Those of iterate, whose pairs are ranked by the reward model.") + [
+      Knob(
+        "evaluation",
+        "How the policy is held against its start; the start's answers to held-out prompts also give "
+          + "the pairs that the reward model is evaluated on.", .knobs(of: EvaluationSettings.self)),
+      Knob(
+        "rounds",
+        "How often answers of the policy so far are labelled, a reward model is trained on all "
+          + "labels, and a policy with that; the settings of a stage hold for each round.",
+        .whole(1...100)),
+      Knob(
+        "early_rollouts",
+        "Rollouts of the rounds before the last, whose policy is there to be labelled; 0: as many as "
+          + "in the last.", .whole(0...Knob.mostSteps)),
+      Knob(
+        "held_out_share", "Share of the prompts held out where no file is given for them.",
+        .number(.above(0, below: 1))),
+      Knob("side_by_side", "Answers shown side by side in the report.", .whole(atLeast: 0)),
+      Knob("seed", "What every random choice follows from.", .seed),
+    ]
 
   /// Knobs without effect, those of the stages among them.
   public var unreadKnobs: [(knob: String, why: String)] {
@@ -115,10 +122,10 @@ public struct RLHFSettings: Settings {
         : label.unreadKnobs(in: "label")
           + judge.allKnobs(in: "judge", "there is no judge; name one with judge.judges"))
         + noPeople
-    let policy = ofMethods.flatMap { method, settings in
-      method == self.method
-        ? settings.unreadKnobs(in: method.rawValue)
-        : settings.allKnobs(in: method.rawValue, "method is \(self.method.rawValue)")
+    let policy = RLHF.Method.allCases.flatMap { other in
+      other == method
+        ? policyKnobs.unreadKnobs(in: other.rawValue)
+        : methodKnobs[other].allKnobs(in: other.rawValue, "method is \(method.rawValue)")
     }
     return sample.unreadKnobs(in: "sample") + preferences + reward.unreadKnobs(in: "reward")
       + policy + evaluation.unreadKnobs(in: "evaluation")
@@ -137,9 +144,7 @@ public struct RLHFSettings: Settings {
     try people.validate(in: "people")
     try require(!hasPeople || !hasJudge, "people.labels", "0 where a judge prefers")
     try reward.validate(in: "reward")
-    for (method, settings) in ofMethods where method == self.method {
-      try settings.validate(in: method.rawValue)
-    }
+    try policyKnobs.validate(in: method.rawValue)
     try require(
       !method.readsPreferences || hasJudge || hasPeople || label.shape == .pairs, "label.shape",
       "pairs where method is \(method.rawValue), and reward.loss one of pairs such as bradley_terry"
@@ -159,16 +164,7 @@ public struct RLHFSettings: Settings {
     settings.evaluation.seed = base &+ 2
     settings.label.seed = base &+ 3
     settings.reward.seed = base &+ 4
-    settings.ppo.seed = base &+ 5
-    settings.reinforce.seed = base &+ 5
-    settings.rloo.seed = base &+ 5
-    settings.grpo.seed = base &+ 5
-    settings.raft.seed = base &+ 5
-    settings.dpg.seed = base &+ 5
-    settings.brain.seed = base &+ 5
-    settings.iterate.seed = base &+ 5
-    settings.dpo.seed = base &+ 5
-    settings.kto.seed = base &+ 5
+    for method in RLHF.Method.allCases { settings.methodKnobs[method].seed = base &+ 5 }
     settings.judge.seed = base &+ 6
     return settings
   }
@@ -207,7 +203,7 @@ public struct RLHFSettings: Settings {
   /// policy, reference, reward model and every epoch.
   public static var quickstart: RLHFSettings {
     var settings = RLHFSettings()
-    settings.setMaxTokens(48)
+    settings.setSampling(temperature: nil, maxTokens: 48)
     settings.rounds = 2
     settings.earlyRollouts = 8
     settings.evaluation.n = 8

@@ -1,80 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
 /// The knobs of BRAIn.
-public struct BRAInSettings: OnlineSettings {
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
-  /// How often answers are sampled.
-  public var rollouts = 16
-  /// Prompts of a rollout.
-  public var promptsPerRollout = 8
-  /// Answers to each prompt.
-  public var samplesPerPrompt = 8
-  /// Longest answer in tokens.
-  public var maxTokens = 48
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 0
-  /// Sampling temperature; log-probabilities are taken at it too.
-  public var temperature = 1.0
+public struct BRAInSettings: PassesOverRollouts {
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings.online(rate: 3e-4)
+  /// How answers are sampled.
+  @Flattened public var rollout = RolloutSettings()
   /// Passes over a rollout.
-  public var epochs = 1
-  /// Optimiser steps of a pass.
-  public var minibatches = 2
-
+  @Flattened public var passes = PassesSettings()
   /// β: what a reward, after normalisation and penalties, is divided by in the target ρ·e^{r/β}.
   public var beta = 0.5
   /// The proposal becomes the policy every so many rollouts; 1: each rollout samples from the policy.
   public var refreshEvery = 1
-  /// Training ends when KL in nats a sequence is above this; 0 is never.
-  public var klBudget = 0.0
-  /// What rewards are normalised by, before β divides them.
-  public var normalise = RewardNormalisation.start
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
-  public var penaliseMissingEnd = true
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
-
-  /// Highest learning rate.
-  public var learningRate = 3e-4
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 0
-  /// Adam's ε.
-  public var adamEpsilon = 1e-5
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
-  /// A sample is shown every so many rollouts; 0 is never.
-  public var showEvery = 4
-  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints, which are written between rollouts.
-  public var checkpointSeconds = 60.0
-  /// The seed of samples and orders.
-  public var seed: UInt64 = 0
+  /// What becomes of rewards.
+  @Flattened public var rewards = RewardsSettings()
 
   /// The defaults.
-  public init() {}
+  public init() {
+    rollout.samplesPerPrompt = 8
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + RolloutSettings.knobs + PassesSettings.knobs + [
+      Knob.targetBeta,
+      Knob(
+        "refresh_every",
+        "The proposal becomes the policy every so many rollouts; 1: each rollout samples from the "
+          + "policy.", .whole(atLeast: 1)),
+      RolloutSettings.klBudget,
+    ]
+    + RewardsSettings.knobs.saying(
+      "normalise", "What rewards are normalised by, before β divides them.")
+    + workKnobs
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] { unreadSharedKnobs }
@@ -82,8 +45,19 @@ public struct BRAInSettings: OnlineSettings {
   /// Checks ranges.
   public func validate() throws {
     try checkRanges()
-    try validate(minibatches: minibatches)
+    try validatePasses()
     try validateTarget()
+  }
+}
+
+extension BRAInSettings: PolicyMethod {
+  package static var summary: String {
+    "distribution matching among a prompt's answers"
+  }
+  package mutating func setBeta(_ beta: Double) { self.beta = beta }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.online(self, BRAIn.train)
   }
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 public import AttuneObjectives
 public import Foundation
 
 /// The knobs of distribution matching by DPG's family.
-public struct DPGSettings: OnlineSettings {
+public struct DPGSettings: PassesOverRollouts {
   /// Which member of the family.
   public enum Method: String, Codable, Sendable, CaseIterable {
     /// Answers weighted by target over proposal, a frozen policy that is replaced now and then.
@@ -26,76 +26,36 @@ public struct DPGSettings: OnlineSettings {
     }
   }
 
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings.online(rate: 3e-4)
   /// Which member of the family.
   public var method = Method.gdcPlusPlus
   /// The divergence that `fdpg` descends.
   public var divergence = TargetDivergence.forwardKL
-  /// How often answers are sampled.
-  public var rollouts = 16
-  /// Prompts of a rollout.
-  public var promptsPerRollout = 8
-  /// Answers to each prompt.
-  public var samplesPerPrompt = 8
-  /// Longest answer in tokens.
-  public var maxTokens = 48
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 0
-  /// Sampling temperature; log-probabilities are taken at it too.
-  public var temperature = 1.0
+  /// How answers are sampled.
+  @Flattened public var rollout = RolloutSettings()
   /// Passes over a rollout.
-  public var epochs = 1
-  /// Optimiser steps of a pass.
-  public var minibatches = 2
-
+  @Flattened public var passes = PassesSettings()
   /// β: what a reward, after normalisation and penalties, is divided by in the target ρ·e^{r/β}.
   public var beta = 0.5
-  /// Training ends when KL in nats a sequence is above this; 0 is never.
-  public var klBudget = 0.0
-  /// What rewards are normalised by, before β divides them.
-  public var normalise = RewardNormalisation.start
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
-  public var penaliseMissingEnd = true
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
-
-  /// Highest learning rate.
-  public var learningRate = 3e-4
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 0
-  /// Adam's ε.
-  public var adamEpsilon = 1e-5
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
-  /// A sample is shown every so many rollouts; 0 is never.
-  public var showEvery = 4
-  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints, which are written between rollouts.
-  public var checkpointSeconds = 60.0
-  /// The seed of samples and orders.
-  public var seed: UInt64 = 0
+  /// What becomes of rewards.
+  @Flattened public var rewards = RewardsSettings()
 
   /// The defaults.
-  public init() {}
+  public init() {
+    rollout.samplesPerPrompt = 8
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + [
+      Knob("method", "Which member of the family.", .choice(Method.self)),
+      Knob("divergence", "The divergence that `fdpg` descends.", .choice(TargetDivergence.self)),
+    ]
+    + RolloutSettings.knobs + PassesSettings.knobs + [Knob.targetBeta, RolloutSettings.klBudget]
+    + RewardsSettings.knobs.saying(
+      "normalise", "What rewards are normalised by, before β divides them.")
+    + workKnobs
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
@@ -109,7 +69,7 @@ public struct DPGSettings: OnlineSettings {
   /// Checks ranges.
   public func validate() throws {
     try checkRanges()
-    try validate(minibatches: minibatches)
+    try validatePasses()
     try validateTarget()
   }
 
@@ -118,6 +78,29 @@ public struct DPGSettings: OnlineSettings {
     var objective = DistributionSettings()
     if method == .fdpg { objective.divergence = divergence }
     return objective
+  }
+}
+
+extension DPGSettings: PolicyMethod {
+  package static var summary: String {
+    "distribution matching (dpg.method: dpg, gdc++, fdpg)"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    (
+      "method",
+      variants(\.method)
+        + TargetDivergence.allCases.map { divergence in
+          MethodVariant(name: divergence.rawValue) {
+            $0.method = .fdpg
+            $0.divergence = divergence
+          }
+        }
+    )
+  }
+  package mutating func setBeta(_ beta: Double) { self.beta = beta }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.online(self, DPG.train)
   }
 }
 
@@ -205,7 +188,7 @@ extension OnlineSettings {
   /// Checks the knobs of a target ρ·e^{r/β} whose normaliser comes from a prompt's own answers.
   func validateTarget() throws {
     try require(
-      samplesPerPrompt > 1, "samples_per_prompt",
+      rollout.samplesPerPrompt > 1, "samples_per_prompt",
       "at least 2: a single answer's weight among itself is 1 whatever its reward")
   }
 }

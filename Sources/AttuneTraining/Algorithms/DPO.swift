@@ -1,137 +1,101 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 public import AttuneObjectives
 public import Foundation
 
-/// A knob that takes the loss's own default where it is null.
-@propertyWrapper
-public struct OwnDefault: Codable, Sendable, Equatable {
-  /// The value, or nil for the loss's own.
-  public var wrappedValue: Double?
-
-  /// Wraps a value.
-  public init(wrappedValue: Double?) { self.wrappedValue = wrappedValue }
-
-  /// Reads a number or null.
-  public init(from decoder: any Decoder) throws {
-    let container = try decoder.singleValueContainer()
-    wrappedValue = container.decodeNil() ? nil : try container.decode(Double.self)
-  }
-
-  /// Writes null where there is no value, so that the knob is there to be set.
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
-  }
-}
-
 /// The knobs of training on pairs.
 public struct DPOSettings: ContrastiveSettings {
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 0
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings()
   /// The loss.
   public var loss = PreferenceLoss.dpo
-  /// β: what a nat of log-ratio is worth; null is the loss's own (0.1, `dpop` 0.3, `simpo` 2).
-  @OwnDefault public var beta: Double? = nil
-  /// ε, the share of labels taken to be wrong; null is the loss's own (0, `robust` 0.1, `exo` 0.001).
-  @OwnDefault public var smoothing: Double? = nil
-  /// Whether `ipo` divides log-ratios by the response's tokens.
-  public var lengthNormalised = false
-  /// λ: the penalty of `dpop` (50), the weight of the odds of `orpo` (0.1).
-  @OwnDefault public var lambda: Double? = nil
-  /// What a token costs in `rdpo` (0.01).
-  @OwnDefault public var lengthPrice: Double? = nil
-  /// γ: the margin of `simpo` (1).
-  @OwnDefault public var gamma: Double? = nil
-  /// τ: how soft `discopop` switches (0.05).
-  @OwnDefault public var tau: Double? = nil
-  /// The divergence from the reference.
-  public var divergence = FDivergence.reverseKL
-  /// α of the divergence `alpha`.
-  public var divergenceAlpha = 0.5
-  /// Weight of the chosen response's negative log-likelihood; null is the loss's own (0, `cpo` and
-  /// `orpo` 1).
-  @OwnDefault public var sftWeight: Double? = nil
-  /// What that likelihood is divided by.
-  public var nllReduction = TokenReduction.sequence
-  /// What that likelihood is of.
-  public var nllOver = PreferenceSettings.LikelihoodOver.completion
-  /// What is done with 'tie' and 'both bad'.
-  public var ties = RewardSettings.Ties.skip
-  /// Whether soft labels are rounded where the loss can't read them.
-  public var harden = false
+  /// The loss's own knobs.
+  @Flattened public var objective = PreferenceSettings()
   /// α of XPO's bonus: the weight of log π of a row's `explored` answer, which the reference gave;
   /// `iterate` writes such rows. 0 is off.
   public var xpoAlpha = 0.0
   /// Whether a row's `probability` is its label; else the chosen answer is simply the better one.
   public var softLabels = true
-
   /// Whether the reference's log-probabilities are computed once, before training.
   public var precomputeReference = true
   /// Passes over the data.
-  public var epochs = 1
-  /// Optimiser steps at most; 0 is no limit.
-  public var maxSteps = 0
-  /// Pairs that an optimiser step sees.
-  public var batchSize = 16
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 512
-  /// What becomes of longer ones: `cut` or `drop`.
-  public var tooLong = TooLong.cut
-  /// Highest learning rate.
-  public var learningRate = 2e-4
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 10
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
+  @Flattened public var rows = RowsSettings()
   /// Share of the prompts held out for evaluation where no file is given for it.
   public var evaluationShare = 0.1
-  /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
-  public var pieceTokens = 512
   /// Megabytes in which the frozen layers' results may be kept for later epochs.
   public var trunkMegabytes = 2000
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints.
-  public var checkpointSeconds = 120.0
-  /// The seed of the order of rows and the held-out choice.
-  public var seed: UInt64 = 0
+
+  /// A knob of the loss.
+  public subscript<Value>(dynamicMember knob: WritableKeyPath<PreferenceSettings, Value>) -> Value {
+    get { objective[keyPath: knob] }
+    set { objective[keyPath: knob] = newValue }
+  }
 
   /// The defaults.
-  public init() {}
+  public init() {
+    training.weights.layers = 0
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + [
+      Knob("loss", "The loss.", .choice(PreferenceLoss.self)),
+      Knob(
+        "beta",
+        "β: what a nat of log-ratio is worth; null is the loss's own (0.1, `dpop` 0.3, `simpo` 2).",
+        .number(.above(0)), orNull: true),
+      Knob(
+        "smoothing",
+        "ε, the share of labels taken to be wrong; null is the loss's own (0, `robust` 0.1, `exo` "
+          + "0.001).", .number(.from(0, to: 1)), orNull: true),
+      Knob(
+        "length_normalised", "Whether `ipo` divides log-ratios by the response's tokens.", .flag),
+      Knob(
+        "lambda", "λ: the penalty of `dpop` (50), the weight of the odds of `orpo` (0.1).",
+        .number(.atLeast(0)), orNull: true),
+      Knob(
+        "length_price", "What a token costs in `rdpo` (0.01).", .number(.finite), orNull: true),
+      Knob("gamma", "γ: the margin of `simpo` (1).", .number(.finite), orNull: true),
+      Knob("tau", "τ: how soft `discopop` switches (0.05).", .number(.above(0)), orNull: true),
+      Knob("divergence", "The divergence from the reference.", .choice(FDivergence.self)),
+      Knob("divergence_alpha", "α of the divergence `alpha`.", .number(.finite)),
+      Knob(
+        "sft_weight",
+        "Weight of the chosen response's negative log-likelihood; null is the loss's own (0, `cpo` "
+          + "and `orpo` 1).", .number(.atLeast(0)), orNull: true),
+      Knob(
+        "nll_reduction", "What that likelihood is divided by.", .choice(TokenReduction.self)),
+      Knob(
+        "nll_over", "What that likelihood is of.",
+        .choice(PreferenceSettings.LikelihoodOver.self)),
+      Knob(
+        "ties", "What is done with 'tie' and 'both bad'.", .choice(RewardSettings.Ties.self)),
+      Knob.harden,
+      Knob(
+        "xpo_alpha",
+        "α of XPO's bonus: the weight of log π of a row's `explored` answer, which the reference "
+          + "gave; `iterate` writes such rows. 0 is off.", .number(.atLeast(0))),
+      Knob.softLabels, Knob.precomputeReference,
+    ]
+    + RowsSettings.knobs(batch: "Pairs") + OptimiserSettings.knobs + [Knob.evaluationShare]
+    + EngineSettings.knobs(cutBetween: "rows") + [
+      Knob.trunkMegabytes, TrainingSettings.checkpointSeconds,
+      Knob.seed("the order of rows and the held-out choice"),
+    ]
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
-    let names: [(PreferenceSettings.Knob, String)] = [
-      (.beta, "beta"), (.smoothing, "smoothing"), (.lengthNormalised, "length_normalised"),
-      (.lambda, "lambda"), (.alpha, "length_price"), (.gamma, "gamma"), (.tau, "tau"),
-      (.divergence, "divergence"), (.divergenceAlpha, "divergence_alpha"),
-      (.sftWeight, "sft_weight"), (.nllReduction, "nll_reduction"), (.nllOver, "nll_over"),
-      (.ties, "ties"), (.harden, "harden"),
-    ]
-    var list = unreadTrainingKnobs
-    for (knob, name) in names where !loss.reads.contains(knob) {
+    var list = training.weights.unreadKnobs
+    for knob in PreferenceSettings.Knob.allCases where !loss.reads.contains(knob) {
       let readers = PreferenceLoss.allCases.filter { $0.reads.contains(knob) }
       let who = readers.map(\.rawValue).joined(separator: ", ")
       list.append(
-        (name, "\(loss.rawValue) does not read it; \(who) \(readers.count == 1 ? "does" : "do")"))
+        (
+          knob.rawValue,
+          "\(loss.rawValue) does not read it; \(who) \(readers.count == 1 ? "does" : "do")"
+        ))
     }
     if !loss.needsReference {
       list.append(("precompute_reference", "\(loss.rawValue) needs no reference"))
@@ -148,25 +112,23 @@ public struct DPOSettings: ContrastiveSettings {
       throw TrainingError(.badSetting, error.message)
     }
   }
+}
 
-  /// The loss's own knobs.
-  var objective: PreferenceSettings {
-    var settings = PreferenceSettings()
-    settings.beta = beta
-    settings.smoothing = smoothing
-    settings.lengthNormalised = lengthNormalised
-    settings.lambda = lambda
-    settings.alpha = lengthPrice
-    settings.gamma = gamma
-    settings.tau = tau
-    settings.divergence = divergence
-    settings.divergenceAlpha = divergenceAlpha
-    settings.sftWeight = sftWeight
-    settings.nllReduction = nllReduction
-    settings.nllOver = nllOver
-    settings.ties = ties
-    settings.harden = harden
-    return settings
+extension DPOSettings: PolicyMethod {
+  package static var summary: String {
+    "a loss on the collected pairs (dpo.loss)"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    ("loss", variants(\.loss))
+  }
+  package var readsBeta: Bool { loss.reads.contains(.beta) }
+
+  package mutating func setBeta(_ beta: Double) { objective.beta = beta }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.contrast {
+      try DPO.train($0, data: $1, heldOut: $2, settings: self, output: $3, options: $4)
+    }
   }
 }
 
@@ -175,7 +137,7 @@ extension DPOSettings {
   package var needs: ContrastiveNeeds {
     ContrastiveNeeds(
       loss: loss.rawValue, reference: loss.needsReference, currentScores: loss.needsCurrentScores,
-      promptScores: nllOver == .promptAndCompletion)
+      promptScores: objective.nllOver == .promptAndCompletion)
   }
 }
 

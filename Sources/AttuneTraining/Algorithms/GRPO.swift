@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 public import AttuneObjectives
 public import Foundation
 
 /// The knobs of GRPO and its variants.
-public struct GRPOSettings: OnlineSettings {
+public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
   /// Which method of the family.
   public enum Variant: String, Codable, Sendable, CaseIterable {
     case grpo
@@ -25,49 +25,18 @@ public struct GRPOSettings: OnlineSettings {
     }
   }
 
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings.online(rate: 1e-3)
   /// Which method of the family.
   public var variant = Variant.grpo
-  /// How often answers are sampled.
-  public var rollouts = 16
-  /// Prompts of a rollout.
-  public var promptsPerRollout = 8
-  /// Answers to each prompt.
-  public var samplesPerPrompt = 8
-  /// Longest answer in tokens.
-  public var maxTokens = 48
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 0
-  /// Sampling temperature; log-probabilities are taken at it too.
-  public var temperature = 1.0
+  /// How answers are sampled.
+  @Flattened public var rollout = RolloutSettings()
   /// Passes over a rollout.
-  public var epochs = 1
-  /// Optimiser steps of a pass.
-  public var minibatches = 2
-
+  @Flattened public var passes = PassesSettings()
   /// Weight of the KL term in the loss; null is the variant's own (`grpo` 0.04, the others 0).
   @OwnDefault public var beta: Double? = nil
-  /// Estimator of a KL term in the loss; `attune grpo --help` says what each reaches.
-  public var klEstimator = KLEstimator.k3
-  /// Whether that term is of the whole answer, not of each token.
-  public var klPerSequence = false
-  /// Whether `k3` is weighted by the ratio to the sampling policy, which gives a whole answer's the
-  /// gradient of KL(π‖ρ).
-  public var klRatioWeighted = false
-  /// Training ends when KL in nats a sequence is above this; 0 is never.
-  public var klBudget = 0.0
+  /// How that term is estimated.
+  @Flattened public var klTerm = KLTermSettings()
   /// The ratio is clipped at 1 − this; null is the variant's own (0.2, `gspo` 3e-4; `cispo` has none).
   @OwnDefault public var clipLow: Double? = nil
   /// The ratio is clipped at 1 + this; null is the variant's own (0.2, `dapo` 0.28, `gspo` 4e-4,
@@ -83,38 +52,51 @@ public struct GRPOSettings: OnlineSettings {
   public var overlongCache = 0
   /// Weight of the entropy bonus.
   public var entropyBonus = 0.0
-  /// What rewards are normalised by.
-  public var normalise = RewardNormalisation.none
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
-  public var penaliseMissingEnd = false
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
-
-  /// Highest learning rate.
-  public var learningRate = 1e-3
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 0
-  /// Adam's ε.
-  public var adamEpsilon = 1e-5
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
-  /// A sample is shown every so many rollouts; 0 is never.
-  public var showEvery = 4
-  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints, which are written between rollouts.
-  public var checkpointSeconds = 60.0
-  /// The seed of samples and orders.
-  public var seed: UInt64 = 0
+  /// What becomes of rewards.
+  @Flattened public var rewards = RewardsSettings()
 
   /// The defaults.
-  public init() {}
+  public init() {
+    rollout.samplesPerPrompt = 8
+    rewards.normalise = .none
+    rewards.penaliseMissingEnd = false
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + [
+      Knob("variant", "Which method of the family.", .choice(Variant.self))
+    ]
+    + RolloutSettings.knobs + PassesSettings.knobs + [
+      Knob(
+        "beta",
+        "Weight of the KL term in the loss; null is the variant's own (`grpo` 0.04, the others 0).",
+        .number(.atLeast(0)), orNull: true)
+    ]
+    + KLTermSettings.knobs(of: "grpo") + [
+      RolloutSettings.klBudget,
+      Knob(
+        "clip_low",
+        "The ratio is clipped at 1 − this; null is the variant's own (0.2, `gspo` 3e-4; `cispo` has "
+          + "none).", .number(.from(0, to: 1)), orNull: true),
+      Knob(
+        "clip_high",
+        "The ratio is clipped at 1 + this; null is the variant's own (0.2, `dapo` 0.28, `gspo` 4e-4, "
+          + "`cispo` 4).", .number(.atLeast(0)), orNull: true),
+      Knob(
+        "fixed_length",
+        "What `dr_grpo` divides an answer's sum by, in tokens; 0 is `max_tokens`.",
+        .whole(atLeast: 0)),
+      Knob(
+        "max_draws",
+        "How many draws of prompts `dapo` makes at most to fill a rollout with prompts whose answers "
+          + "are not all of one reward.", .whole(1...64)),
+      Knob(
+        "overlong_cache",
+        "Tokens before `max_tokens` over which `dapo` takes up to 1 off an answer's score; 0 is a "
+          + "fifth of `max_tokens`.", .whole(atLeast: 0)),
+      Knob.entropyBonus,
+    ] + RewardsSettings.knobs + workKnobs
 
   /// The policy loss's knobs: the variant's own where nothing else is said.
   var objective: PolicySettings {
@@ -122,20 +104,18 @@ public struct GRPOSettings: OnlineSettings {
     if let beta { objective.klWeight = beta }
     if let clipLow { objective.clipLow = clipLow }
     if let clipHigh { objective.clipHigh = clipHigh }
-    objective.klEstimator = klEstimator
-    objective.klPerSequence = klPerSequence
-    objective.klRatioWeighted = klRatioWeighted
+    objective.klTerm = klTerm
     objective.entropyBonus = entropyBonus
-    objective.maximumLength = fixedLength > 0 ? fixedLength : maxTokens
+    objective.maximumLength = fixedLength > 0 ? fixedLength : rollout.maxTokens
     return objective
   }
 
   /// Whether a rollout is one step on the policy that sampled. Prompts that `dapo` leaves out are in no
   /// step.
-  var isOnPolicy: Bool { epochs * minibatches == 1 && variant != .dapo }
+  var isOnPolicy: Bool { passes.epochs * passes.minibatches == 1 && variant != .dapo }
 
   /// Tokens over which `dapo`'s penalty rises.
-  var overlongTokens: Int { overlongCache > 0 ? overlongCache : max(1, maxTokens / 5) }
+  var overlongTokens: Int { overlongCache > 0 ? overlongCache : max(1, rollout.maxTokens / 5) }
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
@@ -147,25 +127,38 @@ public struct GRPOSettings: OnlineSettings {
     only(.drGrpo, "fixed_length")
     only(.dapo, "max_draws", "overlong_cache")
     if variant == .cispo { list.append(("clip_low", "cispo cuts the ratio above alone")) }
-    if objective.klWeight == 0 {
-      for knob in ["kl_estimator", "kl_per_sequence", "kl_ratio_weighted"] {
-        list.append((knob, "beta is 0"))
-      }
-    }
+    if objective.klWeight == 0 { list += KLTermSettings.unreadKnobs("beta is 0") }
     return list
   }
 
   /// Checks ranges.
   public func validate() throws {
     try checkRanges()
-    try validate(minibatches: minibatches)
-    try validate(klEstimator, ratioWeighted: klRatioWeighted)
+    try validatePasses()
+    try validateKLTerm()
     try require(
-      samplesPerPrompt > 1, "samples_per_prompt",
+      rollout.samplesPerPrompt > 1, "samples_per_prompt",
       "at least 2: an answer is held against the mean of its prompt's")
     try require(
-      (0...maxTokens).contains(overlongCache), "overlong_cache",
-      "between 0 and max_tokens (\(maxTokens))")
+      (0...rollout.maxTokens).contains(overlongCache), "overlong_cache",
+      "between 0 and max_tokens (\(rollout.maxTokens))")
+  }
+}
+
+extension GRPOSettings: PolicyMethod {
+  package static var summary: String {
+    "group-normalised advantages (grpo.variant: dr_grpo, dapo, gspo, cispo)"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    ("variant", variants(\.variant))
+  }
+  /// `dapo` may draw a rollout's prompts several times.
+  package var sampledAnswers: Int { rollout.answers * (variant == .dapo ? maxDraws : 1) }
+
+  package mutating func setBeta(_ beta: Double) { self.beta = beta }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.online(self, GRPO.train)
   }
 }
 

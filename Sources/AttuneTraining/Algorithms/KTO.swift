@@ -1,74 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 public import AttuneObjectives
 public import Foundation
 
 /// The knobs of training on thumbs.
 public struct KTOSettings: ContrastiveSettings {
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 0
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings()
   /// The loss.
   public var loss = UnpairedLoss.kto
-  /// β: what a nat of log-ratio is worth.
-  public var beta = 0.1
-  /// Weight of thumbs up.
-  public var upWeight = 1.0
-  /// Weight of thumbs down.
-  public var downWeight = 1.0
-
+  /// The loss's own knobs.
+  @Flattened public var objective = UnpairedSettings()
   /// Whether the reference's log-probabilities are computed once, before training.
   public var precomputeReference = true
   /// Passes over the data.
-  public var epochs = 1
-  /// Optimiser steps at most; 0 is no limit.
-  public var maxSteps = 0
-  /// Responses that an optimiser step sees.
-  public var batchSize = 16
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 512
-  /// What becomes of longer ones: `cut` or `drop`.
-  public var tooLong = TooLong.cut
-  /// Highest learning rate.
-  public var learningRate = 2e-4
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 10
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
+  @Flattened public var rows = RowsSettings()
   /// Share of the prompts held out for evaluation where no file is given for it.
   public var evaluationShare = 0.1
-  /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
-  public var pieceTokens = 512
   /// Megabytes in which the frozen layers' results may be kept for later epochs.
   public var trunkMegabytes = 2000
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints.
-  public var checkpointSeconds = 120.0
-  /// The seed of the order of rows, the mismatched pairs and the held-out choice.
-  public var seed: UInt64 = 0
+
+  /// A knob of the loss.
+  public subscript<Value>(dynamicMember knob: WritableKeyPath<UnpairedSettings, Value>) -> Value {
+    get { objective[keyPath: knob] }
+    set { objective[keyPath: knob] = newValue }
+  }
 
   /// The defaults.
-  public init() {}
+  public init() {
+    training.weights.layers = 0
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + [
+      Knob("loss", "The loss.", .choice(UnpairedLoss.self)),
+      Knob("beta", "β: what a nat of log-ratio is worth.", .number(.above(0))),
+      Knob("up_weight", "Weight of thumbs up.", .number(.atLeast(0))),
+      Knob("down_weight", "Weight of thumbs down.", .number(.atLeast(0))),
+      Knob.precomputeReference,
+    ]
+    + RowsSettings.knobs(batch: "Responses") + OptimiserSettings.knobs + [Knob.evaluationShare]
+    + EngineSettings.knobs(cutBetween: "rows") + [
+      Knob.trunkMegabytes, TrainingSettings.checkpointSeconds,
+      Knob.seed("the order of rows, the mismatched pairs and the held-out choice"),
+    ]
 
   /// Knobs without effect.
-  public var unreadKnobs: [(knob: String, why: String)] { unreadTrainingKnobs }
+  public var unreadKnobs: [(knob: String, why: String)] { training.weights.unreadKnobs }
 
   /// Checks ranges.
   public func validate() throws {
@@ -79,14 +60,21 @@ public struct KTOSettings: ContrastiveSettings {
       throw TrainingError(.badSetting, error.message)
     }
   }
+}
 
-  /// The loss's own knobs.
-  var objective: UnpairedSettings {
-    var settings = UnpairedSettings()
-    settings.beta = beta
-    settings.upWeight = upWeight
-    settings.downWeight = downWeight
-    return settings
+extension KTOSettings: PolicyMethod {
+  package static var summary: String {
+    "thumbs: each pair's chosen answer up, its rejected one down (kto.loss)"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    ("loss", variants(\.loss))
+  }
+  package mutating func setBeta(_ beta: Double) { objective.beta = beta }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.contrast {
+      try KTO.train($0, data: $1, heldOut: $2, settings: self, output: $3, options: $4)
+    }
   }
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 import AttuneObjectives
 public import Foundation
 
 /// The knobs of PPO.
-public struct PPOSettings: SteersKL {
+public struct PPOSettings: SteersKL, PassesOverRollouts {
   /// Which method of the family.
   public enum Variant: String, Codable, Sendable, CaseIterable {
     /// Advantages from a value head.
@@ -31,46 +31,16 @@ public struct PPOSettings: SteersKL {
     case separate
   }
 
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings.online(rate: 3e-4)
   /// Which method of the family.
   public var variant = Variant.ppo
-  /// How often answers are sampled.
-  public var rollouts = 16
-  /// Prompts of a rollout.
-  public var promptsPerRollout = 8
-  /// Answers to each prompt.
-  public var samplesPerPrompt = 4
-  /// Longest answer in tokens.
-  public var maxTokens = 48
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 0
-  /// Sampling temperature; log-probabilities are taken at it too.
-  public var temperature = 1.0
+  /// How answers are sampled.
+  @Flattened public var rollout = RolloutSettings()
   /// Passes over a rollout.
-  public var epochs = 2
-  /// Optimiser steps of a pass.
-  public var minibatches = 2
-
-  /// Weight of the KL term in the reward, at the start.
-  public var beta = 0.1
-  /// Whether that weight follows `kl_target`.
-  public var adaptiveKl = true
-  /// KL in nats a sequence that the weight steers towards.
-  public var klTarget = 8.0
-  /// Training ends when KL in nats a sequence is above this; 0 is never.
-  public var klBudget = 0.0
+  @Flattened public var passes = PassesSettings()
+  /// The KL term in the reward.
+  @Flattened public var steering = SteeredKLSettings()
   /// Discount.
   public var gamma = 1.0
   /// λ of generalised advantage estimation.
@@ -87,12 +57,8 @@ public struct PPOSettings: SteersKL {
   public var whiten = true
   /// Whether token rewards are whitened, their mean kept.
   public var whitenRewards = false
-  /// What rewards are normalised by.
-  public var normalise = RewardNormalisation.start
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
-  public var penaliseMissingEnd = true
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
+  /// What becomes of rewards.
+  @Flattened public var rewards = RewardsSettings()
   /// Where values come from.
   public var value = Value.shared
   /// Highest learning rate of a separate value model.
@@ -102,31 +68,44 @@ public struct PPOSettings: SteersKL {
   /// Rows of the mixed-in text that an optimiser step sees.
   public var ptxBatchSize = 4
 
-  /// Highest learning rate.
-  public var learningRate = 3e-4
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 0
-  /// Adam's ε.
-  public var adamEpsilon = 1e-5
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
-  /// A sample is shown every so many rollouts; 0 is never.
-  public var showEvery = 4
-  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints, which are written between rollouts.
-  public var checkpointSeconds = 60.0
-  /// The seed of samples and orders.
-  public var seed: UInt64 = 0
-
   /// The defaults.
-  public init() {}
+  public init() {
+    passes.epochs = 2
+    steering.beta = 0.1
+    steering.adaptiveKl = true
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + [
+      Knob("variant", "Which method of the family.", .choice(Variant.self))
+    ]
+    + RolloutSettings.knobs + PassesSettings.knobs
+    + SteeredKLSettings.knobs("the KL term in the reward") + [
+      RolloutSettings.klBudget,
+      Knob("gamma", "Discount.", .number(.from(0, to: 1))),
+      Knob("lambda", "λ of generalised advantage estimation.", .number(.from(0, to: 1))),
+      Knob.clip,
+      Knob(
+        "value_clip", "The value may move this far from the rollout's; 0 is no clipping.",
+        .number(.atLeast(0))),
+      Knob.valueCoefficient, Knob.entropyBonus,
+      Knob("whiten", "Whether advantages are whitened over the rollout.", .flag),
+      Knob("whiten_rewards", "Whether token rewards are whitened, their mean kept.", .flag),
+    ]
+    + RewardsSettings.knobs + [
+      Knob("value", "Where values come from.", .choice(Value.self)),
+      Knob(
+        "value_learning_rate",
+        "Highest learning rate of a separate value model; follows train as learning_rate does.",
+        .number(.above(0))),
+      Knob(
+        "ptx_weight", "Weight of the supervised loss that is mixed in; 0 is off.",
+        .number(.atLeast(0))),
+      Knob(
+        "ptx_batch_size", "Rows of the mixed-in text that an optimiser step sees.",
+        .whole(atLeast: 1)),
+    ] + workKnobs
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
@@ -147,7 +126,7 @@ public struct PPOSettings: SteersKL {
   public func validate() throws {
     try checkRanges()
     try validateKL()
-    try validate(minibatches: minibatches)
+    try validatePasses()
   }
 
   /// Whether advantages are held against values.
@@ -168,6 +147,23 @@ public struct PPOSettings: SteersKL {
     objective.clip = valueClip > 0 ? valueClip : nil
     objective.coefficient = valueCoefficient
     return objective
+  }
+}
+
+extension PPOSettings: PolicyMethod {
+  package static var summary: String {
+    "proximal policy optimisation (ppo.variant: reinforce++)"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    ("variant", variants(\.variant))
+  }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.online(self) {
+      try PPO.train(
+        $0, data: $1, rewards: $2, rewardFingerprint: $3, watched: $4, settings: $5, output: $6,
+        options: $7)
+    }
   }
 }
 
@@ -331,7 +327,7 @@ extension PPOSettings {
   /// Adds the gradient of the mixed-in supervised loss.
   func mix(_ rows: [EncodedGroup], into policy: any LanguageModel) throws -> MetricTotals {
     var supervised = SFTSettings()
-    supervised.pieceTokens = pieceTokens
+    supervised.pieceTokens = training.engine.pieceTokens
     let loss = try accumulateSFT(policy, rows, settings: supervised, weight: ptxWeight).loss
     var totals = MetricTotals()
     totals.addMean(.mixLoss, total: ptxWeight * loss, weight: 1)

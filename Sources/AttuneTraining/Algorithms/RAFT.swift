@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 package import AttuneObjectives
 public import Foundation
 
 /// The knobs of RAFT.
-public struct RAFTSettings: OnlineSettings {
+public struct RAFTSettings: PassesOverRollouts {
   /// Which answers are kept.
   public enum Selection: String, Codable, Sendable, CaseIterable {
     /// The best of each prompt.
@@ -23,76 +23,42 @@ public struct RAFTSettings: OnlineSettings {
     }
   }
 
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings.online(rate: 3e-4)
   /// Which answers are kept.
   public var selection = Selection.best
   /// How many of the best are kept of each prompt.
   public var keep = 1
-  /// How often answers are sampled.
-  public var rollouts = 16
-  /// Prompts of a rollout.
-  public var promptsPerRollout = 8
-  /// Answers to each prompt.
-  public var samplesPerPrompt = 8
-  /// Longest answer in tokens.
-  public var maxTokens = 48
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 0
-  /// Sampling temperature; log-probabilities are taken at it too.
-  public var temperature = 1.0
+  /// How answers are sampled.
+  @Flattened public var rollout = RolloutSettings()
   /// Passes over a rollout.
-  public var epochs = 1
-  /// Optimiser steps of a pass.
-  public var minibatches = 2
-
+  @Flattened public var passes = PassesSettings()
   /// β of `rejection`: what a reward, after normalisation and penalties, is divided by.
   public var beta = 0.5
-  /// Training ends when KL in nats a sequence is above this; 0 is never.
-  public var klBudget = 0.0
-  /// What rewards are normalised by, before β divides them.
-  public var normalise = RewardNormalisation.start
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
-  public var penaliseMissingEnd = true
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
-
-  /// Highest learning rate.
-  public var learningRate = 3e-4
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 0
-  /// Adam's ε.
-  public var adamEpsilon = 1e-5
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
-  /// A sample is shown every so many rollouts; 0 is never.
-  public var showEvery = 4
-  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints, which are written between rollouts.
-  public var checkpointSeconds = 60.0
-  /// The seed of samples and orders.
-  public var seed: UInt64 = 0
+  /// What becomes of rewards.
+  @Flattened public var rewards = RewardsSettings()
 
   /// The defaults.
-  public init() {}
+  public init() {
+    rollout.samplesPerPrompt = 8
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + [
+      Knob("selection", "Which answers are kept.", .choice(Selection.self)),
+      Knob("keep", "How many of the best are kept of each prompt.", .whole(atLeast: 1)),
+    ]
+    + RolloutSettings.knobs + PassesSettings.knobs + [
+      Knob(
+        "beta",
+        "β of `rejection`: what a reward, after normalisation and penalties, is divided by.",
+        .number(.above(0))),
+      RolloutSettings.klBudget,
+    ]
+    + RewardsSettings.knobs.saying(
+      "normalise", "What rewards are normalised by, before β divides them.")
+    + workKnobs
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
@@ -105,11 +71,27 @@ public struct RAFTSettings: OnlineSettings {
   /// Checks ranges.
   public func validate() throws {
     try checkRanges()
-    try validate(minibatches: minibatches)
+    try validatePasses()
     try validateTarget()
     try require(
-      keep > 0 && keep < samplesPerPrompt, "keep",
-      "at least 1 and below samples_per_prompt (\(samplesPerPrompt)), or nothing is chosen")
+      keep > 0 && keep < rollout.samplesPerPrompt, "keep",
+      "at least 1 and below samples_per_prompt (\(rollout.samplesPerPrompt)), or nothing is chosen")
+  }
+}
+
+extension RAFTSettings: PolicyMethod {
+  package static var summary: String {
+    "supervised learning from the best of n answers"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    ("selection", variants(\.selection))
+  }
+  package var readsBeta: Bool { selection == .rejection }
+
+  package mutating func setBeta(_ beta: Double) { self.beta = beta }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.online(self, RAFT.train)
   }
 }
 
@@ -224,7 +206,7 @@ extension RAFTSettings {
     let statistics = TokenLoss.statistics(weights: ones(rollout.sampled.indices(of: batch).answers))
     var totals = MetricTotals()
     try rollout.accumulate(
-      batch, into: policy, HeadRequest(temperature: temperature), budget: pieceTokens
+      batch, into: policy, HeadRequest(temperature: self.temperature), budget: self.pieceTokens
     ) { chosen, scores in
       let result = TokenLoss.supervised(
         logProbabilities: scores.logProbabilities, weights: ones(chosen), statistics: statistics)

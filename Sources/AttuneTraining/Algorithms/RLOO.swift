@@ -1,87 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 package import AttuneObjectives
 public import Foundation
 
 /// The knobs of RLOO.
-public struct RLOOSettings: SteersKL {
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
-  /// How often answers are sampled.
-  public var rollouts = 32
-  /// Prompts of a rollout.
-  public var promptsPerRollout = 8
-  /// Answers to each prompt.
-  public var samplesPerPrompt = 4
-  /// Longest answer in tokens.
-  public var maxTokens = 48
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 0
-  /// Sampling temperature; log-probabilities are taken at it too.
-  public var temperature = 1.0
+public struct RLOOSettings: SteersKL, PassesOverRollouts {
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings.online(rate: 1e-3)
+  /// How answers are sampled.
+  @Flattened public var rollout = RolloutSettings()
   /// Passes over a rollout.
-  public var epochs = 1
-  /// Optimiser steps of a pass.
-  public var minibatches = 1
-
-  /// Weight of the KL term in the reward, at the start.
-  public var beta = 0.05
-  /// Whether that weight follows `kl_target`.
-  public var adaptiveKl = false
-  /// KL in nats a sequence that the weight steers towards.
-  public var klTarget = 8.0
-  /// Training ends when KL in nats a sequence is above this; 0 is never.
-  public var klBudget = 0.0
+  @Flattened public var passes = PassesSettings()
+  /// The KL term in the reward.
+  @Flattened public var steering = SteeredKLSettings()
   /// A token's ratio is clipped at 1 ± this where a rollout has several steps.
   public var clip = 0.2
-  /// What rewards are normalised by.
-  public var normalise = RewardNormalisation.start
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
-  public var penaliseMissingEnd = true
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
-
-  /// Highest learning rate.
-  public var learningRate = 1e-3
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 0
-  /// Adam's ε.
-  public var adamEpsilon = 1e-5
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
-  /// A sample is shown every so many rollouts; 0 is never.
-  public var showEvery = 4
-  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints, which are written between rollouts.
-  public var checkpointSeconds = 60.0
-  /// The seed of samples and orders.
-  public var seed: UInt64 = 0
+  /// What becomes of rewards.
+  @Flattened public var rewards = RewardsSettings()
 
   /// The defaults.
-  public init() {}
+  public init() {
+    rollout.rollouts = 32
+    passes.minibatches = 1
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + RolloutSettings.knobs + PassesSettings.knobs
+    + SteeredKLSettings.knobs("the KL term in the reward") + [RolloutSettings.klBudget]
+    + [Knob.clip].saying(
+      "clip", "A token's ratio is clipped at 1 ± this where a rollout has several steps.")
+    + RewardsSettings.knobs + workKnobs
 
   /// Whether a rollout is one step, on the policy that sampled.
-  var isOnPolicy: Bool { epochs * minibatches == 1 }
+  var isOnPolicy: Bool { passes.epochs * passes.minibatches == 1 }
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
@@ -96,9 +50,9 @@ public struct RLOOSettings: SteersKL {
   public func validate() throws {
     try checkRanges()
     try validateKL()
-    try validate(minibatches: minibatches)
+    try validatePasses()
     try require(
-      samplesPerPrompt > 1, "samples_per_prompt",
+      rollout.samplesPerPrompt > 1, "samples_per_prompt",
       "at least 2: an answer is held against the others to its prompt")
   }
 
@@ -111,6 +65,16 @@ public struct RLOOSettings: SteersKL {
     objective.clipHigh = clip
     objective.maximumLength = 1
     return (.drGrpo, objective)
+  }
+}
+
+extension RLOOSettings: PolicyMethod {
+  package static var summary: String {
+    "the policy gradient, each answer against the prompt's others"
+  }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.online(self, RLOO.train)
   }
 }
 

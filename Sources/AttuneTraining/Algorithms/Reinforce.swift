@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 public import AttuneObjectives
 public import Foundation
 
 /// The knobs of REINFORCE.
-public struct ReinforceSettings: SteersKL {
+public struct ReinforceSettings: SteersKL, HasKLTerm {
   /// What a return is held against.
   public enum Baseline: String, Codable, Sendable, CaseIterable {
     /// The running mean of the rollouts before.
@@ -31,49 +31,16 @@ public struct ReinforceSettings: SteersKL {
     case loss
   }
 
-  /// Which numbers are trained.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the policy is written.
-  public var merge = false
-
-  /// How often answers are sampled.
-  public var rollouts = 32
-  /// Prompts of a rollout.
-  public var promptsPerRollout = 8
-  /// Answers to each prompt.
-  public var samplesPerPrompt = 4
-  /// Longest answer in tokens.
-  public var maxTokens = 48
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 0
-  /// Sampling temperature; log-probabilities are taken at it too.
-  public var temperature = 1.0
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings.online(rate: 1e-3)
+  /// How answers are sampled.
+  @Flattened public var rollout = RolloutSettings()
   /// Where the KL term is.
   public var kl = KLPlace.reward
-  /// Weight of the KL term, at the start.
-  public var beta = 0.05
-  /// Whether that weight follows `kl_target`.
-  public var adaptiveKl = false
-  /// KL in nats a sequence that the weight steers towards.
-  public var klTarget = 8.0
-  /// Training ends when KL in nats a sequence is above this; 0 is never.
-  public var klBudget = 0.0
-  /// Estimator of a KL term in the loss; `attune reinforce --help` says what each reaches.
-  public var klEstimator = KLEstimator.k2
-  /// Whether that term is of the whole answer, not of each token.
-  public var klPerSequence = true
-  /// Whether `k3` is weighted by the ratio to the sampling policy, which gives a whole answer's the
-  /// gradient of KL(π‖ρ).
-  public var klRatioWeighted = false
+  /// The KL term.
+  @Flattened public var steering = SteeredKLSettings()
+  /// How that term is estimated in the loss.
+  @Flattened public var klTerm = KLTermSettings()
   /// What a return is held against.
   public var baseline = Baseline.runningMean
   /// How far a running mean moves to the newest rollout's, from 0 to 1.
@@ -82,46 +49,36 @@ public struct ReinforceSettings: SteersKL {
   public var valueCoefficient = 0.1
   /// Weight of the entropy bonus.
   public var entropyBonus = 0.0
-  /// What rewards are normalised by.
-  public var normalise = RewardNormalisation.start
-  /// Whether an answer that did not end by itself gets `missing_end_reward` instead of its score.
-  public var penaliseMissingEnd = true
-  /// That reward, after normalisation.
-  public var missingEndReward = -1.0
-
-  /// Highest learning rate.
-  public var learningRate = 1e-3
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 0
-  /// Adam's ε.
-  public var adamEpsilon = 1e-5
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
-  /// A sample is shown every so many rollouts; 0 is never.
-  public var showEvery = 4
-  /// Tokens that are worked on at once; more are cut between prompts, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints, which are written between rollouts.
-  public var checkpointSeconds = 60.0
-  /// The seed of samples and orders.
-  public var seed: UInt64 = 0
+  /// What becomes of rewards.
+  @Flattened public var rewards = RewardsSettings()
 
   /// The defaults.
-  public init() {}
+  public init() {
+    rollout.rollouts = 32
+    klTerm.klEstimator = .k2
+    klTerm.klPerSequence = true
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs() + RolloutSettings.knobs + [
+      Knob("kl", "Where the KL term is.", .choice(KLPlace.self))
+    ]
+    + SteeredKLSettings.knobs("the KL term") + [RolloutSettings.klBudget]
+    + KLTermSettings.knobs(of: "reinforce") + [
+      Knob("baseline", "What a return is held against.", .choice(Baseline.self)),
+      Knob(
+        "baseline_rate", "How far a running mean moves to the newest rollout's.",
+        .number(.above(0, atMost: 1))),
+      Knob.valueCoefficient, Knob.entropyBonus,
+    ] + RewardsSettings.knobs + workKnobs
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
     var list = unreadSharedKnobs + unreadKLKnobs
     if kl == .reward {
-      for knob in ["kl_estimator", "kl_per_sequence", "kl_ratio_weighted"] {
-        list.append((knob, "kl is reward: the term is in the reward, not in the loss"))
-      }
+      list += KLTermSettings.unreadKnobs(
+        "kl is reward: the term is in the reward, not in the loss")
     }
     switch baseline {
     case .runningMean: list.append(("value_coefficient", "baseline is running_mean"))
@@ -134,7 +91,7 @@ public struct ReinforceSettings: SteersKL {
   public func validate() throws {
     try checkRanges()
     try validateKL()
-    try validate(klEstimator, ratioWeighted: klRatioWeighted)
+    try validateKLTerm()
   }
 
   /// The policy loss's knobs.
@@ -145,9 +102,7 @@ public struct ReinforceSettings: SteersKL {
     objective.entropyBonus = entropyBonus
     guard kl == .loss else { return objective }
     objective.klWeight = beta
-    objective.klEstimator = klEstimator
-    objective.klPerSequence = klPerSequence
-    objective.klRatioWeighted = klRatioWeighted
+    objective.klTerm = klTerm
     return objective
   }
 
@@ -157,6 +112,19 @@ public struct ReinforceSettings: SteersKL {
     objective.clip = nil
     objective.coefficient = valueCoefficient
     return objective
+  }
+}
+
+extension ReinforceSettings: PolicyMethod {
+  package static var summary: String {
+    "the policy gradient with a baseline"
+  }
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? {
+    ("kl", variants(\.kl))
+  }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    try task.online(self, Reinforce.train)
   }
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 public import AttuneObjectives
 public import Foundation
 
 /// The knobs of reward-model training.
-public struct RewardModelSettings: OptimisesWeights {
+public struct RewardModelSettings: ReadsRows {
   /// How the scalar head of a reward model starts.
   public enum HeadStart: String, Codable, Sendable, CaseIterable {
     /// As that of the model, if it is a reward model already; else at zero.
@@ -15,77 +15,67 @@ public struct RewardModelSettings: OptimisesWeights {
     case new
   }
 
-  /// Which numbers are trained, beside the scalar head.
-  public var train = TrainedPart.lora
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 10
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the model is written.
-  public var merge = false
-
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings()
   /// The loss.
   public var loss = RewardLoss.bradleyTerry
-  /// Weight of the term that keeps the rewards of a pair around zero.
-  public var centring = 0.0
-  /// What is done with 'tie' and 'both bad' where the loss has no place for them.
-  public var ties = RewardSettings.Ties.skip
-  /// Whether soft labels are rounded where the loss can't read them.
-  public var harden = false
+  /// The loss's own knobs.
+  @Flattened public var objective = RewardSettings()
   /// Whether a row's `probability` is its label; else the chosen answer is simply the better one.
   public var softLabels = true
   /// How the scalar head starts: `keep` goes on from that of a reward model, `new` from zero.
   public var head = HeadStart.keep
   /// Passes over the data.
-  public var epochs = 1
-  /// Optimiser steps at most; 0 is no limit.
-  public var maxSteps = 0
-  /// Groups (pairs, rankings) that an optimiser step sees.
-  public var batchSize = 16
-  /// Longest prompt and answer in tokens; 0 is the model's own limit.
-  public var maxLength = 512
-  /// What becomes of longer ones: `cut` or `drop`.
-  public var tooLong = TooLong.cut
-  /// Highest learning rate.
-  public var learningRate = 2e-4
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 10
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
+  @Flattened public var rows = RowsSettings()
   /// Share of the prompts held out for evaluation where no file is given for it.
   public var evaluationShare = 0.1
   /// Groups that are evaluated at most; 0 is all.
   public var evaluationGroups = 1000
-  /// Tokens that are worked on at once; a larger batch is cut between groups, with the same result.
-  public var pieceTokens = 512
   /// Megabytes in which the frozen layers' results may be kept for later epochs.
   public var trunkMegabytes = 2000
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints.
-  public var checkpointSeconds = 120.0
-  /// The seed of the order of rows and the held-out choice.
-  public var seed: UInt64 = 0
+
+  /// A knob of the loss.
+  public subscript<Value>(dynamicMember knob: WritableKeyPath<RewardSettings, Value>) -> Value {
+    get { objective[keyPath: knob] }
+    set { objective[keyPath: knob] = newValue }
+  }
 
   /// The defaults.
   public init() {}
 
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs("model").saying(
+      "train", "Which numbers are trained, beside the scalar head.") + [
+      Knob("loss", "The loss.", .choice(RewardLoss.self)),
+      Knob(
+        "centring", "Weight of the term that keeps the rewards of a pair around zero.",
+        .number(.atLeast(0))),
+      Knob(
+        "ties",
+        "What is done with 'tie' and 'both bad' where the loss has no place for them.",
+        .choice(RewardSettings.Ties.self)),
+      Knob.harden, Knob.softLabels,
+      Knob(
+        "head",
+        "How the scalar head starts: keep goes on from that of a reward model, new from zero.",
+        .choice(RewardModelSettings.HeadStart.self)),
+    ]
+    + RowsSettings.knobs(batch: "Groups (pairs, rankings)") + OptimiserSettings.knobs + [
+      Knob.evaluationShare,
+      Knob(
+        "evaluation_groups", "Groups that are evaluated at most; 0 is all.", .whole(atLeast: 0)),
+    ]
+    + EngineSettings.knobs(cutBetween: "groups") + [
+      Knob.trunkMegabytes, TrainingSettings.checkpointSeconds,
+      Knob.seed("the order of rows and the held-out choice"),
+    ]
+
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
-    let own: [(RewardSettings.Knob, String)] = [
-      (.centring, "centring"), (.ties, "ties"), (.harden, "harden"),
-    ]
-    return unreadTrainingKnobs
-      + own.filter { !loss.reads.contains($0.0) }
-      .map { ($0.1, "\(loss.rawValue) does not read it") }
+    training.weights.unreadKnobs
+      + [RewardSettings.Knob.centring, .ties, .harden].filter { !loss.reads.contains($0) }
+      .map { ($0.rawValue, "\(loss.rawValue) does not read it") }
   }
 
   /// Checks ranges.

@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-public import AttuneEngine
+import AttuneEngine
 public import AttuneObjectives
 public import Foundation
 
 /// The knobs of supervised fine-tuning.
-public struct SFTSettings: OptimisesWeights {
-  /// Which numbers are trained.
-  public var train = TrainedPart.full
-  /// Layers counted from the top that are trained, or all if there are fewer; with adapters 0 is all.
-  public var layers = 0
-  /// Rank of the adapters.
-  public var rank = 16
-  /// Scale of the adapters, divided by the rank.
-  public var alpha = 32.0
-  /// The matrices that carry adapters.
-  public var projections = Projection.allCases
-  /// Whether adapters are merged into the weights when the model is written.
-  public var merge = false
-
+public struct SFTSettings: ReadsRows {
+  /// The knobs of every trainer.
+  @Flattened public var training = TrainingSettings()
   /// Whether prompts count in the loss too, and not only the answers.
   public var scorePrompts = false
   /// Which answers of a conversation are learned: `all` or `last`.
@@ -27,43 +16,44 @@ public struct SFTSettings: OptimisesWeights {
   /// What the sum over tokens is divided by.
   public var reduction = TokenReduction.token
   /// Passes over the data.
-  public var epochs = 1
-  /// Optimiser steps at most; 0 is no limit.
-  public var maxSteps = 0
-  /// Rows that an optimiser step sees.
-  public var batchSize = 16
-  /// Longest text in tokens; 0 is the model's own limit.
-  public var maxLength = 1024
-  /// What becomes of longer ones: `cut` or `drop`.
-  public var tooLong = TooLong.cut
-  /// Highest learning rate.
-  public var learningRate = 2e-5
-  /// How the learning rate falls.
-  public var decay = Decay.linear
-  /// Steps over which the learning rate rises; at most a tenth of all.
-  public var warmupSteps = 10
-  /// Share of each trained number taken away a step, times the learning rate.
-  public var weightDecay = 0.0
-  /// The gradient is scaled down to this norm; 0 is never.
-  public var maxGradientNorm = 1.0
+  @Flattened public var rows = RowsSettings()
   /// Held-out rows are scored every so many steps, and at the end; 0 is only then.
   public var evaluateEvery = 0
-  /// Tokens that are worked on at once; a larger batch is cut between rows, with the same result.
-  public var pieceTokens = 512
-  /// Computes activations again instead of keeping them: less memory, a third more time.
-  public var recompute = false
-  /// Seconds between checkpoints.
-  public var checkpointSeconds = 120.0
-  /// The seed of the order of rows, and of weights that start at random.
-  public var seed: UInt64 = 0
 
   /// The defaults.
-  public init() {}
+  public init() {
+    training.weights.train = .full
+    training.weights.layers = 0
+    training.optimiser.learningRate = 2e-5
+    rows.maxLength = 1024
+  }
+
+  /// Every knob.
+  public static let knobs: [Knob] =
+    WeightsSettings.knobs("model") + [
+      Knob(
+        "score_prompts", "Whether prompts count in the loss too, and not only the answers.", .flag),
+      Knob(
+        "answers", "Which answers of a conversation are learned.",
+        .choice(LearnedAnswers.self)),
+      Knob(
+        "reduction", "What the sum over tokens is divided by.", .choice(TokenReduction.self)),
+    ]
+    + RowsSettings.knobs(batch: "Rows")
+    .saying("max_length", "Longest text in tokens; 0 is the model's own limit.")
+    + OptimiserSettings.knobs + [
+      Knob(
+        "evaluate_every",
+        "Held-out rows are scored every so many steps, and at the end; 0 is only then.",
+        .whole(atLeast: 0))
+    ]
+    + EngineSettings.knobs(cutBetween: "rows") + [
+      TrainingSettings.checkpointSeconds,
+      Knob.seed("the order of rows, and of weights that start at random"),
+    ]
 
   /// Knobs without effect.
-  public var unreadKnobs: [(knob: String, why: String)] {
-    unreadTrainingKnobs
-  }
+  public var unreadKnobs: [(knob: String, why: String)] { training.weights.unreadKnobs }
 
   /// Checks ranges.
   public func validate() throws {

@@ -6,17 +6,10 @@ import AttuneObjectives
 import Foundation
 
 /// The knobs that contrastive trainers share, beside the loss's own.
-protocol ContrastiveSettings: OptimisesWeights {
-  var epochs: Int { get }
-  var maxSteps: Int { get }
-  var batchSize: Int { get }
-  var maxLength: Int { get }
-  var tooLong: TooLong { get }
+package protocol ContrastiveSettings: ReadsRows {
   var precomputeReference: Bool { get }
   var evaluationShare: Double { get }
-  var pieceTokens: Int { get }
   var trunkMegabytes: Int { get }
-  var seed: UInt64 { get }
 }
 
 /// What a contrastive run came to.

@@ -37,9 +37,7 @@ struct RewardData {
     settings: RewardModelSettings
   ) throws {
     account = RowAccount(data)
-    objective.centring = settings.centring
-    objective.ties = settings.ties
-    objective.harden = settings.harden
+    objective = settings.objective
     var rows = try Self.rows(data, encoder, settings, &account)
     if settings.loss == .regression {
       var moments = RunningMoments()

@@ -91,7 +91,7 @@ struct RecordedSamples {
 extension OnlineSettings {
   /// Refuses knobs that nothing reads where the answers are recorded.
   fileprivate func refuseSampling(of data: DataFile) throws {
-    guard samplesPerPrompt == Self().samplesPerPrompt else {
+    guard rollout.samplesPerPrompt == Self().rollout.samplesPerPrompt else {
       throw TrainingError(
         .badSetting,
         "samples_per_prompt is set but not read: \(data.url.path) holds the answers")

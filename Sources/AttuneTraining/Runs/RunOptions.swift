@@ -52,46 +52,19 @@ public enum TrainedPart: String, Codable, Sendable, CaseIterable {
   case lora
 }
 
-/// The knobs, the same in every trainer, that say what is trained.
-public protocol TrainsWeights: Settings {
-  /// Which numbers are trained.
-  var train: TrainedPart { get }
-  /// How many layers, counted from the top, or all if the model has fewer; with adapters 0 is all.
-  var layers: Int { get }
-  /// Rank of the adapters.
-  var rank: Int { get }
-  /// Scale of the adapters, divided by the rank.
-  var alpha: Double { get }
-  /// The matrices that carry adapters.
-  var projections: [Projection] { get }
-  /// Whether adapters are merged into the weights when the model is written.
-  var merge: Bool { get }
-  /// Highest learning rate.
-  var learningRate: Double { get }
-}
-
 extension TrainsWeights {
   /// The knobs as the engine takes them for a model.
   public func trainable(_ spec: TransformerSpec) -> Trainable {
-    switch train {
+    let weights = training.weights
+    return switch weights.train {
     case .full: .full
-    case .lastLayers: .lastLayers(min(layers, spec.layers))
+    case .lastLayers: .lastLayers(min(weights.layers, spec.layers))
     case .lora:
       .lora(
         LoRASettings(
-          rank: rank, alpha: alpha, lastLayers: layers < spec.layers ? layers : 0,
-          projections: projections))
-    }
-  }
-
-  /// The knobs of what is trained that have no effect.
-  public var unreadTrainingKnobs: [(knob: String, why: String)] {
-    let adapterKnobs = ["rank", "alpha", "projections", "merge"]
-    switch train {
-    case .full:
-      return (["layers"] + adapterKnobs).map { ($0, "train is full") }
-    case .lastLayers: return adapterKnobs.map { ($0, "train is last_layers") }
-    case .lora: return []
+          rank: weights.rank, alpha: weights.alpha,
+          lastLayers: weights.layers < spec.layers ? weights.layers : 0,
+          projections: weights.projections))
     }
   }
 
@@ -99,15 +72,17 @@ extension TrainsWeights {
   ///
   /// - Throws: `TrainingError` that names the knob.
   package func check(against spec: TransformerSpec) throws {
+    let weights = training.weights
     try require(
-      train != .lastLayers || layers > 0, "layers", "at least 1 where train is last_layers")
-    guard train == .lora else { return }
-    try require(layers >= 0, "layers", "at least 0")
-    guard (1...spec.width).contains(rank) else {
-      throw TrainingError(.badSetting, "rank is \(rank); it goes from 1 to \(spec.width)")
+      weights.train != .lastLayers || weights.layers > 0, "layers",
+      "at least 1 where train is last_layers")
+    guard weights.train == .lora else { return }
+    try require(weights.layers >= 0, "layers", "at least 0")
+    guard (1...spec.width).contains(weights.rank) else {
+      throw TrainingError(.badSetting, "rank is \(weights.rank); it goes from 1 to \(spec.width)")
     }
     let family = spec.architecture
-    guard merge || family.hasAdapterFormat else {
+    guard weights.merge || family.hasAdapterFormat else {
       throw TrainingError(
         .badSetting, "adapters of \(family.title) have no format of their own: set merge to true")
     }

@@ -34,6 +34,7 @@ extension TrainsWeights {
   /// The learning rate and why it is this one, for the first line of a run.
   package var rateRemark: String {
     let plain = Self()
+    let (train, learningRate) = (self.train, self.learningRate)
     let rates = TrainedPart.allCases.map { part in
       (part: part, rate: part.rate(from: plain.learningRate, of: plain.train))
     }

@@ -5,24 +5,6 @@ package import AttuneEngine
 package import AttuneObjectives
 package import Foundation
 
-/// The knobs of a run that takes optimiser steps.
-package protocol OptimisesWeights: TrainsWeights {
-  var decay: Decay { get }
-  var warmupSteps: Int { get }
-  var adamEpsilon: Double { get }
-  var weightDecay: Double { get }
-  var maxGradientNorm: Double { get }
-  var recompute: Bool { get }
-  var checkpointSeconds: Double { get }
-}
-
-extension OptimisesWeights {
-  package var adamEpsilon: Double { AdamW().epsilon }
-
-  /// The norm that a gradient is scaled down to; nil: never.
-  var gradientBound: Double? { maxGradientNorm > 0 ? maxGradientNorm : nil }
-}
-
 /// What a run is counted by in metrics, progress and checkpoints.
 package enum RunUnit: String {
   case step, rollout, round
@@ -115,7 +97,7 @@ package final class TrainingRun<State: RunState> {
   let optimizer: AdamW
   package var state: State
 
-  private let settings: any OptimisesWeights
+  private let settings: any TrainsWeights
   /// Steps, rollouts or rounds of the whole run.
   private let all: Int
   private let trained: [any LanguageModel]
@@ -140,7 +122,7 @@ package final class TrainingRun<State: RunState> {
   /// - Throws: An error that names what is at fault.
   package init(
     _ output: RunOutput, training model: any LanguageModel, of start: consuming LoadedModel,
-    beside others: [any LanguageModel] = [], settings: some OptimisesWeights, steps: Int,
+    beside others: [any LanguageModel] = [], settings: some TrainsWeights, steps: Int,
     of all: Int? = nil, state: State, isPossible: (State) -> Bool = { _ in true }
   ) throws {
     let all = all ?? steps

@@ -2,9 +2,10 @@
 
 public import Foundation
 
-/// The settings of one trainer or stage: a flat struct whose defaults are its initialiser's.
+/// The settings of one trainer or stage: a struct whose defaults are its initialiser's.
 ///
-/// In a recipe a knob is written in snake case: `learningRate` is `learning_rate`.
+/// In a recipe a knob is written in snake case: `learningRate` is `learning_rate`. Those of a
+/// `Flattened` group stand among the others.
 public protocol Settings: Codable, Sendable, Equatable {
   /// The defaults.
   init()
@@ -151,12 +152,17 @@ public enum ConfigFile {
     return String(decoding: data, as: UTF8.self) + "\n"
   }
 
-  /// Settings as a JSON value with names in snake case.
+  /// Settings as a JSON value with names in snake case, the knobs of groups among the others.
   ///
   /// - Parameter namingInfinity: Whether numbers that are not finite become texts.
   /// - Throws: `TrainingError` if there are such numbers otherwise.
   package static func value(
     of settings: some Encodable, namingInfinity: Bool = false
+  ) throws -> SettingValue { try encoded(settings, namingInfinity: namingInfinity).flattened }
+
+  /// Settings as they are encoded, in groups.
+  private static func encoded(
+    _ settings: some Encodable, namingInfinity: Bool = false
   ) throws -> SettingValue {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
@@ -190,12 +196,15 @@ public enum ConfigFile {
     return value
   }
 
-  /// Every value was held against its knob before: what fails here has a table that is wrong.
-  private static func decode<S: Decodable>(_ value: SettingValue) throws -> S {
+  /// The settings that a JSON value holds all knobs of.
+  ///
+  /// Where every value was held against its knob before, what fails here has a table that is wrong.
+  package static func decode<S: Settings>(_ value: SettingValue) throws -> S {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
-      return try decoder.decode(S.self, from: try JSONEncoder().encode(value))
+      let grouped = value.grouped(as: try encoded(S()))
+      return try decoder.decode(S.self, from: try JSONEncoder().encode(grouped))
     } catch {
       throw TrainingError(.badSetting, "the settings can't be read: \(error)")
     }

@@ -257,7 +257,7 @@ extension Sequence where Element == Knob {
   }
 
   /// The knobs with another meaning for one of them.
-  func saying(_ name: String, _ meaning: String) -> [Knob] {
+  package func saying(_ name: String, _ meaning: String) -> [Knob] {
     map {
       guard $0.name == name else { return $0 }
       return Knob(name, meaning, $0.kind, orNull: $0.takesNull, because: $0.reason)

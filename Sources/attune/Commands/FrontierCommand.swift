@@ -64,7 +64,7 @@ struct FrontierCommand: ParsableCommand {
       """)
 
   private static func line(_ method: RLHF.Method) -> String {
-    let variants = FrontierMethod.variants(of: method)
+    let variants = method.variants
     return "  \(method.rawValue)"
       + (variants.isEmpty ? "" : ": \(variants.joined(separator: ", "))")
   }

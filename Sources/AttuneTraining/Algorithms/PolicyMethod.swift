@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Settings of a trainer that `rlhf`, `frontier` and `hacking` can train a policy by, and all that they
+/// know of it.
+package protocol PolicyMethod: Settings {
+  /// One line for help and documentation.
+  static var summary: String { get }
+  /// Its variants, and the knob that they set; nil: it has none.
+  static var variants: (knob: String, all: [MethodVariant<Self>])? { get }
+  /// Whether it learns from the collected preferences themselves, and the reward model is there to
+  /// measure alone.
+  static var readsPreferences: Bool { get }
+  /// Whether β is read.
+  var readsBeta: Bool { get }
+  /// Most answers that it samples.
+  var sampledAnswers: Int { get }
+  /// What random choices follow from.
+  var seed: UInt64 { get set }
+
+  /// Sets β.
+  mutating func setBeta(_ beta: Double)
+  /// Sets how answers are sampled; nil leaves it.
+  mutating func setSampling(temperature: Double?, maxTokens: Int?)
+  /// Takes what is one for all methods that are compared, β as it stands among it.
+  mutating func take(_ budget: AnswerBudget)
+  /// Trains.
+  func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome
+}
+
+/// A variant of a method.
+package struct MethodVariant<Knobs> {
+  /// Its name.
+  let name: String
+  /// Sets the knobs that it is.
+  let choose: (inout Knobs) -> Void
+}
+
+/// What each of several methods may sample, and how.
+package struct AnswerBudget {
+  /// How often, how many and how long.
+  package let rollout: RolloutSettings
+  /// What becomes of their rewards.
+  package let rewards: RewardsSettings
+  /// Prompts that there are.
+  package let prompts: Int
+
+  /// Makes a budget.
+  package init(rollout: RolloutSettings, rewards: RewardsSettings, prompts: Int) {
+    self.rollout = rollout
+    self.rewards = rewards
+    self.prompts = prompts
+  }
+
+  /// Answers in all.
+  package var answers: Int { rollout.answers }
+}
+
+extension PolicyMethod {
+  package static var variants: (knob: String, all: [MethodVariant<Self>])? { nil }
+  package var readsBeta: Bool { true }
+
+  /// Its variants by name.
+  package static var variantNames: [String] { variants?.all.map(\.name) ?? [] }
+  /// The knob that a variant sets.
+  package static var variantKnob: String? { variants?.knob }
+
+  /// The variants that an enumeration has.
+  package static func variants<Choice: CaseIterable & RawRepresentable>(
+    _ path: WritableKeyPath<Self, Choice>
+  ) -> [MethodVariant<Self>] where Choice.RawValue == String {
+    Choice.allCases.map { choice in
+      MethodVariant(name: choice.rawValue) { $0[keyPath: path] = choice }
+    }
+  }
+
+  /// Becomes a variant.
+  package mutating func choose(_ variant: String) {
+    Self.variants?.all.first { $0.name == variant }?.choose(&self)
+  }
+}
+
+extension PolicyMethod where Self: OnlineSettings {
+  package static var readsPreferences: Bool { false }
+  package var sampledAnswers: Int { rollout.answers }
+
+  package mutating func setSampling(temperature: Double?, maxTokens: Int?) {
+    rollout.temperature = temperature ?? rollout.temperature
+    rollout.maxTokens = maxTokens ?? rollout.maxTokens
+  }
+
+  package mutating func take(_ budget: AnswerBudget) { takeRollouts(of: budget) }
+
+  /// Takes rollouts and rewards; what ends a run and what it shows is the trainer's own.
+  fileprivate mutating func takeRollouts(of budget: AnswerBudget) {
+    rollout.rollouts = budget.rollout.rollouts
+    rollout.promptsPerRollout = budget.rollout.promptsPerRollout
+    rollout.samplesPerPrompt = budget.rollout.samplesPerPrompt
+    rollout.maxTokens = budget.rollout.maxTokens
+    rollout.temperature = budget.rollout.temperature
+    rewards = budget.rewards
+  }
+}
+
+extension PolicyMethod where Self: SteersKL {
+  package mutating func setBeta(_ beta: Double) { steering.beta = beta }
+
+  package mutating func take(_ budget: AnswerBudget) {
+    takeRollouts(of: budget)
+    steering.adaptiveKl = false
+  }
+}
+
+extension PolicyMethod where Self: ContrastiveSettings {
+  package static var readsPreferences: Bool { true }
+  package var sampledAnswers: Int { 0 }
+
+  // Nothing is sampled.
+  package mutating func setSampling(temperature: Double?, maxTokens: Int?) {}
+  package mutating func take(_ budget: AnswerBudget) {}
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The knobs that say how large a step is.
+public struct OptimiserSettings: Codable, Sendable, Equatable {
+  /// Highest learning rate.
+  public var learningRate = 2e-4
+  /// How the learning rate falls.
+  public var decay = Decay.linear
+  /// Steps over which the learning rate rises; at most a tenth of all.
+  public var warmupSteps = 10
+  /// Share of each trained number taken away a step, times the learning rate.
+  public var weightDecay = 0.0
+  /// The gradient is scaled down to this norm; 0 is never.
+  public var maxGradientNorm = 1.0
+
+  /// The defaults.
+  public init() {}
+
+  /// Every knob.
+  static let knobs = [
+    Knob(
+      "learning_rate",
+      "Highest learning rate; unless given it follows train: that of LoRA is ten times, that of the "
+        + "last layers five times the one of all weights.", .number(.above(0))),
+    Knob("decay", "How the learning rate falls.", .choice(Decay.self)),
+    Knob(
+      "warmup_steps", "Steps over which the learning rate rises; at most a tenth of all.",
+      .whole(atLeast: 0)),
+    Knob(
+      "weight_decay", "Share of each trained number taken away a step, times the learning rate.",
+      .number(.atLeast(0))),
+    Knob(
+      "max_gradient_norm", "The gradient is scaled down to this norm; 0 is never.",
+      .number(.atLeast(0))),
+  ]
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneObjectives
+
+/// Knobs outside of groups that more than one trainer has.
+extension Knob {
+  /// What random choices follow from.
+  package static func seed(_ what: String) -> Knob { Knob("seed", "The seed of \(what).", .seed) }
+
+  static let evaluationShare = Knob(
+    "evaluation_share",
+    "Share of the prompts held out for evaluation where no file is given for it.",
+    .number(.from(0, below: 1)))
+  static let trunkMegabytes = Knob(
+    "trunk_megabytes",
+    "Megabytes in which the frozen layers' results may be kept for later epochs.",
+    .whole(atLeast: 0))
+  static let precomputeReference = Knob(
+    "precompute_reference",
+    "Whether the reference's log-probabilities are computed once, before training.", .flag)
+  static let softLabels = Knob(
+    "soft_labels",
+    "Whether a row's `probability` is its label; else the chosen answer is simply the better one.",
+    .flag)
+  static let harden = Knob(
+    "harden", "Whether soft labels are rounded where the loss can't read them.", .flag)
+  static let entropyBonus = Knob(
+    "entropy_bonus", "Weight of the entropy bonus.", .number(.atLeast(0)))
+  static let clip = Knob("clip", "The ratio is clipped at 1 ± this.", .number(.above(0, below: 1)))
+  static let valueCoefficient = Knob(
+    "value_coefficient", "Weight of the value loss.", .number(.atLeast(0)))
+  static let targetBeta = Knob(
+    "beta",
+    "β: what a reward, after normalisation and penalties, is divided by in the target ρ·e^{r/β}.",
+    .number(.above(0)))
+}
