@@ -170,7 +170,7 @@ public enum Glossary {
     """
     # Glossary
 
-    The terms of this field in plain words, printed from `Sources/AttuneTraining/Report/Glossary.swift`
+    The terms of this field in plain words, printed from `Sources/AttuneStudies/Reports/Glossary.swift`
     (`ATTUNE_WRITE_DOCUMENTATION=1 make test` prints them anew). A report explains those that it uses. What the
     names in `metrics.jsonl` mean is in [Metrics](Metrics.md).
 
