@@ -40,7 +40,8 @@ public protocol Engine: Sendable {
   ///
   /// - Parameter spec: The model whose shapes are timed.
   /// - Returns: Floating-point operations a nanosecond.
-  func matrixProductRate(of spec: TransformerSpec) -> Double
+  /// - Throws: `EngineError` if the memory can't be had.
+  func matrixProductRate(of spec: TransformerSpec) throws -> Double
 }
 
 /// What an engine computes with: a resumed run gives the same numbers only where this and the

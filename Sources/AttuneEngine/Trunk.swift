@@ -13,19 +13,21 @@ public protocol Trunk: AnyObject {
   ///
   /// - Parameter indices: Indices into `segments`.
   /// - Returns: A trunk of the segments chosen, parents renumbered.
-  func selecting(_ indices: [Int]) -> any Trunk
+  /// - Throws: `EngineError` if the memory can't be had.
+  func selecting(_ indices: [Int]) throws -> any Trunk
 
   /// One trunk of several, segments one after another and parents renumbered.
   ///
   /// - Parameter others: Those that follow this one; of one origin and number of layers.
   /// - Returns: A trunk of all segments.
-  func joining(_ others: [any Trunk]) -> any Trunk
+  /// - Throws: `EngineError` if the memory can't be had.
+  func joining(_ others: [any Trunk]) throws -> any Trunk
 }
 
 extension Sequence<any Trunk> {
   /// One trunk of all, in their order; nil of none.
-  public func joined() -> (any Trunk)? {
+  public func joined() throws -> (any Trunk)? {
     let all = Array(self)
-    return all.first?.joining(Array(all.dropFirst()))
+    return try all.first?.joining(Array(all.dropFirst()))
   }
 }

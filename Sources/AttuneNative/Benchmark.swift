@@ -91,7 +91,7 @@ public enum Benchmark {
     }
     let step = times.dropFirst().sorted()[steps / 2]
     let memory = peakMemory()
-    let products = matrixProducts(model.spec, rows: perPass * length, length: length)
+    let products = try matrixProducts(model.spec, rows: perPass * length, length: length)
     let passes = Double(sequences) / Double(perPass)
     let record = model.engine.record
     return BenchmarkResult(
@@ -134,7 +134,7 @@ public enum Benchmark {
   /// The matrix products of a pass by BLAS alone: seconds and floating-point operations.
   private static func matrixProducts(
     _ spec: TransformerSpec, rows: Int, length: Int
-  ) -> (seconds: Double, work: Double) {
+  ) throws -> (seconds: Double, work: Double) {
     let scored = rows - rows / length
     let size = LayerSizes(spec, rows: rows)
     var shapes = [
@@ -147,10 +147,10 @@ public enum Benchmark {
     var total = 0.0
     var work = 0.0
     for (m, n, k, times) in shapes {
-      let x = FloatBuffer(m * k)
-      let y = FloatBuffer(m * n)
-      let w = FloatBuffer(n * k)
-      let dw = FloatBuffer(n * k)
+      let x = try FloatBuffer(m * k)
+      let y = try FloatBuffer(m * n)
+      let w = try FloatBuffer(n * k)
+      let dw = try FloatBuffer(n * k)
       for i in 0..<x.count { x.pointer[i] = Float(i % 7) * 0.1 }
       for i in 0..<y.count { y.pointer[i] = Float(i % 3) * 0.1 }
       for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneEngine
 import Foundation
 
 #if canImport(Darwin)
@@ -17,20 +18,12 @@ package final class FloatBuffer {
   package let count: Int
   private let bytes: Int
 
-  package init(_ count: Int) {
+  /// - Parameter count: How many floats.
+  /// - Throws: `EngineError` if the memory can't be had.
+  package init(_ count: Int) throws {
     let page = 4096
     bytes = max(page, (count * MemoryLayout<Float>.stride + page - 1) / page * page)
-    guard
-      let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0),
-      memory != MAP_FAILED
-    else {
-      // Too deep in a pass for an error to be thrown, and what is on the disk is whole.
-      let words =
-        "attune: out of memory: \(bytes >> 20) MB can't be had\(NativeEngine.addressSpace); take a "
-        + "smaller model, batch or piece_tokens, or recompute\n"
-      FileHandle.standardError.write(Data(words.utf8))
-      _exit(1)
-    }
+    let memory = try ProcessMemory.map(bytes)
     #if os(Linux)
       if bytes >= 4 << 20 { madvise(memory, bytes, MADV_HUGEPAGE) }
     #endif
@@ -72,10 +65,10 @@ final class Workspace {
   func beginPass() { pass += 1 }
 
   /// Memory for at least `count` floats; what it held is undefined.
-  func take(_ slot: Slot, _ count: Int) -> UnsafeMutablePointer<Float> {
+  func take(_ slot: Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
     if let buffer = buffers[slot], buffer.count >= count { return buffer.pointer }
     buffers[slot] = nil
-    let buffer = FloatBuffer(count)
+    let buffer = try FloatBuffer(count)
     buffers[slot] = buffer
     return buffer.pointer
   }

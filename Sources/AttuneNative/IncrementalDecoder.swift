@@ -59,19 +59,20 @@ package final class IncrementalDecoder {
   ///   - weights: The model, which must stay valid as long as the decoder is used.
   ///   - maximumRows: Most rows of a step without logits.
   ///   - maximumBatch: Most rows of a step with logits.
-  package init(weights: ModelWeights, maximumRows: Int, maximumBatch: Int) {
+  /// - Throws: `EngineError` if the memory can't be had.
+  package init(weights: ModelWeights, maximumRows: Int, maximumBatch: Int) throws {
     self.weights = weights
     spec = weights.spec
     let rows = max(maximumRows, maximumBatch)
     self.maximumRows = rows
     let size = LayerSizes(spec, rows: rows)
-    stream = FloatBuffer(rows * spec.width)
-    normed = FloatBuffer(rows * spec.width)
-    queryKeyValue = FloatBuffer(rows * size.fused)
-    attention = FloatBuffer(rows * size.queries)
-    gateUp = FloatBuffer(rows * size.gates)
-    activated = FloatBuffer(rows * spec.mlpWidth)
-    logits = FloatBuffer(maximumBatch * spec.vocabularySize)
+    stream = try FloatBuffer(rows * spec.width)
+    normed = try FloatBuffer(rows * spec.width)
+    queryKeyValue = try FloatBuffer(rows * size.fused)
+    attention = try FloatBuffer(rows * size.queries)
+    gateUp = try FloatBuffer(rows * size.gates)
+    activated = try FloatBuffer(rows * spec.mlpWidth)
+    logits = try FloatBuffer(maximumBatch * spec.vocabularySize)
     ids = Array(repeating: 0, count: rows)
     positions = ids
     prefixCounts = ids

@@ -38,12 +38,13 @@ package final class KVCache {
   ///   - spec: The model.
   ///   - blocks: How many blocks.
   ///   - capacity: Positions in each.
-  package init(_ spec: TransformerSpec, blocks: Int, capacity: Int) {
+  /// - Throws: `EngineError` if the memory can't be had.
+  package init(_ spec: TransformerSpec, blocks: Int, capacity: Int) throws {
     self.capacity = capacity
     stride = spec.keyValueHeads * spec.headWidth
     // Whole cache lines.
     blockSize = (2 * spec.layers * capacity * stride + 15) / 16 * 16
-    memory = FloatBuffer(blocks * blockSize)
+    memory = try FloatBuffer(blocks * blockSize)
     free = Array((0..<blocks).reversed())
   }
 

@@ -58,11 +58,11 @@ extension NativeModel {
   func adaptersBackward(
     _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ x: UnsafePointer<Float>,
     _ group: LoRALayout.Group, lowRank: UnsafePointer<Float>, rows m: Int, fused: Int
-  ) {
+  ) throws {
     guard let adapters, let arena, let gradients, let first = group.adapters.first else { return }
     let rank = adapters.settings.rank
     let ranks = rank * group.adapters.count
-    let dLowRank = workspace.take(.lowRankGradient, m * ranks)
+    let dLowRank = try workspace.take(.lowRankGradient, m * ranks)
     for (j, adapter) in group.adapters.enumerated() {
       atk_linear_backward_weight(
         gradients.pointer + adapter.b, nil, dy + adapter.fusedRow, lowRank + j * rank, 1, m,

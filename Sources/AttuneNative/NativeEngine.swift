@@ -47,7 +47,7 @@ public struct NativeEngine: Engine {
       throw EngineError(
         .unavailable,
         "\(missing >> 20) MB for the matrix products of \(atk_threads()) threads can't be had"
-          + "\(addressSpace); give fewer --threads or more memory")
+          + "\(ProcessMemory.addressSpace); give fewer --threads or more memory")
     }
   }
 
@@ -75,30 +75,18 @@ public struct NativeEngine: Engine {
   }
 
   /// The rate of BLAS alone, over one layer's products of 1024 rows, forward, for half a second.
-  public func matrixProductRate(of spec: TransformerSpec) -> Double {
-    Self.productRate(of: spec, rows: 1024, seconds: 0.5)
-  }
-
-  /// What of the address space is taken, where it is limited (`ulimit -v`).
-  static var addressSpace: String {
-    var limit = rlimit()
-    guard getrlimit(addressSpaceLimit, &limit) == 0, limit.rlim_cur < UInt64(Int.max) else {
-      return ""
-    }
-    let pages = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?
-      .split(separator: " ").first.flatMap { Int($0) }
-    return ": ulimit -v allows \(limit.rlim_cur >> 20) MB"
-      + (pages.map { ", of which \(($0 * Int(getpagesize())) >> 20) MB are taken" } ?? "")
+  public func matrixProductRate(of spec: TransformerSpec) throws -> Double {
+    try Self.productRate(of: spec, rows: 1024, seconds: 0.5)
   }
 
   private static func productRate(
     of spec: TransformerSpec, rows: Int, seconds: Double
-  ) -> Double {
+  ) throws -> Double {
     let shapes = spec.groups(ofLayer: 0).filter(\.isMatrix).map { ($0.outputs, $0.inputs) }
     let widest = shapes.map { max($0.0, $0.1) }.max() ?? 1
-    let x = FloatBuffer(rows * widest)
-    let y = FloatBuffer(rows * widest)
-    let w = FloatBuffer(shapes.map { $0.0 * $0.1 }.max() ?? 1)
+    let x = try FloatBuffer(rows * widest)
+    let y = try FloatBuffer(rows * widest)
+    let w = try FloatBuffer(shapes.map { $0.0 * $0.1 }.max() ?? 1)
     for i in 0..<x.count { x.pointer[i] = Float(i % 7) * 0.1 }
     for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
     func layer() {
@@ -123,9 +111,3 @@ public struct NativeEngine: Engine {
     return done / elapsed * 1e-9
   }
 }
-
-#if canImport(Darwin)
-  let addressSpaceLimit = RLIMIT_AS
-#else
-  let addressSpaceLimit = __rlimit_resource_t(RLIMIT_AS.rawValue)
-#endif

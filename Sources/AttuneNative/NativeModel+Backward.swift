@@ -21,16 +21,16 @@ extension NativeModel {
     if onEntropies != nil, !pass.request.entropy {
       throw EngineError(.badRequest, "a gradient on entropies that were not asked for")
     }
-    beginGradients()
+    try beginGradients()
     let count = n + plan.scalarRow.count
-    let dHidden = workspace.take(.headNormedGradient, count * d)
-    let hidden = workspace.take(.headNormed, count * d)
+    let dHidden = try workspace.take(.headNormedGradient, count * d)
+    let hidden = try workspace.take(.headNormed, count * d)
     if n > 0, onLogProbabilities != nil || onEntropies != nil {
       let zero = [Float](repeating: 0, count: onLogProbabilities == nil ? n : 0)
-      let logits = pass.hasLogits ? workspace.take(.headLogits, n * spec.vocabularySize) : nil
-      (onLogProbabilities ?? zero).withUnsafeBufferPointer { dLogProbability in
-        (onEntropies ?? []).withUnsafeBufferPointer { dEntropy in
-          atk_head_backward(
+      let logits = try pass.hasLogits ? workspace.take(.headLogits, n * spec.vocabularySize) : nil
+      try (onLogProbabilities ?? zero).withUnsafeBufferPointer { dLogProbability in
+        try (onEntropies ?? []).withUnsafeBufferPointer { dEntropy in
+          try atk_head_backward(
             dHidden, headGradient, dLogProbability.baseAddress,
             onEntropies == nil ? nil : dEntropy.baseAddress, nil, hidden, headMatrix,
             plan.scoredTarget, nil, workspace.take(.headLogSumExp, n),
@@ -55,7 +55,7 @@ extension NativeModel {
         }
       }
     }
-    backward(pass, dHidden: dHidden)
+    try backward(pass, dHidden: dHidden)
     workspace.beginPass()
   }
 
@@ -76,10 +76,6 @@ extension NativeModel {
     return gradients.pointer + offset
   }
 
-  func makeGradients() {
-    if gradients == nil, let arena { gradients = FloatBuffer(arena.count) }
-  }
-
   private func normBackward(
     _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ x: UnsafePointer<Float>,
     _ block: ParameterBlock, _ role: ModuleRole, mean: UnsafePointer<Float>,
@@ -91,12 +87,12 @@ extension NativeModel {
   }
 
   /// From the gradient on the final-norm states of a pass down to its lowest trained layer.
-  func backward(_ pass: KeptPass, dHidden: UnsafeMutablePointer<Float>) {
+  func backward(_ pass: KeptPass, dHidden: UnsafeMutablePointer<Float>) throws {
     let plan = pass.plan
     let d = spec.width
     let rows = plan.scoredRow + plan.scalarRow
-    let dGathered = workspace.take(.headRowsGradient, rows.count * d)
-    normBackward(
+    let dGathered = try workspace.take(.headRowsGradient, rows.count * d)
+    try normBackward(
       dGathered, dHidden, workspace.take(.headRows, rows.count * d), finalBlock, .finalNorm,
       mean: workspace.take(.headMean, rows.count),
       rstd: workspace.take(.headRstd, rows.count), rows: rows.count, accumulate: false)
@@ -104,19 +100,19 @@ extension NativeModel {
     guard pass.firstLayer < spec.layers || gradient(embeddingBlock, .embedding) != nil else {
       return
     }
-    let dStream = workspace.take(.streamGradient, plan.rows * d)
+    let dStream = try workspace.take(.streamGradient, plan.rows * d)
     dStream.update(repeating: 0, count: plan.rows * d)
     atk_scatter_add_rows(dStream, dGathered, rows, rows.count, d)
     let size = LayerSizes(spec, rows: plan.rows)
     for layer in stride(from: spec.layers - 1, through: pass.firstLayer, by: -1) {
-      let a = activations(pass.recomputes ? -1 : layer, size)
+      let a = try activations(pass.recomputes ? -1 : layer, size)
       if pass.recomputes {
-        a.input.update(
+        try a.input.update(
           from: workspace.take(.layer(layer, .input), plan.rows * d), count: plan.rows * d)
-        layerForward(
+        try layerForward(
           layer, a, out: workspace.take(.stream, plan.rows * d), plan, size)
       }
-      layerBackward(layer, a, dStream: dStream, plan, size, isLowest: layer == pass.firstLayer)
+      try layerBackward(layer, a, dStream: dStream, plan, size, isLowest: layer == pass.firstLayer)
     }
     if let table = gradient(embeddingBlock, .embedding) {
       atk_embedding_backward(table, dStream, plan.ids, plan.rows, d)
@@ -130,23 +126,23 @@ extension NativeModel {
   private func layerBackward(
     _ layer: Int, _ a: LayerActivations, dStream: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
     _ size: LayerSizes, isLowest: Bool
-  ) {
+  ) throws {
     let block = layerBlock(layer)
     let lora = adapters?[layer: layer]
     let rows = size.rows
-    let normed = workspace.take(.normed, rows * size.width)
-    let dNormed = workspace.take(.normedGradient, rows * size.width)
+    let normed = try workspace.take(.normed, rows * size.width)
+    let dNormed = try workspace.take(.normedGradient, rows * size.width)
 
     // The mlp: out = middle + down(activated).
-    let activated = workspace.take(.activated, rows * size.mlp)
-    let dActivated = workspace.take(.activatedGradient, rows * size.mlp)
-    let dGateUp = workspace.take(.gateUpGradient, rows * size.gates)
+    let activated = try workspace.take(.activated, rows * size.mlp)
+    let dActivated = try workspace.take(.activatedGradient, rows * size.mlp)
+    let dGateUp = try workspace.take(.gateUpGradient, rows * size.gates)
     if let weights = block.matrix(.down) {
       linearBackwardInput(dActivated, dStream, weights, rows: rows)
     }
     if let group = lora?.mlpOutput, !group.adapters.isEmpty {
       spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
-      adaptersBackward(
+      try adaptersBackward(
         dActivated, dStream, activated, group, lowRank: a.lowRankDown, rows: rows,
         fused: size.width)
     }
@@ -174,7 +170,7 @@ extension NativeModel {
       linearBackwardInput(dNormed, dGateUp, weights, rows: rows)
     }
     if let group = lora?.mlpInput {
-      adaptersBackward(
+      try adaptersBackward(
         dNormed, dGateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
     }
     normBackward(
@@ -182,7 +178,7 @@ extension NativeModel {
       rstd: a.rstd2, rows: rows, accumulate: true)
 
     // Attention: middle = input + output(attention).
-    let dAttention = workspace.take(.attentionGradient, rows * size.queries)
+    let dAttention = try workspace.take(.attentionGradient, rows * size.queries)
     if let weights = block.matrix(.output) {
       linearBackwardInput(dAttention, dStream, weights, rows: rows)
     }
@@ -192,12 +188,12 @@ extension NativeModel {
         size.queries, size.width, size.queries)
     }
     if let group = lora?.attentionOutput {
-      adaptersBackward(
+      try adaptersBackward(
         dAttention, dStream, a.attention, group, lowRank: a.lowRankOutput, rows: rows,
         fused: size.width)
     }
-    let dFused = workspace.take(.queryKeyValueGradient, rows * size.fused)
-    attentionBackward(a, dFused: dFused, dAttention: dAttention, block, plan, size)
+    let dFused = try workspace.take(.queryKeyValueGradient, rows * size.fused)
+    try attentionBackward(a, dFused: dFused, dAttention: dAttention, block, plan, size)
     let dQuery = gradient(block, .query)
     let hasInputAdapters = !(lora?.attentionInput.adapters.isEmpty ?? true)
     if dQuery != nil || hasInputAdapters {
@@ -214,7 +210,7 @@ extension NativeModel {
       linearBackwardInput(dNormed, dFused, weights, rows: rows)
     }
     if let group = lora?.attentionInput {
-      adaptersBackward(
+      try adaptersBackward(
         dNormed, dFused, normed, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
     }
     // Below the lowest layer of adapters nothing asks for the gradient on the stream.
@@ -228,7 +224,7 @@ extension NativeModel {
   private func attentionBackward(
     _ a: LayerActivations, dFused: UnsafeMutablePointer<Float>, dAttention: UnsafePointer<Float>,
     _ block: ParameterBlock, _ plan: BatchPlan, _ size: LayerSizes
-  ) {
+  ) throws {
     let (queries, keys, fused) = (size.queries, size.keys, size.fused)
     plan.withSegments { segments in
       atk_attention_backward(
@@ -237,7 +233,7 @@ extension NativeModel {
         segments, size.heads, size.keyValueHeads, size.headWidth, fused, fused, fused)
     }
     if case .rotary = spec.positions {
-      let (cosine, sine) = rotary.tables(plan.positionCount)
+      let (cosine, sine) = try rotary.tables(plan.positionCount)
       atk_rope_backward(
         dFused, plan.positions, cosine, sine, size.rows, size.heads + size.keyValueHeads,
         size.headWidth, fused)

@@ -80,14 +80,14 @@ extension NativeModel {
   }
 
   /// The memory of a layer's activations; layer −1 is the one shared by all that are not kept.
-  func activations(_ layer: Int, _ size: LayerSizes) -> LayerActivations {
+  func activations(_ layer: Int, _ size: LayerSizes) throws -> LayerActivations {
     let rank = adapters?.settings.rank ?? 0
-    func take(_ kept: Workspace.Kept, _ columns: Int) -> UnsafeMutablePointer<Float> {
-      workspace.take(.layer(layer, kept), size.rows * columns)
+    func take(_ kept: Workspace.Kept, _ columns: Int) throws -> UnsafeMutablePointer<Float> {
+      try workspace.take(.layer(layer, kept), size.rows * columns)
     }
-    let queryKeyValue = take(.queryKeyValue, size.fused)
+    let queryKeyValue = try take(.queryKeyValue, size.fused)
     let normed = spec.queryKeyNorm
-    return LayerActivations(
+    return try LayerActivations(
       input: take(.input, size.width), rstd1: take(.rstd1, 1), mean1: take(.mean1, 1),
       queryKeyValue: queryKeyValue,
       raw: normed ? take(.raw, size.fused) : queryKeyValue,
@@ -104,11 +104,11 @@ extension NativeModel {
   func layerForward(
     _ layer: Int, _ a: LayerActivations, out: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
     _ size: LayerSizes
-  ) {
+  ) throws {
     let block = layerBlock(layer)
     let lora = adapters?[layer: layer]
     let rows = size.rows
-    let normed = workspace.take(.normed, rows * size.width)
+    let normed = try workspace.take(.normed, rows * size.width)
 
     spec.normForward(
       normed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1, rows: rows)
@@ -131,7 +131,7 @@ extension NativeModel {
         epsilon, rows, groups, c, size.fused, size.fused)
     }
     if case .rotary = spec.positions {
-      let (cosine, sine) = rotary.tables(plan.positionCount)
+      let (cosine, sine) = try rotary.tables(plan.positionCount)
       atk_rope_forward(
         a.queryKeyValue, plan.positions, cosine, sine, rows, size.heads + size.keyValueHeads,
         size.headWidth, size.fused)
@@ -162,7 +162,7 @@ extension NativeModel {
       adaptersForward(
         a.gateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
     }
-    let activated = workspace.take(.activated, rows * size.mlp)
+    let activated = try workspace.take(.activated, rows * size.mlp)
     spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
     if out != a.middle { out.update(from: a.middle, count: rows * size.width) }
     if let weights = block.matrix(.down) {
@@ -181,17 +181,17 @@ extension NativeModel {
   func runLayers(
     _ first: Int, _ last: Int, stream: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
     keeping: Bool
-  ) {
+  ) throws {
     let size = LayerSizes(spec, rows: plan.rows)
     for layer in first..<last {
       let shared = !keeping || recomputesActivations
-      let a = activations(shared ? -1 : layer, size)
+      let a = try activations(shared ? -1 : layer, size)
       a.input.update(from: stream, count: plan.rows * size.width)
       if keeping && shared {
-        workspace.take(.layer(layer, .input), plan.rows * size.width)
+        try workspace.take(.layer(layer, .input), plan.rows * size.width)
           .update(from: stream, count: plan.rows * size.width)
       }
-      layerForward(layer, a, out: stream, plan, size)
+      try layerForward(layer, a, out: stream, plan, size)
     }
   }
 
@@ -202,9 +202,9 @@ extension NativeModel {
     }
     let plan = try BatchPlan(segments, spec: spec)
     workspace.beginPass()
-    let states = FloatBuffer(plan.rows * spec.width)
+    let states = try FloatBuffer(plan.rows * spec.width)
     embed(plan, into: states.pointer)
-    runLayers(0, layers, stream: states.pointer, plan, keeping: false)
+    try runLayers(0, layers, stream: states.pointer, plan, keeping: false)
     return NativeTrunk(
       segments: segments, layers: layers, rows: plan.segmentRow.map { Int($0) }, states: states,
       width: spec.width, origin: origin)
@@ -215,7 +215,7 @@ extension NativeModel {
     _ segments: [Segment], _ plan: BatchPlan, trunk: (any Trunk)?, keeping: Bool
   ) throws -> UnsafeMutablePointer<Float> {
     workspace.beginPass()
-    let stream = workspace.take(.stream, plan.rows * spec.width)
+    let stream = try workspace.take(.stream, plan.rows * spec.width)
     var first = 0
     if let trunk {
       guard let trunk = trunk as? NativeTrunk, accepts(trunk) else {
@@ -236,10 +236,10 @@ extension NativeModel {
     if keeping {
       // Layers below what is trained need no backward.
       let start = max(first, min(sharedLayers, spec.layers))
-      runLayers(first, start, stream: stream, plan, keeping: false)
-      runLayers(start, spec.layers, stream: stream, plan, keeping: true)
+      try runLayers(first, start, stream: stream, plan, keeping: false)
+      try runLayers(start, spec.layers, stream: stream, plan, keeping: true)
     } else {
-      runLayers(first, spec.layers, stream: stream, plan, keeping: false)
+      try runLayers(first, spec.layers, stream: stream, plan, keeping: false)
     }
     return stream
   }

@@ -28,14 +28,14 @@ extension NativeModel {
     }
     let plan = try BatchPlan(segments, spec: spec)
     let stream = try run(segments, plan, trunk: trunk, keeping: keeping)
-    let hidden = headStates(plan, stream)
+    let hidden = try headStates(plan, stream)
     let n = plan.scoredRow.count
     let m = request.candidates.count
-    let logProbability = workspace.take(.headLogProbability, n)
-    let logSumExp = workspace.take(.headLogSumExp, n)
-    let entropy = workspace.take(.headEntropy, request.entropy ? n : 0)
-    let candidates = workspace.take(.headCandidates, n * m)
-    let logits = keeping ? roomForLogits(n) : nil
+    let logProbability = try workspace.take(.headLogProbability, n)
+    let logSumExp = try workspace.take(.headLogSumExp, n)
+    let entropy = try workspace.take(.headEntropy, request.entropy ? n : 0)
+    let candidates = try workspace.take(.headCandidates, n * m)
+    let logits = try keeping ? roomForLogits(n) : nil
     if n > 0 {
       atk_head_forward(
         logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
@@ -57,13 +57,13 @@ extension NativeModel {
       let dLogProbability = try BatchPlan.join(
         weights.map { $0.map { -$0 } }, plan.scoredPerSegment, "log-probabilities")
     else { throw EngineError(.badRequest, "supervision needs a weight for each scored token") }
-    beginGradients()
+    try beginGradients()
     let stream = try run(segments, plan, trunk: trunk, keeping: true)
-    let hidden = headStates(plan, stream)
+    let hidden = try headStates(plan, stream)
     let n = plan.scoredRow.count
     let count = n + plan.scalarRow.count
-    let logProbability = workspace.take(.headLogProbability, n)
-    let dHidden = workspace.take(.headNormedGradient, count * spec.width)
+    let logProbability = try workspace.take(.headLogProbability, n)
+    let dHidden = try workspace.take(.headNormedGradient, count * spec.width)
     if n > 0 {
       atk_head_forward_backward(
         logProbability, dHidden, headGradient, dLogProbability, hidden, headMatrix,
@@ -74,7 +74,7 @@ extension NativeModel {
     let pass = KeptPass(
       plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
       recomputes: recomputesActivations, request: .init(), number: workspace.pass)
-    backward(pass, dHidden: dHidden)
+    try backward(pass, dHidden: dHidden)
     return result
   }
 
@@ -88,11 +88,11 @@ extension NativeModel {
     }
     let plan = try BatchPlan(segments, spec: spec)
     let n = plan.scoredRow.count
-    let theirs = other.headStates(
-      plan, try other.run(segments, plan, trunk: trunk, keeping: false))
-    let copy = workspace.take(.otherHeadNormed, n * spec.width)
+    let theirs = try other.headStates(
+      plan, other.run(segments, plan, trunk: trunk, keeping: false))
+    let copy = try workspace.take(.otherHeadNormed, n * spec.width)
     copy.update(from: theirs, count: n * spec.width)
-    let ours = headStates(plan, try run(segments, plan, trunk: trunk, keeping: false))
+    let ours = try headStates(plan, run(segments, plan, trunk: trunk, keeping: false))
     var kl = [Float](repeating: 0, count: n)
     if n > 0 {
       atk_head_kl(
@@ -104,22 +104,22 @@ extension NativeModel {
 
   /// Room for the logits of a pass, [n, V], so that its backward need not compute them again; nil
   /// where they would take more than 128 MiB.
-  private func roomForLogits(_ n: Int) -> UnsafeMutablePointer<Float>? {
+  private func roomForLogits(_ n: Int) throws -> UnsafeMutablePointer<Float>? {
     let count = n * spec.vocabularySize
-    return count <= 1 << 25 && !recomputesActivations ? workspace.take(.headLogits, count) : nil
+    return try count <= 1 << 25 && !recomputesActivations ? workspace.take(.headLogits, count) : nil
   }
 
   /// Final-norm states of the scored rows, then of the scalars' rows: [n + scalars, D].
   func headStates(
     _ plan: BatchPlan, _ stream: UnsafeMutablePointer<Float>
-  ) -> UnsafeMutablePointer<Float> {
+  ) throws -> UnsafeMutablePointer<Float> {
     let rows = plan.scoredRow + plan.scalarRow
     let count = rows.count
-    let gathered = workspace.take(.headRows, count * spec.width)
-    let normed = workspace.take(.headNormed, count * spec.width)
+    let gathered = try workspace.take(.headRows, count * spec.width)
+    let normed = try workspace.take(.headNormed, count * spec.width)
     if count > 0 {
       atk_gather_rows(gathered, stream, rows, count, spec.width)
-      spec.normForward(
+      try spec.normForward(
         normed, gathered, finalBlock, .finalNorm,
         mean: workspace.take(.headMean, count), rstd: workspace.take(.headRstd, count),
         rows: count)
@@ -134,7 +134,7 @@ extension NativeModel {
     let n = plan.scoredRow.count
     let m = request.candidates.count
     let d = spec.width
-    let logProbabilities = UnsafeBufferPointer(
+    let logProbabilities = try UnsafeBufferPointer(
       start: workspace.take(.headLogProbability, n), count: n
     ).map { Double($0) }
     if let bad = logProbabilities.firstIndex(where: { !$0.isFinite }) {
@@ -157,10 +157,10 @@ extension NativeModel {
       }
     }
     let entropies =
-      request.entropy
+      try request.entropy
       ? UnsafeBufferPointer(start: workspace.take(.headEntropy, n), count: n).map { Double($0) }
       : []
-    let flat = UnsafeBufferPointer(start: workspace.take(.headCandidates, n * m), count: n * m)
+    let flat = try UnsafeBufferPointer(start: workspace.take(.headCandidates, n * m), count: n * m)
     let candidates = (0..<(m > 0 ? n : 0)).map { i in (0..<m).map { Double(flat[i * m + $0]) } }
     let empty = [Int](repeating: 0, count: plan.scoredPerSegment.count)
     return HeadScores(

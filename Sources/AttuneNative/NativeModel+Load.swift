@@ -25,13 +25,15 @@ extension NativeModel {
     let layouts = BlockLayout.blocks(spec)
     for (i, layout) in layouts.enumerated() {
       let isLayer = i > 0 && i < layouts.count - 1
-      let block = ParameterBlock(layout, bfloat16: isLayer && frozenPrecision == .bfloat16)
+      let block = try ParameterBlock(layout, bfloat16: isLayer && frozenPrecision == .bfloat16)
       for tensor in layout.tensors {
         if let floats = block.floats(tensor) {
           try checkpoint.tensors.read(
             tensor.name, into: UnsafeMutableBufferPointer(start: floats, count: tensor.count))
         } else {
-          if scratch.count < tensor.count { scratch = [Float](repeating: 0, count: tensor.count) }
+          if scratch.count < tensor.count {
+            scratch = try [Float](count: tensor.count) { $0.update(repeating: 0) }
+          }
           try scratch.withUnsafeMutableBufferPointer { buffer in
             try checkpoint.tensors.read(
               tensor.name, into: UnsafeMutableBufferPointer(rebasing: buffer[..<tensor.count]))
@@ -50,13 +52,13 @@ extension NativeModel {
         throw EngineError(
           .badModel, "score.weight has shape \(shape): one score of \(spec.width) weights is read")
       }
-      let buffer = FloatBuffer(spec.width)
+      let buffer = try FloatBuffer(spec.width)
       try checkpoint.tensors.read("score.weight", into: buffer.mutableBuffer)
       head = buffer
     }
     return NativeModel(
       spec: spec, origin: Origin(engine), blocks: blocks, trainable: .frozen,
       frozenScalarHead: head,
-      rotary: RotaryTables(spec), workspace: Workspace())
+      rotary: try RotaryTables(spec), workspace: Workspace())
   }
 }

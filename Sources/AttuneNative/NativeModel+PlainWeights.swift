@@ -7,20 +7,20 @@ extension NativeModel {
   /// Calls `body` with the weights as plain matrices, adapters merged in, and rotary tables for as
   /// many positions as are asked for.
   package func withPlainWeights<R>(positions: Int, _ body: (ModelWeights) throws -> R) throws -> R {
-    let (cosine, sine) = rotary.tables(positions)
-    let weights = ModelWeights(
-      spec: spec, embeddings: embeddingBlock, layers: (0..<spec.layers).map { plainBlock($0) },
+    let (cosine, sine) = try rotary.tables(positions)
+    let weights = try ModelWeights(
+      spec: spec, embeddings: embeddingBlock, layers: (0..<spec.layers).map { try plainBlock($0) },
       final: finalBlock, ropeCosine: cosine, ropeSine: sine)
     return try withExtendedLifetime(self) { try body(weights) }
   }
 
   /// A layer's numbers with adapters merged in; merged copies are kept until weights change.
-  func plainBlock(_ i: Int) -> ParameterBlock {
+  func plainBlock(_ i: Int) throws -> ParameterBlock {
     let original = layerBlock(i)
     guard let adapters, let layer = adapters[layer: i], let arena else { return original }
     if let block = merged[i], block.version == version { return block.block }
-    let block = merged[i]?.block ?? ParameterBlock(original.layout)
-    merge(layer, of: adapters, arena: arena, from: original, into: block)
+    let block = try merged[i]?.block ?? ParameterBlock(original.layout)
+    try merge(layer, of: adapters, arena: arena, from: original, into: block)
     merged[i] = (version, block)
     return block
   }
@@ -29,14 +29,14 @@ extension NativeModel {
   private func merge(
     _ layer: LoRALayout.Layer, of adapters: LoRALayout, arena: FloatBuffer,
     from original: ParameterBlock, into block: ParameterBlock
-  ) {
+  ) throws {
     for tensor in original.layout.tensors {
       if let floats = block.floats(tensor) { original.copy(tensor, to: floats) }
     }
     let rank = adapters.settings.rank
     for adapter in layer.groups.flatMap(\.adapters) {
       guard let floats = block.floats(adapter.module.weight) else { continue }
-      let scaled = workspace.take(.lowRank, adapter.outputs * rank)
+      let scaled = try workspace.take(.lowRank, adapter.outputs * rank)
       scaled.update(from: arena.pointer + adapter.b, count: adapter.outputs * rank)
       atk_scale(scaled, adapters.scale, adapter.outputs * rank)
       atk_linear_backward_input(

@@ -10,8 +10,8 @@ extension NativeModel {
   {
     try engine.requireMemory(for: spec, at: "random weights")
     var stream: UInt64 = 0
-    let blocks = BlockLayout.blocks(spec).map { layout in
-      let block = ParameterBlock(layout)
+    let blocks = try BlockLayout.blocks(spec).map { layout in
+      let block = try ParameterBlock(layout)
       for tensor in layout.tensors {
         stream += 1
         guard let floats = block.floats(tensor) else { continue }
@@ -28,6 +28,6 @@ extension NativeModel {
     }
     return NativeModel(
       spec: spec, origin: Origin(engine), blocks: blocks, trainable: .frozen,
-      rotary: RotaryTables(spec), workspace: Workspace())
+      rotary: try RotaryTables(spec), workspace: Workspace())
   }
 }

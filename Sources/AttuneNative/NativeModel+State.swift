@@ -7,7 +7,6 @@ import Foundation
 extension NativeModel {
   package func zeroGradients() {
     sumGradients()
-    makeGradients()
     if let gradients { atk_zero(gradients.pointer, gradients.count) }
     hasGradients = false
   }
@@ -17,8 +16,7 @@ extension NativeModel {
   /// Those of adapters are kept apart from the passes before them, to be summed by a tree whose shape
   /// depends on the number of passes alone. Trained weights take one running sum: their buffers are as
   /// large as the model.
-  func beginGradients() {
-    makeGradients()
+  func beginGradients() throws {
     guard trainsLittle, hasGradients, let filled = gradients else {
       hasGradients = true
       return
@@ -31,7 +29,7 @@ extension NativeModel {
       }
     }
     earlierGradients?.append(filled)
-    let empty = spareGradients.popLast() ?? FloatBuffer(filled.count)
+    let empty = try spareGradients.popLast() ?? FloatBuffer(filled.count)
     atk_zero(empty.pointer, empty.count)
     gradients = empty
   }
@@ -57,15 +55,14 @@ extension NativeModel {
     _ optimizer: AdamW, learningRate: Double, maximumNorm: Double?
   ) throws -> Double {
     guard let arena else { throw EngineError(.badRequest, "a frozen model has nothing to train") }
-    makeGradients()
     let norm = gradientNorm()
     guard norm.isFinite else {
       throw EngineError(
         .notFinite, "the gradient of step \(optimizerSteps + 1) is not finite (norm \(norm))")
     }
     let scale = maximumNorm.map { norm > $0 ? $0 / (norm + 1e-6) : 1 } ?? 1
-    let first = firstMoment ?? FloatBuffer(arena.count)
-    let second = secondMoment ?? FloatBuffer(arena.count)
+    let first = try firstMoment ?? FloatBuffer(arena.count)
+    let second = try secondMoment ?? FloatBuffer(arena.count)
     firstMoment = first
     secondMoment = second
     optimizerSteps += 1
@@ -182,7 +179,7 @@ extension NativeModel {
     let second = tensors.filter { $0.name.hasPrefix("moment2.") }
     try setTrainedParameters(tensors.filter { !$0.name.hasPrefix("moment") })
     if let arena, !first.isEmpty || !second.isEmpty {
-      let moments = (FloatBuffer(arena.count), FloatBuffer(arena.count))
+      let moments = (try FloatBuffer(arena.count), try FloatBuffer(arena.count))
       try set(first, prefix: "moment1.", into: moments.0)
       try set(second, prefix: "moment2.", into: moments.1)
       (firstMoment, secondMoment) = moments
@@ -197,10 +194,9 @@ extension NativeModel {
     for (i, block) in blocks.enumerated() {
       guard let tensor = block.layout.tensors.first(where: { $0.name == name }) else { continue }
       let isLayer = i > 0 && i < blocks.count - 1
-      let source = isLayer ? plainBlock(i - 1) : block
-      let values = [Float](unsafeUninitializedCapacity: tensor.count) { buffer, count in
+      let source = try isLayer ? plainBlock(i - 1) : block
+      let values = try [Float](count: tensor.count) { buffer in
         if let start = buffer.baseAddress { source.copy(tensor, to: start) }
-        count = tensor.count
       }
       return NamedTensor(name: name, shape: tensor.shape, values: values)
     }
@@ -219,7 +215,7 @@ extension NativeModel {
       return weight.values
     }
     let blocks = try BlockLayout.blocks(spec).map { layout in
-      let block = ParameterBlock(layout)
+      let block = try ParameterBlock(layout)
       for tensor in layout.tensors {
         guard let found = try values(tensor.name, tensor.shape) else {
           throw EngineError(.badModel, "tensor \(tensor.name) is missing")
@@ -229,7 +225,7 @@ extension NativeModel {
       return block
     }
     let head = try values("score.weight", [1, spec.width]).map { weights in
-      let buffer = FloatBuffer(weights.count)
+      let buffer = try FloatBuffer(weights.count)
       buffer.pointer.update(from: weights, count: weights.count)
       return buffer
     }

@@ -58,7 +58,8 @@ package final class NativeModel: LanguageModel {
 
   init(
     spec: TransformerSpec, origin: Origin, blocks: [ParameterBlock], trainable: Trainable,
-    adapters: LoRALayout? = nil, arena: FloatBuffer? = nil, scalarHeadOffset: Int? = nil,
+    adapters: LoRALayout? = nil, arena: FloatBuffer? = nil, gradients: FloatBuffer? = nil,
+    scalarHeadOffset: Int? = nil,
     frozenScalarHead: FloatBuffer? = nil, rotary: RotaryTables, workspace: Workspace
   ) {
     self.spec = spec
@@ -67,6 +68,7 @@ package final class NativeModel: LanguageModel {
     self.trainable = trainable
     self.adapters = adapters
     self.arena = arena
+    self.gradients = gradients
     self.scalarHeadOffset = scalarHeadOffset
     self.frozenScalarHead = frozenScalarHead
     self.rotary = rotary
@@ -148,7 +150,7 @@ package final class NativeModel: LanguageModel {
     let headStart: ScalarHeadStart? = start ?? scalarHeadWeights.map { .weights($0) }
     let headOffset = headStart == nil ? nil : count
     if headStart != nil { count += spec.width }
-    let arena = count > 0 ? FloatBuffer(count) : nil
+    let arena = try count > 0 ? FloatBuffer(count) : nil
     if let arena {
       var offset = 0
       for i in trained {
@@ -166,7 +168,8 @@ package final class NativeModel: LanguageModel {
     }
     return NativeModel(
       spec: spec, origin: origin, blocks: newBlocks, trainable: trainable, adapters: adapters,
-      arena: arena, scalarHeadOffset: headOffset, rotary: rotary, workspace: workspace)
+      arena: arena, gradients: try arena.map { try FloatBuffer($0.count) },
+      scalarHeadOffset: headOffset, rotary: rotary, workspace: workspace)
   }
 
   /// A starts uniform in ±1/√inputs as PEFT's does, B at zero.

@@ -25,7 +25,7 @@ final class NativeTrunk: Trunk {
     self.origin = origin
   }
 
-  func selecting(_ indices: [Int]) -> any Trunk {
+  func selecting(_ indices: [Int]) throws -> any Trunk {
     var place: [Int: Int] = [:]
     var chosen: [Segment] = []
     var newRows: [Int] = []
@@ -43,7 +43,7 @@ final class NativeTrunk: Trunk {
       newRows.append(count)
       count += segment.ids.count
     }
-    let selected = FloatBuffer(count * width)
+    let selected = try FloatBuffer(count * width)
     for (new, old) in indices.enumerated() {
       (selected.pointer + newRows[new] * width)
         .update(from: states.pointer + rows[old] * width, count: chosen[new].ids.count * width)
@@ -53,7 +53,7 @@ final class NativeTrunk: Trunk {
       origin: origin)
   }
 
-  func joining(_ others: [any Trunk]) -> any Trunk {
+  func joining(_ others: [any Trunk]) throws -> any Trunk {
     let trunks = [self] + others.compactMap { $0 as? NativeTrunk }
     precondition(
       trunks.count == others.count + 1
@@ -61,7 +61,7 @@ final class NativeTrunk: Trunk {
       "trunks of different models or depths can't be joined")
     var segments: [Segment] = []
     var rows: [Int] = []
-    let joined = FloatBuffer(
+    let joined = try FloatBuffer(
       trunks.reduce(0) { $0 + $1.segments.reduce(0) { $0 + $1.ids.count } } * width)
     var row = 0
     for trunk in trunks {

@@ -23,11 +23,11 @@ package final class ParameterBlock {
   }
 
   /// Memory of its own, matrices in float32 or bfloat16.
-  package init(_ layout: BlockLayout, bfloat16: Bool = false) {
+  package init(_ layout: BlockLayout, bfloat16: Bool = false) throws {
     self.layout = layout
     start = 0
-    memory = FloatBuffer(bfloat16 ? layout.vectorCount : layout.count)
-    halfMemory = bfloat16 ? FloatBuffer((layout.matrixCount + 1) / 2) : nil
+    memory = try FloatBuffer(bfloat16 ? layout.vectorCount : layout.count)
+    halfMemory = try bfloat16 ? FloatBuffer((layout.matrixCount + 1) / 2) : nil
   }
 
   package var isBFloat16: Bool { halfMemory != nil }
@@ -63,7 +63,7 @@ package final class ParameterBlock {
         weights.allSatisfy({ source.compactForm(of: $0.name) == form })
       else { continue }
       let bytes = form.bytes(weights.reduce(0) { $0 + $1.count })
-      let memory = FloatBuffer((bytes + 3) / 4)
+      let memory = try FloatBuffer((bytes + 3) / 4)
       var place = UnsafeMutableRawPointer(memory.pointer)
       for tensor in weights {
         try source.readCompact(tensor.name, into: place)

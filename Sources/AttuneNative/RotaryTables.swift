@@ -10,22 +10,25 @@ final class RotaryTables {
   private let frequencies: [Float]
   private let amplitude: Double
   private let maximum: Int
-  private var cosines = FloatBuffer(0)
-  private var sines = FloatBuffer(0)
+  private var cosines: FloatBuffer
+  private var sines: FloatBuffer
   private var made = 0
 
-  init(_ spec: TransformerSpec) {
+  init(_ spec: TransformerSpec) throws {
+    (cosines, sines) = (try FloatBuffer(0), try FloatBuffer(0))
     maximum = spec.maximumPositions
     frequencies = spec.rotaryFrequencies.map { Float($0) }
     amplitude = spec.rotaryAmplitude
   }
 
   /// Tables for positions 0 ..< count.
-  func tables(_ count: Int) -> (cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>) {
+  func tables(
+    _ count: Int
+  ) throws -> (cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>) {
     if count > made, !frequencies.isEmpty {
-      made = min(maximum, max(count, 2 * made, 512))
-      cosines = FloatBuffer(made * frequencies.count)
-      sines = FloatBuffer(made * frequencies.count)
+      let more = min(maximum, max(count, 2 * made, 512)) * frequencies.count
+      (cosines, sines) = (try FloatBuffer(more), try FloatBuffer(more))
+      made = more / frequencies.count
       for position in 0..<made {
         for (i, frequency) in frequencies.enumerated() {
           let angle = Double(Float(position) * frequency)

@@ -82,10 +82,10 @@ package struct SamplingRun {
     batch = try Self.batch(
       min(settings.batch, samples), spec, prompts: prompts.count, longest: longest,
       capacity: capacity)
-    prefixes = KVCache(spec, blocks: min(batch, prompts.count), capacity: longest)
-    owns = KVCache(spec, blocks: batch, capacity: capacity)
+    prefixes = try KVCache(spec, blocks: min(batch, prompts.count), capacity: longest)
+    owns = try KVCache(spec, blocks: batch, capacity: capacity)
     let tokens = prompts.reduce(0) { $0 + $1.count }
-    decoder = IncrementalDecoder(
+    decoder = try IncrementalDecoder(
       weights: weights, maximumRows: min(Self.prefillRows, tokens), maximumBatch: batch)
     picker = TokenPicker(settings, vocabulary: spec.vocabularySize)
     let empty = Sample(ids: [], logProbability: [], finishReason: .cancelled)

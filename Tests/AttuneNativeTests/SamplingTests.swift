@@ -26,8 +26,8 @@ struct SamplingTests {
     let model = try tiny.native()
     let texts: [[Int32]] = [[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8]]
     try model.withPlainWeights(positions: 16) { weights in
-      let decoder = IncrementalDecoder(weights: weights, maximumRows: 8, maximumBatch: 4)
-      let cache = KVCache(weights.spec, blocks: 4, capacity: 10)
+      let decoder = try IncrementalDecoder(weights: weights, maximumRows: 8, maximumBatch: 4)
+      let cache = try KVCache(weights.spec, blocks: 4, capacity: 10)
       let v = weights.spec.vocabularySize
       let reference = ReferenceDecoder(weights: weights)
       let exact = texts.map { reference.logits($0) }

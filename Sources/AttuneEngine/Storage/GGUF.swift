@@ -147,10 +147,7 @@ public struct GGUF: Sendable {
   /// - Throws: `EngineError` that names the file and the tensor.
   public func read(_ name: String) throws -> [Float] {
     let count = tensors[name]?.count ?? 0
-    return try [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-      try read(name, into: UnsafeMutableBufferPointer(rebasing: buffer[..<count])) { $0 }
-      initialized = count
-    }
+    return try [Float](count: count) { try read(name, into: $0) { $0 } }
   }
 
   /// The form in which a tensor's numbers can be kept; nil if only as float32.

@@ -133,7 +133,7 @@ public enum HuggingFaceWriter {
         try values(own[0].tensor) { try writer.write(stored.name, $0) }
         continue
       }
-      var whole = [Float](repeating: 0, count: stored.shape.reduce(1, *))
+      var whole = try [Float](count: stored.shape.reduce(1, *)) { $0.update(repeating: 0) }
       for (tensor, layout) in own {
         try values(tensor) { place($0, layout, shape: stored.shape, in: &whole) }
       }

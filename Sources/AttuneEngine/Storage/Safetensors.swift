@@ -79,10 +79,7 @@ public enum Safetensors {
     /// - Throws: `EngineError` that names the file and the tensor.
     public func read(_ name: String) throws -> [Float] {
       let count = (shape(of: name) ?? []).reduce(1, *)
-      return try [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-        try read(name, into: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
-        initialized = count
-      }
+      return try [Float](count: count) { try read(name, into: $0) }
     }
 
     /// Reads a tensor as float32 into a buffer of exactly its elements.

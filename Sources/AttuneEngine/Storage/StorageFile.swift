@@ -53,10 +53,7 @@ package final class StorageFile: Sendable {
   }
 
   package func read(count: Int, at offset: Int) throws -> [UInt8] {
-    try [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-      try read(UnsafeMutableRawBufferPointer(buffer), at: offset)
-      initialized = count
-    }
+    try [UInt8](count: count) { try read(UnsafeMutableRawBufferPointer($0), at: offset) }
   }
 
   /// The whole file, if it is no longer than `limit`.

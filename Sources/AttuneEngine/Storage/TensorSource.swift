@@ -39,10 +39,6 @@ extension TensorSource {
     guard let shape = shape(of: canonicalName) else {
       throw EngineError(.badModel, "there is no tensor \(canonicalName)")
     }
-    let count = shape.reduce(1, *)
-    return try [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-      try read(canonicalName, into: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
-      initialized = count
-    }
+    return try [Float](count: shape.reduce(1, *)) { try read(canonicalName, into: $0) }
   }
 }

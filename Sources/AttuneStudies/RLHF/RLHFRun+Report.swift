@@ -43,7 +43,7 @@ extension RLHFRun {
       ? try Constitution.named(settings.judge.constitution).principles.count : 0
     let machine = Report.Machine(
       threads: start.engine.record.threads, productRateAtStart: productRate,
-      productRateAtEnd: start.engine.matrixProductRate(of: start.model.spec))
+      productRateAtEnd: try start.engine.matrixProductRate(of: start.model.spec))
     stages.append(
       Report.Stage(
         name: RLHF.Stage.report.rawValue, seconds: seconds(ContinuousClock.now - began),

@@ -28,7 +28,7 @@ struct RLHFRun {
     self.output = output
     self.options = options
     start = try LoadedModel.open(inputs.model, on: engine)
-    productRate = engine.matrixProductRate(of: start.model.spec)
+    productRate = try engine.matrixProductRate(of: start.model.spec)
   }
 
   func file(_ name: String) -> URL { output.appending(path: name) }

@@ -242,8 +242,8 @@ public enum GRPO {
         draws = drawn.count
         var rollout = drawn[0]
         if variant == .dapo {
-          rollout = ScoredRollout.joining(drawn.map { $0.keeping($0.promptsToldApart) })
-          rollout = rollout.keeping(
+          rollout = try ScoredRollout.joining(drawn.map { try $0.keeping($0.promptsToldApart) })
+          rollout = try rollout.keeping(
             Array(rollout.prompts.indices.prefix(settings.promptsPerRollout)))
         }
 

@@ -154,7 +154,7 @@ public enum RAFT {
             .klBestOfN, total: BestOfN.klBound(of: own.count, keeping: settings.keep), weight: 1)
         }
       }
-      let kept = rollout.keeping(answers: chosen)
+      let kept = try rollout.keeping(answers: chosen)
       totals.addMean(
         .keptReward, total: kept.answers.reduce(0) { $0 + $1.reward },
         weight: Double(kept.answers.count))

@@ -14,7 +14,7 @@ extension ScoredAnswers {
 
 extension ScoredRollout {
   /// The rollout with some of its prompts alone.
-  func keeping(_ kept: [Int]) -> ScoredRollout {
+  func keeping(_ kept: [Int]) throws -> ScoredRollout {
     let (chosen, chosenAnswers) = sampled.indices(of: kept)
     var places: [Int: Int] = [:]
     for (place, prompt) in kept.enumerated() { places[prompt] = place }
@@ -27,7 +27,7 @@ extension ScoredRollout {
           return answer
         }),
       answers: chosenAnswers.map { answers[$0] },
-      trunk: kept.isEmpty ? nil : trunk?.selecting(chosen),
+      trunk: try kept.isEmpty ? nil : trunk?.selecting(chosen),
       sourceRewards: sourceRewards.map { source, rewards in
         (source, chosenAnswers.map { rewards[$0] })
       })
@@ -36,7 +36,7 @@ extension ScoredRollout {
   /// The rollout with some of its answers alone, at least one to each prompt.
   ///
   /// - Parameter chosen: Their indices.
-  func keeping(answers chosen: [Int]) -> ScoredRollout {
+  func keeping(answers chosen: [Int]) throws -> ScoredRollout {
     let chosen = chosen.sorted()
     let segments = Set(chosen.map { answers[$0].segment })
     return ScoredRollout(
@@ -44,14 +44,14 @@ extension ScoredRollout {
         prompts: prompts, promptIds: sampled.promptIds, answers: chosen.map { sampled.answers[$0] },
         isOffPolicy: sampled.isOffPolicy),
       answers: chosen.map { answers[$0] },
-      trunk: trunk?.selecting(
+      trunk: try trunk?.selecting(
         sampled.segments.indices.filter {
           sampled.segments[$0].parent == nil || segments.contains($0)
         }))
   }
 
   /// One rollout of several, prompts after prompts.
-  static func joining(_ rollouts: [ScoredRollout]) -> ScoredRollout {
+  static func joining(_ rollouts: [ScoredRollout]) throws -> ScoredRollout {
     var all: [Rollout.Answer] = []
     var before = 0
     for scored in rollouts {
@@ -67,7 +67,7 @@ extension ScoredRollout {
         prompts: rollouts.flatMap(\.prompts), promptIds: rollouts.flatMap(\.sampled.promptIds),
         answers: all),
       answers: rollouts.flatMap(\.answers),
-      trunk: rollouts.compactMap(\.trunk).joined(),
+      trunk: try rollouts.compactMap(\.trunk).joined(),
       sourceRewards: (rollouts.first?.sourceRewards ?? []).enumerated().map { place, source in
         (source.source, rollouts.flatMap { $0.sourceRewards[place].rewards })
       })

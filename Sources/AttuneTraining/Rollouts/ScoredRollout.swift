@@ -119,7 +119,7 @@ struct ScoredAnswers<Policy> {
       }
       if let trunk { trunks.append(trunk) }
     }
-    self.init(rollout, answers: answers, trunk: trunks.joined())
+    self.init(rollout, answers: answers, trunk: try trunks.joined())
   }
 
   /// Takes the rewards of all answers from weighted sources.

@@ -57,7 +57,7 @@ extension SharedPass {
       try Interrupt.check()
       return try loaded.model.trunk(renumbered(piece), layers: layers)
     }
-    trunk = trunks.compactMap(\.self).joined()
+    trunk = try trunks.compactMap(\.self).joined()
   }
 
   /// Runs a model of the same origin over the pass, in pieces cut between prompts, and takes a value

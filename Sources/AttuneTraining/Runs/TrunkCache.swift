@@ -57,9 +57,9 @@ package struct TrunkCache {
     }
     if !asked.isEmpty {
       guard let trunk = try model.trunk(asked, layers: layers) else { return nil }
-      for (group, range) in missing { store.kept[group] = trunk.selecting(Array(range)) }
+      for (group, range) in missing { store.kept[group] = try trunk.selecting(Array(range)) }
     }
-    return groups.compactMap { store.kept[$0] }.joined()
+    return try groups.compactMap { store.kept[$0] }.joined()
   }
 
   private func has(_ group: EncodedGroup) -> Bool {
