@@ -43,12 +43,12 @@ package final class FloatBuffer {
 final class Workspace {
   enum Slot: Hashable {
     case stream, streamGradient, normed, normedGradient, attention, attentionGradient
-    case queryKeyValue, queryKeyValueGradient, queryKeyValueRaw, gateUp, gateUpGradient
-    case activated, activatedGradient, logSumExp, rstd, rstdQuery, rstdKey, mean
+    case queryKeyValue, queryKeyValueGradient, gateUp, gateUpGradient
+    case activated, activatedGradient, logSumExp, rstdQuery, rstdKey
     case lowRank, lowRankGradient
     case headRows, headNormed, headNormedGradient, headRowsGradient, headRstd, headMean
     case headLogProbability, headLogSumExp, headEntropy, headCandidates, headLogits
-    case otherHeadRows, otherHeadNormed
+    case otherHeadNormed
     case layer(Int, Kept)
   }
   /// What a layer keeps for its backward pass.

@@ -32,10 +32,10 @@ extension NativeModel {
         try (onEntropies ?? []).withUnsafeBufferPointer { dEntropy in
           try atk_head_backward(
             dHidden, headGradient, dLogProbability.baseAddress,
-            onEntropies == nil ? nil : dEntropy.baseAddress, nil, hidden, headMatrix,
-            plan.scoredTarget, nil, workspace.take(.headLogSumExp, n),
+            onEntropies == nil ? nil : dEntropy.baseAddress, hidden, headMatrix,
+            plan.scoredTarget, workspace.take(.headLogSumExp, n),
             onEntropies == nil ? nil : workspace.take(.headEntropy, n), logits,
-            Float(pass.request.temperature), n, 0, d, spec.vocabularySize)
+            Float(pass.request.temperature), n, d, spec.vocabularySize)
         }
       }
     } else {

@@ -114,24 +114,6 @@ public enum Statistics {
       statistic: { mean($0) })
   }
 
-  /// Mean over groups of the difference of their means (after − before), with its bootstrap
-  /// interval: the groups are paired, so what they have in common cancels.
-  ///
-  /// - Parameters:
-  ///   - after: The numbers of each group.
-  ///   - before: The same groups in the same order; a group that is empty on a side is left out.
-  ///   - confidence: For example 0.95.
-  ///   - seed: Seed of the bootstrap.
-  public static func pairedDifference(
-    _ after: [[Double]], _ before: [[Double]], confidence: Double = 0.95, seed: UInt64 = 0
-  ) -> Estimate {
-    precondition(after.count == before.count, "groups are paired")
-    let differences = zip(after, before).filter { !$0.isEmpty && !$1.isEmpty }
-      .map { mean($0) - mean($1) }
-    return bootstrap(
-      differences, confidence: confidence, seed: seed, statistic: { mean($0) })
-  }
-
   /// Wilson's score interval for a share (Wilson 1927): sensible also at 0 and 1.
   ///
   /// - Parameters:
@@ -217,26 +199,6 @@ public enum Statistics {
     }
     guard xx > 0, yy > 0 else { return nil }
     return xy / (xx.squareRoot() * yy.squareRoot())
-  }
-
-  /// Spearman's rank correlation, equal numbers sharing their mean rank; `nil` if a side does not
-  /// vary.
-  public static func spearman(_ x: [Double], _ y: [Double]) -> Double? {
-    pearson(ranks(x), ranks(y))
-  }
-
-  /// Ranks from 1, equal numbers sharing their mean rank.
-  public static func ranks(_ values: [Double]) -> [Double] {
-    let order = values.indices.sorted { (values[$0], $0) < (values[$1], $1) }
-    var ranks = values.map { _ in 0.0 }
-    var start = 0
-    while start < order.count {
-      var end = start
-      while end + 1 < order.count, values[order[end + 1]] == values[order[start]] { end += 1 }
-      for i in start...end { ranks[order[i]] = Double(start + end) / 2 + 1 }
-      start = end + 1
-    }
-    return ranks
   }
 
   /// Distinct n-grams over n-grams of all lists together (Li et al. 2016); `nil` without n-grams.

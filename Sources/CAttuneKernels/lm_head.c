@@ -45,7 +45,7 @@ typedef struct {
   bool exponentials;  // exp(logit − most of the tile)
   bool wants_entropy;
   // backward
-  const float *dlog_probability, *dentropy, *dcandidate, *log_sum_exp, *entropy;
+  const float *dlog_probability, *dentropy, *log_sum_exp, *entropy;
   float *dhidden, *partial, *dw;  // partial: [parts − 1, n, D]
 } head_job;
 
@@ -169,36 +169,30 @@ void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy
 // ---- backward ----------------------------------------------------------------------------------
 
 // z becomes the gradient of the logits before the temperature; a row's share of the gradient of
-// log-probabilities is −total·p, and of the entropy H is −dH·p·(log p + H).
-ATK_MULTIVERSION static void gradient_row(float *z, size_t width, float lse, float total,
+// the log-probability d is −d·p, and of the entropy H is −dH·p·(log p + H).
+ATK_MULTIVERSION static void gradient_row(float *z, size_t width, float lse, float direct,
                                           float dentropy, float entropy) {
   if (dentropy != 0) {
     for (size_t j = 0; j < width; j++) {
       float x = z[j] - lse;
-      z[j] = -atk_expf(x) * (total + dentropy * (x + entropy));
+      z[j] = -atk_expf(x) * (direct + dentropy * (x + entropy));
     }
   } else {
-    for (size_t j = 0; j < width; j++) z[j] = -total * atk_expf(z[j] - lse);
+    for (size_t j = 0; j < width; j++) z[j] = -direct * atk_expf(z[j] - lse);
   }
 }
 
 static void tile_gradient(const head_job *job, tile_place at, size_t tile) {
-  size_t width = tile_width(job, tile), first = tile * job->tile.columns, m = job->m;
+  size_t width = tile_width(job, tile), first = tile * job->tile.columns;
   float inverse = job->inverse_temperature;
   for (size_t i = 0; i < job->n; i++) {
     float *row = at.z + i * at.ld;
-    float direct = job->dlog_probability ? job->dlog_probability[i] : 0, total = direct;
-    const float *dcandidate = m ? job->dcandidate + i * m : NULL;
-    for (size_t c = 0; c < m; c++) total += dcandidate[c];
-    float dentropy = job->dentropy ? job->dentropy[i] : 0;
-    gradient_row(row, width, job->log_sum_exp[i], total * inverse, dentropy * inverse,
+    float direct = (job->dlog_probability ? job->dlog_probability[i] : 0) * inverse;
+    float dentropy = (job->dentropy ? job->dentropy[i] : 0) * inverse;
+    gradient_row(row, width, job->log_sum_exp[i], direct, dentropy,
                  job->dentropy ? job->entropy[i] : 0);
     size_t target = (size_t)job->target[i] - first;
-    if (target < width) row[target] += direct * inverse;
-    for (size_t c = 0; c < m; c++) {
-      size_t candidate = (size_t)job->candidates[c] - first;
-      if (candidate < width) row[candidate] += dcandidate[c] * inverse;
-    }
+    if (target < width) row[target] += direct;
   }
 }
 
@@ -264,21 +258,18 @@ static void run_backward(head_job *job) {
 }
 
 void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_probability,
-                       const float *dentropy_or_null, const float *dcandidate_or_null,
-                       const float *hidden, const float *w, const int32_t *target,
-                       const int32_t *candidates, const float *log_sum_exp,
+                       const float *dentropy_or_null, const float *hidden, const float *w,
+                       const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
-                       size_t n, size_t m, size_t D, size_t V) {
+                       size_t n, size_t D, size_t V) {
   if (n == 0) return;
-  if (!dcandidate_or_null) m = 0;
   tiling tile = make_tiling(n, V, 1024);
   for (size_t row = 0; row < n; row += tile.rows) {
-    head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .m = m, .D = D, .V = V,
+    head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
-                    .target = target + row, .candidates = candidates,
+                    .target = target + row,
                     .dlog_probability = dlog_probability ? dlog_probability + row : NULL,
                     .dentropy = dentropy_or_null ? dentropy_or_null + row : NULL,
-                    .dcandidate = m ? dcandidate_or_null + row * m : NULL,
                     .log_sum_exp = log_sum_exp + row,
                     .entropy = entropy_or_null ? entropy_or_null + row : NULL,
                     .kept = logits_or_null ? logits_or_null + row * V : NULL,

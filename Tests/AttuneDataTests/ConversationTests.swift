@@ -89,20 +89,6 @@ struct ConversationTests {
     #expect(message.contains("\"1<|im_start|>user") && !message.contains("\n"))
   }
 
-  @Test func `a model without a template gets ChatML with its own end token`() throws {
-    let default1 = try ChatTemplate.chatML(beginOfSequence: "", endOfSequence: "<|endoftext|>")
-    #expect(default1.isDefault)
-    let messages = [user, Message(role: "assistant", content: "A")]
-    #expect(
-      try default1.render(messages, addGenerationPrompt: true)
-        == "<|im_start|>user\nHi<|endoftext|>\n<|im_start|>assistant\nA<|endoftext|>\n"
-        + "<|im_start|>assistant\n")
-    let default2 = try ChatTemplate.chatML(beginOfSequence: "", endOfSequence: "")
-    #expect(
-      try default2.render([user], addGenerationPrompt: false)
-        == template(chatML).render([user], addGenerationPrompt: false))
-  }
-
   @Test(arguments: Hostile.all)
   func `a hostile template ends in an error, soon`(hostile: Hostile) throws {
     #expect(throws: DataError.self) {

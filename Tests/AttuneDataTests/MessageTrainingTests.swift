@@ -142,7 +142,9 @@ struct MessageTrainingTests {
     let asked = Message(role: "user", content: "q")
     let planned = try message(#"{"role": "assistant", "content": "", "tool_plan": "look it up"}"#)
     #expect(!planned.isEmpty)
-    let template = try ChatTemplate.chatML(beginOfSequence: "", endOfSequence: "")
+    let template = try ChatTemplate(
+      source: "{% for m in messages %}{{ m.content }}{% endfor %}", beginOfSequence: "",
+      endOfSequence: "")
     let error = #expect(throws: DataError.self) {
       try template.requireWritten([asked, planned], answersFrom: 1)
     }

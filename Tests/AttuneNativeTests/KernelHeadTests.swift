@@ -38,7 +38,6 @@ extension KernelTests {
       var candidates: [Int32]
       var gradients: [Float]
       var entropyGradients: [Float]
-      var candidateGradients: [Float]
 
       init(_ size: HeadCase) {
         var random = SplitMix(seed: 1)
@@ -48,7 +47,6 @@ extension KernelTests {
         candidates = (0..<size.candidates).map { Int32($0 * (size.vocabulary - 1) / 3) }
         gradients = random.floats(size.rows)
         entropyGradients = random.floats(size.rows)
-        candidateGradients = random.floats(size.rows * size.candidates)
       }
     }
 
@@ -94,21 +92,18 @@ extension KernelTests {
       func loss(_ hidden: [Double], _ weight: [Double]) -> Double {
         let scores = Self.scores(hidden, weight, input, size)
         return dot(scores.target, input.gradients) + dot(scores.entropy, input.entropyGradients)
-          + dot(scores.candidates, input.candidateGradients)
       }
       let samples = n > 100 ? 6 : 24
       let start = [Float](repeating: 0.25, count: V * D)
       var dweight = start
       var dhidden = [Float](repeating: 9, count: n * D)
       atk_head_backward(
-        &dhidden, &dweight, input.gradients, input.entropyGradients, input.candidateGradients,
-        input.hidden, input.weight, input.target, input.candidates, logSumExp, entropy, nil,
-        size.temperature, n, m, D, V)
+        &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden, input.weight,
+        input.target, logSumExp, entropy, nil, size.temperature, n, D, V)
       var (keptWeight, keptHidden) = (start, [Float](repeating: 9, count: n * D))
       atk_head_backward(
-        &keptHidden, &keptWeight, input.gradients, input.entropyGradients,
-        input.candidateGradients, input.hidden, input.weight, input.target, input.candidates,
-        logSumExp, entropy, &logits, size.temperature, n, m, D, V)
+        &keptHidden, &keptWeight, input.gradients, input.entropyGradients, input.hidden,
+        input.weight, input.target, logSumExp, entropy, &logits, size.temperature, n, D, V)
       #expect(relativeError(keptHidden, doubles(dhidden)) < 1e-6)
       #expect(relativeError(keptWeight, doubles(dweight)) < 1e-6)
       #expect(
@@ -136,8 +131,8 @@ extension KernelTests {
           &target, &logSumExp, &entropy, nil, nil, input.hidden, input.weight, input.target, nil,
           size.temperature, n, 0, D, V)
         atk_head_backward(
-          &dhidden, &dweight, input.gradients, input.entropyGradients, nil, input.hidden,
-          input.weight, input.target, nil, logSumExp, entropy, nil, size.temperature, n, 0, D, V)
+          &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden,
+          input.weight, input.target, logSumExp, entropy, nil, size.temperature, n, D, V)
         results.append(target + entropy + dhidden + dweight)
       }
       #expect(results[0] == results[1] && results[0] == results[2])
@@ -156,8 +151,8 @@ extension KernelTests {
         &target, &logSumExp, nil, nil, nil, input.hidden, input.weight, input.target, nil,
         size.temperature, n, 0, D, V)
       atk_head_backward(
-        &dhidden, &dweight, input.gradients, nil, nil, input.hidden, input.weight, input.target,
-        nil, logSumExp, nil, nil, size.temperature, n, 0, D, V)
+        &dhidden, &dweight, input.gradients, nil, input.hidden, input.weight, input.target,
+        logSumExp, nil, nil, size.temperature, n, D, V)
       var onceTarget = [Float](repeating: 9, count: n)
       var onceHidden = [Float](repeating: 9, count: n * D)
       var onceWeight = [Float](repeating: 0, count: V * D)
@@ -218,8 +213,7 @@ extension KernelTests {
       #expect(entropy == [0, 0])
       var dhidden: [Float] = [9, 9]
       atk_head_backward(
-        &dhidden, nil, [1, 1], [1, 1], nil, hidden, weight, target, nil, logSumExp, entropy, nil, 1,
-        n, 0, D, V)
+        &dhidden, nil, [1, 1], [1, 1], hidden, weight, target, logSumExp, entropy, nil, 1, n, D, V)
       #expect(dhidden == [0, 990])
       hidden[0] = .nan
       atk_head_forward(

@@ -11,8 +11,6 @@ public import Foundation
 public struct ChatTemplate: Sendable {
   /// The template's text.
   public let source: String
-  /// Whether this is ``chatML(beginOfSequence:endOfSequence:)``, because the model has none.
-  public let isDefault: Bool
   /// The text of the beginning-of-sequence token, `bos_token` in the template; may be empty.
   public let beginOfSequence: String
   /// The text of the end-of-sequence token, `eos_token` in the template; may be empty.
@@ -37,17 +35,10 @@ public struct ChatTemplate: Sendable {
   public init(
     source: String, beginOfSequence: String, endOfSequence: String, place: String? = nil
   ) throws {
-    try self.init(source, beginOfSequence, endOfSequence, place, isDefault: false)
-  }
-
-  private init(
-    _ source: String, _ begin: String, _ end: String, _ place: String?, isDefault: Bool
-  ) throws {
     self.source = source
-    self.isDefault = isDefault
     self.place = place
-    beginOfSequence = begin
-    endOfSequence = end
+    self.beginOfSequence = beginOfSequence
+    self.endOfSequence = endOfSequence
     body = try Self.named(place) { try TemplateParser.parse(source) }
   }
 
@@ -61,21 +52,6 @@ public struct ChatTemplate: Sendable {
     } catch let error as DataError {
       throw place.map { DataError(error.code, "\($0): \(error.message)") } ?? error
     }
-  }
-
-  /// The template for a model that has none: ChatML, each turn `<|im_start|>role`, line feed,
-  /// content, then the model's end-of-sequence token (`<|im_end|>` if it has none), line feed.
-  public static func chatML(beginOfSequence: String, endOfSequence: String) throws -> ChatTemplate {
-    let source = """
-      {% for message in messages %}
-      {{- '<|im_start|>' + message.role + '\\n' + message.content }}
-      {{- (eos_token or '<|im_end|>') + '\\n' }}
-      {%- endfor %}
-      {%- if add_generation_prompt %}
-      {{- '<|im_start|>assistant\\n' }}
-      {%- endif %}
-      """
-    return try ChatTemplate(source, beginOfSequence, endOfSequence, nil, isDefault: true)
   }
 
   /// The roles whose names a template may build control tokens from; any other role is data.

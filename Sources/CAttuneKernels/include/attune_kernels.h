@@ -206,15 +206,14 @@ void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy
                       float *candidate_or_null, float *logits_or_null, const float *hidden,
                       const float *w, const int32_t *target, const int32_t *candidates,
                       float temperature, size_t n, size_t m, size_t D, size_t V);
-// dhidden[n,D] `=`, dw[V,D] `+=` (skipped if NULL), from the gradients on log_probability[n],
-// entropy[n] and candidate_log_probability[n,m] (NULL: zero). logits[n,V]: what the forward left, which is
-// overwritten; if NULL they are computed again.
+// dhidden[n,D] `=`, dw[V,D] `+=` (skipped if NULL), from the gradients on log_probability[n] and
+// entropy[n] (NULL: zero). logits[n,V]: what the forward left, which is overwritten; if NULL they are
+// computed again.
 void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_probability,
-                       const float *dentropy_or_null, const float *dcandidate_or_null,
-                       const float *hidden, const float *w, const int32_t *target,
-                       const int32_t *candidates, const float *log_sum_exp,
+                       const float *dentropy_or_null, const float *hidden, const float *w,
+                       const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
-                       size_t n, size_t m, size_t D, size_t V);
+                       size_t n, size_t D, size_t V);
 // Both in one pass, where the gradient on each log-probability is known before (supervised loss):
 // no logits are computed twice. log_probability `=`, dhidden `=`, dw `+=` (skipped if NULL).
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
