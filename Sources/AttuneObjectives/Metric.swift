@@ -105,6 +105,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case pseudoRewardBaseline = "distribution/pseudo_reward_baseline"
   // Evaluation
   case winRate = "evaluation/win_rate"
+  case exactKL = "evaluation/exact_kl"
   case referencePerplexity = "evaluation/reference_perplexity"
   case promptUptake = "evaluation/prompt_words_taken_up"
 
@@ -226,6 +227,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
       "Entropy of the target's shares among a prompt's samples (α of BRAIn), in nats."
     case .pseudoRewardBaseline: "B of f-DPG: running mean of the pseudo-reward −f′."
     case .winRate: "Share of answers that beat the other model's by the watched reward."
+    case .exactKL:
+      "KL from the reference in nats a sequence: at every position of the policy's own samples the exact KL of the next token's distributions, summed (`evaluate --exact-kl`)."
     case .referencePerplexity: "Perplexity of the answers under the reference model."
     case .promptUptake: "Share of the prompt's content words that the answer takes up."
     }

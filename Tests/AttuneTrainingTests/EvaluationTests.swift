@@ -116,6 +116,80 @@ struct EvaluationTests {
     #expect(found.likelierBefore == found.likelierAfter)
   }
 
+  @Test(arguments: [1, 0.7])
+  func `exact KL is each position's over the vocabulary, summed`(temperature: Double) throws {
+    let family = try ModelFamily()
+    let base = family.base
+    let policy = try LoadedModel.open(
+      try family.member("policy", .lastLayers(1), seed: 5), on: NativeEngine(), beside: base)
+    let texts = [["ab", "c"], ["xyz", "", "no"]]
+    let answers = texts.map { texts in
+      texts.map { text in
+        let ids = base.tokenizer.encode(text) + base.model.spec.endOfSequence.prefix(1)
+        return Answer(
+          completion: Completion(ids: ids, text: text, endedByItself: true),
+          logProbabilities: ids.map { _ in 0 })
+      }
+    }
+    let prompts = ["a", "b"]
+    func evaluate(exactKL: Bool) throws -> EvaluationReport {
+      try Evaluation.run(
+        [
+          EvaluatedModel(role: "policy", loaded: policy, answers: answers),
+          EvaluatedModel(role: "start", loaded: base, answers: answers),
+        ], reference: base, prompts: prompts.map { DataPrompt(.text($0)) }, rewards: [],
+        settings: settings(temperature), exactKL: exactKL, style: .silent)
+    }
+    func distribution(_ model: any LanguageModel, _ ids: [Int32]) throws -> [Double] {
+      let all = HeadRequest(
+        temperature: temperature, candidates: (0..<Int32(model.spec.vocabularySize)).map { $0 })
+      return try model.score([Segment(ids + [0], scored: [ids.count..<ids.count + 1])], all)
+        .candidates[0][0]
+    }
+    let means = try zip(prompts, answers).map { prompt, answers in
+      let first = base.tokenizer.encode(prompt)
+      return Statistics.mean(
+        try answers.map { answer in
+          let ids = answer.completion.ids
+          return try ids.indices.reduce(0.0) { sum, i in
+            let p = try distribution(policy.model, first + ids[..<i])
+            let q = try distribution(base.model, first + ids[..<i])
+            return sum + zip(p, q).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
+          }
+        })
+    }
+    let found = try evaluate(exactKL: true)
+    let exact = try #require(found.models[1].exactKL)
+    #expect(abs(exact - Statistics.mean(means)) < 1e-4 && exact > 0.01)
+    #expect(found.models[0].exactKL == 0)
+    #expect(found.terminalTable.contains("exact KL"))
+    #expect(HeldOutFigure.of(found).contains { $0.metric == "evaluation/exact_kl" })
+    // What was there before is as it was.
+    var plain = try evaluate(exactKL: false)
+    #expect(plain.models[1].exactKL == nil && !plain.terminalTable.contains("exact KL"))
+    plain.seconds = found.seconds
+    for i in plain.models.indices {
+      plain.models[i].exactKL = found.models[i].exactKL
+      plain.models[i].exactKLInterval = found.models[i].exactKLInterval
+    }
+    #expect(plain == found)
+  }
+
+  @Test func `exact KL needs draws and a reference`() throws {
+    let family = try ModelFamily()
+    let data = try family.folder.rows("prompts.jsonl", [#"{"prompt":"p"}"#])
+    func refusal(against: String?, _ temperature: Double) -> String? {
+      #expect(throws: TrainingError.self) {
+        try Evaluation.run(
+          model: family.base.name, against: against, reference: nil, data: data,
+          rewards: [RewardSpecification("length:2")], settings: settings(temperature),
+          exactKL: true, answersFile: nil, on: NativeEngine())
+      }?.message
+    }
+    #expect(refusal(against: family.base.name, 0)?.contains("greedy answers are no draws") == true)
+    #expect(refusal(against: nil, 1)?.contains("--reference or --against") == true)
+  }
+
   @Test func `greedy answers are one a prompt and have no KL`() throws {
     let family = try ModelFamily()
     let policy = try family.member("policy", .lastLayers(1), seed: 5)

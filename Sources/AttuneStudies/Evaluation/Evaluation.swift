@@ -82,6 +82,7 @@ public enum Evaluation {
   ///   - rewards: Where rewards come from; weights are not read.
   ///   - settings: The knobs.
   ///   - judge: The knobs of judges that compare the policy's answers with the start's; nil for none.
+  ///   - exactKL: Whether KL is also taken over the whole vocabulary at every position.
   ///   - style: Where progress goes.
   ///   - answersFile: Where every answer is written; nil for nowhere. What judges say is kept beside.
   /// - Returns: What was found.
@@ -89,7 +90,8 @@ public enum Evaluation {
   public static func run(
     _ models: [EvaluatedModel], reference: LoadedModel?, prompts: [DataPrompt],
     rewards: [any RewardSource], settings: EvaluationSettings, judge: JudgeSettings? = nil,
-    style: AttuneTraining.Progress.Style = .automatic, answersFile: URL? = nil
+    exactKL: Bool = false, style: AttuneTraining.Progress.Style = .automatic,
+    answersFile: URL? = nil
   ) throws -> EvaluationReport {
     try settings.validate()
     let began = ContinuousClock.now
@@ -115,7 +117,7 @@ public enum Evaluation {
       facts.append(
         try describe(
           model, answers: answers, pass, prompts: prompts, scores: scores, reference: reference,
-          settings: settings))
+          exactKL: exactKL, settings: settings))
       for i in prompts.indices {
         rows[i].answers[model.role] = answers[i].indices.map { j in
           EvaluatedPrompt.Row(answers[i][j], rewards: scores.mapValues { $0[i][j] })
@@ -180,14 +182,19 @@ public enum Evaluation {
   ///   - rewards: Where rewards come from.
   ///   - settings: The knobs.
   ///   - judge: The knobs of judges; nil for none.
+  ///   - exactKL: Whether KL is also taken over the whole vocabulary at every position.
   ///   - answersFile: Where every answer is written; nil for nowhere.
   ///   - engine: What computes models.
   /// - Throws: An error that names a model, line, source or file at fault.
   public static func run(
     model: String, against: String?, reference: String?, data: DataFile,
     rewards: [RewardSpecification], settings: EvaluationSettings, judge: JudgeSettings? = nil,
-    answersFile: URL?, on engine: any Engine
+    exactKL: Bool = false, answersFile: URL?, on engine: any Engine
   ) throws -> EvaluationReport {
+    if exactKL, settings.temperature == 0 {
+      throw TrainingError(
+        .badSetting, "--exact-kl at temperature 0: greedy answers are no draws, there is no KL")
+    }
     if let judge {
       guard against != nil else {
         throw TrainingError(
@@ -211,6 +218,7 @@ public enum Evaluation {
       }
     }
     let policy = try LoadedModel.open(model, on: engine, beside: base)
+    if exactKL { try requireExactKL([policy, start].compactMap(\.self), from: base) }
     let sources = try RewardSources(rewards, on: engine, beside: base ?? policy)
     let encoder = try TextEncoder(policy)
     let set = try encoder.prompts(
@@ -233,10 +241,29 @@ public enum Evaluation {
     let elapsed = ContinuousClock.now - began
     var report = try run(
       models, reference: base, prompts: prompts, rewards: sources.weighted.map(\.source),
-      settings: settings, judge: judge, answersFile: answersFile)
+      settings: settings, judge: judge, exactKL: exactKL, answersFile: answersFile)
     report.preferences = preferences
     report.seconds += seconds(elapsed)
     return report
+  }
+
+  /// Refuses models of whose vocabularies no exact KL can be taken, before anything is sampled.
+  private static func requireExactKL(_ models: [LoadedModel], from reference: LoadedModel?) throws {
+    guard let reference else {
+      throw TrainingError(
+        .badSetting,
+        "--exact-kl is taken from a reference: name one with --reference or --against")
+    }
+    for model in models {
+      let (ours, theirs) = (model.model.spec, reference.model.spec)
+      guard ours.vocabularySize == theirs.vocabularySize, ours.width == theirs.width else {
+        throw TrainingError(
+          .badSetting,
+          "--exact-kl is between models of one vocabulary and width: \(model.name) has "
+            + "\(ours.vocabularySize) tokens and width \(ours.width), \(reference.name) has "
+            + "\(theirs.vocabularySize) and \(theirs.width)")
+      }
+    }
   }
 
   // MARK: Rewards
@@ -264,14 +291,19 @@ public enum Evaluation {
     let asked = zip(prompts, answers).flatMap { prompt, answers in answers.map { _ in prompt } }
     var all: [String: [[Double]]] = [:]
     for source in sources {
-      let scores = try source.checkedScores(prompts: asked, completions: flat, shared: shared)
-      var next = 0
-      all[source.name] = answers.map { answers in
-        defer { next += answers.count }
-        return Array(scores[next..<next + answers.count])
-      }
+      all[source.name] = byPrompt(
+        try source.checkedScores(prompts: asked, completions: flat, shared: shared), answers)
     }
     return all
+  }
+
+  /// Values of all answers one after another, a list a prompt.
+  private static func byPrompt<Value>(_ flat: [Value], _ answers: [[Answer]]) -> [[Value]] {
+    var next = 0
+    return answers.map { answers in
+      defer { next += answers.count }
+      return Array(flat[next..<next + answers.count])
+    }
   }
 
   /// Every answer against every other of the same prompt; ties count half.
@@ -324,7 +356,8 @@ public enum Evaluation {
 
   private static func describe(
     _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, prompts: [DataPrompt],
-    scores: [String: [[Double]]], reference: LoadedModel?, settings: EvaluationSettings
+    scores: [String: [[Double]]], reference: LoadedModel?, exactKL: Bool,
+    settings: EvaluationSettings
   ) throws -> EvaluationReport.Model {
     func mean(_ groups: [[Double]]) -> Statistics.Estimate {
       Statistics.mean(ofGroups: groups, confidence: settings.confidence, seed: settings.seed)
@@ -342,8 +375,9 @@ public enum Evaluation {
         }
       })
     let passes = try passes(
-      model, answers: answers, shared, reference: reference, settings: settings)
+      model, answers: answers, shared, reference: reference, exactKL: exactKL, settings: settings)
     let kl = passes.kl.map { mean($0) }
+    let exact = passes.exactKL.map { mean($0) }
     let texts = answers.map { $0.map(\.completion.text) }
     let repetition = mean(
       texts.map { $0.map { Statistics.repetition(TextStatistics.words($0), n: 4) } })
@@ -372,6 +406,8 @@ public enum Evaluation {
         selfBLEU: settings.answersPerPrompt > 1 ? mean(selfBLEU) : nil,
         distinctAnswers: settings.answersPerPrompt > 1 ? mean(distinct) : nil,
         entropy: mean(passes.entropies)))
+    facts.exactKL = exact?.value
+    facts.exactKLInterval = exact.map { Interval($0.interval) }
     facts.perplexityInterval = passes.perplexity.map { Interval($0.interval) }
     facts.repetitionInterval = Interval(repetition.interval)
     facts.emptyInterval = Interval(empty.interval)
@@ -382,6 +418,8 @@ public enum Evaluation {
   private struct Passes {
     /// log π(y|x) − log π_ref(y|x) of every answer; nil without a reference.
     var kl: [[Double]]?
+    /// Σ KL(π(·|x, y<t) ‖ π_ref(·|x, y<t)) over the positions of every answer, where asked for.
+    var exactKL: [[Double]]?
     /// exp of the mean negative log-probability a token under the reference at temperature 1.
     var perplexity: Statistics.Estimate?
     /// For each prompt the entropies of the model's own distributions at its answers' tokens.
@@ -390,22 +428,18 @@ public enum Evaluation {
 
   private static func passes(
     _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, reference: LoadedModel?,
-    settings: EvaluationSettings
+    exactKL: Bool, settings: EvaluationSettings
   ) throws -> Passes {
     func pass(_ model: LoadedModel, _ temperature: Double) throws -> [[SequenceScores.Tokens]] {
       try Interrupt.check()
-      let flat = try shared.values(
-        model.model, HeadRequest(temperature: temperature, entropy: true),
-        pieceTokens: settings.pieceTokens, asking: { $0.scored = [0..<$0.ids.count] },
-        reading: {
-          SequenceScores.Tokens(
-            logProbabilities: $0.logProbabilities[$1], entropies: $0.entropies[$1])
-        })
-      var next = 0
-      return answers.map { answers in
-        defer { next += answers.count }
-        return Array(flat[next..<next + answers.count])
-      }
+      return byPrompt(
+        try shared.values(
+          model.model, HeadRequest(temperature: temperature, entropy: true),
+          pieceTokens: settings.pieceTokens, asking: { $0.scored = [0..<$0.ids.count] },
+          reading: {
+            SequenceScores.Tokens(
+              logProbabilities: $0.logProbabilities[$1], entropies: $0.entropies[$1])
+          }), answers)
     }
     // Greedy answers are no draws: their KL from the reference is not that of a policy.
     let isGreedy = settings.temperature == 0
@@ -414,14 +448,22 @@ public enum Evaluation {
     let entropies = ours.map { $0.flatMap(\.entropies) }
     guard let reference else { return Passes(entropies: entropies) }
     // The policy's own from the same kind of pass, so that a model has no KL from itself.
-    let theirs =
-      model.loaded.fingerprint == reference.fingerprint
-      ? ours : try pass(reference, temperature)
+    let isReference = model.loaded.fingerprint == reference.fingerprint
+    let theirs = isReference ? ours : try pass(reference, temperature)
     let kl = zip(ours, theirs).map { ours, theirs in
       zip(ours, theirs).map {
         $0.logProbabilities.reduce(0, +) - $1.logProbabilities.reduce(0, +)
       }
     }
+    let exact =
+      !exactKL || isGreedy
+      ? nil
+      : isReference
+        ? kl.map { $0.map { _ in 0.0 } }
+        : byPrompt(
+          try shared.exactKL(
+            of: model.loaded.model, from: reference.model, temperature: temperature,
+            pieceTokens: settings.pieceTokens), answers)
     let plain = temperature == 1 ? theirs : try pass(reference, 1)
     // Of all tokens alike, but whole prompts are drawn anew.
     let sums = plain.map { answers in
@@ -434,7 +476,7 @@ public enum Evaluation {
       sums, confidence: settings.confidence, seed: settings.seed
     ) { groups in exp(-groups.reduce(0) { $0 + $1.sum } / groups.reduce(0) { $0 + $1.tokens }) }
     return Passes(
-      kl: isGreedy ? nil : kl, perplexity: perplexity.value.isFinite ? perplexity : nil,
-      entropies: entropies)
+      kl: isGreedy ? nil : kl, exactKL: exact,
+      perplexity: perplexity.value.isFinite ? perplexity : nil, entropies: entropies)
   }
 }

@@ -40,6 +40,11 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     public var kl: Double?
     /// The confidence interval of the KL.
     public var klInterval: Interval?
+    /// The same without the luck of the draw of each token: the exact KL of the next token's
+    /// distributions, summed over the positions of the samples; nil unless asked for.
+    public var exactKL: Double?
+    /// The confidence interval of the exact KL.
+    public var exactKLInterval: Interval?
     /// Mean length in tokens, end of sequence included.
     public var length: Double
     /// The confidence interval of the length.
@@ -77,6 +82,8 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
       case model, role, rewards, kl, length, completed, repetition, perplexity, empty
       case diversity
       case klInterval = "kl_interval"
+      case exactKL = "exact_kl"
+      case exactKLInterval = "exact_kl_interval"
       case repetitionInterval = "repetition_interval"
       case perplexityInterval = "perplexity_interval"
       case emptyInterval = "empty_interval"

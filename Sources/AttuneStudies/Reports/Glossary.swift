@@ -54,6 +54,11 @@ public enum Glossary {
       "How undecided the model is about the next token, in nats: 0 where it is sure. A policy that found "
         + "one rewarded answer loses it."),
     Term(
+      "exact KL",
+      "KL without the luck of the draw of each token: at every position of an answer the KL of the next "
+        + "token's whole distribution, summed over the answer. In the mean over answers it is the KL, with "
+        + "less noise than the log-ratio of the tokens drawn, and never below 0."),
+    Term(
       "gold reward",
       "The score that stands for what is really wanted. Training never sees it; it shows whether the "
         + "learned reward is being fooled.", also: ["gold"]),

@@ -95,7 +95,7 @@ extension HeldOutFigure {
   }
 
   /// The figures of an evaluation: those of the policy, the start's beside.
-  static func of(_ evaluation: EvaluationReport) -> [HeldOutFigure] {
+  package static func of(_ evaluation: EvaluationReport) -> [HeldOutFigure] {
     typealias Model = EvaluationReport.Model
     guard let policy = evaluation.models.first(where: { $0.role == "policy" }) else { return [] }
     let start = evaluation.models.first { $0.role == "start" }
@@ -126,6 +126,9 @@ extension HeldOutFigure {
     }
     add(Metric.klSequence.rawValue, "KL, nats an answer") { model in
       model.kl.map { ($0, model.klInterval) }
+    }
+    add(Metric.exactKL.rawValue, "exact KL, nats an answer") { model in
+      model.exactKL.map { ($0, model.exactKLInterval) }
     }
     add(Metric.responseLength.rawValue, "length, tokens") { ($0.length, $0.lengthInterval) }
     add(Metric.endedShare.rawValue, "ended by themselves", isShare: true) {

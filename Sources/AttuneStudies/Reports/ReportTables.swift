@@ -130,6 +130,11 @@ extension Report {
     add("KL", "nats an answer, from the start") {
       (readable($0.kl), $0.klInterval.map { bracket($0) } ?? "")
     }
+    if models.contains(where: { $0.exactKL != nil }) {
+      add("exact KL", "nats an answer, each token's over the whole vocabulary") {
+        (readable($0.exactKL), $0.exactKLInterval.map { bracket($0) } ?? "")
+      }
+    }
     add("length", "tokens an answer") {
       (readable($0.length, digits: 1), bracket($0.lengthInterval, digits: 1))
     }

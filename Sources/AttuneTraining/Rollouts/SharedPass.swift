@@ -74,15 +74,47 @@ extension SharedPass {
     _ model: any LanguageModel, _ request: HeadRequest = HeadRequest(), pieceTokens: Int,
     asking: (inout Segment) -> Void, reading: (HeadScores, Int) -> Value
   ) throws -> [Value] {
+    try values(
+      of: [model], pieceTokens: pieceTokens, asking: asking,
+      running: { try model.score($0, request, trunk: $1) }, reading: reading)
+  }
+
+  /// The exact KL between two models over every answer: that of the next token's distributions, over
+  /// the whole vocabulary, summed over the answer's positions.
+  ///
+  /// - Parameters:
+  ///   - model: The model that answered.
+  ///   - reference: The model that it is taken from.
+  ///   - temperature: Of both.
+  ///   - pieceTokens: Tokens that are worked on at once.
+  /// - Returns: One value an answer.
+  func exactKL(
+    of model: any LanguageModel, from reference: any LanguageModel, temperature: Double,
+    pieceTokens: Int
+  ) throws -> [Double] {
+    try values(
+      of: [model, reference], pieceTokens: pieceTokens, asking: { $0.scored = [0..<$0.ids.count] },
+      running: {
+        try Interrupt.check()
+        return try model.klDivergence($0, to: reference, temperature: temperature, trunk: $1)
+      }, reading: { $0[$1].reduce(0, +) })
+  }
+
+  private func values<Scores, Value>(
+    of models: [any LanguageModel], pieceTokens: Int, asking: (inout Segment) -> Void,
+    running: ([Segment], (any Trunk)?) throws -> Scores, reading: (Scores, Int) -> Value
+  ) throws -> [Value] {
     let wanted = Set(answers)
-    let trunk = trunk.flatMap { model.accepts($0) ? $0 : nil }
+    let trunk = trunk.flatMap { trunk in
+      models.allSatisfy { $0.accepts(trunk) } ? trunk : nil
+    }
     var values: [Int: Value] = [:]
     for piece in pieces(pieceTokens: pieceTokens) {
       var chosen = renumbered(piece)
       for (place, index) in piece.enumerated() where wanted.contains(index) {
         asking(&chosen[place])
       }
-      let scores = try model.score(chosen, request, trunk: trunk?.selecting(piece))
+      let scores = try running(chosen, trunk?.selecting(piece))
       for (place, index) in piece.enumerated() where wanted.contains(index) {
         values[index] = reading(scores, place)
       }

@@ -36,6 +36,10 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: ArgumentHelp("What KL is taken from.", valueName: "m1"), completion: .directory)
   var reference: String?
 
+  @Flag(
+    help: "Takes KL over the whole vocabulary at every position too: a pass of both models more.")
+  var exactKL = false
+
   @OptionGroup var data: RowsOption
   @OptionGroup var rewards: RewardOptions
   @OptionGroup var judge: JudgeOptions
@@ -82,7 +86,7 @@ struct EvaluateCommand: ParsableCommand {
     let engine = try shared.engine()
     let report = try Evaluation.run(
       model: model.model, against: against, reference: reference, data: file,
-      rewards: specifications, settings: settings, judge: judges,
+      rewards: specifications, settings: settings, judge: judges, exactKL: exactKL,
       answersFile: answersFile, on: engine)
     if let folder, let answersFile {
       let inputs = [
