@@ -23,8 +23,8 @@ let package = Package(
     .library(
       name: "Attune",
       targets: [
-        "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTraining",
-        "AttuneRewards", "AttuneStudies", "AttuneStore", "AttuneServer",
+        "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
+        "AttuneTraining", "AttuneRewards", "AttuneStudies", "AttuneStore", "AttuneServer",
       ]),
     .executable(name: "attune", targets: ["attune"]),
   ],
@@ -64,36 +64,41 @@ let package = Package(
     .target(
       name: "CAttuneKernels",
       cSettings: [.unsafeFlags(["-O3", "-fno-math-errno", "-Wall", "-Werror"])]),
-    .target(name: "AttuneEngine", swiftSettings: room),
+    // What is below all rooms: files that are whole or not there, their locks and digests.
+    .target(name: "AttuneFiles", dependencies: ["CLibCrypto"], swiftSettings: room),
+    .target(name: "AttuneEngine", dependencies: ["AttuneFiles"], swiftSettings: room),
     .target(
       name: "AttuneNative", dependencies: ["AttuneEngine", "CAttuneKernels"], swiftSettings: room),
     .target(name: "AttuneObjectives", swiftSettings: room),
     .target(name: "AttuneData", dependencies: ["CPCRE2", "CZlib"], swiftSettings: room),
     .target(
       name: "AttuneTraining",
-      dependencies: ["AttuneEngine", "AttuneObjectives", "AttuneData", "CLibCrypto"],
+      dependencies: ["AttuneFiles", "AttuneEngine", "AttuneObjectives", "AttuneData"],
       swiftSettings: room),
     .target(
       name: "AttuneRewards",
-      dependencies: ["AttuneTraining", "AttuneEngine", "AttuneObjectives", "AttuneData"],
+      dependencies: [
+        "AttuneTraining", "AttuneFiles", "AttuneEngine", "AttuneObjectives", "AttuneData",
+      ],
       resources: [.embedInCode("Judges/constitution.txt")], swiftSettings: room),
     .target(
       name: "AttuneStudies",
       dependencies: [
-        "AttuneRewards", "AttuneTraining", "AttuneEngine", "AttuneObjectives", "AttuneData",
+        "AttuneRewards", "AttuneTraining", "AttuneFiles", "AttuneEngine", "AttuneObjectives",
+        "AttuneData",
       ],
       swiftSettings: room),
     .target(
       name: "AttuneStore",
       dependencies: [
-        "AttuneObjectives", "AttuneData", "CLibCrypto",
+        "AttuneFiles", "AttuneObjectives", "AttuneData",
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: room),
     .target(
       name: "AttuneServer",
       dependencies: [
-        "AttuneStore", "AttuneObjectives", "AttuneData", "CLibCrypto", "CMarkGFM",
+        "AttuneFiles", "AttuneStore", "AttuneObjectives", "AttuneData", "CLibCrypto", "CMarkGFM",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -109,8 +114,8 @@ let package = Package(
     .executableTarget(
       name: "attune",
       dependencies: [
-        "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTraining",
-        "AttuneRewards", "AttuneStudies", "AttuneStore",
+        "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
+        "AttuneTraining", "AttuneRewards", "AttuneStudies", "AttuneStore",
         .target(name: "AttuneServer", condition: .when(traits: ["Server"])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -120,7 +125,9 @@ let package = Package(
       name: "AttuneTestSupport", dependencies: ["AttuneEngine"], path: "Tests/AttuneTestSupport",
       swiftSettings: strict),
     .testTarget(
-      name: "AttuneEngineTests", dependencies: ["AttuneEngine", "AttuneTestSupport"],
+      name: "AttuneFilesTests", dependencies: ["AttuneFiles"], swiftSettings: strict),
+    .testTarget(
+      name: "AttuneEngineTests", dependencies: ["AttuneFiles", "AttuneEngine", "AttuneTestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneNativeTests",
@@ -135,14 +142,14 @@ let package = Package(
     .testTarget(
       name: "AttuneTrainingTests",
       dependencies: [
-        "AttuneStudies", "AttuneRewards", "AttuneTraining", "AttuneEngine", "AttuneNative",
-        "AttuneObjectives", "AttuneData", "AttuneTestSupport",
+        "AttuneStudies", "AttuneRewards", "AttuneTraining", "AttuneFiles", "AttuneEngine",
+        "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTestSupport",
       ],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneStoreTests",
       dependencies: [
-        "AttuneStore", "AttuneObjectives", "AttuneData",
+        "AttuneStore", "AttuneFiles", "AttuneObjectives", "AttuneData",
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: strict),

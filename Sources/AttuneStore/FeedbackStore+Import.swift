@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+import AttuneFiles
 public import Foundation
 import GRDB
 
@@ -80,7 +81,7 @@ extension FeedbackStore {
           return
         }
         report.format = raw.format.rawValue
-        let key = digest("\(raw.format.rawValue)\n\(annotator ?? "")\n\(raw.text)")
+        let key = SHA256Digest.of("\(raw.format.rawValue)\n\(annotator ?? "")\n\(raw.text)")
         let occurrence = seen[key, default: 0]
         seen[key] = occurrence + 1
         try db.execute(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+import AttuneFiles
 public import Foundation
 import GRDB
 
@@ -71,7 +72,9 @@ extension FeedbackStore {
           SELECT a.prompt, a.id, a.content FROM answer a JOIN prompt p ON p.id = a.prompt
           WHERE p.digest = ? AND a.model = ? AND a.fingerprint = ? AND a.sampling = ? ORDER BY a.id
           """,
-        arguments: [digest(prompt.json.text), model.name, model.fingerprint, sampling.text])
+        arguments: [
+          SHA256Digest.of(prompt.json.text), model.name, model.fingerprint, sampling.text,
+        ])
       guard let first = rows.first else { return nil }
       return AnswerSet(
         prompt: first["prompt"], content: prompt,
@@ -98,7 +101,7 @@ extension FeedbackStore {
       ) { line, reason in
         throw StoreError(.badRequest, "\(file.relativePath):\(line): \(reason)")
       } row: { raw in
-        let key = digest("key\n\(raw.text)")
+        let key = SHA256Digest.of("key\n\(raw.text)")
         let known = try Int64.fetchOne(
           db, sql: "SELECT comparison FROM submission WHERE annotator = '' AND key = ?",
           arguments: [key])

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
-import CLibCrypto
+package import AttuneFiles
 public import Foundation
 import GRDB
 
@@ -93,13 +93,20 @@ public struct FeedbackStore: Sendable {
   }
 }
 
-/// SHA-256 of a text, in hexadecimal.
-func digest(_ text: String) -> String {
-  var text = text
-  var bytes = [UInt8](repeating: 0, count: 32)
-  let done = text.withUTF8 { EVP_Digest($0.baseAddress, $0.count, &bytes, nil, EVP_sha256(), nil) }
-  precondition(done == 1, "libcrypto has no SHA-256")
-  let digits = Array("0123456789abcdef".utf8)
-  return String(
-    decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+extension FeedbackStore {
+  /// Takes the right to ask people out of this store: one process at a time has it. Others may still
+  /// import, export and count.
+  ///
+  /// Its lock is on a file beside the store: closing the store itself a second time would drop SQLite's
+  /// own locks.
+  ///
+  /// - Throws: ``StoreError`` that names the process that has it.
+  package func lock() throws -> FileLock {
+    try FileLock(url.resolvingSymlinksInPath().path + ".lock", namesHolder: true) { holder in
+      StoreError(
+        .inUse,
+        "\(url.relativePath): \(holder) asks people out of this store already; go to its page, or end "
+          + "it first")
+    }
+  }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 import Foundation
 import GRDB
 
@@ -9,7 +10,7 @@ enum Rows {
   /// A prompt's number; it is added if it is new.
   static func prompt(_ content: Content, in db: Database) throws -> Int64 {
     let text = content.json.text
-    let key = digest(text)
+    let key = SHA256Digest.of(text)
     if let id = try Int64.fetchOne(
       db, sql: "SELECT id FROM prompt WHERE digest = ?", arguments: [key])
     {
@@ -26,7 +27,7 @@ enum Rows {
   ) throws -> Int64 {
     let text = answer.content.json.text
     let key: StatementArguments = [
-      prompt, digest(text), answer.model?.name ?? "", answer.model?.fingerprint ?? "",
+      prompt, SHA256Digest.of(text), answer.model?.name ?? "", answer.model?.fingerprint ?? "",
       answer.sampling.text, detail.text,
     ]
     let found = try Int64.fetchOne(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneEngine
+import AttuneFiles
 import AttuneTestSupport
 import Foundation
 import Testing
@@ -242,7 +243,7 @@ struct SafetensorsTests {
       let error = try #require(throws: EngineError.self) { _ = try Safetensors.File(missing) }
       #expect(error.message == "\(missing.path): No such file or directory")
       let nowhere = missing.appendingPathComponent("a.safetensors")
-      #expect(throws: EngineError.self) { try Safetensors.write([("a", [1], [1])], to: nowhere) }
+      #expect(throws: FileError.self) { try Safetensors.write([("a", [1], [1])], to: nowhere) }
     }
   }
 

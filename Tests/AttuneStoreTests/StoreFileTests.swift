@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 import AttuneStore
 import Foundation
 import GRDB
@@ -131,7 +132,7 @@ import Testing
     let store = try bench.store()
     let link = bench.folder.appending(path: "link.db")
     try FileManager.default.createSymbolicLink(at: link, withDestinationURL: file)
-    var lock: StoreLock? = try store.lock()
+    var lock: FileLock? = try store.lock()
     for other in [store, try FeedbackStore(link)] {
       let error = #expect(throws: StoreError.self) { try other.lock() }
       #expect(error?.code == .inUse)

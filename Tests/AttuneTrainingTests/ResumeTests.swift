@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneFiles
 import AttuneObjectives
 import AttuneRewards
 import AttuneStudies
@@ -61,7 +62,7 @@ struct ResumeTests {
     try FileManager.default.createDirectory(
       at: blocked.appending(path: "x"), withIntermediateDirectories: true)
     for _ in 0..<2 {
-      let error = #expect(throws: TrainingError.self) { try train(name, folder, "parts") }
+      let error = #expect(throws: FileError.self) { try train(name, folder, "parts") }
       #expect(error?.message.contains("attune.json: can't be written") == true, "\(error as Any)")
     }
     try FileManager.default.removeItem(at: blocked)

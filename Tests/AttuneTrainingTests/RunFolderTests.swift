@@ -244,15 +244,4 @@ struct RunFolderTests {
     for kept in [alive, other] { #expect(FileManager.default.fileExists(atPath: kept.path)) }
     close(lock)
   }
-
-  @Test func `a full disk leaves nothing under the final name`() throws {
-    let error = #expect(throws: TrainingError.self) {
-      try AtomicFile.write("text", to: URL(filePath: "/dev/full"))
-    }
-    #expect(error?.message == "/dev/full: can't be written: No space left on device")
-    let folder = try TemporaryFolder()
-    let target = folder.url.appending(path: "no/such/folder/file")
-    #expect(throws: TrainingError.self) { try AtomicFile.write("text", to: target) }
-    #expect(!FileManager.default.fileExists(atPath: target.path))
-  }
 }

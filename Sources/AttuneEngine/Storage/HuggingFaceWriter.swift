@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 /// Writes models as folders that `transformers` (4 and 5) loads as they are.
@@ -163,7 +164,7 @@ public enum HuggingFaceWriter {
   // MARK: - Configuration
 
   private static func write(_ fields: [String: JSONValue], to url: URL) throws {
-    try AtomicFileWriter.write(Data((JSONValue.object(fields).text() + "\n").utf8), to: url)
+    try AtomicFile.write(Data((JSONValue.object(fields).text() + "\n").utf8), to: url)
   }
 
   private static func id(_ value: Int32?) -> JSONValue { value.map { .integer(Int($0)) } ?? .null }

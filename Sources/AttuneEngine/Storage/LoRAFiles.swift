@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 /// Adapters as PEFT keeps them: a folder with adapter_config.json and adapter_model.safetensors.
@@ -84,7 +85,7 @@ public struct LoRAFiles: Sendable {
       fields["layers_to_transform"] = .array(layers.map { .integer($0) })
       fields["layers_pattern"] = .string("layers")
     }
-    try AtomicFileWriter.write(
+    try AtomicFile.write(
       Data((JSONValue.object(fields).text() + "\n").utf8),
       to: directory.appendingPathComponent("adapter_config.json"))
   }

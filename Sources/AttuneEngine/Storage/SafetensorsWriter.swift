@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 extension Safetensors {
   /// Writes tensors one after another, under the final name only once all are on the disk.
   public final class Writer {
-    private let file: AtomicFileWriter
+    private let file: AtomicFile
     private let path: String
     private let layout: [(name: String, shape: [Int], type: ElementType)]
     private var written = 0
@@ -16,7 +17,7 @@ extension Safetensors {
     ///   - url: Its place; the folder must exist.
     ///   - layout: Names, shapes and types in the order in which they will be written.
     ///   - metadata: Notes for readers.
-    /// - Throws: `EngineError` that names the file.
+    /// - Throws: `FileError` that names the file.
     public init(
       _ url: URL, layout: [(name: String, shape: [Int], type: ElementType)],
       metadata: [String: String] = [:]
@@ -39,7 +40,7 @@ extension Safetensors {
       encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
       var header = try encoder.encode(fields)
       header.append(contentsOf: repeatElement(0x20, count: (8 - header.count % 8) % 8))
-      file = try AtomicFileWriter(url)
+      file = try AtomicFile(url)
       try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try file.write($0) }
       try file.write(header)
     }
@@ -49,7 +50,7 @@ extension Safetensors {
     /// - Parameters:
     ///   - name: Its name, the next of the layout.
     ///   - values: Its elements, row-major.
-    /// - Throws: `EngineError`, the disk being full for instance; nothing is left behind.
+    /// - Throws: `FileError`, the disk being full for instance; nothing is left behind.
     public func write(_ name: String, _ values: UnsafeBufferPointer<Float>) throws {
       precondition(written < layout.count, "there are more tensors than the layout has")
       let expected = layout[written]
@@ -80,7 +81,7 @@ extension Safetensors {
 
     /// Puts the file under its name.
     ///
-    /// - Throws: `EngineError`; what was there before is then still there.
+    /// - Throws: `FileError`; what was there before is then still there.
     public func finish() throws {
       precondition(written == layout.count, "\(layout.count - written) tensors are not written")
       try file.finish()
@@ -94,7 +95,7 @@ extension Safetensors {
   ///   - metadata: Notes for readers.
   ///   - url: Its place; the folder must exist.
   ///   - type: What the elements are stored as, rounded to nearest even.
-  /// - Throws: `EngineError` that names the file; nothing is left behind.
+  /// - Throws: `FileError` that names the file; nothing is left behind.
   public static func write(
     _ tensors: [(name: String, shape: [Int], values: UnsafeBufferPointer<Float>)],
     metadata: [String: String] = [:], to url: URL, as type: ElementType = .float32
@@ -112,7 +113,7 @@ extension Safetensors {
   ///   - metadata: Notes for readers.
   ///   - url: Its place; the folder must exist.
   ///   - type: What the elements are stored as.
-  /// - Throws: `EngineError` that names the file; nothing is left behind.
+  /// - Throws: `FileError` that names the file; nothing is left behind.
   public static func write(
     _ tensors: [(name: String, shape: [Int], values: [Float])],
     metadata: [String: String] = [:], to url: URL, as type: ElementType = .float32

@@ -2,6 +2,7 @@
 
 public import AttuneData
 public import AttuneEngine
+import AttuneFiles
 import AttuneObjectives
 public import AttuneTraining
 public import Foundation

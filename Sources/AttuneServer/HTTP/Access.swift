@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import CLibCrypto
 import Foundation
 
@@ -67,7 +68,7 @@ package struct Access: Sendable {
 
   /// A session's cookie for an annotator.
   package func session(of name: String) -> String {
-    Self.hexadecimal(Array(name.utf8)) + "." + code("session", name)
+    hexadecimal(Array(name.utf8)) + "." + code("session", name)
   }
 
   /// Whose session a cookie is; nil if it is none.
@@ -92,7 +93,7 @@ package struct Access: Sendable {
   }
 
   private func code(_ purpose: String, _ name: String) -> String {
-    Self.hexadecimal(Self.code("\(purpose)\n\(name)", under: key))
+    hexadecimal(Self.code("\(purpose)\n\(name)", under: key))
   }
 
   private static func code(_ text: String, under key: [UInt8]) -> [UInt8] {
@@ -107,12 +108,6 @@ package struct Access: Sendable {
   private static func random(_ count: Int) -> [UInt8] {
     var generator = SystemRandomNumberGenerator()
     return (0..<count).map { _ in generator.next() }
-  }
-
-  private static func hexadecimal(_ bytes: [UInt8]) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    return String(
-      decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
   }
 
   private static func bytes(_ hexadecimal: Substring) -> [UInt8]? {

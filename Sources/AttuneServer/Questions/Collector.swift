@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 public import AttuneStore
 import Dispatch
 public import Foundation
@@ -14,7 +15,7 @@ public final class Collector: Sendable {
   public let settings: CollectSettings
   let store: FeedbackStore
   /// Keeps others from asking out of the same store; nil when it is given up.
-  private let lock: Mutex<StoreLock?>
+  private let lock: Mutex<FileLock?>
   /// Who is who.
   private let names: Mutex<AnnotatorNames>
   let queue: Mutex<QuestionQueue>

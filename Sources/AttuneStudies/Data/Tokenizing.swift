@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+import AttuneFiles
 import AttuneRewards
 import AttuneTraining
 public import Foundation

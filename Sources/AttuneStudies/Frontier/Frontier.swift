@@ -2,6 +2,7 @@
 
 import AttuneData
 public import AttuneEngine
+import AttuneFiles
 import AttuneObjectives
 import AttuneRewards
 public import AttuneTraining

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import AttuneRewards
 import AttuneTraining
 import Foundation
@@ -89,7 +90,7 @@ extension FrontierReport {
 
   /// Writes `frontier.json` and `frontier.html` into a folder.
   ///
-  /// - Throws: `TrainingError` if they can't be written.
+  /// - Throws: `FileError` if they can't be written.
   func write(to folder: URL) throws {
     try AtomicFile.write(try JSONText.pretty(self), to: folder.appending(path: "frontier.json"))
     try AtomicFile.write(html, to: folder.appending(path: "frontier.html"))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneEngine
+import AttuneFiles
 import AttuneObjectives
 import AttuneRewards
 import AttuneTraining

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import AttuneObjectives
 import AttuneRewards
 import AttuneTraining
@@ -98,7 +99,7 @@ extension HackingReport {
 
   /// Writes `hacking.json` and `hacking.html` into a folder.
   ///
-  /// - Throws: `TrainingError` if they can't be written.
+  /// - Throws: `FileError` if they can't be written.
   func write(to folder: URL) throws {
     try AtomicFile.write(try JSONText.pretty(self), to: folder.appending(path: "hacking.json"))
     try AtomicFile.write(html, to: folder.appending(path: "hacking.html"))

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneFiles
 import AttuneRewards
 public import AttuneTraining
 public import Foundation

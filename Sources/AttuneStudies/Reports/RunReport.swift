@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import AttuneObjectives
 import AttuneRewards
 public import AttuneTraining

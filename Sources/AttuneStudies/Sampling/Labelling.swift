@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+import AttuneFiles
 import AttuneObjectives
 public import AttuneRewards
 public import AttuneTraining

@@ -2,6 +2,7 @@
 
 public import AttuneData
 public import AttuneEngine
+import AttuneFiles
 import AttuneRewards
 public import AttuneTraining
 public import Foundation

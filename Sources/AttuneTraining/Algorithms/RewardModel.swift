@@ -2,6 +2,7 @@
 
 public import AttuneData
 import AttuneEngine
+import AttuneFiles
 public import AttuneObjectives
 public import Foundation
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLibCrypto
+import AttuneFiles
 public import Foundation
 
 /// SHA-256 digests, in hexadecimal: what a run records of its inputs.
@@ -97,50 +97,4 @@ public enum Fingerprint {
     return parts.contains(name)
       || (name.hasSuffix(".safetensors") && !name.hasPrefix("checkpoint"))
   }
-}
-
-/// A SHA-256 digest in the making.
-struct SHA256Digest: ~Copyable {
-  private let context: OpaquePointer?
-
-  init() {
-    context = EVP_MD_CTX_new()
-    precondition(
-      EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1, "libcrypto has no SHA-256")
-  }
-
-  deinit { EVP_MD_CTX_free(context) }
-
-  mutating func update(_ bytes: UnsafeRawBufferPointer) {
-    EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
-  }
-
-  mutating func update(_ text: String) {
-    var text = text
-    text.withUTF8 { update(UnsafeRawBufferPointer($0)) }
-  }
-
-  consuming func hexadecimal() -> String {
-    var bytes = [UInt8](repeating: 0, count: 32)
-    EVP_DigestFinal_ex(context, &bytes, nil)
-    let digits = Array("0123456789abcdef".utf8)
-    var text: [UInt8] = []
-    for byte in bytes {
-      text.append(digits[Int(byte >> 4)])
-      text.append(digits[Int(byte & 15)])
-    }
-    return String(decoding: text, as: UTF8.self)
-  }
-}
-
-/// What a Foundation error says, without its envelope.
-package func reason(_ error: any Error) -> String {
-  let error = error as NSError
-  if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))) }
-  if let inner = error.userInfo[NSUnderlyingErrorKey] as? NSError,
-    inner.domain == NSPOSIXErrorDomain
-  {
-    return String(cString: strerror(Int32(inner.code)))
-  }
-  return error.localizedDescription
 }

@@ -2,6 +2,7 @@
 
 import AttuneData
 public import AttuneEngine
+import AttuneFiles
 public import Foundation
 
 extension LoadedModel {
@@ -107,7 +108,7 @@ extension LoadedModel {
     defer { try? FileManager.default.removeItem(at: work) }
     try export(to: work)
     guard rename(work.path, place.path) == 0 || isThere() else {
-      throw AtomicFile.failure("can't be put in place", place.path)
+      throw FileError("can't be put in place", place.path)
     }
     return place.path
   }

@@ -2,6 +2,7 @@
 
 public import AttuneData
 public import AttuneEngine
+import AttuneFiles
 public import Foundation
 
 /// What rewards are normalised by: their mean and deviation on the answers trained on.

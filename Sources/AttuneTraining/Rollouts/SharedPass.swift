@@ -88,7 +88,7 @@ extension SharedPass {
   ///   - temperature: Of both.
   ///   - pieceTokens: Tokens that are worked on at once.
   /// - Returns: One value an answer.
-  func exactKL(
+  package func exactKL(
     of model: any LanguageModel, from reference: any LanguageModel, temperature: Double,
     pieceTokens: Int
   ) throws -> [Double] {

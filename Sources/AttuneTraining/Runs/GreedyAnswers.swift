@@ -2,6 +2,7 @@
 
 package import AttuneData
 import AttuneEngine
+import AttuneFiles
 package import Foundation
 
 /// The greedy answers of a start and of what was trained from it, to the same few prompts: what a

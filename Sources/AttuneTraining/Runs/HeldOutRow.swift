@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 package import AttuneObjectives
 package import Foundation
 

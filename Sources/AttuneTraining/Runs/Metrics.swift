@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 package import AttuneObjectives
 package import Foundation
 
@@ -20,7 +21,7 @@ package final class MetricsFile {
   ///   - bytes: How much of the file is kept: what it held when the checkpoint was written.
   ///   - step: The step of that checkpoint.
   ///   - warn: Is told of lines that the checkpoint counts on and that are gone.
-  /// - Throws: `TrainingError` if it can't be written.
+  /// - Throws: `FileError` if it can't be written.
   package init(
     in folder: URL, stage: String, keeping bytes: Int = 0, upTo step: Int = 0,
     warn: (String) -> Void = { _ in }
@@ -29,7 +30,7 @@ package final class MetricsFile {
     self.stage = stage
     self.bytes = bytes
     descriptor = open(url.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw AtomicFile.failure("can't be written", url.path) }
+    guard descriptor >= 0 else { throw FileError("can't be written", url.path) }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
     if bytes > 0 {
@@ -47,7 +48,7 @@ package final class MetricsFile {
     }
     guard ftruncate(descriptor, off_t(self.bytes)) == 0,
       lseek(descriptor, off_t(self.bytes), SEEK_SET) >= 0
-    else { throw AtomicFile.failure("can't be written", url.path) }
+    else { throw FileError("can't be written", url.path) }
   }
 
   private struct StepOfLine: Decodable { var step: Int }
@@ -56,7 +57,7 @@ package final class MetricsFile {
 
   /// Appends one step. Values that are not finite are left out.
   ///
-  /// - Throws: `TrainingError` if it can't be written.
+  /// - Throws: `FileError` if it can't be written.
   package func append(step: Int, _ metrics: MetricTotals) throws {
     let line = Self.line(
       step: step, stage: stage, time: Date().timeIntervalSince1970, metrics: metrics)

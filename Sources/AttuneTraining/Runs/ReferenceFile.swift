@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 import Foundation
 
 /// What a reference says of every response of a data file, kept beside it: the most costly part of a

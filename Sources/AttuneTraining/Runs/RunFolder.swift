@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneFiles
 public import Foundation
 
 /// What decides a run's outcome: its inputs, settings and the program's version. Two runs with
@@ -135,7 +136,7 @@ public final class RunFolder {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
     if !names.contains(Self.fileName),
       let stranger = names.sorted().first(where: {
-        $0 != FolderLock.name && !AtomicFileWriter.isPart($0)
+        $0 != FolderLock.name && !AtomicFile.isPart($0)
       })
     {
       throw TrainingError(
@@ -172,7 +173,7 @@ public final class RunFolder {
 
   /// Marks the run as finished.
   ///
-  /// - Throws: `TrainingError` if that can't be written.
+  /// - Throws: `FileError` if that can't be written.
   public func finish() throws {
     try write(.finished)
     try Self.removeCheckpoint(url)
@@ -265,7 +266,7 @@ public final class RunFolder {
   private static func removeCheckpoint(_ url: URL) throws {
     let file = url.appending(path: "checkpoint.safetensors").path
     guard unlink(file) == 0 || errno == ENOENT else {
-      throw AtomicFile.failure("can't be removed", file)
+      throw FileError("can't be removed", file)
     }
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 /// The settings of one trainer or stage: a struct whose defaults are its initialiser's.

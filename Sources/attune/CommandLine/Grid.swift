@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 import AttuneRewards
 import AttuneStudies
 import AttuneTraining

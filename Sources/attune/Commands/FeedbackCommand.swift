@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import AttuneData
+import AttuneFiles
 import AttuneRewards
 import AttuneStore
 import AttuneStudies

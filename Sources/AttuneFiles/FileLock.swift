@@ -2,33 +2,33 @@
 
 import Foundation
 
-/// Keeps a second process from asking people out of the same store, for as long as it is held.
-///
-/// A lock on a file beside the store (`flock`), which goes with the process however it ends. Not on the
-/// store itself: closing that file a second time would drop SQLite's own locks.
-package final class StoreLock: Sendable {
+/// Keeps other processes out for as long as it is held: a lock on a file (`flock`), which goes with
+/// the process however it ends.
+package final class FileLock: Sendable {
   private let descriptor: Int32
   private let path: String
+  private let namesHolder: Bool
 
-  /// Takes the lock of a store.
-  init(_ store: URL) throws {
-    path = store.resolvingSymlinksInPath().path + ".lock"
+  /// Takes the lock.
+  ///
+  /// - Parameters:
+  ///   - path: Its file, which is made where there is none.
+  ///   - namesHolder: Whether the file says whose it is while it is held, and goes with the lock.
+  ///   - held: The error where another process has it, of that process's name: `process 123` where the
+  ///     file says it.
+  /// - Throws: That error, or `FileError` if the file can't be written or locked.
+  package init(_ path: String, namesHolder: Bool = false, held: (String) -> any Error) throws {
+    self.path = path
+    self.namesHolder = namesHolder
     while true {
       let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-      guard descriptor >= 0 else {
-        throw StoreError(.file, "\(path): can't be written: \(String(cString: strerror(errno)))")
-      }
+      guard descriptor >= 0 else { throw FileError("can't be written", path) }
       guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-        let code = errno
+        let isHeld = errno == EWOULDBLOCK || errno == EINTR
+        let error = FileError("can't be locked", path)
         let holder = Self.holder(descriptor)
         close(descriptor)
-        guard code == EWOULDBLOCK || code == EINTR else {
-          throw StoreError(.file, "\(path): can't be locked: \(String(cString: strerror(code)))")
-        }
-        throw StoreError(
-          .inUse,
-          "\(store.relativePath): \(holder) asks people out of this store already; go to its page, or end "
-            + "it first")
+        throw isHeld ? held(holder) : error
       }
       // Whoever held it may have removed the file meanwhile: a lock on that would keep nobody out.
       if Self.isFile(descriptor, at: path) {
@@ -37,13 +37,14 @@ package final class StoreLock: Sendable {
       }
       close(descriptor)
     }
+    guard namesHolder else { return }
     let text = Array("\(getpid())\n".utf8)
     ftruncate(descriptor, 0)
     _ = pwrite(descriptor, text, text.count, 0)
   }
 
   deinit {
-    unlink(path)
+    if namesHolder { unlink(path) }
     close(descriptor)
   }
 
@@ -62,12 +63,4 @@ package final class StoreLock: Sendable {
     return fstat(descriptor, &ours) == 0 && stat(path, &there) == 0
       && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev
   }
-}
-
-extension FeedbackStore {
-  /// Takes the right to ask people out of this store: one process at a time has it. Others may still
-  /// import, export and count.
-  ///
-  /// - Throws: ``StoreError`` that names the process that has it.
-  package func lock() throws -> StoreLock { try StoreLock(url) }
 }

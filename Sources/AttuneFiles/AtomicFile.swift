@@ -8,7 +8,7 @@ package import Foundation
 /// Everything that Attune replaces is written by this. A killed process leaves its part behind, as
 /// `.NAME.PID.NUMBER.part`; the lock that its writer holds on a part dies with the process, so that
 /// the next one knows what nobody writes any more (`removeParts`).
-package final class AtomicFileWriter {
+package final class AtomicFile {
   private let path: String
   private let part: String
   private var descriptor: Int32
@@ -18,7 +18,7 @@ package final class AtomicFileWriter {
   /// Opens the file beside `url`, whose folder must exist, and takes away what killed processes left
   /// of it there.
   ///
-  /// - Throws: `EngineError` that names it.
+  /// - Throws: `FileError` that names it.
   package init(_ url: URL) throws {
     path = url.path
     let folder = url.deletingLastPathComponent()
@@ -52,7 +52,7 @@ package final class AtomicFileWriter {
 
   /// Appends bytes.
   ///
-  /// - Throws: `EngineError` if they cannot be written; the file is then gone.
+  /// - Throws: `FileError` if they cannot be written; the file is then gone.
   package func write(_ bytes: UnsafeRawBufferPointer) throws {
     if buffer.count + bytes.count < bufferSize {
       buffer.append(contentsOf: bytes)
@@ -68,7 +68,7 @@ package final class AtomicFileWriter {
 
   /// Puts the file under its name.
   ///
-  /// - Throws: `EngineError`; what was under the name before is then still there.
+  /// - Throws: `FileError`; what was under the name before is then still there.
   package func finish() throws {
     try flush()
     guard fsync(descriptor) == 0, rename(part, path) == 0 else { throw failure() }
@@ -91,43 +91,81 @@ package final class AtomicFileWriter {
   }
 
   private func writeThrough(_ bytes: UnsafeRawBufferPointer) throws {
-    guard let base = bytes.baseAddress else { return }
+    guard Self.writeAll(bytes, to: descriptor) else { throw failure() }
+  }
+
+  /// Whether all bytes were written; if not, `errno` says why.
+  private static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Bool {
+    guard let base = bytes.baseAddress else { return true }
     var done = 0
     while done < bytes.count {
       // Linux writes at most 2 GB at once.
-      let part = min(bytes.count - done, 1 << 30)
-      #if canImport(Darwin)
-        let count = Darwin.write(descriptor, base + done, part)
-      #else
-        let count = Glibc.write(descriptor, base + done, part)
-      #endif
+      let count = Foundation.write(descriptor, base + done, min(bytes.count - done, 1 << 30))
       if count < 0 {
         if errno == EINTR { continue }
-        throw failure()
+        return false
       }
       done += count
     }
+    return true
   }
 
-  private func failure() -> EngineError {
-    let reason =
-      switch errno {
-      case ENOSPC: "the disk is full"
-      case EFBIG: "larger than a file may be here (ulimit -f, or the file system's own limit)"
-      default: String(cString: strerror(errno))
-      }
-    return EngineError(.file, "\(path): can't be written: \(reason)")
-  }
-
-  /// Writes a whole file at once.
-  package static func write(_ data: Data, to url: URL) throws {
-    let file = try AtomicFileWriter(url)
-    try file.write(data)
-    try file.finish()
+  private func failure() -> FileError {
+    switch errno {
+    case ENOSPC: FileError("\(path): can't be written: the disk is full")
+    case EFBIG:
+      FileError(
+        "\(path): can't be written: larger than a file may be here (ulimit -f, or the file system's "
+          + "own limit)")
+    default: FileError("can't be written", path)
+    }
   }
 }
 
-extension AtomicFileWriter {
+extension AtomicFile {
+  /// Writes a whole file at once; a device or a pipe is written to as it is.
+  ///
+  /// - Throws: `FileError` if it can't be written; nothing is then left under its name.
+  package static func write(_ data: Data, to url: URL) throws {
+    var status = stat()
+    if stat(url.path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+      let descriptor = open(url.path, O_WRONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw FileError("can't be written", url.path) }
+      defer { close(descriptor) }
+      return try write(data, to: descriptor, name: url.path)
+    }
+    let file = try AtomicFile(url)
+    try file.write(data)
+    try file.finish()
+  }
+
+  /// Writes a whole text file at once.
+  ///
+  /// - Throws: `FileError` if it can't be written.
+  package static func write(_ text: String, to url: URL) throws {
+    try write(Data(text.utf8), to: url)
+  }
+
+  /// Makes a folder and those above it.
+  ///
+  /// - Throws: `FileError` if it can't be made.
+  package static func makeFolder(_ url: URL) throws {
+    do {
+      try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    } catch {
+      throw FileError("\(url.path): the folder can't be made: \(reason(error))")
+    }
+  }
+
+  /// Writes all bytes to an open file.
+  package static func write(_ data: Data, to descriptor: Int32, name: String) throws {
+    guard data.withUnsafeBytes({ writeAll($0, to: descriptor) }) else {
+      throw FileError("can't be written", name)
+    }
+  }
+}
+
+extension AtomicFile {
   /// Whether a file's name is that of a part.
   package static func isPart(_ name: String) -> Bool {
     name.wholeMatch(of: /\..+\.[0-9]+\.[0-9]+\.part/) != nil
