@@ -270,7 +270,7 @@ extension PreferenceLoss {
   }
 
   private func isUsed(
-    _ probability: Double, _ outcome: Comparison.Outcome, _ settings: PreferenceSettings
+    _ probability: Double, _ outcome: PairComparison.Outcome, _ settings: PreferenceSettings
   ) -> Bool {
     guard outcome == .preferred else { return settings.ties == .half }
     return readsSoftLabels || probability != 0.5

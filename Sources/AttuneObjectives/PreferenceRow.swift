@@ -43,14 +43,14 @@ public struct PreferenceLabel: Sendable, Equatable {
   /// q = P(chosen ≻ rejected); 1 for a plain preference.
   public var probability: Double
   /// What was said.
-  public var outcome: Comparison.Outcome
+  public var outcome: PairComparison.Outcome
 
   /// Makes a label.
   ///
   /// - Parameters:
   ///   - probability: P(chosen ≻ rejected).
   ///   - outcome: What was said.
-  public init(probability: Double = 1, outcome: Comparison.Outcome = .preferred) {
+  public init(probability: Double = 1, outcome: PairComparison.Outcome = .preferred) {
     self.probability = probability
     self.outcome = outcome
   }
@@ -65,7 +65,7 @@ public struct PreferenceRow: Sendable, Equatable {
   /// q = P(chosen ≻ rejected); 1 for a plain preference.
   public var probability: Double
   /// What was said.
-  public var outcome: Comparison.Outcome
+  public var outcome: PairComparison.Outcome
   /// How much the row counts.
   public var weight: Double
 
@@ -79,7 +79,7 @@ public struct PreferenceRow: Sendable, Equatable {
   ///   - weight: How much the row counts.
   public init(
     chosen: ScoredResponse, rejected: ScoredResponse, probability: Double = 1,
-    outcome: Comparison.Outcome = .preferred, weight: Double = 1
+    outcome: PairComparison.Outcome = .preferred, weight: Double = 1
   ) {
     self.chosen = chosen
     self.rejected = rejected

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What was said about two answers to one prompt.
-public struct Comparison: Codable, Sendable, Equatable {
+public struct PairComparison: Codable, Sendable, Equatable {
   /// What was said.
   public enum Outcome: String, CaseIterable, Codable, Sendable {
     /// The winner is better.
@@ -51,7 +51,7 @@ public struct RewardGroup: Codable, Sendable, Equatable {
   /// The model's score of each answer; not read by `statistics`.
   public var scores: [Double]
   /// What was said about pairs of them.
-  public var comparisons: [Comparison]
+  public var comparisons: [PairComparison]
   /// Rank of each answer, lower is better, equal is tied; empty if not ranked.
   public var ranks: [Int]
   /// Score that a person or judge gave to each answer, for regression; empty if none.
@@ -71,7 +71,7 @@ public struct RewardGroup: Codable, Sendable, Equatable {
   ///   - thumbs: Thumbs up or down of each answer.
   ///   - weight: How much the group counts.
   public init(
-    scores: [Double] = [], comparisons: [Comparison] = [], ranks: [Int] = [],
+    scores: [Double] = [], comparisons: [PairComparison] = [], ranks: [Int] = [],
     targets: [Double?] = [], thumbs: [Bool?] = [], weight: Double = 1
   ) {
     self.scores = scores
@@ -83,14 +83,14 @@ public struct RewardGroup: Codable, Sendable, Equatable {
   }
 
   /// Every pair that is known: the comparisons, or else all pairs of the ranking.
-  var pairs: [Comparison] {
+  var pairs: [PairComparison] {
     if !comparisons.isEmpty || ranks.isEmpty { return comparisons }
-    var pairs: [Comparison] = []
+    var pairs: [PairComparison] = []
     for i in ranks.indices {
       for j in ranks.indices.dropFirst(i + 1) {
         let (winner, loser) = ranks[i] <= ranks[j] ? (i, j) : (j, i)
         pairs.append(
-          Comparison(
+          PairComparison(
             winner: winner, loser: loser, outcome: ranks[i] == ranks[j] ? .tie : .preferred))
       }
     }

@@ -222,7 +222,7 @@ extension RewardLoss {
   }
 
   /// The decided pairs of a group, the winner first.
-  static func untied(_ group: RewardGroup, _ settings: RewardSettings) -> [Comparison] {
+  static func untied(_ group: RewardGroup, _ settings: RewardSettings) -> [PairComparison] {
     group.pairs.map { settings.harden ? $0.hardened : $0 }.filter { $0.outcome == .preferred }
   }
 
@@ -293,12 +293,12 @@ extension RewardLoss {
   }
 }
 
-extension Comparison {
+extension PairComparison {
   /// The plain preference that is nearest to a soft label.
-  var hardened: Comparison {
+  var hardened: PairComparison {
     guard outcome == .preferred, probability != 1 else { return self }
-    if probability == 0.5 { return Comparison(winner: winner, loser: loser, outcome: .tie) }
+    if probability == 0.5 { return PairComparison(winner: winner, loser: loser, outcome: .tie) }
     return probability > 0.5
-      ? Comparison(winner: winner, loser: loser) : Comparison(winner: loser, loser: winner)
+      ? PairComparison(winner: winner, loser: loser) : PairComparison(winner: loser, loser: winner)
   }
 }

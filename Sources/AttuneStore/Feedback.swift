@@ -165,3 +165,35 @@ public struct Critique: Sendable, Hashable {
     self.time = time
   }
 }
+
+extension Comparison.Outcome {
+  /// What a row of a file says.
+  init(_ said: Preference.Outcome) {
+    switch said {
+    case .preferred: self = .preferred
+    case .tie: self = .tie
+    case .bothBad: self = .bothBad
+    }
+  }
+
+  /// What the store's file says.
+  ///
+  /// - Throws: ``StoreError`` for an outcome that there is none of, which the file's own rules refuse.
+  init(stored name: String) throws {
+    guard let known = Self(rawValue: name) else {
+      throw StoreError(
+        .file, "the store holds a comparison with the outcome \(name), which is none")
+    }
+    self = known
+  }
+
+  /// The same as a row of a file says it; nil for what no longer holds.
+  var said: Preference.Outcome? {
+    switch self {
+    case .preferred: .preferred
+    case .tie: .tie
+    case .bothBad: .bothBad
+    case .withdrawn: nil
+    }
+  }
+}

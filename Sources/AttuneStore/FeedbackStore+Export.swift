@@ -111,6 +111,7 @@ extension FeedbackStore {
 
   /// A comparison as preference rows: two answers are one row; of more, each unequal pair is.
   func pairs(_ comparison: LiveComparison, in db: Database) throws -> [JSONValue] {
+    guard let outcome = comparison.outcome.said else { return [] }
     var rows: [JSONValue] = []
     let rationale = try String.fetchOne(
       db, sql: "SELECT text FROM critique WHERE comparison = ? ORDER BY id DESC",
@@ -125,7 +126,7 @@ extension FeedbackStore {
           prompt: try LiveComparison.content(comparison.promptContent),
           chosen: try LiveComparison.content(best.content),
           rejected: try LiveComparison.content(worst.content),
-          outcome: Preference.Outcome(rawValue: comparison.outcome.rawValue) ?? .preferred,
+          outcome: outcome,
           probability: comparison.probability.map { isSwapped ? 1 - $0 : $0 },
           margin: comparison.margin, chosenScore: best.score, rejectedScore: worst.score,
           labeller: comparison.annotator)

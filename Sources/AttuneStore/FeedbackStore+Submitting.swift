@@ -128,7 +128,7 @@ extension FeedbackStore {
           all.append(
             StandingJudgement(
               number: number, annotator: row["annotator"], answers: [], isThumb: false, ranks: [],
-              outcome: Comparison.Outcome(rawValue: row["outcome"]) ?? .preferred,
+              outcome: try Comparison.Outcome(stored: row["outcome"]),
               strength: row["strength"], reason: row["reason"] ?? "", time: row["time"]))
         }
         all[all.count - 1].answers.append(row["answer"])

@@ -57,7 +57,7 @@ struct LiveComparison {
           LiveComparison(
             id: id, recordFormat: row["format"], prompt: row["prompt"],
             promptContent: row["prompt_content"], annotator: row["annotator"],
-            outcome: Comparison.Outcome(rawValue: row["outcome"]) ?? .preferred,
+            outcome: try Comparison.Outcome(stored: row["outcome"]),
             strength: row["strength"], probability: row["probability"], margin: row["margin"],
             isGold: row["gold"], time: row["time"], milliseconds: row["milliseconds"]))
       }

@@ -138,7 +138,7 @@ struct RecordReader {
         .init(
           rejected, rank: isDecided ? 2 : 1, score: pair.rejectedScore,
           position: chosenPosition.map { 1 - $0 }),
-      ], outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred,
+      ], outcome: Comparison.Outcome(pair.outcome),
       annotator: pair.labeller ?? annotator, origin: origin, strength: strength,
       probability: pair.probability, margin: pair.margin, isGold: isGold, time: time,
       milliseconds: milliseconds)

@@ -19,16 +19,16 @@ struct RewardLossTests {
       switch loss {
       case .bradleyTerry:
         group.comparisons = [
-          Comparison(winner: 0, loser: 1, probability: 0.3),
-          Comparison(winner: k - 1, loser: 0, margin: k > 2 ? 0.5 : 0),
-          Comparison(winner: 0, loser: k - 1, outcome: .tie),
+          PairComparison(winner: 0, loser: 1, probability: 0.3),
+          PairComparison(winner: k - 1, loser: 0, margin: k > 2 ? 0.5 : 0),
+          PairComparison(winner: 0, loser: k - 1, outcome: .tie),
         ]
       case .kWise: group.ranks = (0..<k).map { ($0 * 2) / 3 }
       case .plackettLuce: group.ranks = (0..<k).map { $0 + 1 }.shuffled(using: &random)
       case .raoKupper, .davidson:
         group.comparisons = [
-          Comparison(winner: 0, loser: 1), Comparison(winner: 1, loser: 0, outcome: .tie),
-          Comparison(winner: k - 1, loser: 0, outcome: .bothBad),
+          PairComparison(winner: 0, loser: 1), PairComparison(winner: 1, loser: 0, outcome: .tie),
+          PairComparison(winner: k - 1, loser: 0, outcome: .bothBad),
         ]
       case .pointwise: group.thumbs = (0..<k).map { $0 == 0 ? nil : $0 % 2 == 0 }
       case .regression: group.targets = (0..<k).map { $0 == 1 ? nil : Double($0) }
@@ -138,7 +138,7 @@ struct RewardLossTests {
     }
     if !loss.reads.contains(.margin) {
       let margin = RewardGroup(
-        comparisons: [Comparison(winner: 0, loser: 1, margin: 1)], ranks: [1, 2],
+        comparisons: [PairComparison(winner: 0, loser: 1, margin: 1)], ranks: [1, 2],
         targets: [1, 2], thumbs: [true, false])
       #expect(throws: ObjectiveError.self) { try loss.statistics(of: [margin]) }
     }
@@ -147,12 +147,12 @@ struct RewardLossTests {
 
   @Test func `soft labels, margins and ties are refused where they contradict`() throws {
     let both = RewardGroup(
-      comparisons: [Comparison(winner: 0, loser: 1, probability: 0.7, margin: 1)])
+      comparisons: [PairComparison(winner: 0, loser: 1, probability: 0.7, margin: 1)])
     #expect(throws: ObjectiveError.self) { try RewardLoss.bradleyTerry.statistics(of: [both]) }
-    let outside = RewardGroup(scores: [1, 2], comparisons: [Comparison(winner: 0, loser: 2)])
+    let outside = RewardGroup(scores: [1, 2], comparisons: [PairComparison(winner: 0, loser: 2)])
     #expect(throws: ObjectiveError.self) { try RewardLoss.bradleyTerry.statistics(of: [outside]) }
     let soft = RewardGroup(
-      scores: [1, 2], comparisons: [Comparison(winner: 0, loser: 1, probability: 0.3)])
+      scores: [1, 2], comparisons: [PairComparison(winner: 0, loser: 1, probability: 0.3)])
     #expect(throws: ObjectiveError.self) { try RewardLoss.kWise.statistics(of: [soft]) }
     var harden = RewardSettings()
     harden.harden = true
@@ -166,7 +166,7 @@ struct RewardLossTests {
 
   @Test func `closed forms`() throws {
     let pair = RewardGroup(
-      scores: [0.7, -0.4], comparisons: [Comparison(winner: 0, loser: 1)], ranks: [1, 2])
+      scores: [0.7, -0.4], comparisons: [PairComparison(winner: 0, loser: 1)], ranks: [1, 2])
     for loss in [RewardLoss.bradleyTerry, .kWise, .plackettLuce] {
       let result = loss.loss([pair], statistics: try loss.statistics(of: [pair]))
       #expect(near(result.loss, softplus(-1.1)), "\(loss)")
@@ -183,8 +183,8 @@ struct RewardLossTests {
     for loss in [RewardLoss.raoKupper, .davidson] {
       var total = 0.0
       for comparison in [
-        Comparison(winner: 0, loser: 1), Comparison(winner: 1, loser: 0),
-        Comparison(winner: 0, loser: 1, outcome: .tie),
+        PairComparison(winner: 0, loser: 1), PairComparison(winner: 1, loser: 0),
+        PairComparison(winner: 0, loser: 1, outcome: .tie),
       ] {
         let group = RewardGroup(scores: [0.3, -0.9], comparisons: [comparison])
         let statistics = try loss.statistics(of: [group])
@@ -197,7 +197,7 @@ struct RewardLossTests {
 
   @Test func `a batch in which nothing is decided has no loss`() throws {
     let tie = RewardGroup(
-      scores: [1, 2], comparisons: [Comparison(winner: 0, loser: 1, outcome: .tie)])
+      scores: [1, 2], comparisons: [PairComparison(winner: 0, loser: 1, outcome: .tie)])
     let statistics = try RewardLoss.bradleyTerry.statistics(of: [tie])
     let result = RewardLoss.bradleyTerry.loss([tie], statistics: statistics)
     #expect(result.loss == 0)
@@ -226,7 +226,7 @@ struct RewardLossTests {
         if loss == .bradleyTerry {
           groups.append(
             RewardGroup(
-              comparisons: [Comparison(winner: i, loser: j, probability: sigmoid(d))]))
+              comparisons: [PairComparison(winner: i, loser: j, probability: sigmoid(d))]))
           continue
         }
         let win: (Double) -> Double = { d in
@@ -234,8 +234,9 @@ struct RewardLossTests {
             ? sigmoid(d - softplus(eta)) : exp(d - logSumExp([d, 0, eta + d / 2]))
         }
         let outcomes = [
-          (Comparison(winner: i, loser: j), win(d)), (Comparison(winner: j, loser: i), win(-d)),
-          (Comparison(winner: i, loser: j, outcome: .tie), 1 - win(d) - win(-d)),
+          (PairComparison(winner: i, loser: j), win(d)),
+          (PairComparison(winner: j, loser: i), win(-d)),
+          (PairComparison(winner: i, loser: j, outcome: .tie), 1 - win(d) - win(-d)),
         ]
         groups += outcomes.map { RewardGroup(comparisons: [$0], weight: $1) }
       }

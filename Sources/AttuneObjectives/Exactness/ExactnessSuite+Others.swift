@@ -199,9 +199,9 @@ extension ExactnessSuite {
             (win, tie) = (exp(d) / total, 0.7 * exp(d / 2) / total)
           }
           groups.append(
-            ([i, j], RewardGroup(comparisons: [Comparison(winner: 0, loser: 1)], weight: win)))
+            ([i, j], RewardGroup(comparisons: [PairComparison(winner: 0, loser: 1)], weight: win)))
           guard tie > 0 else { continue }
-          let equal = Comparison(winner: 0, loser: 1, outcome: .tie)
+          let equal = PairComparison(winner: 0, loser: 1, outcome: .tie)
           groups.append(([i, j], RewardGroup(comparisons: [equal], weight: tie / 2)))
         }
       }

@@ -256,7 +256,7 @@ public enum DPO {
       do {
         let label = PreferenceLabel(
           probability: settings.softLabels ? pair.probability ?? 1 : 1,
-          outcome: Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred)
+          outcome: PairComparison.Outcome(pair.outcome))
         let encoded = try group(row, pair, encoder, settings)
         if label.outcome == .preferred { try encoder.requireDifferent(encoded) }
         // The sorted losses read no ties at all; they are left out here.

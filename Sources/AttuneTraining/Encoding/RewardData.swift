@@ -128,11 +128,11 @@ struct RewardData {
       guard settings.loss != .regression else {
         return RewardGroup(targets: [pair.chosenScore, pair.rejectedScore])
       }
-      let outcome = Comparison.Outcome(rawValue: pair.outcome.rawValue) ?? .preferred
+      let outcome = PairComparison.Outcome(pair.outcome)
       if settings.loss == .plackettLuce {
         return RewardGroup(ranks: outcome == .preferred ? [0, 1] : [0, 0])
       }
-      let comparison = Comparison(
+      let comparison = PairComparison(
         winner: 0, loser: 1, probability: settings.softLabels ? pair.probability ?? 1 : 1,
         margin: pair.margin ?? 0, outcome: outcome)
       return RewardGroup(
