@@ -11,8 +11,6 @@ public struct SequenceStatistics: Codable, Sendable, Equatable {
   /// Mean of the log-ratios: estimates KL(π ‖ ρ) in nats a sequence without bias (k1); with weights
   /// of π/q, by samples of q, with a bias that falls with their number.
   public let klPerSequence: Double
-  /// Standard error of that mean; 0 for fewer than two responses.
-  public let klStandardError: Double
   /// The sum of the log-ratios over the number of tokens.
   public let klPerToken: Double
   /// Mean number of tokens of a response.
@@ -45,17 +43,11 @@ public struct SequenceStatistics: Codable, Sendable, Equatable {
     let lengths = policy.map { Double($0.count) }
     if weights.isEmpty {
       klPerSequence = Statistics.mean(logRatios)
-      klStandardError = Statistics.standardError(logRatios)
       klPerToken = tokens > 0 ? logRatios.reduce(0, +) / Double(tokens) : 0
     } else {
       func sum(_ values: [Double]) -> Double { zip(weights, values).reduce(0) { $0 + $1.0 * $1.1 } }
       let total = weights.reduce(0, +)
-      let mean = total > 0 ? sum(logRatios) / total : 0
-      klPerSequence = mean
-      let squares = zip(weights, logRatios).reduce(0) {
-        $0 + $1.0 * $1.0 * ($1.1 - mean) * ($1.1 - mean)
-      }
-      klStandardError = total > 0 ? squares.squareRoot() / total : 0
+      klPerSequence = total > 0 ? sum(logRatios) / total : 0
       klPerToken = sum(lengths) > 0 ? sum(logRatios) / sum(lengths) : 0
     }
     meanLength = Statistics.mean(lengths)

@@ -20,18 +20,18 @@ struct RunFolderTests {
     let folder = try TemporaryFolder()
     let out = folder.url.appending(path: "deep/run")
     var run: RunFolder? = try RunFolder(out, record: record())
-    #expect(run?.isResumed == false)
     run = nil
-    #expect(try RunFolder.status(out, record: record()) == .unfinished)
+    let checkpoint = folder.file("deep/run/checkpoint.safetensors", "state")
     run = try RunFolder(out, record: record())
-    #expect(run?.isResumed == true)
+    #expect(FileManager.default.fileExists(atPath: checkpoint.path))
     try run?.finish()
     run = nil
-    #expect(try RunFolder.status(out, record: record()) == .finished)
+    #expect(!FileManager.default.fileExists(atPath: checkpoint.path))
     let error = #expect(throws: TrainingError.self) { _ = try RunFolder(out, record: record()) }
     #expect(error?.message.contains("finished") == true)
-    run = try RunFolder(out, record: record(), restart: true)
-    #expect(run?.isResumed == false)
+    let metrics = folder.file("deep/run/metrics.jsonl", "old")
+    _ = try RunFolder(out, record: record(), restart: true)
+    #expect(!FileManager.default.fileExists(atPath: metrics.path))
   }
 
   @Test func `another run is refused with the knobs that differ`() throws {
@@ -83,8 +83,7 @@ struct RunFolderTests {
     ]
     for removed in 0...files.count {
       let folder = try TemporaryFolder()
-      var run: RunFolder? = try RunFolder(folder.url, record: record())
-      run = nil
+      _ = try RunFolder(folder.url, record: record())
       let file = folder.url.appending(path: "run.json")
       let text = try String(contentsOf: file, encoding: .utf8)
       #expect(text.contains("\"running\""))
@@ -98,14 +97,12 @@ struct RunFolderTests {
         }
       }
       _ = folder.file("notes.txt", "mine")
-      #expect(try RunFolder.status(folder.url, record: record()) == .absent)
       var other = Knobs()
       other.epochs = 9
-      run = try RunFolder(folder.url, record: record(other), restart: again)
-      #expect(run?.isResumed == false)
+      _ = try RunFolder(folder.url, record: record(other), restart: again)
       let left = try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted()
       #expect(left == [".lock", "notes.txt", "run.json"], "after \(removed)")
-      #expect(try RunFolder.status(folder.url, record: record(other)) == .unfinished)
+      _ = try RunFolder(folder.url, record: record(other))
     }
   }
 
@@ -125,8 +122,7 @@ struct RunFolderTests {
   @Test(arguments: [false, true])
   func `half-written files of killed processes go with the next run`(restart: Bool) throws {
     let folder = try TemporaryFolder()
-    var run: RunFolder? = try RunFolder(folder.url, record: record())
-    run = nil
+    _ = try RunFolder(folder.url, record: record())
     let below = folder.url.appending(path: "round-1/policy")
     try FileManager.default.createDirectory(at: below, withIntermediateDirectories: true)
     let parts = [".checkpoint.safetensors.4711.99.part", ".run.json.4711.1.part"].map {
@@ -134,17 +130,17 @@ struct RunFolderTests {
     }
     let deep = below.appending(path: ".model.safetensors.4711.2.part")
     try Data().write(to: deep)
-    run = try RunFolder(folder.url, record: record(), restart: restart)
+    let checkpoint = folder.file("checkpoint.safetensors", "state")
+    _ = try RunFolder(folder.url, record: record(), restart: restart)
     for part in parts + [deep] { #expect(!FileManager.default.fileExists(atPath: part.path)) }
-    #expect(run?.isResumed == !restart)
+    #expect(FileManager.default.fileExists(atPath: checkpoint.path) == !restart)
   }
 
   @Test func `a folder that was killed before its record was written is taken`() throws {
     let folder = try TemporaryFolder()
     _ = folder.file(".lock", "")
     _ = folder.file(".run.json.4711.1.part", "{")
-    let run = try RunFolder(folder.url, record: record())
-    #expect(!run.isResumed)
+    _ = try RunFolder(folder.url, record: record())
     let left = try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted()
     #expect(left == [".lock", "run.json"])
   }
@@ -179,20 +175,20 @@ struct RunFolderTests {
     #expect(String(decoding: data, as: UTF8.self).contains("\"clip\" : 0.30000000000000004"))
     #expect(settings["checkpoint_seconds"] == nil)
     #expect((record["inputs"] as? [String: String]) == ["model": "ab"])
-    func differences(_ change: (inout Outer) -> Void) throws -> RunFolder.Status {
+    func open(_ change: (inout Outer) -> Void) throws {
       var settings = Outer()
       change(&settings)
-      return try RunFolder.status(
-        folder.url,
-        record: RunRecord(stage: "dpo", settings: settings, inputs: [("model", "ab")]))
+      _ = try RunFolder(
+        folder.url, record: RunRecord(stage: "dpo", settings: settings, inputs: [("model", "ab")]))
     }
-    #expect(try differences { $0.checkpointSeconds = 9 } == .unfinished)
-    #expect(
-      try differences { $0.inner.clip = 0.3 }
-        == .different(["inner.clip (0.30000000000000004 there, 0.3 now)"]))
-    #expect(
-      try differences { $0.seed -= 1 }
-        == .different(["seed (18446744073709551615 there, 18446744073709551614 now)"]))
+    for (difference, change) in [
+      ("inner.clip (0.30000000000000004 there, 0.3 now);", { $0.inner.clip = 0.3 }),
+      ("seed (18446744073709551615 there, 18446744073709551614 now);", { $0.seed -= 1 }),
+    ] as [(String, (inout Outer) -> Void)] {
+      let error = #expect(throws: TrainingError.self) { try open(change) }
+      #expect(error?.message.contains("what differs: " + difference) == true)
+    }
+    try open { $0.checkpointSeconds = 9 }
   }
 
   @Test func `a record of another format is refused as that`() throws {

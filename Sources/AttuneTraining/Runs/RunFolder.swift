@@ -86,22 +86,8 @@ public let attuneVersion = "0.1.0"
 /// The folder of one run: who it belongs to, whether it is finished, and the lock that keeps a
 /// second process out of it.
 public final class RunFolder {
-  /// What a folder holds.
-  public enum Status: Sendable, Equatable {
-    /// No run.
-    case absent
-    /// An unfinished run of the same record.
-    case unfinished
-    /// A finished run of the same record.
-    case finished
-    /// A run of another record, and how it differs.
-    case different([String])
-  }
-
   /// The folder.
   public let url: URL
-  /// Whether an unfinished run is continued.
-  public let isResumed: Bool
   private let record: RunRecord
   private let lock: FolderLock
 
@@ -146,7 +132,6 @@ public final class RunFolder {
     try AtomicFile.makeFolder(url)
     lock = try FolderLock(url)
     let there = restart ? nil : try Self.read(url)
-    isResumed = there?.state == .running
     if let there, there.state != .discarded {
       let differences = record.differences(from: there.record)
       guard differences.isEmpty else {
@@ -177,16 +162,6 @@ public final class RunFolder {
   public func finish() throws {
     try write(.finished)
     try Self.removeCheckpoint(url)
-  }
-
-  /// What a folder holds, compared with a run that is about to be made.
-  ///
-  /// - Throws: `TrainingError` if its `run.json` is damaged.
-  public static func status(_ url: URL, record: RunRecord) throws -> Status {
-    guard let file = try read(url), file.state != .discarded else { return .absent }
-    let differences = record.differences(from: file.record)
-    guard differences.isEmpty else { return .different(differences) }
-    return file.state == .finished ? .finished : .unfinished
   }
 
   private static let fileName = "run.json"

@@ -32,8 +32,6 @@ struct CommandShape {
   let type: any ParsableCommand.Type
   /// The words that name it: `feedback import`.
   let name: String
-  /// Where these words end in the line.
-  let wordCount: Int
   /// Its options.
   let options: [Option]
 
@@ -41,24 +39,17 @@ struct CommandShape {
   init?(_ arguments: [String]) {
     var type: any ParsableCommand.Type = Attune.self
     var names: [String] = []
-    var words = 0
-    for argument in arguments {
-      if words == 0, argument == "help" {
-        words = 1
-        continue
-      }
+    for argument in arguments.first == "help" ? arguments.dropFirst() : arguments[...] {
       let next = type.configuration.subcommands.first {
         $0._commandName == argument
       }
       guard let next else { break }
       type = next
       names.append(argument)
-      words += 1
     }
     guard !names.isEmpty, let options = try? Self.options(of: type) else { return nil }
     self.type = type
     name = names.joined(separator: " ")
-    wordCount = words
     self.options = options
   }
 
