@@ -33,7 +33,6 @@ package final class FloatBuffer {
 
   deinit { munmap(pointer, bytes) }
 
-  package var buffer: UnsafeBufferPointer<Float> { .init(start: pointer, count: count) }
   package var mutableBuffer: UnsafeMutableBufferPointer<Float> {
     .init(start: pointer, count: count)
   }

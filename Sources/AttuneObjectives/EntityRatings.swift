@@ -126,11 +126,6 @@ public struct EntityRatings: Sendable, Equatable {
     }
   }
 
-  /// P(i beats j) = σ(log p_i − log p_j).
-  public func probability(_ i: Int, beats j: Int) -> Double {
-    sigmoid(logStrengths[i].value - logStrengths[j].value)
-  }
-
   /// w_ij: how often i beat j, [entity][entity].
   private static func wins(_ matches: [Match], _ entities: Int) -> [[Double]] {
     var wins = Array(repeating: Array(repeating: 0.0, count: entities), count: entities)

@@ -27,25 +27,9 @@ public struct RunningMoments: Codable, Sendable, Equatable {
     squares += w * distance * (value - mean)
   }
 
-  /// Adds what others have seen.
-  public mutating func merge(_ other: RunningMoments) {
-    guard other.weight > 0 else { return }
-    let distance = other.mean - mean
-    let total = weight + other.weight
-    squares += other.squares + distance * distance * weight * other.weight / total
-    mean += distance * other.weight / total
-    weight = total
-  }
-
   /// Variance of the population (divided by n); 0 of nothing.
   public var variance: Double { weight > 0 ? squares / weight : 0 }
 
   /// Standard deviation of the population; 0 of nothing.
   public var standardDeviation: Double { variance.squareRoot() }
-
-  /// (value − mean)/sd; only the mean is taken off if `scaling` is false or nothing varies.
-  public func normalise(_ value: Double, scaling: Bool = true) -> Double {
-    let deviation = standardDeviation
-    return scaling && deviation > 0 ? (value - mean) / deviation : value - mean
-  }
 }

@@ -57,7 +57,7 @@ struct GGUFTests {
     #expect(metadata["test.bool"]?.bool == true)
     #expect(metadata["test.string"]?.string == "größer als 0")
     #expect(metadata["test.ints"]?.ints == [1, -2, 3])
-    #expect(metadata["test.floats"]?.doubles == [0.5, 1.5])
+    #expect(metadata["test.floats"] == .array([.float(0.5), .float(1.5)]))
     #expect(metadata["test.strings"]?.strings == ["a", "", "ß"])
     #expect(metadata["test.strings"]?.ints == nil)
   }

@@ -27,7 +27,7 @@ struct EntityRatingsTests {
       for match in matches where match.first == i || match.second == i {
         let other = match.first == i ? match.second : match.first
         won += match.first == i ? match.score : 1 - match.score
-        expected += ratings.probability(i, beats: other)
+        expected += sigmoid(ratings.logStrengths[i].value - ratings.logStrengths[other].value)
       }
       #expect(abs(won - expected) < 1e-6)
       let estimate = ratings.logStrengths[i]
@@ -41,7 +41,8 @@ struct EntityRatingsTests {
       Array(repeating: Match(first: 0, second: 1, score: 1), count: 5)
       + [Match(first: 1, second: 0, score: 1), Match(first: 0, second: 1, score: 0.5)]
     let ratings = try EntityRatings(matches, entities: 2, resamples: 0)
-    #expect(near(ratings.probability(0, beats: 1), 5.5 / 7, 1e-9))
+    #expect(
+      near(sigmoid(ratings.logStrengths[0].value - ratings.logStrengths[1].value), 5.5 / 7, 1e-9))
     #expect(ratings.logStrengths[0].interval.low == ratings.logStrengths[0].value)
   }
 

@@ -27,14 +27,6 @@ public enum Labeller: String, CaseIterable, Codable, Sendable {
     }
   }
 
-  /// What `attune pull` must have fetched before, if anything.
-  public var needs: String? {
-    switch self {
-    case .concise: nil
-    case .positive: "vader"
-    }
-  }
-
   /// Makes it ready to score.
   ///
   /// - Parameter lexicon: The folder of VADER's files, for `positive`; the pulled one if `nil`.

@@ -127,13 +127,6 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     try check()
   }
 
-  /// A labeller as a source.
-  public init(labeller: Labeller) {
-    kind = .labeller
-    argument = labeller.rawValue
-    weight = 1
-  }
-
   /// A reward model as a source.
   public init(model: String) {
     kind = .model
