@@ -67,7 +67,7 @@ public enum Benchmark {
     }
     let (single, batch) = try sampling(load(), batch: sampleBatch, tokens: sampleTokens)
     let model = try load().copy(training: .full)
-    var random = CounterRandom(seed: seed, stream: 0)
+    var random = RandomStream(seed: seed, stream: 0)
     let segments = (0..<sequences).map { _ in
       Segment(
         (0..<length).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) },
@@ -111,7 +111,7 @@ public enum Benchmark {
   private static func sampling(
     _ model: any LanguageModel, batch: Int, tokens: Int
   ) throws -> (single: Double, batch: Double) {
-    var random = CounterRandom(seed: 2, stream: 0)
+    var random = RandomStream(seed: 2, stream: 0)
     let prompt = (0..<16).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) }
     func rate(_ count: Int) throws -> Double {
       // Two lengths, so that the prompt's pass and the set-up cancel.

@@ -19,7 +19,7 @@ extension NativeModel {
           floats.update(repeating: tensor.isBias ? 0 : 1, count: tensor.count)
           continue
         }
-        var random = CounterRandom(seed: seed, stream: stream)
+        var random = RandomStream(seed: seed, stream: stream)
         let intoStream = tensor.role == .output || tensor.role == .down
         let deviation = intoStream ? 0.02 / Double(2 * spec.layers).squareRoot() : 0.02
         for i in 0..<tensor.count { floats[i] = Float(random.normal() * deviation) }

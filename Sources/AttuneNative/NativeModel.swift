@@ -174,7 +174,7 @@ package final class NativeModel: LanguageModel {
 
   /// A starts uniform in ±1/√inputs as PEFT's does, B at zero.
   private func initialise(_ adapters: LoRALayout, in arena: FloatBuffer) {
-    var random = CounterRandom(seed: 0x10FA, stream: 0)
+    var random = RandomStream(seed: 0x10FA, stream: 0)
     for layer in adapters.layers {
       for group in layer.groups {
         for adapter in group.adapters {
@@ -193,7 +193,7 @@ package final class NativeModel: LanguageModel {
     switch head {
     case .zero: pointer.update(repeating: 0, count: spec.width)
     case .normal(let seed):
-      var random = CounterRandom(seed: seed, stream: 1)
+      var random = RandomStream(seed: seed, stream: 1)
       let deviation = 1 / Double(spec.width + 1).squareRoot()
       for i in 0..<spec.width { pointer[i] = Float(random.normal() * deviation) }
     case .weights(let weights):
@@ -207,8 +207,9 @@ package final class NativeModel: LanguageModel {
   }
 }
 
-/// Random numbers by counter: the same for one seed and stream, whatever was drawn elsewhere.
-package struct CounterRandom {
+/// Random numbers one after another, to start weights with: the same for one seed and stream, whatever
+/// was drawn elsewhere.
+package struct RandomStream {
   private var state: UInt64
 
   package init(seed: UInt64, stream: UInt64) {

@@ -7,7 +7,7 @@ import Foundation
 /// Draws a token for each row of logits.
 package struct TokenPicker {
   /// What a row's draw depends on beside its logits.
-  package struct Row {
+  package struct Draw {
     /// The sample's stream of random numbers, and its position in it.
     package var stream: UInt64
     package var position: Int
@@ -58,7 +58,7 @@ package struct TokenPicker {
   /// - Returns: A token a row.
   /// - Throws: `EngineError` if logits are not finite.
   package mutating func pick(
-    _ logits: UnsafeMutablePointer<Float>, _ rows: [Row]
+    _ logits: UnsafeMutablePointer<Float>, _ rows: [Draw]
   ) throws -> [Pick] {
     let greedy = settings.temperature == 0
     let inverse = greedy ? 1 : Float(1 / settings.temperature)
@@ -84,13 +84,13 @@ package struct TokenPicker {
     }
   }
 
-  private func uniforms(_ rows: [Row]) -> [Double] {
+  private func uniforms(_ rows: [Draw]) -> [Double] {
     rows.map { Self.uniform(seed: settings.seed, stream: $0.stream, position: $0.position) }
   }
 
   /// Writes the repetition penalty into the logits; returns what they were.
   private func penalise(
-    _ logits: UnsafeMutablePointer<Float>, _ rows: [Row]
+    _ logits: UnsafeMutablePointer<Float>, _ rows: [Draw]
   ) -> [[Int32: Float]] {
     let penalty = Float(settings.repetitionPenalty)
     guard penalty != 1 else { return Array(repeating: [:], count: rows.count) }

@@ -61,7 +61,7 @@ public struct ModelRanking: Codable, Sendable, Equatable {
       try self.init(try FeedbackStore(url, create: false), name: url.relativePath)
       return
     }
-    var rows: [Row] = []
+    var rows: [ComparedModels] = []
     let data = try DataFile.read(
       url, expecting: [.preference, .ranking], use: ColumnUse(readLater: RecordReader.columns(of:)))
     for row in data.rows {
@@ -71,11 +71,12 @@ public struct ModelRanking: Codable, Sendable, Equatable {
         let names = [models.chosen, models.rejected].map { SampleRow.Model($0)?.name ?? "" }
         let isDecided = pair.outcome == .preferred
         rows.append(
-          Row(models: names, ranks: [1, isDecided ? 2 : 1], isBad: pair.outcome == .bothBad))
+          ComparedModels(
+            models: names, ranks: [1, isDecided ? 2 : 1], isBad: pair.outcome == .bothBad))
       case .ranking(let ranking):
         let names = ranking.models(in: row.json).map { $0?.name ?? "" }
         let ranks = ranking.scores.map { score in 1 + ranking.scores.count { $0 > score } }
-        rows.append(Row(models: names, ranks: ranks, isBad: false))
+        rows.append(ComparedModels(models: names, ranks: ranks, isBad: false))
       default: break
       }
     }
@@ -90,20 +91,20 @@ public struct ModelRanking: Codable, Sendable, Equatable {
     let live = try store.read { try LiveComparison.all(in: $0) }
     try self.init(
       live.filter { !$0.isGold }.map {
-        Row(
+        ComparedModels(
           models: $0.entries.map(\.model), ranks: $0.entries.map(\.rank),
           isBad: $0.outcome == .bothBad)
       }, name: name)
   }
 
   /// A comparison of two or more models; one without a name is the empty string.
-  private struct Row {
+  private struct ComparedModels {
     var models: [String]
     var ranks: [Int]
     var isBad: Bool
   }
 
-  private init(_ rows: [Row], name: String) throws {
+  private init(_ rows: [ComparedModels], name: String) throws {
     data = name
     unnamed = 0
     bothBad = 0

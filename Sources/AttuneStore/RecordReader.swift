@@ -8,7 +8,7 @@ import GRDB
 struct RecordReader {
   /// The columns of a row that it reads beside those of the row's format; the others are named to
   /// people, since the tables have no place for what they say.
-  static func columns(of row: AttuneData.Row) -> Set<String> {
+  static func columns(of row: DataRow) -> Set<String> {
     let reason = Set([row.rationaleColumn].compactMap(\.self))
     // Without a judgement it is the words that somebody gave.
     let words = reason.isEmpty ? [] : reason.union(["labeller", "annotator", "time"])
@@ -27,7 +27,7 @@ struct RecordReader {
     }
   }
 
-  private let row: AttuneData.Row
+  private let row: DataRow
   private let annotator: String?
   private let origin: Comparison.Origin
   private let model: SampleRow.Model?
@@ -48,7 +48,7 @@ struct RecordReader {
   ///   - place: Where the row stands.
   /// - Throws: `DataError` that names the column that holds something else.
   init(
-    row: AttuneData.Row, annotator: String?, origin: Comparison.Origin, isKey: Bool = false,
+    row: DataRow, annotator: String?, origin: Comparison.Origin, isKey: Bool = false,
     at place: DataPlace
   ) throws(DataError) {
     self.row = row
@@ -190,7 +190,7 @@ struct RecordReader {
 
   /// Where the chosen answer was shown, if the row says so: `shown_first` in Attune's rows, the order
   /// of `summaries` in OpenAI's.
-  private static func chosenPosition(_ row: AttuneData.Row, at place: DataPlace) throws -> Int? {
+  private static func chosenPosition(_ row: DataRow, at place: DataPlace) throws -> Int? {
     switch row.json.present("shown_first") {
     case .string("chosen"): return 0
     case .string("rejected"): return 1

@@ -75,7 +75,7 @@
   struct RewardScorer: AnswerScorer {
     let sources: RewardSources
     /// The rows that prompts stand in.
-    private let rows: [Content: Row]
+    private let rows: [Content: DataRow]
     /// What answers add to a prompt's row.
     private static let answerColumns: Set<String> = ["completions", "model", "sampling"]
 
@@ -86,7 +86,7 @@
     ///   - files: The files that prompts are from; read again only where a source reads rows.
     init(_ sources: RewardSources, files: [URL]) throws {
       self.sources = sources
-      var rows: [Content: (row: Row, file: URL)] = [:]
+      var rows: [Content: (row: DataRow, file: URL)] = [:]
       var differing: [String] = []
       if sources.weighted.contains(where: \.source.readsRows) {
         for file in files {
@@ -116,7 +116,7 @@
     }
 
     /// What a reward reads of a prompt's row, whatever its columns' order.
-    private static func columns(_ row: Row) -> [String: JSONValue] {
+    private static func columns(_ row: DataRow) -> [String: JSONValue] {
       let own = row.json.fields.filter { !answerColumns.contains($0.key) }
       return Dictionary(own.map { ($0.key, $0.value) }) { $1 }
     }

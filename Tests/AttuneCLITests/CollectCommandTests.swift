@@ -66,8 +66,8 @@ import Testing
   private static func label(fifty name: String, _ labels: Labels) async throws {
     var client = PageClient(labels.address.withLock { $0 })
     func again(
-      _ request: (PageClient) async throws -> PageClient.Answer
-    ) async throws -> PageClient.Answer {
+      _ request: (PageClient) async throws -> PageClient.Response
+    ) async throws -> PageClient.Response {
       while true {
         if let answer = try? await request(client), answer.status == 200 { return answer }
         try await Task.sleep(for: .milliseconds(20))

@@ -10,7 +10,7 @@ struct MessageTrainingTests {
       json: JSONValue(parsing: json, place: "test"), at: DataPlace(file: "test", line: 1))
   }
 
-  private func row(_ json: String) throws -> Row {
+  private func row(_ json: String) throws -> DataRow {
     let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -9,7 +9,7 @@ import Foundation
 /// Somebody with a browser, but without its help: what the page's requests look like.
 public final class PageClient {
   /// What came back.
-  public struct Answer: Sendable {
+  public struct Response: Sendable {
     /// The status code.
     public let status: Int
     /// Names in lower case.
@@ -48,7 +48,7 @@ public final class PageClient {
   /// Makes a request.
   public func ask(
     _ method: String, _ path: String, _ body: Data? = nil, headers: [String: String] = [:]
-  ) async throws -> Answer {
+  ) async throws -> Response {
     guard let url = URL(string: address + path) else { throw URLError(.badURL) }
     var request = URLRequest(url: url)
     request.httpMethod = method
@@ -63,25 +63,25 @@ public final class PageClient {
     for case (let name as String, let value as String) in fields {
       headers[name.lowercased()] = value
     }
-    return Answer(
+    return Response(
       status: (response as? HTTPURLResponse)?.statusCode ?? 0, headers: headers, data: data)
   }
 
   /// Makes a GET request.
-  public func get(_ path: String, headers: [String: String] = [:]) async throws -> Answer {
+  public func get(_ path: String, headers: [String: String] = [:]) async throws -> Response {
     try await ask("GET", path, headers: headers)
   }
 
   /// Makes a POST request.
   public func post(
     _ path: String, _ body: [String: Any] = [:], headers: [String: String] = [:]
-  ) async throws -> Answer {
+  ) async throws -> Response {
     try await ask("POST", path, JSONSerialization.data(withJSONObject: body), headers: headers)
   }
 
   /// Begins a session.
   @discardableResult
-  public func begin(_ name: String, token: String? = nil) async throws -> Answer {
+  public func begin(_ name: String, token: String? = nil) async throws -> Response {
     var body: [String: Any] = ["name": name]
     if let token { body["token"] = token }
     let answer = try await post("api/session", body)
@@ -100,7 +100,7 @@ public final class PageClient {
   /// Answers a question.
   public func label(
     _ question: String, ranks: [Int], key: String = UUID().uuidString, _ more: [String: Any] = [:]
-  ) async throws -> Answer {
+  ) async throws -> Response {
     try await post(
       "api/label",
       ["key": key, "question": question, "ranks": ranks].merging(more) { $1 })

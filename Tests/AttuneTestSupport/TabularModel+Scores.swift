@@ -119,7 +119,7 @@ extension TabularModel {
   func pass(
     _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?
   ) throws -> Pass {
-    var rows: [Row] = []
+    var rows: [DataRow] = []
     let scores = try run(segments, request, trunk: trunk) { rows.append($0) }
     let number = base.pass
     return Pass(scores: scores) { [self] gradients in
@@ -132,7 +132,7 @@ extension TabularModel {
   }
 
   /// A position that was read.
-  private struct Row {
+  private struct DataRow {
     enum Kind { case scored(Int32), scalar }
     let kind: Kind
     let segment: Int
@@ -142,7 +142,7 @@ extension TabularModel {
   }
 
   private func run(
-    _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?, record: ((Row) -> Void)?
+    _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?, record: ((DataRow) -> Void)?
   ) throws -> HeadScores {
     guard request.temperature > 0, request.temperature.isFinite,
       request.candidates.allSatisfy({ (0..<Int32(spec.vocabularySize)).contains($0) })
@@ -176,7 +176,7 @@ extension TabularModel {
           throw EngineError(.notFinite, "a log-probability of the batch is not finite")
         }
         record?(
-          Row(
+          DataRow(
             kind: .scored(id), segment: s, index: found.count, column: column(context),
             logProbabilities: all))
         found.append(all[Int(id)])
@@ -192,7 +192,7 @@ extension TabularModel {
         let at = place(token)
         let column = column(contexts[at.segment][at.token])
         record?(
-          Row(kind: .scalar, segment: s, index: index, column: column, logProbabilities: []))
+          DataRow(kind: .scalar, segment: s, index: index, column: column, logProbabilities: []))
         return Double(head[0]) + Double(head[column])
       }
       scores.logProbabilities.append(found)
@@ -204,7 +204,7 @@ extension TabularModel {
   }
 
   private func goBack(
-    _ rows: [Row], _ scores: HeadScores, _ gradients: HeadGradients, _ request: HeadRequest
+    _ rows: [DataRow], _ scores: HeadScores, _ gradients: HeadGradients, _ request: HeadRequest
   ) throws {
     for (given, expected) in [
       (gradients.logProbabilities, scores.logProbabilities),
@@ -220,7 +220,7 @@ extension TabularModel {
     let (v, d) = (spec.vocabularySize, spec.width)
     var table = [Double](repeating: 0, count: d * v)
     var head = [Double](repeating: 0, count: d)
-    func of(_ lists: [[Double]], _ row: Row) -> Double {
+    func of(_ lists: [[Double]], _ row: DataRow) -> Double {
       lists.allSatisfy(\.isEmpty) ? 0 : lists[row.segment][row.index]
     }
     for row in rows {

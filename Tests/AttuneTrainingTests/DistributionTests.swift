@@ -390,7 +390,7 @@ struct DistributionTests {
   }
 
   @Test func `raft keeps the best, and rejection keeps each as often as it is worth`() {
-    let random = { AttuneObjectives.CounterRandom(seed: 1, $0) }
+    let random = { CounterRandom(seed: 1, $0) }
     var settings = RAFTSettings()
     #expect(settings.kept(of: [1, 3, 3, 2], random(0)) == [1])
     settings.keep = 3

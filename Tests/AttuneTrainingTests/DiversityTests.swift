@@ -21,7 +21,7 @@ struct DiversityTests {
     let given = answers?.map { texts in
       texts.map { text in
         let ids = model.tokenizer.encode(text)
-        return Answer(
+        return SampledAnswer(
           completion: Completion(ids: ids, text: text, endedByItself: false),
           logProbabilities: ids.map { _ in 0 })
       }

@@ -43,7 +43,9 @@ struct EncodedRowsTests {
       spec, tokenizer: tokenizer, chatTemplate: template, seed: 1, on: NativeEngine())
   }
 
-  private func row(_ json: String) throws -> Row { try folder.rows("row.jsonl", [json]).rows[0] }
+  private func row(_ json: String) throws -> DataRow {
+    try folder.rows("row.jsonl", [json]).rows[0]
+  }
 
   private func conversation(_ turns: (String, String, String)...) -> String {
     let messages = turns.map { role, content, more in
@@ -290,9 +292,9 @@ struct EncodedRowsTests {
   }
 }
 
-extension Row {
+extension DataRow {
   /// Without its messages' further fields.
-  fileprivate var plain: Row {
+  fileprivate var plain: DataRow {
     var row = self
     if case .text(.messages(let messages)) = example {
       row.example = .text(

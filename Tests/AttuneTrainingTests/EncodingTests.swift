@@ -24,7 +24,7 @@ struct EncodingTests {
     return try TextEncoder(model, maximumLength: maximumLength)
   }
 
-  func row(_ json: String) throws -> Row {
+  func row(_ json: String) throws -> DataRow {
     let folder = try TemporaryFolder()
     return try folder.rows("data.jsonl", [json]).rows[0]
   }

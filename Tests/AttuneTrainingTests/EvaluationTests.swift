@@ -126,7 +126,7 @@ struct EvaluationTests {
     let answers = texts.map { texts in
       texts.map { text in
         let ids = base.tokenizer.encode(text) + base.model.spec.endOfSequence.prefix(1)
-        return Answer(
+        return SampledAnswer(
           completion: Completion(ids: ids, text: text, endedByItself: true),
           logProbabilities: ids.map { _ in 0 })
       }

@@ -48,7 +48,7 @@ struct IterateTests {
       output: folder.url.appending(path: name), options: options)
   }
 
-  func pairs(_ folder: TemporaryFolder, _ path: String) throws -> [Row] {
+  func pairs(_ folder: TemporaryFolder, _ path: String) throws -> [DataRow] {
     try DataFile.read(folder.url.appending(path: path), expecting: [.preference]).rows
   }
 

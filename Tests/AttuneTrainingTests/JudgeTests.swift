@@ -118,7 +118,7 @@ struct JudgeTests {
       on: NativeEngine())
     let model = folder.url.appending(path: "model")
     try tiny.write(tiny.model, to: model)
-    func judge(_ name: String, _ text: String) throws -> (JudgeReport, [Row]) {
+    func judge(_ name: String, _ text: String) throws -> (JudgeReport, [DataRow]) {
       var settings = JudgeSettings()
       settings.judges = [model.path]
       settings.constitution = folder.file("one.txt", "The better answer is good.\n").path
@@ -150,7 +150,7 @@ struct JudgeTests {
     let reversed = Self.samples.replacing("\"yes\"", with: "\"_\"")
       .replacing("\"no\"", with: "\"yes\"").replacing("\"_\"", with: "\"no\"")
     let (_, others) = try judge("b", reversed)
-    func labels(_ rows: [Row]) -> [String: Double] {
+    func labels(_ rows: [DataRow]) -> [String: Double] {
       var labels: [String: Double] = [:]
       for row in rows {
         guard case .preference(let pair) = row.example else { continue }
@@ -165,11 +165,11 @@ struct JudgeTests {
 
   @Test func `at equal length the win rate is what length does not explain`() {
     var random = SplitMix(seed: 9)
-    func rows(_ theta: Double, _ phi: Double, _ shift: Double) -> [LengthControl.Row] {
+    func rows(_ theta: Double, _ phi: Double, _ shift: Double) -> [LengthControl.ComparedPair] {
       (0..<4000).map { _ in
         let x = Double.random(in: -40...40, using: &random) + shift
         let z = theta + phi * tanh(x / 20)
-        return LengthControl.Row(probability: 1 / (1 + exp(-z)), difference: x)
+        return LengthControl.ComparedPair(probability: 1 / (1 + exp(-z)), difference: x)
       }
     }
     for (theta, phi, shift) in [(0.0, 1.5, 20.0), (0.7, -1, 10), (-1, 0, 0)] {
@@ -177,7 +177,7 @@ struct JudgeTests {
       #expect(abs(found - 1 / (1 + exp(-theta))) < 2e-3)
     }
     // All won, all of one length: finite, and not certain.
-    let won = (0..<5).map { _ in LengthControl.Row(probability: 1, difference: 0) }
+    let won = (0..<5).map { _ in LengthControl.ComparedPair(probability: 1, difference: 0) }
     let rate = LengthControl.winRate(won)
     #expect(rate > 0.8 && rate < 1)
   }

@@ -48,12 +48,12 @@ public struct ColumnUse: Sendable {
   /// nobody a way to say so.
   public var ignored: Set<String>?
   /// The columns of a row, and the fields within them, that the caller reads from it itself.
-  public var readLater: @Sendable (Row) -> Set<String>
+  public var readLater: @Sendable (DataRow) -> Set<String>
 
   /// What a trainer does: it reads what the row's format has and no more.
   public init(
     carriesRows: Bool = false, takesPromptsAlone: Bool = false, ignored: Set<String>? = nil,
-    readLater: @escaping @Sendable (Row) -> Set<String> = { _ in [] }
+    readLater: @escaping @Sendable (DataRow) -> Set<String> = { _ in [] }
   ) {
     self.carriesRows = carriesRows
     self.takesPromptsAlone = takesPromptsAlone
@@ -89,8 +89,10 @@ final class ColumnCensus {
     }
     // A samples row keeps all that it does not read.
     if case .samples = example { return }
-    let read = use.readLater(Row(line: columns.place.line, example: example, json: columns.json))
-      .union(ColumnMeaning.readInTraining)
+    let read = use.readLater(
+      DataRow(line: columns.place.line, example: example, json: columns.json)
+    )
+    .union(ColumnMeaning.readInTraining)
     let left = columns.json.fields.filter { field in
       field.value.saysSomething && !columns.used.contains(field.key) && !read.contains(field.key)
     }

@@ -3,7 +3,7 @@
 public import Foundation
 
 /// A row of a data file.
-public struct Row: Sendable, Hashable {
+public struct DataRow: Sendable, Hashable {
   /// The line on which it stands, from 1.
   public var line: Int
   /// What it says.
@@ -43,7 +43,7 @@ public struct DataFile: Sendable {
   /// Whether they are made of messages (TRL's *conversational*) or of strings (*standard*).
   public var isConversational: Bool
   /// The rows that can be used.
-  public var rows: [Row]
+  public var rows: [DataRow]
   /// The rows that are well formed but of no use, such as two equal answers.
   public var skipped: [Skipped]
 
@@ -98,7 +98,7 @@ public struct DataFile: Sendable {
     var format: RowFormat?
     var kind: DataKind?
     var isConversational = false
-    var rows: [Row] = []
+    var rows: [DataRow] = []
     var skipped: [Skipped] = []
     var otherForm: Int?
     let census = ColumnCensus(use)
@@ -134,7 +134,7 @@ public struct DataFile: Sendable {
           }
         }
         rows.append(
-          Row(line: place.line, number: rows.count + 1, example: example, json: json))
+          DataRow(line: place.line, number: rows.count + 1, example: example, json: json))
         if rows.count >= limit { throw Enough() }
       }
     } catch is Enough {}
@@ -154,7 +154,7 @@ public struct DataFile: Sendable {
   /// in the file, or of a file that is one list the row as one line of JSON.
   ///
   /// - Throws: ``DataError`` if the file is another one by now, and whatever `body` throws.
-  public func forEachText(_ body: (_ row: Row, _ text: Data) throws -> Void) throws {
+  public func forEachText(_ body: (_ row: DataRow, _ text: Data) throws -> Void) throws {
     var left = rows[...]
     if try JSONLines.isList(url) {
       for row in rows { try body(row, Data(row.json.text.utf8)) }

@@ -190,7 +190,7 @@ struct PairwiseChoice {
   }
 }
 
-extension Row {
+extension DataRow {
   /// What the row of a pair says of who gave the chosen answer and who the rejected one: a name, or an
   /// object that has one.
   public var pairModels: (chosen: JSONValue?, rejected: JSONValue?) {

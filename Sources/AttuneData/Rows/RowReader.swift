@@ -12,7 +12,7 @@ public enum RowReader {
     /// The shape of the file's rows.
     public var format: RowFormat
     /// The row.
-    public var row: Row
+    public var row: DataRow
   }
 
   /// Calls `row` for every row that can be read and `broken` for every other one.
@@ -44,7 +44,8 @@ public enum RowReader {
       }
       format = shape
       try row(
-        RawRow(text: text, format: shape, row: Row(line: place.line, example: example, json: json)))
+        RawRow(
+          text: text, format: shape, row: DataRow(line: place.line, example: example, json: json)))
     }
 
     if try JSONLines.isList(url) {

@@ -111,7 +111,7 @@ enum ThumbColumn {
   }
 }
 
-extension Row {
+extension DataRow {
   /// Why the row was judged as it was, in the annotator's words: its `rationale`, `reason`,
   /// `comment`, `critique` or `explanation`, also inside of a thumb that is an object.
   public var rationale: String? { ThumbColumn.reason(in: json)?.text }
@@ -121,6 +121,6 @@ extension Row {
 }
 
 extension JSONValue {
-  /// A judged row's ``Row/rationale``.
+  /// A judged row's ``DataRow/rationale``.
   package var rationale: String? { ThumbColumn.reason(in: self)?.text }
 }

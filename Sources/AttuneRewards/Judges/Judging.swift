@@ -210,7 +210,7 @@ public enum Judging {
   }
 
   /// The model under a key of a row; nil where there is none.
-  private static func named(_ row: Row, _ key: String) -> AttuneData.JSONValue? {
+  private static func named(_ row: DataRow, _ key: String) -> AttuneData.JSONValue? {
     row.json[key].flatMap { $0 == .null ? nil : $0 }
   }
 

@@ -13,7 +13,7 @@ import Foundation
 /// of an instruction, which needs the answers of many models.
 package enum LengthControl {
   /// A compared pair.
-  package struct Row {
+  package struct ComparedPair {
     /// P(ours ≻ theirs).
     package var probability: Double
     /// Words of ours less words of theirs.
@@ -30,7 +30,7 @@ package enum LengthControl {
   /// - Parameters:
   ///   - rows: The compared pairs, at least one.
   ///   - deviation: What the differences are divided by; that of the rows unless given.
-  package static func winRate(_ rows: [Row], deviation: Double? = nil) -> Double {
+  package static func winRate(_ rows: [ComparedPair], deviation: Double? = nil) -> Double {
     let deviation = deviation ?? spread(rows)
     let x = rows.map { deviation > 0 ? tanh($0.difference / deviation) : 0 }
     // A prior as weak as half a pair keeps both finite where all pairs are won, and φ at 0 where
@@ -64,7 +64,7 @@ package enum LengthControl {
   }
 
   /// The standard deviation of the differences of lengths.
-  package static func spread(_ rows: [Row]) -> Double {
+  package static func spread(_ rows: [ComparedPair]) -> Double {
     Statistics.standardDeviation(rows.map(\.difference))
   }
 }

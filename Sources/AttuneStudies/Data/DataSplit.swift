@@ -100,7 +100,7 @@ public enum DataSplit {
     return report
   }
 
-  private static func key(_ row: Row) -> [String] {
+  private static func key(_ row: DataRow) -> [String] {
     switch row.example {
     case .text(.text(let text)): return PromptChoice.key(.text(text)) ?? [""]
     case .text(.messages(let messages)):

@@ -57,7 +57,7 @@ public struct EvaluatedModel {
   /// The model.
   public var loaded: LoadedModel
   /// Answers that it gave to the same prompts with the same settings, if they are there already.
-  public var answers: [[Answer]]?
+  public var answers: [[SampledAnswer]]?
 
   /// Makes one.
   ///
@@ -65,7 +65,7 @@ public struct EvaluatedModel {
   ///   - role: `policy`, `start` or `reference`.
   ///   - loaded: The model.
   ///   - answers: Its answers, if they are there already.
-  public init(role: String, loaded: LoadedModel, answers: [[Answer]]? = nil) {
+  public init(role: String, loaded: LoadedModel, answers: [[SampledAnswer]]? = nil) {
     self.role = role
     self.loaded = loaded
     self.answers = answers
@@ -121,7 +121,7 @@ public enum Evaluation {
           exactKL: exactKL, settings: settings))
       for i in prompts.indices {
         rows[i].answers[model.role] = answers[i].indices.map { j in
-          EvaluatedPrompt.Row(answers[i][j], rewards: scores.mapValues { $0[i][j] })
+          EvaluatedAnswer(answers[i][j], rewards: scores.mapValues { $0[i][j] })
         }
       }
       if answersFile != nil, settings.greedy > 0 {
@@ -272,7 +272,7 @@ public enum Evaluation {
   /// The answers as everybody reads them: what the model, the reference and reward models have in common is
   /// computed once.
   static func pass(
-    _ answers: [[Answer]], of loaded: LoadedModel, ids: [[Int32]], reference: LoadedModel?,
+    _ answers: [[SampledAnswer]], of loaded: LoadedModel, ids: [[Int32]], reference: LoadedModel?,
     rewards: [any RewardSource], pieceTokens: Int
   ) throws -> SharedPass {
     let layers =
@@ -285,7 +285,7 @@ public enum Evaluation {
 
   /// Each source's reward of every answer of every prompt.
   static func score(
-    _ answers: [[Answer]], _ shared: SharedPass, prompts: [DataPrompt],
+    _ answers: [[SampledAnswer]], _ shared: SharedPass, prompts: [DataPrompt],
     by sources: [any RewardSource]
   ) throws -> [String: [[Double]]] {
     let flat = answers.flatMap(\.self).map(\.completion)
@@ -299,7 +299,7 @@ public enum Evaluation {
   }
 
   /// Values of all answers one after another, a list a prompt.
-  private static func byPrompt<Value>(_ flat: [Value], _ answers: [[Answer]]) -> [[Value]] {
+  private static func byPrompt<Value>(_ flat: [Value], _ answers: [[SampledAnswer]]) -> [[Value]] {
     var next = 0
     return answers.map { answers in
       defer { next += answers.count }
@@ -335,7 +335,7 @@ public enum Evaluation {
   private static func greedyAnswers(
     of model: EvaluatedModel, to prompts: [DataPrompt], ids: [[Int32]],
     rewards: [any RewardSource], settings: EvaluationSettings, style: AttuneTraining.Progress.Style
-  ) throws -> [EvaluatedPrompt.Row] {
+  ) throws -> [EvaluatedAnswer] {
     let asked = Array(prompts.prefix(settings.greedy))
     let ids = Array(ids.prefix(settings.greedy))
     var sampling = settings.sampling
@@ -349,21 +349,22 @@ public enum Evaluation {
       pieceTokens: settings.pieceTokens)
     let scores = try score(answers, pass, prompts: asked, by: rewards)
     return answers.indices.map { i in
-      EvaluatedPrompt.Row(answers[i][0], rewards: scores.mapValues { $0[i][0] })
+      EvaluatedAnswer(answers[i][0], rewards: scores.mapValues { $0[i][0] })
     }
   }
 
   // MARK: One model
 
   private static func describe(
-    _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, prompts: [DataPrompt],
+    _ model: EvaluatedModel, answers: [[SampledAnswer]], _ shared: SharedPass,
+    prompts: [DataPrompt],
     scores: [String: [[Double]]], reference: LoadedModel?, exactKL: Bool,
     settings: EvaluationSettings
   ) throws -> EvaluationReport.Model {
     func mean(_ groups: [[Double]]) -> Statistics.Estimate {
       Statistics.mean(ofGroups: groups, confidence: settings.confidence, seed: settings.seed)
     }
-    func mean(_ value: (Answer) -> Double) -> Statistics.Estimate {
+    func mean(_ value: (SampledAnswer) -> Double) -> Statistics.Estimate {
       mean(answers.map { $0.map(value) })
     }
     let words = answers.flatMap(\.self).map { TextStatistics.words($0.completion.text) }
@@ -428,7 +429,8 @@ public enum Evaluation {
   }
 
   private static func passes(
-    _ model: EvaluatedModel, answers: [[Answer]], _ shared: SharedPass, reference: LoadedModel?,
+    _ model: EvaluatedModel, answers: [[SampledAnswer]], _ shared: SharedPass,
+    reference: LoadedModel?,
     exactKL: Bool, settings: EvaluationSettings
   ) throws -> Passes {
     func pass(_ model: LoadedModel, _ temperature: Double) throws -> [[SequenceScores.Tokens]] {

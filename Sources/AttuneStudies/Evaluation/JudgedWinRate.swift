@@ -15,13 +15,13 @@ extension JudgePanel {
   ) throws -> EvaluationReport.WinRate {
     var pairs: [JudgedPair] = []
     var places: [(prompt: Int, difference: Double)] = []
-    var groups: [[LengthControl.Row]] = prompts.map { _ in [] }
+    var groups: [[LengthControl.ComparedPair]] = prompts.map { _ in [] }
     var ties = 0
     for (prompt, content) in prompts.enumerated() {
       for (i, (a, b)) in zip(ours[prompt], theirs[prompt]).enumerated() {
         guard a != b else {
           ties += 1
-          groups[prompt].append(LengthControl.Row(probability: 0.5, difference: 0))
+          groups[prompt].append(LengthControl.ComparedPair(probability: 0.5, difference: 0))
           continue
         }
         pairs.append(
@@ -39,7 +39,7 @@ extension JudgePanel {
       }
       if p == 0.5 { ties += 1 }
       groups[place.prompt].append(
-        LengthControl.Row(probability: p, difference: place.difference))
+        LengthControl.ComparedPair(probability: p, difference: place.difference))
     }
     let rows = groups.flatMap(\.self)
     guard !rows.isEmpty else {

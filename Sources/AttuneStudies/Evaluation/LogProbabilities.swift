@@ -27,7 +27,7 @@ public struct LogProbabilityReport: Codable, Sendable, Equatable {
 
 /// The log-probability of every token of answers that are given.
 public enum LogProbabilities {
-  private struct Row: Codable {
+  private struct Line: Codable {
     var promptIds: [Int32]
     var completionIds: [Int32]
     var logprobs: [Double]
@@ -89,7 +89,7 @@ public enum LogProbabilities {
       output: output.path, rows: groups.count, tokens: 0, sum: 0, seconds: 0)
     var next = 0
     for (index, group) in groups.enumerated() {
-      var row = Row(
+      var row = Line(
         promptIds: group.prompt, completionIds: group.answers[0].ids, logprobs: [], sum: 0,
         entropies: [])
       if next < full.count, full[next] == index {

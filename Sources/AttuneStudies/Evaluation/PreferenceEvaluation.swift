@@ -97,7 +97,7 @@ enum PreferenceEvaluation {
     }
     func answer(
       _ value: ((chosen: Double, rejected: Double)) -> Double
-    ) -> EvaluationReport.Preferences.Answer {
+    ) -> EvaluationReport.Preferences.Likelihood {
       .init(
         before: summary(before.map(value)), after: summary(after.map(value)),
         change: summary(zip(after, before).map { value($0) - value($1) }))

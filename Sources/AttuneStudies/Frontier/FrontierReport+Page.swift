@@ -125,7 +125,7 @@ extension FrontierReport {
         StripChart(
           title: measure.title, label: measure.label,
           rows: methods.map { name, points in
-            StripChart.Row(
+            StripChart.Strip(
               name: name,
               values: points.map {
                 (

@@ -62,7 +62,7 @@ struct StartAnswers {
     }
     let samples = folder.appending(path: "start-samples.jsonl")
     _ = try Sampling.run(start, data: data, settings: sampling, output: samples, style: style)
-    let answers = try SampleRow.read(samples).map { try $0.completions.map(Answer.init) }
+    let answers = try SampleRow.read(samples).map { try $0.completions.map(SampledAnswer.init) }
     let encoder = try TextEncoder(start)
     let pass = try Evaluation.pass(
       answers, of: start, ids: try prompts.map { try encoder.prompt($0.content) }, reference: nil,

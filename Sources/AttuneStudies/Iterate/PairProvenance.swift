@@ -23,17 +23,17 @@ struct PairProvenance {
   func row(_ pair: RankedAnswers.Pair, of answers: RankedAnswers) -> AttuneData.JSONValue {
     let prompt = answers.prompts[pair.prompt]
     let (chosen, rejected) = (prompt.answers[pair.chosen], prompt.answers[pair.rejected])
-    func content(_ answer: RankedAnswers.Answer) -> Content {
+    func content(_ answer: RankedAnswer) -> Content {
       Judging.content(answer.completion.text, prompt.content)
     }
-    func model(_ answer: RankedAnswers.Answer) -> AttuneData.JSONValue {
+    func model(_ answer: RankedAnswer) -> AttuneData.JSONValue {
       answer.isReferences ? reference.json : policy.json
     }
-    func reason(_ answer: RankedAnswers.Answer) -> AttuneData.JSONValue {
+    func reason(_ answer: RankedAnswer) -> AttuneData.JSONValue {
       .string(
         (answer.completion.endedByItself ? SampleRow.FinishReason.stop : .length).rawValue)
     }
-    func ids(_ answer: RankedAnswers.Answer) -> AttuneData.JSONValue {
+    func ids(_ answer: RankedAnswer) -> AttuneData.JSONValue {
       .array(answer.completion.ids.map { .int(Int($0)) })
     }
     var json = PairRow(
@@ -53,7 +53,7 @@ struct PairProvenance {
   }
 
   /// A row of the fixed file as one of the round's.
-  func row(mixed row: Row, from file: URL) -> AttuneData.JSONValue? {
+  func row(mixed row: DataRow, from file: URL) -> AttuneData.JSONValue? {
     guard case .preference(let pair) = row.example else { return nil }
     var json = pair.json
     for side in ["chosen", "rejected"] {
@@ -78,7 +78,7 @@ struct MixedPairs {
   let account: RowAccount
   private let share: Double
   private let seed: UInt64
-  private let byNumber: [Int: Row]
+  private let byNumber: [Int: DataRow]
 
   /// Reads the rows.
   ///
@@ -109,5 +109,5 @@ struct MixedPairs {
   }
 
   /// The row of the file that a drawn one was made from.
-  func source(_ row: ContrastiveRow<PreferenceLabel>) -> Row? { byNumber[row.encoded.row] }
+  func source(_ row: ContrastiveRow<PreferenceLabel>) -> DataRow? { byNumber[row.encoded.row] }
 }

@@ -7,29 +7,29 @@ import AttuneRewards
 import AttuneTraining
 import Foundation
 
+/// A policy's answer to a prompt, with what ranks it.
+struct RankedAnswer {
+  var completion: Completion
+  /// Whether the reference gave it, for XPO's bonus.
+  var isReferences: Bool
+  /// What it is ranked by; nil where a judge gave no valid answer.
+  var score: Double?
+  /// Log-probability of each token under the policy that sampled.
+  var policy: [Double] = []
+  /// The same under the reference that KL is measured from.
+  var reference: [Double] = []
+
+  /// The log-ratio of the whole answer.
+  var logRatio: Double { policy.reduce(0, +) - reference.reduce(0, +) }
+}
+
 /// A policy's fresh answers to some prompts, with what ranks them and what two models say of them.
 struct RankedAnswers {
-  /// One answer.
-  struct Answer {
-    var completion: Completion
-    /// Whether the reference gave it, for XPO's bonus.
-    var isReferences: Bool
-    /// What it is ranked by; nil where a judge gave no valid answer.
-    var score: Double?
-    /// Log-probability of each token under the policy that sampled.
-    var policy: [Double] = []
-    /// The same under the reference that KL is measured from.
-    var reference: [Double] = []
-
-    /// The log-ratio of the whole answer.
-    var logRatio: Double { policy.reduce(0, +) - reference.reduce(0, +) }
-  }
-
   /// A prompt with its answers.
   struct Prompt {
     var data: DataPrompt
     var ids: [Int32]
-    var answers: [Answer]
+    var answers: [RankedAnswer]
 
     var content: Content { data.content }
 
@@ -45,7 +45,7 @@ struct RankedAnswers {
     }
 
     /// The answer that XPO's bonus is on.
-    var explored: Answer? { answers.last { $0.isReferences } }
+    var explored: RankedAnswer? { answers.last { $0.isReferences } }
   }
 
   /// Two answers to a prompt, the better one first.
@@ -86,7 +86,7 @@ struct RankedAnswers {
       else { return nil }
       for answer in rollout.answers {
         drawn.prompts[answer.prompt].answers.append(
-          Answer(completion: answer.completion, isReferences: isReferences))
+          RankedAnswer(completion: answer.completion, isReferences: isReferences))
       }
     }
     try drawn.score(policy, reference, settings)
@@ -102,7 +102,7 @@ struct RankedAnswers {
     }
   }
 
-  private static func encoded(_ completion: Completion) -> EncodedGroup.Answer {
+  private static func encoded(_ completion: Completion) -> EncodedAnswer {
     .init(ids: completion.ids, scored: [0..<completion.ids.count], isCut: false)
   }
 

@@ -213,7 +213,7 @@ extension RLHFRun {
           EvaluatedModel(role: "policy", loaded: policy),
           EvaluatedModel(
             role: "start", loaded: start,
-            answers: try rows.map { try $0.completions.map(Answer.init) }),
+            answers: try rows.map { try $0.completions.map(SampledAnswer.init) }),
         ],
         reference: start, prompts: rows.map { DataPrompt($0.prompt) },
         rewards: (gold.map { [$0] } ?? []) + [reward], settings: knobs, judge: judge, style: style,

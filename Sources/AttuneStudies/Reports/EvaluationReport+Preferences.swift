@@ -16,7 +16,7 @@ extension EvaluationReport {
     }
 
     /// What two models say of an answer: sums over its tokens, in nats, means over the pairs.
-    public struct Answer: Codable, Sendable, Equatable {
+    public struct Likelihood: Codable, Sendable, Equatable {
       /// Log-probability under the reference.
       public var before: Summary
       /// Log-probability under the policy.
@@ -48,9 +48,9 @@ extension EvaluationReport {
     /// margin.
     public var margin: Summary
     /// The chosen answers.
-    public var chosen: Answer
+    public var chosen: Likelihood
     /// The rejected answers.
-    public var rejected: Answer
+    public var rejected: Likelihood
 
     private enum CodingKeys: String, CodingKey {
       case pairs, prompts, undecided, cut, reference, accuracy, margin, chosen, rejected
@@ -96,7 +96,7 @@ extension EvaluationReport {
         "\(readable(summary.mean)) [\(readable(summary.interval.low)), "
           + "\(readable(summary.interval.high))]"
       }
-      func answer(_ name: String, _ answer: Answer) -> String {
+      func answer(_ name: String, _ answer: Likelihood) -> String {
         "  log-probability of \(name): before \(nats(answer.before)), after \(nats(answer.after)), "
           + "change \(nats(answer.change)) nats"
       }

@@ -170,7 +170,7 @@ public struct Report: Codable, Sendable, Equatable {
   /// A prompt with an answer from before and one from after.
   public struct SideBySide: Codable, Sendable, Equatable {
     /// An answer with its rewards.
-    public struct Answer: Codable, Sendable, Equatable {
+    public struct Side: Codable, Sendable, Equatable {
       /// The text.
       public var text: String
       /// Whether it ended by itself.
@@ -194,9 +194,9 @@ public struct Report: Codable, Sendable, Equatable {
     /// The prompt.
     public var prompt: String
     /// The start's answer.
-    public var before: Answer
+    public var before: Side
     /// The trained policy's answer.
-    public var after: Answer
+    public var after: Side
 
     /// Makes a row.
     ///
@@ -204,7 +204,7 @@ public struct Report: Codable, Sendable, Equatable {
     ///   - prompt: The prompt.
     ///   - before: The start's answer.
     ///   - after: The trained policy's answer.
-    public init(prompt: String, before: Answer, after: Answer) {
+    public init(prompt: String, before: Side, after: Side) {
       self.prompt = prompt
       self.before = before
       self.after = after

@@ -58,7 +58,7 @@ enum ReportFiles {
       decoder.keyDecodingStrategy = .convertFromSnakeCase
       let row = try decoder.decode(EvaluatedPrompt.self, from: Data(value.text.utf8))
       func pair(
-        _ before: EvaluatedPrompt.Row?, _ after: EvaluatedPrompt.Row?
+        _ before: EvaluatedAnswer?, _ after: EvaluatedAnswer?
       ) -> Report.SideBySide? {
         guard let before, let after else { return nil }
         return .init(prompt: row.prompt.lastText, before: answer(before), after: answer(after))
@@ -73,7 +73,7 @@ enum ReportFiles {
     return (greedy, samples)
   }
 
-  private static func answer(_ row: EvaluatedPrompt.Row) -> Report.SideBySide.Answer {
+  private static func answer(_ row: EvaluatedAnswer) -> Report.SideBySide.Side {
     .init(text: row.text, completed: row.finishReason == .stop, rewards: row.rewards)
   }
 

@@ -221,7 +221,7 @@ enum ReportSection {
       + answer("before", sample.before) + answer("after", sample.after) + "</div></article>\n"
   }
 
-  private static func answer(_ name: String, _ answer: Report.SideBySide.Answer) -> String {
+  private static func answer(_ name: String, _ answer: Report.SideBySide.Side) -> String {
     let rewards = answer.rewards.sorted { $0.key < $1.key }
       .map { " · \($0.key) \(readable($0.value))" }.joined()
     let cut = answer.completed ? "" : " <span class=\"cut\">… (cut at the token limit)</span>"

@@ -7,7 +7,7 @@ import Foundation
 /// Numbers by name as a piece of SVG: a row for each name, a dot for each of its numbers.
 struct StripChart {
   /// A row.
-  struct Row {
+  struct Strip {
     /// What it is called.
     var name: String
     /// Its numbers, each with what it is called where the mouse rests on it.
@@ -19,7 +19,7 @@ struct StripChart {
   /// What runs along the bottom.
   var label: String
   /// The rows from the top; their colours are those of a line chart's series.
-  var rows: [Row]
+  var rows: [Strip]
   /// A dashed line to compare with.
   var guide: Double?
 

@@ -124,7 +124,7 @@ extension Sampling {
     let servers = try addresses.enumerated().map { place, address in
       try ServerSampler(address, settings: settings, place: place, transport: transport)
     }
-    let log: AnswerLog<ServerSampler.Answer>? =
+    let log: AnswerLog<ServerAnswer>? =
       servers.isEmpty ? nil : try AnswerLog(output.appendingPathExtension("answers"))
     var first: LoadedModel?
     let parts = try models.map { name -> Part in
@@ -163,7 +163,7 @@ extension Sampling {
   }
 
   private static func part(
-    _ server: ServerSampler, _ data: DataFile, _ log: AnswerLog<ServerSampler.Answer>,
+    _ server: ServerSampler, _ data: DataFile, _ log: AnswerLog<ServerAnswer>,
     _ style: AttuneTraining.Progress.Style
   ) throws -> Part {
     let conversations = try data.rows.map { row in
@@ -198,7 +198,7 @@ extension Sampling {
       missing: missing)
   }
 
-  private static func prompt(_ row: Row, _ data: DataFile) throws -> Content {
+  private static func prompt(_ row: DataRow, _ data: DataFile) throws -> Content {
     if let prompt = row.example.prompt { return prompt }
     throw TrainingError(
       .badData, "\(data.url.path), line \(row.line): there is no prompt to answer")

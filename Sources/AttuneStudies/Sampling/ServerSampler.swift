@@ -5,23 +5,23 @@ import AttuneRewards
 import AttuneTraining
 import Foundation
 
+/// An answer of a model behind a server.
+struct ServerAnswer: KeyedEntry {
+  var key: String
+  /// Nil where the server gave none: it can be asked again.
+  var text: String?
+  /// Where there is no text, why.
+  var whyEmpty: String?
+  var isCut: Bool
+  /// Its length, if the server says so.
+  var tokens: Int?
+
+  var isAnswer: Bool { text != nil }
+}
+
 /// Answers of a model behind an OpenAI-compatible server. Such a server tells neither token ids nor
 /// log-probabilities at the sampling temperature, so its answers are no draws from a known distribution.
 struct ServerSampler {
-  /// One answer.
-  struct Answer: KeyedEntry {
-    var key: String
-    /// Nil where the server gave none: it can be asked again.
-    var text: String?
-    /// Where there is no text, why.
-    var whyEmpty: String?
-    var isCut: Bool
-    /// Its length, if the server says so.
-    var tokens: Int?
-
-    var isAnswer: Bool { text != nil }
-  }
-
   private struct Key: Encodable {
     var server: String
     var turns: [[String]]
@@ -90,8 +90,8 @@ struct ServerSampler {
   ///   - style: Where progress goes.
   /// - Returns: For each conversation its answers.
   func answers(
-    _ conversations: [[Message]], log: AnswerLog<Answer>, style: AttuneTraining.Progress.Style
-  ) throws -> [[Answer]] {
+    _ conversations: [[Message]], log: AnswerLog<ServerAnswer>, style: AttuneTraining.Progress.Style
+  ) throws -> [[ServerAnswer]] {
     let keys = try conversations.map { conversation in
       try (0..<settings.n).map { index in
         try Fingerprint.of(
@@ -137,9 +137,9 @@ struct ServerSampler {
     return server.body(conversation, fields)
   }
 
-  private func answer(_ reply: ChatServer.Reply, key: String) throws -> Answer {
+  private func answer(_ reply: ChatServer.Reply, key: String) throws -> ServerAnswer {
     let said = try server.completion(reply)
-    return Answer(
+    return ServerAnswer(
       key: key, text: said.text, whyEmpty: said.text == nil ? said.whyEmpty : nil,
       isCut: !said.isWhole, tokens: said.tokens)
   }

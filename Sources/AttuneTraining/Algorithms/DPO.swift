@@ -286,7 +286,7 @@ public enum DPO {
 
   /// Both answers as tokens, and the one that XPO's bonus is on where a row has it.
   private static func group(
-    _ row: Row, _ pair: Preference, _ encoder: TextEncoder, _ settings: DPOSettings
+    _ row: DataRow, _ pair: Preference, _ encoder: TextEncoder, _ settings: DPOSettings
   ) throws -> EncodedGroup {
     guard settings.xpoAlpha > 0, case .string(let explored)? = row.json["explored"] else {
       return try encoder.group(row)

@@ -146,7 +146,7 @@ public enum RAFT {
       var chosen: [Int] = []
       for prompt in rollout.prompts.indices {
         let own = rollout.sampled.indices(of: [prompt]).answers
-        let random = AttuneObjectives.CounterRandom(
+        let random = CounterRandom(
           seed: settings.seed, UInt64(run.state.rollout), UInt64(prompt))
         chosen += settings.kept(of: own.map { rollout.answers[$0].score }, random).map { own[$0] }
         if settings.selection == .best {
@@ -184,7 +184,7 @@ extension RAFTSettings {
   /// - Parameters:
   ///   - scores: Their rewards.
   ///   - random: Random numbers of this prompt's own.
-  package func kept(of scores: [Double], _ random: AttuneObjectives.CounterRandom) -> [Int] {
+  package func kept(of scores: [Double], _ random: CounterRandom) -> [Int] {
     switch selection {
     case .best:
       return scores.indices.sorted { (-scores[$0], $0) < (-scores[$1], $1) }.prefix(keep).sorted()

@@ -31,7 +31,7 @@ extension ContrastiveScores {
   ) throws -> [[Double]] {
     var merged: [EncodedGroup] = []
     var place: [[Int32]: Int] = [:]
-    var answerPlace: [[EncodedGroup.Answer: Int]] = []
+    var answerPlace: [[EncodedAnswer: Int]] = []
     let indices = groups.map { group in
       let at = place[group.prompt] ?? merged.count
       if at == merged.count {

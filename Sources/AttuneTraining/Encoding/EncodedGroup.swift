@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/// An answer's tokens.
+public struct EncodedAnswer: Sendable, Hashable {
+  /// The tokens that follow the prompt's, the end of sequence among them where it has one.
+  public var ids: [Int32]
+  /// The tokens that carry a loss: all of a plain answer, the assistant's turns of a conversation.
+  public var scored: [Range<Int>]
+  /// Whether its end was cut off at the longest length.
+  public var isCut: Bool
+
+  package init(ids: [Int32], scored: [Range<Int>], isCut: Bool) {
+    self.ids = ids
+    self.scored = scored
+    self.isCut = isCut
+  }
+}
+
 /// A prompt and its answers as tokens.
 public struct EncodedGroup: Sendable, Hashable {
-  /// An answer's tokens.
-  public struct Answer: Sendable, Hashable {
-    /// The tokens that follow the prompt's, the end of sequence among them where it has one.
-    public var ids: [Int32]
-    /// The tokens that carry a loss: all of a plain answer, the assistant's turns of a conversation.
-    public var scored: [Range<Int>]
-    /// Whether its end was cut off at the longest length.
-    public var isCut: Bool
-
-    package init(ids: [Int32], scored: [Range<Int>], isCut: Bool) {
-      self.ids = ids
-      self.scored = scored
-      self.isCut = isCut
-    }
-  }
-
   /// The line of the data file.
   public var line: Int
   /// The tokens that all answers continue; may be empty for whole texts.
@@ -25,11 +25,11 @@ public struct EncodedGroup: Sendable, Hashable {
   /// How many tokens the prompt lost at its start.
   public var promptCut: Int
   /// The answers.
-  public var answers: [Answer]
-  /// The row's ``Row/number``; 0 where it is of no file.
+  public var answers: [EncodedAnswer]
+  /// The row's ``DataRow/number``; 0 where it is of no file.
   public var row = 0
 
-  package init(line: Int, prompt: [Int32], promptCut: Int, answers: [Answer], row: Int = 0) {
+  package init(line: Int, prompt: [Int32], promptCut: Int, answers: [EncodedAnswer], row: Int = 0) {
     self.line = line
     self.prompt = prompt
     self.promptCut = promptCut

@@ -9,14 +9,14 @@ public struct DataPrompt: Sendable, Hashable {
   /// The prompt.
   public var content: Content
   /// The row; nil where the prompt stands in no file.
-  public var row: Row?
+  public var row: DataRow?
 
   /// Makes a prompt.
   ///
   /// - Parameters:
   ///   - content: The prompt.
   ///   - row: The row; nil where it stands in no file.
-  public init(_ content: Content, row: Row? = nil) {
+  public init(_ content: Content, row: DataRow? = nil) {
     self.content = content
     self.row = row
   }
@@ -40,7 +40,7 @@ extension DataFile {
   }
 
   /// The same row by row; nil where a row says nothing that an earlier one has not said.
-  func promptsOfRows(byRow: Bool) throws -> [(row: Row, prompt: DataPrompt?)] {
+  func promptsOfRows(byRow: Bool) throws -> [(row: DataRow, prompt: DataPrompt?)] {
     struct Key: Hashable {
       var prompt: Content
       var row: JSONValue?

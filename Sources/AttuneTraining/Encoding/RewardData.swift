@@ -122,7 +122,8 @@ struct RewardData {
     }
   }
 
-  private static func labels(_ row: Row, _ settings: RewardModelSettings) throws -> RewardGroup {
+  private static func labels(_ row: DataRow, _ settings: RewardModelSettings) throws -> RewardGroup
+  {
     switch row.example {
     case .preference(let pair):
       guard settings.loss != .regression else {

@@ -65,7 +65,7 @@ public struct RowAccount: Codable, Sendable, Equatable {
   ///   - data: The file.
   ///   - encode: Encodes a row.
   /// - Throws: `TrainingError` that names the file.
-  package mutating func rows<T>(_ data: DataFile, _ encode: (Row) throws -> T) throws -> [T] {
+  package mutating func rows<T>(_ data: DataFile, _ encode: (DataRow) throws -> T) throws -> [T] {
     try data.rows.compactMap { row in
       do {
         return try encode(row)

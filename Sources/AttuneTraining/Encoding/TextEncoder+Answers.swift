@@ -70,14 +70,14 @@ extension TextEncoder {
 
   private func answer(
     _ completion: Completion, to prompt: Content, promptIds: [Int32]
-  ) throws -> EncodedGroup.Answer {
+  ) throws -> EncodedAnswer {
     let ids = completion.ids
     if let last = ids.last, completion.messages == nil,
       endings.contains(last) == completion.endedByItself,
       ids.allSatisfy({ Int($0) < tokenizer.vocabularySize }),
       tokenizer.decode(ids) == completion.text
     {
-      return EncodedGroup.Answer(ids: ids, scored: [0..<ids.count], isCut: false)
+      return EncodedAnswer(ids: ids, scored: [0..<ids.count], isCut: false)
     }
     return try answer(
       completion.messages.map { .messages($0) } ?? .text(completion.text), to: prompt,

@@ -29,7 +29,7 @@ extension TextEncoder {
         if i < sampled.count, let ids = sampled[i], !ids.isEmpty,
           tokenizer.decode(ids) == answer.content.lastText
         {
-          return EncodedGroup.Answer(ids: ids, scored: [0..<ids.count], isCut: false)
+          return EncodedAnswer(ids: ids, scored: [0..<ids.count], isCut: false)
         }
         return try self.answer(
           answer.content, to: prompt, promptIds: promptIds, ended: answer.ended)
@@ -42,13 +42,13 @@ extension TextEncoder {
   ///
   /// - Throws: `TrainingError` that names the line, also of a conversation that only
   ///   ``learned(_:answers:)`` can take apart; ``PassedOver`` for a row that is of no use.
-  public func group(_ row: Row) throws -> EncodedGroup {
+  public func group(_ row: DataRow) throws -> EncodedGroup {
     var group = try encoded(row)
     group.row = row.number
     return group
   }
 
-  private func encoded(_ row: Row) throws -> EncodedGroup {
+  private func encoded(_ row: DataRow) throws -> EncodedGroup {
     switch row.example {
     case .text:
       let groups = try learned(row)
@@ -87,7 +87,7 @@ extension TextEncoder {
       }
       let prompt = try named(row.line) { try self.prompt(sample.prompt) }
       let answers = ids.map {
-        EncodedGroup.Answer(ids: $0, scored: [0..<$0.count], isCut: false)
+        EncodedAnswer(ids: $0, scored: [0..<$0.count], isCut: false)
       }
       return try fitted(
         EncodedGroup(line: row.line, prompt: prompt, promptCut: 0, answers: answers))
@@ -104,7 +104,7 @@ extension TextEncoder {
   ///   otherwise once others follow, so that every answer stands behind the very text that the model
   ///   would have been given.
   /// - Throws: `TrainingError` that names the line; ``PassedOver`` for a row without such an answer.
-  public func learned(_ row: Row, answers: LearnedAnswers = .all) throws -> [EncodedGroup] {
+  public func learned(_ row: DataRow, answers: LearnedAnswers = .all) throws -> [EncodedGroup] {
     try encoded(row, answers).map { group in
       var group = group
       group.row = row.number
@@ -112,7 +112,7 @@ extension TextEncoder {
     }
   }
 
-  private func encoded(_ row: Row, _ answers: LearnedAnswers) throws -> [EncodedGroup] {
+  private func encoded(_ row: DataRow, _ answers: LearnedAnswers) throws -> [EncodedGroup] {
     switch row.example {
     case .text(.text(let text)): return [try whole(text, line: row.line)]
     case .text(.messages(let messages)):
@@ -168,7 +168,7 @@ extension TextEncoder {
   }
 
   /// Token ids under a key of a row; nil where there are none.
-  static func ids(_ row: Row, _ key: String) -> [Int32]? {
+  static func ids(_ row: DataRow, _ key: String) -> [Int32]? {
     guard case .array(let values)? = row.json[key] else { return nil }
     let ids = values.compactMap { value -> Int32? in
       guard case .number(let digits) = value, let id = Int32(digits), id >= 0 else { return nil }
@@ -177,18 +177,18 @@ extension TextEncoder {
     return ids.count == values.count ? ids : nil
   }
 
-  private func ended(_ row: Row, _ key: String) -> Bool { row.json[key] != .string("length") }
+  private func ended(_ row: DataRow, _ key: String) -> Bool { row.json[key] != .string("length") }
 
   // MARK: - Answers
 
   /// An answer's tokens after its prompt's.
   func answer(
     _ content: Content, to prompt: Content, promptIds: [Int32], ended: Bool
-  ) throws -> EncodedGroup.Answer {
+  ) throws -> EncodedAnswer {
     switch (prompt, content) {
     case (.text, .text(let text)):
       let ids = tokenizer.encode(text) + (ended ? [endOfSequence] : [])
-      return EncodedGroup.Answer(ids: ids, scored: [0..<ids.count], isCut: false)
+      return EncodedAnswer(ids: ids, scored: [0..<ids.count], isCut: false)
     case (.messages(let before), _):
       return try turns(content.turns, after: before, promptIds: promptIds, ended: ended)
     case (.text, .messages):
@@ -203,7 +203,7 @@ extension TextEncoder {
   private func turns(
     _ turns: [Message], after before: [Message], promptIds: [Int32], ended: Bool,
     passingOverEmpty: Bool = false
-  ) throws -> EncodedGroup.Answer {
+  ) throws -> EncodedAnswer {
     var all = before + turns
     var start = before.count
     var prefill: String?
@@ -250,7 +250,7 @@ extension TextEncoder {
       }
       ids += turn
     }
-    return EncodedGroup.Answer(ids: ids, scored: scored, isCut: false)
+    return EncodedAnswer(ids: ids, scored: scored, isCut: false)
   }
 
   private func named<T>(_ line: Int, _ body: () throws -> T) throws -> T {

@@ -99,7 +99,7 @@ public struct TextEncoder: Sendable {
     return try fitted(
       EncodedGroup(
         line: line, prompt: begin, promptCut: 0,
-        answers: [EncodedGroup.Answer(ids: ids, scored: [scored], isCut: false)]))
+        answers: [EncodedAnswer(ids: ids, scored: [scored], isCut: false)]))
   }
 
   func template() throws -> ChatTemplate {
@@ -130,7 +130,7 @@ public struct TextEncoder: Sendable {
       throw PassedOver(group.line, "longer than max_length \(maximumLength)")
     }
     let fitted = cut(group)
-    func says(_ answer: EncodedGroup.Answer) -> Bool { !answer.scored.allSatisfy(\.isEmpty) }
+    func says(_ answer: EncodedAnswer) -> Bool { !answer.scored.allSatisfy(\.isEmpty) }
     guard zip(group.answers, fitted.answers).allSatisfy({ !says($0) || says($1) }) else {
       throw PassedOver(
         group.line, "no token that carries a loss is within max_length \(maximumLength)")

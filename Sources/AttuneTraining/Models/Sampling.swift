@@ -59,7 +59,7 @@ public struct SampleSettings: Settings {
 }
 
 /// An answer with its numbers.
-public struct Answer: Sendable, Equatable {
+public struct SampledAnswer: Sendable, Equatable {
   /// Ids, text, and whether it ended by itself.
   public var completion: Completion
   /// For each token its log-probability at the sampling temperature over the full vocabulary.
@@ -116,7 +116,7 @@ public enum Sampling {
     _ loaded: LoadedModel, prompts: [[Int32]], settings: SampleSettings, streams: [UInt64]? = nil,
     label: String? = nil, style: Progress.Style = .automatic,
     onText: ((Int, Int, String) throws -> Void)? = nil
-  ) throws -> [[Answer]] {
+  ) throws -> [[SampledAnswer]] {
     try settings.validate()
     let endings = try TextEncoder(loaded).endings
     let ends = Set(endings)
@@ -158,7 +158,7 @@ public enum Sampling {
           stopped = watch.isStopped
           if stopped { text = watch.text }
         }
-        return Answer(
+        return SampledAnswer(
           completion: Completion(
             ids: sample.ids, text: text,
             endedByItself: sample.finishReason == .stop || stopped),

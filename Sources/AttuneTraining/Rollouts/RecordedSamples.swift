@@ -53,7 +53,7 @@ struct RecordedSamples {
           "is longer than \(encoder.maximumLength) tokens, and logprob is of the whole answer to "
             + "the whole prompt; leave the row out or raise max_length")
       }
-      let drawn = try sample.completions.map(Answer.init)
+      let drawn = try sample.completions.map(SampledAnswer.init)
       for answer in drawn {
         guard let last = answer.completion.ids.max() else {
           throw refuse("has an answer without tokens")

@@ -15,7 +15,7 @@ package struct GreedyAnswers {
 
   private let prompts: [Content]
   private let ids: [[Int32]]
-  private let before: [Answer]
+  private let before: [SampledAnswer]
   private var sampling = SampleSettings()
 
   /// Lets the start answer.
@@ -61,9 +61,9 @@ package struct GreedyAnswers {
   }
 }
 
-extension EvaluatedPrompt.Row {
+extension EvaluatedAnswer {
   /// An answer with its rewards.
-  package init(_ answer: Answer, rewards: [String: Double] = [:]) {
+  package init(_ answer: SampledAnswer, rewards: [String: Double] = [:]) {
     self.init(
       text: answer.completion.text, finishReason: answer.completion.endedByItself ? .stop : .length,
       tokens: answer.completion.ids.count, rewards: rewards)
