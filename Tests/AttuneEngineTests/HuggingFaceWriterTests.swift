@@ -72,7 +72,7 @@ struct HuggingFaceWriterTests {
     #expect(newer["rope_theta"] == .number(100))
     for key in older.keys { #expect(older[key] == newer[key]) }
     // Python must see floats: transformers warns of a factor of 4 in place of 4.0.
-    #expect(JSONValue.object(newer).text().contains("\"factor\": 4.0"))
+    #expect(ConfigurationValue.object(newer).text().contains("\"factor\": 4.0"))
     #expect(fields["dtype"] == .string("bfloat16"))
   }
 

@@ -29,7 +29,7 @@ public struct Architecture: Sendable {
   /// The spec that a Hugging Face config.json describes, the family's own fields read.
   let readConfiguration: @Sendable (JSONFile) throws -> TransformerSpec
   /// The fields of config.json that describe the network.
-  let writeConfiguration: @Sendable (TransformerSpec) -> [String: JSONValue]
+  let writeConfiguration: @Sendable (TransformerSpec) -> [String: ConfigurationValue]
   /// The spec that a GGUF file describes.
   let readMetadata: @Sendable (GGUFKeys) throws -> TransformerSpec
   /// Where a tensor lies in a Hugging Face safetensors file of a whole model.

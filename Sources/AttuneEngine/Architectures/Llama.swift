@@ -71,7 +71,7 @@ extension JSONFile {
   ) throws {
     var window = try integer("sliding_window")
     if case .array(let types)? = fields["layer_types"] {
-      let known: [JSONValue] = [.string("full_attention"), .string("sliding_attention")]
+      let known: [ConfigurationValue] = [.string("full_attention"), .string("sliding_attention")]
       if let other = types.first(where: { !known.contains($0) }) {
         let name = if case .string(let name) = other { name } else { "\(other)" }
         throw refused(
@@ -96,8 +96,8 @@ extension TransformerSpec {
   /// The fields of config.json that describe a Llama.
   ///
   /// - Parameter own: The family's own fields.
-  func llamaFields(_ own: [String: JSONValue]) -> [String: JSONValue] {
-    var fields: [String: JSONValue] = [
+  func llamaFields(_ own: [String: ConfigurationValue]) -> [String: ConfigurationValue] {
+    var fields: [String: ConfigurationValue] = [
       "vocab_size": .integer(vocabularySize), "hidden_size": .integer(width),
       "num_hidden_layers": .integer(layers), "num_attention_heads": .integer(heads),
       "num_key_value_heads": .integer(keyValueHeads), "head_dim": .integer(headWidth),

@@ -88,7 +88,7 @@ extension JSONFile {
 extension TransformerSpec.Positions {
   /// The fields of config.json that say them, for transformers 4, which reads rope_theta and
   /// rope_scaling, and 5, which reads rope_parameters.
-  var configurationFields: [String: JSONValue] {
+  var configurationFields: [String: ConfigurationValue] {
     guard case .rotary(let theta, let scaling) = self else { return [:] }
     let rule = scaling.configurationFields
     return [
@@ -99,7 +99,7 @@ extension TransformerSpec.Positions {
 }
 
 extension TransformerSpec.RotaryScaling {
-  fileprivate var configurationFields: [String: JSONValue] {
+  fileprivate var configurationFields: [String: ConfigurationValue] {
     switch self {
     case .none:
       return ["rope_type": .string("default")]

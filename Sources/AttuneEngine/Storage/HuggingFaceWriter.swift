@@ -163,17 +163,19 @@ public enum HuggingFaceWriter {
 
   // MARK: - Configuration
 
-  private static func write(_ fields: [String: JSONValue], to url: URL) throws {
-    try AtomicFile.write(Data((JSONValue.object(fields).text() + "\n").utf8), to: url)
+  private static func write(_ fields: [String: ConfigurationValue], to url: URL) throws {
+    try AtomicFile.write(Data((ConfigurationValue.object(fields).text() + "\n").utf8), to: url)
   }
 
-  private static func id(_ value: Int32?) -> JSONValue { value.map { .integer(Int($0)) } ?? .null }
+  private static func id(_ value: Int32?) -> ConfigurationValue {
+    value.map { .integer(Int($0)) } ?? .null
+  }
 
   private static func generation(
     _ spec: TransformerSpec, paddingToken: Int32?
-  ) -> [String: JSONValue] {
-    let ends = spec.endOfSequence.map { JSONValue.integer(Int($0)) }
-    var fields: [String: JSONValue] = [
+  ) -> [String: ConfigurationValue] {
+    let ends = spec.endOfSequence.map { ConfigurationValue.integer(Int($0)) }
+    var fields: [String: ConfigurationValue] = [
       "bos_token_id": id(spec.beginOfSequence),
       "eos_token_id": ends.count > 1 ? .array(ends) : ends.first ?? .null,
     ]
@@ -185,7 +187,7 @@ public enum HuggingFaceWriter {
   package static func configuration(
     _ spec: TransformerSpec, head: Head, type: Safetensors.ElementType, paddingToken: Int32? = nil,
     path: String
-  ) throws -> [String: JSONValue] {
+  ) throws -> [String: ConfigurationValue] {
     let family = spec.architecture
     var fields = family.writeConfiguration(spec)
     let suffix = head == .language ? family.languageClass : "ForSequenceClassification"

@@ -7,11 +7,11 @@ package struct JSONFile: Sendable {
   /// The file, for errors.
   package let path: String
   /// What it holds.
-  package let fields: [String: JSONValue]
+  package let fields: [String: ConfigurationValue]
   /// Fields that enclose these, for errors: "rope_scaling.".
   private var prefix = ""
 
-  package init(path: String, fields: [String: JSONValue]) {
+  package init(path: String, fields: [String: ConfigurationValue]) {
     self.path = path
     self.fields = fields
   }
@@ -23,7 +23,7 @@ package struct JSONFile: Sendable {
     path = url.path
     let data = try StorageFile(url).readAll(limit: 1 << 26)
     do {
-      fields = try JSONDecoder().decode([String: JSONValue].self, from: data)
+      fields = try JSONDecoder().decode([String: ConfigurationValue].self, from: data)
     } catch {
       throw EngineError(.badModel, "\(url.path): is no JSON object")
     }
@@ -79,7 +79,7 @@ package struct JSONFile: Sendable {
 
   /// One token id or a list of them.
   package func ids(_ key: String) throws -> [Int32] {
-    let values: [JSONValue]
+    let values: [ConfigurationValue]
     switch fields[key] {
     case nil, .null: return []
     case .array(let list): values = list

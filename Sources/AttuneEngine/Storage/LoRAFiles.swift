@@ -71,7 +71,7 @@ public struct LoRAFiles: Sendable {
       to: directory.appendingPathComponent("adapter_model.safetensors"))
     let scalar = tensors.contains { $0.name == "score.weight" }
     let chosen = Self.modules(spec).filter { settings.projections.contains($0.projection) }
-    var fields: [String: JSONValue] = [
+    var fields: [String: ConfigurationValue] = [
       "peft_type": .string("LORA"), "task_type": .string(scalar ? "SEQ_CLS" : "CAUSAL_LM"),
       "base_model_name_or_path": baseModel.map { .string($0) } ?? .null,
       "r": .integer(settings.rank), "lora_alpha": .number(settings.alpha),
@@ -86,7 +86,7 @@ public struct LoRAFiles: Sendable {
       fields["layers_pattern"] = .string("layers")
     }
     try AtomicFile.write(
-      Data((JSONValue.object(fields).text() + "\n").utf8),
+      Data((ConfigurationValue.object(fields).text() + "\n").utf8),
       to: directory.appendingPathComponent("adapter_config.json"))
   }
 

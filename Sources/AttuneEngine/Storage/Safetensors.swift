@@ -187,7 +187,8 @@ public enum Safetensors {
           + "it is truncated or no safetensors file")
     }
     let data = Data(try storage.read(count: Int(length), at: 8))
-    guard let fields = try? JSONDecoder().decode([String: JSONValue].self, from: data) else {
+    guard let fields = try? JSONDecoder().decode([String: ConfigurationValue].self, from: data)
+    else {
       throw EngineError(.badModel, "\(path): the header is no JSON object")
     }
     var entries: [String: Entry] = [:]
@@ -223,7 +224,7 @@ public enum Safetensors {
   }
 
   private static func entry(
-    _ name: String, _ value: JSONValue, path: String, begin: Int, end: Int
+    _ name: String, _ value: ConfigurationValue, path: String, begin: Int, end: Int
   ) throws -> Entry {
     func bad(_ why: String) -> EngineError {
       EngineError(.badModel, "\(path): tensor \(name): \(why)")

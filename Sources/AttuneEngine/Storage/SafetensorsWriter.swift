@@ -24,7 +24,7 @@ extension Safetensors {
     ) throws {
       path = url.path
       self.layout = layout
-      var fields: [String: JSONValue] = [:]
+      var fields: [String: ConfigurationValue] = [:]
       if !metadata.isEmpty { fields["__metadata__"] = .object(metadata.mapValues { .string($0) }) }
       var offset = 0
       for (name, shape, type) in layout {

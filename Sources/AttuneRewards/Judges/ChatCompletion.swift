@@ -67,7 +67,7 @@ package struct ChatCompletion {
   }
 
   /// A text or the texts of a list of parts, thoughts left out; nil for anything else.
-  private static func text(_ content: AttuneData.JSONValue?) -> String? {
+  private static func text(_ content: JSONValue?) -> String? {
     switch content {
     case .string(let text)?: return text
     case .array(let parts)?:
@@ -84,7 +84,7 @@ package struct ChatCompletion {
   }
 }
 
-extension AttuneData.JSONValue {
+extension JSONValue {
   /// The text of a string; nil for anything else.
   fileprivate var stringValue: String? {
     if case .string(let text) = self { text } else { nil }

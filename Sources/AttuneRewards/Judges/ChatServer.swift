@@ -21,9 +21,9 @@ package final class ChatServer {
     /// Which request of its place it is.
     package var kind: Int
     /// The JSON object.
-    var body: AttuneData.JSONValue
+    var body: JSONValue
 
-    package init(place: Int, kind: Int, body: AttuneData.JSONValue) {
+    package init(place: Int, kind: Int, body: JSONValue) {
       self.place = place
       self.kind = kind
       self.body = body
@@ -161,8 +161,8 @@ package final class ChatServer {
   ]
 
   /// The body of a request that every server understands.
-  package func body(_ messages: [Message], _ more: [AttuneData.JSONValue.Field])
-    -> AttuneData.JSONValue
+  package func body(_ messages: [Message], _ more: [JSONValue.Field])
+    -> JSONValue
   {
     .object(
       [

@@ -127,12 +127,12 @@ public enum Judging {
     var pair: JudgedPair
     var reasons: (first: SampleRow.FinishReason, second: SampleRow.FinishReason)?
     /// Who gave each answer, where that is known.
-    var models: (first: AttuneData.JSONValue?, second: AttuneData.JSONValue?)
+    var models: (first: JSONValue?, second: JSONValue?)
   }
 
   private static func compared(
     _ data: DataFile, _ panel: JudgePanel, _ report: inout JudgeReport
-  ) throws -> [AttuneData.JSONValue] {
+  ) throws -> [JSONValue] {
     let noise = try LabelNoise(sharpness: 1, seed: panel.settings.seed)
     var candidates: [Candidate] = []
     for (index, row) in data.rows.enumerated() {
@@ -178,7 +178,7 @@ public enum Judging {
 
   private static func row(
     _ candidate: Candidate, _ verdict: Verdict, _ panel: JudgePanel
-  ) -> AttuneData.JSONValue {
+  ) -> JSONValue {
     let p = verdict.probability ?? 0.5
     let isSwapped = p < 0.5
     let pair = candidate.pair
@@ -187,7 +187,7 @@ public enum Judging {
       rejected: content(isSwapped ? pair.first : pair.second, pair.prompt),
       outcome: p == 0.5 ? .tie : .preferred, probability: max(p, 1 - p), labeller: panel.name)
     // P(chosen) where it is shown first, and where it is shown second.
-    let readings = verdict.readings.map { reading -> AttuneData.JSONValue in
+    let readings = verdict.readings.map { reading -> JSONValue in
       .array(
         isSwapped
           ? [.double(reading.swappedA), .double(1 - reading.asA)]
@@ -210,7 +210,7 @@ public enum Judging {
   }
 
   /// The model under a key of a row; nil where there is none.
-  private static func named(_ row: DataRow, _ key: String) -> AttuneData.JSONValue? {
+  private static func named(_ row: DataRow, _ key: String) -> JSONValue? {
     row.json[key].flatMap { $0 == .null ? nil : $0 }
   }
 
@@ -235,7 +235,7 @@ public enum Judging {
 
   private static func graded(
     _ data: DataFile, _ panel: JudgePanel, _ report: inout JudgeReport
-  ) throws -> [AttuneData.JSONValue] {
+  ) throws -> [JSONValue] {
     var rows: [(sample: SampleRow, answers: [Int])] = []
     for row in data.rows {
       guard case .samples(let sample) = row.example else {
@@ -256,7 +256,7 @@ public enum Judging {
     let grades = try panel.grade(flat)
     report.unanswered = grades.count { $0 == nil }
     let noise = try LabelNoise(sharpness: 1, seed: panel.settings.seed)
-    var made: [AttuneData.JSONValue] = []
+    var made: [JSONValue] = []
     var next = 0
     for (index, row) in rows.enumerated() {
       var scores: [Int: Double] = [:]

@@ -178,7 +178,7 @@ public enum Revising {
     }
   }
 
-  private static func row(_ item: Item, reviser: String) -> AttuneData.JSONValue {
+  private static func row(_ item: Item, reviser: String) -> JSONValue {
     .object([
       .init("prompt", item.prompt.json),
       .init("completion", Judging.content(item.text, item.prompt).json),

@@ -37,7 +37,7 @@ public struct PreferenceMaker: Sendable {
     /// The row with `chosen_finish_reason` and `rejected_finish_reason`, so that an answer that was
     /// cut gets no end-of-sequence token in training; and with `chosen_model` and `rejected_model`, so
     /// that models can be ranked by it.
-    public var json: AttuneData.JSONValue {
+    public var json: JSONValue {
       var json = row.json
         .setting("chosen_finish_reason", .string(chosenFinishReason.rawValue))
         .setting("rejected_finish_reason", .string(rejectedFinishReason.rawValue))
@@ -59,7 +59,7 @@ public struct PreferenceMaker: Sendable {
     public var models: [SampleRow.Model?]
 
     /// The row with `labeller_scores`, `finish_reasons` and `models`.
-    public var json: AttuneData.JSONValue {
+    public var json: JSONValue {
       PreferenceMaker.naming(
         models,
         in: row.json
@@ -177,9 +177,9 @@ public struct PreferenceMaker: Sendable {
   /// - Returns: The rows to write, and what came of it.
   public func label(
     _ rows: [SampleRow], as shape: Shape
-  ) -> (rows: [AttuneData.JSONValue], summary: Summary) {
+  ) -> (rows: [JSONValue], summary: Summary) {
     var summary = Summary()
-    var made: [AttuneData.JSONValue] = []
+    var made: [JSONValue] = []
     var agreeing = 0
     func count(better: Double, worse: Double) {
       summary.pairs += 1
@@ -216,8 +216,8 @@ public struct PreferenceMaker: Sendable {
 
   /// A ranking row that says who gave each answer, where any of them is known.
   static func naming(
-    _ models: [SampleRow.Model?], in row: AttuneData.JSONValue
-  ) -> AttuneData.JSONValue {
+    _ models: [SampleRow.Model?], in row: JSONValue
+  ) -> JSONValue {
     guard models.contains(where: { $0 != nil }) else { return row }
     return row.setting("models", .array(models.map { $0?.json ?? .null }))
   }

@@ -104,7 +104,7 @@ public final class ProgramReward: RewardSource {
   }
 
   /// A line of the program's input, without its `id`.
-  private typealias Fields = [AttuneData.JSONValue.Field]
+  private typealias Fields = [JSONValue.Field]
 
   private func ask(_ rows: [Fields], _ completions: [Completion]) throws -> [Double] {
     guard !rows.isEmpty else { return [] }
@@ -243,7 +243,7 @@ public final class ProgramReward: RewardSource {
   }
 
   private func line(_ fields: Fields, id: Int) -> String {
-    AttuneData.JSONValue.object([.init("id", .int(id))] + fields).text
+    JSONValue.object([.init("id", .int(id))] + fields).text
   }
 
   /// The score that a line says.

@@ -95,7 +95,7 @@ public enum MovieReviews {
     func write(_ name: String, _ key: String, _ texts: [String]) throws -> URL {
       let url = output.appending(path: name)
       let rows = texts.map {
-        AttuneData.JSONValue.object([.init(key, .string($0))]).text + "\n"
+        JSONValue.object([.init(key, .string($0))]).text + "\n"
       }
       try AtomicFile.write(rows.joined(), to: url)
       return url

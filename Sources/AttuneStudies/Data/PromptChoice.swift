@@ -108,7 +108,7 @@ public enum PromptChoice {
     let kept = chosen.dropFirst(heldCount).sorted()
     func write(_ places: [Int], _ url: URL) throws {
       let rows = places.map {
-        AttuneData.JSONValue.object([.init("prompt", prompts[$0].json)]).text + "\n"
+        JSONValue.object([.init("prompt", prompts[$0].json)]).text + "\n"
       }
       try AtomicFile.write(rows.joined(), to: url)
     }

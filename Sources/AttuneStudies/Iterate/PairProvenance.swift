@@ -20,20 +20,20 @@ struct PairProvenance {
   var seed: UInt64
 
   /// A pair as a preference row.
-  func row(_ pair: RankedAnswers.Pair, of answers: RankedAnswers) -> AttuneData.JSONValue {
+  func row(_ pair: RankedAnswers.Pair, of answers: RankedAnswers) -> JSONValue {
     let prompt = answers.prompts[pair.prompt]
     let (chosen, rejected) = (prompt.answers[pair.chosen], prompt.answers[pair.rejected])
     func content(_ answer: RankedAnswer) -> Content {
       Judging.content(answer.completion.text, prompt.content)
     }
-    func model(_ answer: RankedAnswer) -> AttuneData.JSONValue {
+    func model(_ answer: RankedAnswer) -> JSONValue {
       answer.isReferences ? reference.json : policy.json
     }
-    func reason(_ answer: RankedAnswer) -> AttuneData.JSONValue {
+    func reason(_ answer: RankedAnswer) -> JSONValue {
       .string(
         (answer.completion.endedByItself ? SampleRow.FinishReason.stop : .length).rawValue)
     }
-    func ids(_ answer: RankedAnswer) -> AttuneData.JSONValue {
+    func ids(_ answer: RankedAnswer) -> JSONValue {
       .array(answer.completion.ids.map { .int(Int($0)) })
     }
     var json = PairRow(
@@ -53,7 +53,7 @@ struct PairProvenance {
   }
 
   /// A row of the fixed file as one of the round's.
-  func row(mixed row: DataRow, from file: URL) -> AttuneData.JSONValue? {
+  func row(mixed row: DataRow, from file: URL) -> JSONValue? {
     guard case .preference(let pair) = row.example else { return nil }
     var json = pair.json
     for side in ["chosen", "rejected"] {

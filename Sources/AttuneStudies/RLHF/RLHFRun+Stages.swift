@@ -31,7 +31,7 @@ extension RLHFRun {
           .badData, "\(train.count + heldOut.count) prompts are too few to train and to hold out")
       }
       for (prompts, url) in [(train, trainFile), (heldOut, heldOutFile)] {
-        let rows = prompts.map { AttuneData.JSONValue.object([.init("prompt", $0.json)]).text }
+        let rows = prompts.map { JSONValue.object([.init("prompt", $0.json)]).text }
         try AtomicFile.write(rows.joined(separator: "\n") + "\n", to: url)
       }
       return "\(train.count) prompts to train on, \(heldOut.count) held out"

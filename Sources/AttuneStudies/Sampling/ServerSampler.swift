@@ -26,7 +26,7 @@ struct ServerSampler {
     var server: String
     var turns: [[String]]
     /// What the turns bring beside words, where they do.
-    var fields: [AttuneData.JSONValue]?
+    var fields: [JSONValue]?
     var settings: SampleSettings
     var index: Int
   }
@@ -123,8 +123,8 @@ struct ServerSampler {
     return keys.map { $0.compactMap { log[$0] } }
   }
 
-  private func body(_ conversation: [Message], _ index: Int) -> AttuneData.JSONValue {
-    var fields: [AttuneData.JSONValue.Field] = [
+  private func body(_ conversation: [Message], _ index: Int) -> JSONValue {
+    var fields: [JSONValue.Field] = [
       .init("max_tokens", .int(settings.maxTokens)),
       .init("temperature", .double(settings.temperature)),
       .init("seed", .int(Int(settings.seed & 0xffff) * 1000 + index)),

@@ -218,10 +218,10 @@ struct StopWatch {
 
 extension SampleSettings {
   /// The knobs as they are written beside samples.
-  public var json: AttuneData.JSONValue {
+  public var json: JSONValue {
     get throws {
       try JSONDecoder().decode(
-        AttuneData.JSONValue.self, from: Data(try JSONText.line(self).utf8))
+        JSONValue.self, from: Data(try JSONText.line(self).utf8))
     }
   }
 }

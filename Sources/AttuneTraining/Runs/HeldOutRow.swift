@@ -55,11 +55,11 @@ package struct HeldOutRow: Equatable {
     guard let size = try? Data(contentsOf: url).count, size > 0 else { return [] }
     var rows: [HeldOutRow] = []
     try JSONLines.forEach(in: url) { row, _ in
-      func number(_ value: AttuneData.JSONValue?) -> Double? {
+      func number(_ value: JSONValue?) -> Double? {
         guard case .number(let digits)? = value else { return nil }
         return Double(digits)
       }
-      func values(_ row: AttuneData.JSONValue) -> [Metric: Double] {
+      func values(_ row: JSONValue) -> [Metric: Double] {
         var found: [Metric: Double] = [:]
         for field in row.fields {
           if let metric = Metric(rawValue: field.key), let value = number(field.value) {

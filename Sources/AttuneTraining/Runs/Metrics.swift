@@ -91,7 +91,7 @@ package final class MetricsFile {
   ) -> String {
     var line = "{\"step\":\(step),\"stage\":\"\(stage)\",\"time\":\(fixed(time, 3))"
     for (key, value) in metrics.named where value.isFinite {
-      line += ",\(AttuneData.JSONValue.string(key).text):\(value)"
+      line += ",\(JSONValue.string(key).text):\(value)"
     }
     return line + "}\n"
   }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Any JSON, as configuration files hold it.
-package enum JSONValue: Codable, Sendable, Equatable {
+/// Any JSON, as the configuration files of models hold it: numbers are numbers, keys have no order.
+package enum ConfigurationValue: Codable, Sendable, Equatable {
   case null
   case bool(Bool)
   case integer(Int)
   case number(Double)
   case string(String)
-  case array([JSONValue])
-  case object([String: JSONValue])
+  case array([ConfigurationValue])
+  case object([String: ConfigurationValue])
 
   package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
@@ -22,10 +22,10 @@ package enum JSONValue: Codable, Sendable, Equatable {
       self = .number(value)
     } else if let value = try? container.decode(String.self) {
       self = .string(value)
-    } else if let value = try? container.decode([JSONValue].self) {
+    } else if let value = try? container.decode([ConfigurationValue].self) {
       self = .array(value)
     } else {
-      self = .object(try container.decode([String: JSONValue].self))
+      self = .object(try container.decode([String: ConfigurationValue].self))
     }
   }
 
@@ -43,7 +43,7 @@ package enum JSONValue: Codable, Sendable, Equatable {
   }
 }
 
-extension JSONValue {
+extension ConfigurationValue {
   /// The text, indented by two spaces, keys sorted. A number that is not whole by its kind keeps a
   /// decimal point (4.0), which Python takes for a float.
   package func text(indent: String = "") -> String {
