@@ -62,7 +62,7 @@ extension FrontierReport {
 
   private func frontier(
     _ title: String, _ label: String, _ figure: (PolicyFacts) -> Figure,
-    best: (BestOfN) -> Figure
+    best: (BestOfNPoint) -> Figure
   ) -> String {
     var series = methods.map { name, points in
       let sorted = points.sorted { ($0.found.facts.kl ?? 0) < ($1.found.facts.kl ?? 0) }

@@ -24,7 +24,7 @@ public struct FrontierReport: Codable, Sendable, Equatable {
   }
 
   /// The best of n answers of the start by the learned reward.
-  public struct BestOfN: Codable, Sendable, Equatable {
+  public struct BestOfNPoint: Codable, Sendable, Equatable {
     /// Answers chosen from.
     public var n: Int
     /// log n − (n − 1)/n, in nats an answer.
@@ -106,7 +106,7 @@ public struct FrontierReport: Codable, Sendable, Equatable {
   /// The start.
   public var start: EvaluationReport.Model
   /// Best of n, by rising n.
-  public var bestOfN: [BestOfN]
+  public var bestOfN: [BestOfNPoint]
   /// The policies, in the order of the methods.
   public var points: [Point]
   /// Points that are not made yet, by name.

@@ -83,7 +83,7 @@ struct StartAnswers {
   /// The best of n answers by the learned reward, for n = 1, 2, 4 … and as many as there are.
   ///
   /// - Parameter confidence: Of the intervals over prompts.
-  func bestOfN(confidence: Double, seed: UInt64) -> [FrontierReport.BestOfN] {
+  func bestOfN(confidence: Double, seed: UInt64) -> [FrontierReport.BestOfNPoint] {
     let count = learned.map(\.count).min() ?? 0
     var sizes: [Int] = []
     var n = 1
@@ -94,13 +94,13 @@ struct StartAnswers {
     if count > 0 { sizes.append(count) }
     func summary(_ values: [[Double]], _ n: Int) -> FrontierReport.Figure {
       let groups = zip(values, learned).map {
-        [AttuneObjectives.BestOfN.expected($0, chosenBy: $1, n: n)]
+        [BestOfN.expected($0, chosenBy: $1, n: n)]
       }
       return .init(Statistics.mean(ofGroups: groups, confidence: confidence, seed: seed))
     }
     return sizes.map { n in
-      FrontierReport.BestOfN(
-        n: n, kl: AttuneObjectives.BestOfN.klBound(of: n), gold: summary(gold, n),
+      FrontierReport.BestOfNPoint(
+        n: n, kl: BestOfN.klBound(of: n), gold: summary(gold, n),
         learned: summary(learned, n))
     }
   }
