@@ -127,7 +127,8 @@ let package = Package(
     .testTarget(
       name: "AttuneFilesTests", dependencies: ["AttuneFiles"], swiftSettings: strict),
     .testTarget(
-      name: "AttuneEngineTests", dependencies: ["AttuneFiles", "AttuneEngine", "AttuneTestSupport"],
+      name: "AttuneEngineTests",
+      dependencies: ["AttuneFiles", "AttuneEngine", "AttuneTestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneNativeTests",
