@@ -263,7 +263,7 @@ struct SafetensorsTests {
 
   #if os(Linux)
     @Test func `a folder that takes no files is an error`() throws {
-      let error = try #require(throws: EngineError.self) {
+      let error = try #require(throws: FileError.self) {
         try Safetensors.write([("a", [1], [1])], to: URL(fileURLWithPath: "/proc/a.safetensors"))
       }
       #expect(error.message.hasPrefix("/proc/a.safetensors: can't be written"))

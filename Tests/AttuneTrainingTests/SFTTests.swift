@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneFiles
 import AttuneNative
 import AttuneObjectives
 import AttuneRewards
@@ -146,7 +147,7 @@ struct SFTTests {
     try FileManager.default.removeItem(at: metrics)
     try FileManager.default.createSymbolicLink(
       at: metrics, withDestinationURL: URL(filePath: "/dev/full"))
-    let error = #expect(throws: TrainingError.self) {
+    let error = #expect(throws: FileError.self) {
       _ = try SFT.train(
         start, data: data, settings: Self.settings(), output: out, options: .quiet)
     }
