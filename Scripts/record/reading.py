@@ -14,6 +14,7 @@ WORDS = [(r"of \d+ questions finished", "of QUESTIONS finished"),
          (r"http://127\.0\.0\.1:\d+", "PAGE"), (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "DATE"),
          (r"  [\d.]+ (\w+/s|s/\w+)", "  RATE"), (r"\b([\d.]+ (h|min|s) ?)+\b", "TIME"),
          (r"[\d.]+ GFLOP/s at the start(,| and) \d+", "RATE"),
+         (r"(?<= %)  +\d+  +\d+$|(?<=\.\d\d)  +\d+  +\d+$", "  TIME  MEMORY"),
          (r"(?<=<td class=\"n\">)\d+</td><td class=\"n\">\d+</td></tr>$", "TIME, MEMORY")]
 # Digests of what people said, which holds when they said it.
 SAID = ["fingerprint", "inputs"]
