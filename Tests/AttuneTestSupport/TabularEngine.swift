@@ -11,13 +11,19 @@ import AttuneEngine
 public struct TabularEngine: Engine {
   /// Whether it gives trunks; an engine need not.
   public var hasTrunks: Bool
+  /// What logits are of the numbers of tables: AdamW moves a number by the learning rate a step,
+  /// and a network's logits by many times that.
+  public var gain: Double
 
   /// Makes an engine.
-  public init(hasTrunks: Bool = true) { self.hasTrunks = hasTrunks }
+  public init(hasTrunks: Bool = true, gain: Double = 1) {
+    self.hasTrunks = hasTrunks
+    self.gain = gain
+  }
 
   /// A model's sizes: V rows of tables, D columns.
   public static func spec(
-    vocabulary: Int, columns: Int = 33, layers: Int = 2, positions: Int = 128
+    vocabulary: Int, columns: Int = 17, layers: Int = 2, positions: Int = 128
   ) -> TransformerSpec {
     TransformerSpec(
       architecture: .llama, vocabularySize: vocabulary, width: columns, layers: layers, heads: 1,

@@ -106,8 +106,8 @@ extension TabularModel {
 
   private static func logSoftmax(_ logits: [Double], _ temperature: Double) -> [Double] {
     let largest = logits.max() ?? 0
-    let sum = logits.reduce(0) { $0 + exp(($1 - largest) / temperature) }
-    return logits.map { ($0 - largest) / temperature - log(sum) }
+    let sum = log(logits.reduce(0) { $0 + exp(($1 - largest) / temperature) })
+    return logits.map { ($0 - largest) / temperature - sum }
   }
 
   func score(

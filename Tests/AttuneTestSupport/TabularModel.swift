@@ -176,7 +176,7 @@ final class TabularModel: LanguageModel {
       tables = try (0..<spec.layers).map { layer in
         let table = try weight(Self.table(layer))?.values ?? []
         let (v, d) = (spec.vocabularySize, spec.width)
-        return (0..<d * v).map { Double(table[$0 % v * d + $0 / v]) }
+        return (0..<d * v).map { base.engine.gain * Double(table[$0 % v * d + $0 / v]) }
       }
     }
     return tables
@@ -187,6 +187,7 @@ final class TabularModel: LanguageModel {
   /// Adds the gradient of every layer's table, [D][V], to those of the numbers that make it.
   func accumulate(_ table: [Double], scalarHead: [Double]) {
     let (v, d) = (spec.vocabularySize, spec.width)
+    let table = table.map { base.engine.gain * $0 }
     func add(_ place: (name: String, shape: [Int], start: Int), _ of: (Int) -> Double) {
       for i in 0..<count(place.shape) { gradients[place.start + i] += Float(of(i)) }
     }

@@ -42,7 +42,7 @@ struct ContrastiveTests {
     let folder = try TemporaryFolder()
     let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(64))
     let report = try DPO.train(
-      tinyModel(), data: data, settings: Self.settings(loss),
+      tableModel(), data: data, settings: Self.settings(loss),
       output: folder.url.appending(path: "policy"), options: .quiet)
     #expect(report.evalRows == 16 && report.rows == 48)
     if loss == .discopop {
@@ -67,7 +67,7 @@ struct ContrastiveTests {
     }
     for (name, data) in [("a", pairs), ("b", try folder.rows("thumbs.jsonl", rows))] {
       let report = try KTO.train(
-        tinyModel(), data: data, settings: Self.thumbs(loss),
+        tableModel(), data: data, settings: Self.thumbs(loss),
         output: folder.url.appending(path: name), options: .quiet)
       #expect((report.evalAccuracy ?? 0) > 0.7, "\(name): \(report)")
     }
@@ -88,7 +88,7 @@ struct ContrastiveTests {
       settings.sftWeight = 0.1
       change(&settings)
       let out = folder.url.appending(path: name)
-      _ = try DPO.train(tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+      _ = try DPO.train(tableModel(), data: data, settings: settings, output: out, options: .quiet)
       return try metrics(out)
     }
     let once = try run("once") { _ in }
@@ -128,7 +128,7 @@ struct ContrastiveTests {
         $0.epochs = 1
       }
       let out = folder.url.appending(path: name)
-      _ = try DPO.train(tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+      _ = try DPO.train(tableModel(), data: data, settings: settings, output: out, options: .quiet)
       return try metrics(out)
     }
     let (shared, alone) = (try run("a", precompute: true), try run("b", precompute: false))
@@ -169,7 +169,7 @@ struct ContrastiveTests {
     )
     func run(_ output: URL, _ options: RunOptions) throws {
       _ = try DPO.train(
-        tinyModel(), data: data, settings: Self.settings(loss), output: output, options: options)
+        tableModel(), data: data, settings: Self.settings(loss), output: output, options: options)
     }
     try run(whole, .quiet)
     #expect(throws: TrainingError.self) { try run(parts, .stopping(after: 4)) }
@@ -188,7 +188,7 @@ struct ContrastiveTests {
     )
     func run(_ output: URL, _ options: RunOptions) throws {
       _ = try KTO.train(
-        tinyModel(), data: data, settings: Self.thumbs(loss), output: output, options: options)
+        tableModel(), data: data, settings: Self.thumbs(loss), output: output, options: options)
     }
     try run(whole, .quiet)
     #expect(throws: TrainingError.self) { try run(parts, .stopping(after: 4)) }
@@ -206,7 +206,7 @@ struct ContrastiveTests {
       let out = folder.url.appending(path: "refused")
       let error = #expect(throws: TrainingError.self) {
         _ = try DPO.train(
-          tinyModel(), reference: reference, data: data, settings: settings, output: out,
+          tableModel(), reference: reference, data: data, settings: settings, output: out,
           options: .quiet)
       }
       #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
@@ -215,7 +215,7 @@ struct ContrastiveTests {
     let soft = [#"{"prompt": "a", "chosen": "b", "rejected": "c", "probability": 0.7}"#]
     try refused(soft, Self.settings(.hinge).changing { $0.gamma = 2 }, "hinge does not read gamma")
     try refused(soft, Self.settings(.nca), "line 1: the row has a soft label")
-    try refused(soft, Self.settings(.simpo), reference: tinyModel(), "needs no reference")
+    try refused(soft, Self.settings(.simpo), reference: tableModel(), "needs no reference")
     try refused(
       [#"{"prompt": "a", "completion": "b", "label": true}"#], Self.settings(), "there is kto")
     try refused(RewardModelTests.pairs(3), Self.settings(.exo).changing { $0.smoothing = 0 }, "exo")
@@ -223,7 +223,7 @@ struct ContrastiveTests {
       "one.jsonl", (0..<4).map { #"{"prompt": "a", "completion": "b\#($0)", "label": true}"# })
     let error = #expect(throws: TrainingError.self) {
       _ = try KTO.train(
-        tinyModel(), data: one, settings: Self.thumbs(.kto),
+        tableModel(), data: one, settings: Self.thumbs(.kto),
         output: folder.url.appending(path: "one"), options: .quiet)
     }
     #expect(error?.message.contains("use bco") == true)

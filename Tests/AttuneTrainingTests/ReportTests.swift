@@ -229,19 +229,23 @@ struct ReportTests {
   }
 
   @Test func `the page of exactness opens with one table and draws every optimum`() throws {
-    let cases = ExactnessSuite.cases.filter { ["dpo", "bradley_terry"].contains($0.member) }
-    let outcomes = try ExactnessSuite.outcomes(of: Array(cases.prefix(3)))
+    // As the suite gives them, which has its own test: forty answers, of which the optimum is reached.
+    let even = [Double](repeating: 1.0 / 40, count: 40)
+    let outcomes = try ["dpo", "ipo", "rloo"].map { name -> ExactnessSuite.Outcome in
+      let text = #"""
+        {"family": "preference", "name": "\#(name)", "target": "π*", "runs": [{
+          "distance": 1e-5, "initial": 0.4, "steps": 80, "curve": [0.4, 0.1, 1e-5], "every": 40,
+          "fromOptimum": 1e-5, "vanished": 0, "target": \#(even), "start": \#(even),
+          "end": \#(even)}]}
+        """#
+      return try JSONDecoder().decode(ExactnessSuite.Outcome.self, from: Data(text.utf8))
+    }
     let html = ExactnessPage.html(outcomes)
     let table = try #require(html.range(of: "<table>"))
     let figure = try #require(html.range(of: "<figure"))
     #expect(
       table.lowerBound < figure.lowerBound && html.components(separatedBy: "<table>").count == 2)
     #expect(html.components(separatedBy: "<figure").count == outcomes.count + 1)
-    for outcome in outcomes {
-      let run = try #require(outcome.runs.first)
-      #expect(abs(run.target.reduce(0, +) - 1) < 1e-9 && abs(run.end.reduce(0, +) - 1) < 1e-9)
-      #expect(zip(run.target, run.end).allSatisfy { abs($0 - $1) < 2e-3 })
-    }
     // A line for the optimum and a dot for each answer.
     #expect(html.matches(of: /class="line c1"/).count == outcomes.count)
     #expect(html.contains("<title>optimum 0."))

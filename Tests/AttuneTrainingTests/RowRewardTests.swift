@@ -61,7 +61,7 @@ struct RowRewardTests {
       var settings = PPOTests.settings()
       (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
       return try PPO.train(
-        tinyModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
+        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
         output: output, options: options)
     },
     OnlineTrainer(testDescription: "raft") { rewards, data, rollouts, n, output, options in
@@ -70,7 +70,7 @@ struct RowRewardTests {
       (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
       (settings.promptsPerRollout, settings.maxTokens) = (4, 6)
       return try RAFT.train(
-        tinyModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
+        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
         output: output, options: options)
     },
     OnlineTrainer(testDescription: "dpg") { rewards, data, rollouts, n, output, options in
@@ -79,7 +79,7 @@ struct RowRewardTests {
       (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
       (settings.promptsPerRollout, settings.maxTokens) = (4, 6)
       return try DPG.train(
-        tinyModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
+        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
         output: output, options: options)
     },
     OnlineTrainer(testDescription: "brain") { rewards, data, rollouts, n, output, options in
@@ -88,7 +88,7 @@ struct RowRewardTests {
       (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
       (settings.promptsPerRollout, settings.maxTokens) = (4, 6)
       return try BRAIn.train(
-        tinyModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
+        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
         output: output, options: options)
     },
   ]
@@ -100,7 +100,7 @@ struct RowRewardTests {
     var settings = IterateTests.settings(online: online)
     settings.rounds = online ? 2 : 1
     _ = try Iterate.train(
-      tinyModel(), data: folder.rows("rows.jsonl", Self.rows), rewards: [(source, 1)],
+      tableModel(), data: folder.rows("rows.jsonl", Self.rows), rewards: [(source, 1)],
       rewardFingerprint: "rows", settings: settings, output: folder.url.appending(path: "run"),
       options: .quiet)
     #expect(source.seen == Self.seen)

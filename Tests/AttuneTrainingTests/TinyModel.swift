@@ -5,6 +5,7 @@ import AttuneEngine
 import AttuneNative
 import AttuneRewards
 import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
 import Foundation
 import Synchronization
@@ -16,6 +17,12 @@ func tinyModel(seed: UInt64 = 1, width: Int = 32, layers: Int = 2) throws -> Loa
       architecture: .llama, vocabularySize: 259, width: width, layers: layers, heads: 4,
       keyValueHeads: 2, mlpWidth: 2 * width, maximumPositions: 128, tiedHead: true),
     seed: seed, on: NativeEngine())
+}
+
+/// A table over bytes, for what a trainer does whatever the model is.
+func tableModel(seed: UInt64 = 1) throws -> LoadedModel {
+  try LoadedModel.random(
+    TabularEngine.spec(vocabulary: 259), seed: seed, on: TabularEngine(gain: 8))
 }
 
 extension RunOptions {
