@@ -40,11 +40,11 @@ struct ScheduleTests {
 struct ProgressTests {
   @Test func `a line says how far, how fast and how long still`() {
     #expect(
-      Progress.line(
+      ProgressLine.line(
         "sft", done: 30, first: 10, total: 90, unit: "steps", seconds: 10, note: "loss 2.1",
         bar: false) == "sft  30/90 steps  2.0 steps/s  0:30 left  loss 2.1")
     #expect(
-      Progress.line(
+      ProgressLine.line(
         "ppo", done: 1, first: 0, total: 3, unit: "rollouts", seconds: 3700, note: "", bar: true)
         == "ppo  [######..............]  1/3 rollouts  3700.0 s/rollout  2:03:20 left")
   }

@@ -61,7 +61,7 @@ package struct JudgePanel {
   let judges: [RememberingJudge]
   let constitution: Constitution
   package let settings: JudgeSettings
-  let style: AttuneTraining.Progress.Style
+  let style: ProgressLine.Style
 
   /// Opens judges.
   ///
@@ -73,7 +73,7 @@ package struct JudgePanel {
   ///   - style: Where progress goes.
   package init(
     _ settings: JudgeSettings, answers: URL?, on engine: any Engine,
-    beside neighbour: LoadedModel? = nil, style: AttuneTraining.Progress.Style
+    beside neighbour: LoadedModel? = nil, style: ProgressLine.Style
   ) throws {
     try settings.validate()
     guard !settings.judges.isEmpty else {
@@ -172,14 +172,14 @@ package struct JudgePanel {
   {
     var asked = questions
     if settings.reasoning {
-      var progress = AttuneTraining.Progress(
+      var progress = ProgressLine(
         "reasons", total: questions.count, unit: "answers", style: style)
       let reasons = try judge.write(
         questions.map(\.askingForReasons), maxTokens: settings.reasoningTokens
       ) { progress.update($0) }
       asked = zip(questions, reasons).map { $0.after(reasons: $1) }
     }
-    var progress = AttuneTraining.Progress(
+    var progress = ProgressLine(
       "judge", total: asked.count, unit: "questions", style: style)
     return try judge.choose(asked) { progress.update($0) }
   }

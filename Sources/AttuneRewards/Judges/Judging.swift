@@ -88,7 +88,7 @@ public enum Judging {
   ///   Ctrl-C. All that a judge had answered by then is kept.
   public static func run(
     _ inputs: Inputs, settings: JudgeSettings, on engine: any Engine,
-    beside neighbour: LoadedModel? = nil, style: AttuneTraining.Progress.Style = .automatic
+    beside neighbour: LoadedModel? = nil, style: ProgressLine.Style = .automatic
   ) throws -> JudgeReport {
     let began = ContinuousClock.now
     let answers = inputs.answers ?? inputs.output?.appendingPathExtension("answers")

@@ -94,7 +94,7 @@ public enum Revising {
   ///   Ctrl-C. All that was written by then is kept.
   public static func run(
     _ data: DataFile, settings: ReviseSettings, output: URL, answers: URL? = nil,
-    on engine: any Engine, style: AttuneTraining.Progress.Style = .automatic
+    on engine: any Engine, style: ProgressLine.Style = .automatic
   ) throws -> ReviseReport {
     try settings.validate()
     let began = ContinuousClock.now
@@ -119,7 +119,7 @@ public enum Revising {
     for round in 0..<settings.rounds {
       func write(_ what: String, _ asked: [[Message]], _ maxTokens: Int) throws -> [String] {
         let label = settings.rounds > 1 ? "\(what) \(round + 1)" : what
-        var progress = AttuneTraining.Progress(
+        var progress = ProgressLine(
           label, total: asked.count, unit: "texts", style: style)
         return try judge.write(asked, maxTokens: maxTokens) { progress.update($0) }
           .map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }

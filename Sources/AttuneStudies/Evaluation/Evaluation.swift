@@ -91,7 +91,7 @@ public enum Evaluation {
   public static func run(
     _ models: [EvaluatedModel], reference: LoadedModel?, prompts: [DataPrompt],
     rewards: [any RewardSource], settings: EvaluationSettings, judge: JudgeSettings? = nil,
-    exactKL: Bool = false, style: AttuneTraining.Progress.Style = .automatic,
+    exactKL: Bool = false, style: ProgressLine.Style = .automatic,
     answersFile: URL? = nil
   ) throws -> EvaluationReport {
     try settings.validate()
@@ -225,7 +225,7 @@ public enum Evaluation {
     let set = try encoder.prompts(
       data, room: settings.maxTokens, byRow: RewardSources.readRows(sources.weighted))
     let prompts = set.prompts
-    var progress = AttuneTraining.Progress("evaluate", total: 1)
+    var progress = ProgressLine("evaluate", total: 1)
     for remark in remarks
       + set.remarks(of: data.url.lastPathComponent, encoder, room: settings.maxTokens)
     {
@@ -334,7 +334,7 @@ public enum Evaluation {
   /// A model's most probable answers to the first prompts, with their rewards.
   private static func greedyAnswers(
     of model: EvaluatedModel, to prompts: [DataPrompt], ids: [[Int32]],
-    rewards: [any RewardSource], settings: EvaluationSettings, style: AttuneTraining.Progress.Style
+    rewards: [any RewardSource], settings: EvaluationSettings, style: ProgressLine.Style
   ) throws -> [EvaluatedAnswer] {
     let asked = Array(prompts.prefix(settings.greedy))
     let ids = Array(ids.prefix(settings.greedy))

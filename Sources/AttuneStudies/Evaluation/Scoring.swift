@@ -59,7 +59,7 @@ public enum Scoring {
   /// - Throws: An error that names the line or file at fault.
   public static func run(
     _ sources: [(source: any RewardSource, weight: Double)], data: DataFile, output: URL,
-    style: AttuneTraining.Progress.Style = .automatic
+    style: ProgressLine.Style = .automatic
   ) throws -> ScoringReport {
     let began = ContinuousClock.now
     let rows = try data.rows.map { row in
@@ -72,7 +72,7 @@ public enum Scoring {
     }
     // For each source the score of every answer of the file.
     var all = sources.map { _ in [Double]() }
-    var progress = AttuneTraining.Progress("score", total: rows.count, unit: "rows", style: style)
+    var progress = ProgressLine("score", total: rows.count, unit: "rows", style: style)
     let sizes = rows.map(\.completions.count)
     for piece in cutIntoPieces(sizes, budget: answersAtOnce) {
       let prompts = zip(rows[piece], data.rows[piece]).flatMap { answers, row in

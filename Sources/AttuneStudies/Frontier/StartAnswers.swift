@@ -41,7 +41,7 @@ struct StartAnswers {
   /// - Throws: An error that names what is at fault; `interrupted` after Ctrl-C.
   init(
     of start: LoadedModel, heldOut: URL, count: Int, gold: LabellerReward, learned: ModelReward,
-    settings: EvaluationSettings, in folder: URL, style: AttuneTraining.Progress.Style
+    settings: EvaluationSettings, in folder: URL, style: ProgressLine.Style
   ) throws {
     var sampling = settings.sampling
     sampling.n = count

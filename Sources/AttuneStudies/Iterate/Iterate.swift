@@ -138,7 +138,7 @@ struct IterateRun {
 
   /// Rounds of sampling and training. One that is over is not made again, one that was stopped goes on.
   func inRounds() throws -> IterateReport {
-    var progress = Progress(
+    var progress = ProgressLine(
       "iterate", total: settings.rounds, unit: "rounds", style: options.progress)
     var done: [Finished] = []
     while done.count < settings.rounds,

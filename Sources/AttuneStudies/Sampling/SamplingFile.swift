@@ -88,7 +88,7 @@ extension Sampling {
   /// - Throws: An error that names the line, setting or file at fault.
   public static func run(
     _ loaded: LoadedModel, data: DataFile, settings: SampleSettings, output: URL,
-    style: AttuneTraining.Progress.Style = .automatic
+    style: ProgressLine.Style = .automatic
   ) throws -> SampleReport {
     let began = ContinuousClock.now
     let part = try part(loaded, data, settings, label: "sample", style)
@@ -112,7 +112,7 @@ extension Sampling {
   public static func run(
     models: [String], data: DataFile, settings: SampleSettings, output: URL,
     transport: Transport = Transport(), on engine: any Engine,
-    style: AttuneTraining.Progress.Style = .automatic
+    style: ProgressLine.Style = .automatic
   ) throws -> SampleReport {
     let began = ContinuousClock.now
     try settings.validate()
@@ -141,7 +141,7 @@ extension Sampling {
 
   private static func part(
     _ loaded: LoadedModel, _ data: DataFile, _ settings: SampleSettings, label: String,
-    _ style: AttuneTraining.Progress.Style
+    _ style: ProgressLine.Style
   ) throws -> Part {
     let encoder = try TextEncoder(loaded)
     let prompts = try data.rows.map { row in
@@ -164,7 +164,7 @@ extension Sampling {
 
   private static func part(
     _ server: ServerSampler, _ data: DataFile, _ log: AnswerLog<ServerAnswer>,
-    _ style: AttuneTraining.Progress.Style
+    _ style: ProgressLine.Style
   ) throws -> Part {
     let conversations = try data.rows.map { row in
       guard case .messages(let messages) = try prompt(row, data), messages.last?.role != "system"

@@ -90,7 +90,7 @@ struct ServerSampler {
   ///   - style: Where progress goes.
   /// - Returns: For each conversation its answers.
   func answers(
-    _ conversations: [[Message]], log: AnswerLog<ServerAnswer>, style: AttuneTraining.Progress.Style
+    _ conversations: [[Message]], log: AnswerLog<ServerAnswer>, style: ProgressLine.Style
   ) throws -> [[ServerAnswer]] {
     let keys = try conversations.map { conversation in
       try (0..<settings.n).map { index in
@@ -111,7 +111,7 @@ struct ServerSampler {
           ChatServer.Call(place: place, kind: index, body: body(conversation, index)))
       }
     }
-    var progress = AttuneTraining.Progress(
+    var progress = ProgressLine(
       "sample", total: calls.count, unit: "answers", style: style)
     var done = 0
     try server.send(calls) { call, reply in

@@ -203,7 +203,7 @@ public enum PPO {
   ) throws -> OnlineReport {
     try settings.validate()
     RunFolder.resumeClock(of: output, options)
-    var progress = Progress("ppo", total: 1, style: options.progress)
+    var progress = ProgressLine("ppo", total: 1, style: options.progress)
     let ptx = try settings.ptx(
       mixed, try TextEncoder(start, maximumLength: settings.maxLength)
     ) { progress.say($0) }

@@ -62,7 +62,7 @@ extension TextEncoder {
       start = end
     }
     if let warning = notice.warning(for: groups, source: source, most: maximumLength) {
-      var progress = Progress("", total: 0)
+      var progress = ProgressLine("", total: 0)
       progress.say("warning: \(warning)")
     }
     return groups

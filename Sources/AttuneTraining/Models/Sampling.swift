@@ -114,14 +114,14 @@ public enum Sampling {
   /// - Throws: An error that names a setting or prompt at fault; `interrupted` after Ctrl-C.
   public static func answers(
     _ loaded: LoadedModel, prompts: [[Int32]], settings: SampleSettings, streams: [UInt64]? = nil,
-    label: String? = nil, style: Progress.Style = .automatic,
+    label: String? = nil, style: ProgressLine.Style = .automatic,
     onText: ((Int, Int, String) throws -> Void)? = nil
   ) throws -> [[SampledAnswer]] {
     try settings.validate()
     let endings = try TextEncoder(loaded).endings
     let ends = Set(endings)
     var watches: [Int: StopWatch] = [:]
-    var progress = Progress(
+    var progress = ProgressLine(
       label ?? "", total: prompts.count * settings.n, unit: "answers",
       style: label == nil ? .silent : style)
     var done = 0

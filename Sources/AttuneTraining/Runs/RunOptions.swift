@@ -11,7 +11,7 @@ public struct RunOptions: Sendable {
   /// answer a few prompts; nil: there is none.
   public var report: (@Sendable (RunRecord, URL) throws -> Void)?
   /// Where progress goes.
-  public var progress = Progress.Style.automatic
+  public var progress = ProgressLine.Style.automatic
   /// Is asked between optimiser steps; on true a checkpoint is written and the run ends with
   /// `TrainingError.Code.interrupted`.
   public var shouldStop: @Sendable () -> Bool = { Interrupt.isRequested }
@@ -31,7 +31,7 @@ public struct RunOptions: Sendable {
       switch error.code {
       case .finished: break  // Killed before the larger run noted that it is.
       case .badOutput:
-        var progress = Progress("", total: 0, style: progress)
+        var progress = ProgressLine("", total: 0, style: progress)
         progress.say("warning: \(error.message) (done, for this part of the run)")
       default: throw error
       }

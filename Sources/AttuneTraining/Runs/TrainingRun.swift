@@ -73,7 +73,7 @@ package struct RunOutput {
 
   /// Says a line where progress goes.
   package func say(_ text: String) {
-    var progress = Progress(record.stage, total: 1, style: options.progress)
+    var progress = ProgressLine(record.stage, total: 1, style: options.progress)
     progress.say(text)
   }
 
@@ -103,7 +103,7 @@ package final class TrainingRun<State: RunState> {
   private let trained: [any LanguageModel]
   private let schedule: Schedule
   private let metrics: MetricsFile
-  private var progress: Progress
+  private var progress: ProgressLine
   private var clock: CheckpointClock
   private var lastStep = Duration.zero
 
@@ -135,7 +135,7 @@ package final class TrainingRun<State: RunState> {
       warmupSteps: min(settings.warmupSteps, steps / 10), totalSteps: steps)
     optimizer = AdamW(epsilon: settings.adamEpsilon, weightDecay: settings.weightDecay)
     let stage = output.record.stage
-    progress = Progress(
+    progress = ProgressLine(
       stage, total: all, unit: State.unit.rawValue + "s", style: output.options.progress)
     let saved = try RunCheckpoint<State>.read(
       into: trained, from: output.url, steps: steps,

@@ -4,7 +4,7 @@ import Foundation
 
 /// How far a piece of work is, on standard error: one line that is written over on a terminal,
 /// plain lines at intervals elsewhere.
-public struct Progress {
+public struct ProgressLine {
   /// Where progress goes.
   public enum Style: Sendable, Equatable {
     /// A bar on a terminal, plain lines elsewhere.
