@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 extension TransformerSpec {
@@ -52,7 +53,7 @@ extension JSONFile {
     }
     for key in Self.switches {
       switch fields[key] {
-      case nil, .null, .bool(false), .integer(0), .array([]): continue
+      case nil, .null, .bool(false), .int(0), .array([]): continue
       default: throw refused(key, "is not supported")
       }
     }

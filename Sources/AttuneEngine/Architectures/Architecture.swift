@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 /// A family of models, with all that is special to it: how its `config.json` and its GGUF metadata
 /// are read and written, and what its tensors are called there.
 ///
@@ -29,7 +31,7 @@ public struct Architecture: Sendable {
   /// The spec that a Hugging Face config.json describes, the family's own fields read.
   let readConfiguration: @Sendable (JSONFile) throws -> TransformerSpec
   /// The fields of config.json that describe the network.
-  let writeConfiguration: @Sendable (TransformerSpec) -> [String: ConfigurationValue]
+  let writeConfiguration: @Sendable (TransformerSpec) -> [String: JSONTree]
   /// The spec that a GGUF file describes.
   let readMetadata: @Sendable (GGUFKeys) throws -> TransformerSpec
   /// Where a tensor lies in a Hugging Face safetensors file of a whole model.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 extension Architecture {
   /// GPT-2: LayerNorm, learned positions, GELU. Its files keep queries, keys and values as one
   /// tensor, which an adapter beside each does not fit.
@@ -11,12 +13,12 @@ extension Architecture {
     writeConfiguration: { spec in
       let activation = gpt2Activations.first { $0.mlp == spec.mlp }?.name
       return [
-        "vocab_size": .integer(spec.vocabularySize), "n_embd": .integer(spec.width),
-        "n_layer": .integer(spec.layers), "n_head": .integer(spec.heads),
-        "n_inner": .integer(spec.mlpWidth), "n_positions": .integer(spec.maximumPositions),
-        "layer_norm_epsilon": .number(spec.normEpsilon),
+        "vocab_size": .int(spec.vocabularySize), "n_embd": .int(spec.width),
+        "n_layer": .int(spec.layers), "n_head": .int(spec.heads),
+        "n_inner": .int(spec.mlpWidth), "n_positions": .int(spec.maximumPositions),
+        "layer_norm_epsilon": .double(spec.normEpsilon),
         "activation_function": .string(activation ?? "gelu_new"),
-        "attn_pdrop": .number(0), "embd_pdrop": .number(0), "resid_pdrop": .number(0),
+        "attn_pdrop": .double(0), "embd_pdrop": .double(0), "resid_pdrop": .double(0),
       ]
     },
     readMetadata: { keys in

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 extension Architecture {
   /// Llama 1 to 3, SmolLM, and Mistral, whose texts end at its sliding window.
   public static let llama: Architecture = .init(
@@ -71,7 +73,7 @@ extension JSONFile {
   ) throws {
     var window = try integer("sliding_window")
     if case .array(let types)? = fields["layer_types"] {
-      let known: [ConfigurationValue] = [.string("full_attention"), .string("sliding_attention")]
+      let known: [JSONTree] = [.string("full_attention"), .string("sliding_attention")]
       if let other = types.first(where: { !known.contains($0) }) {
         let name = if case .string(let name) = other { name } else { "\(other)" }
         throw refused(
@@ -96,22 +98,22 @@ extension TransformerSpec {
   /// The fields of config.json that describe a Llama.
   ///
   /// - Parameter own: The family's own fields.
-  func llamaFields(_ own: [String: ConfigurationValue]) -> [String: ConfigurationValue] {
-    var fields: [String: ConfigurationValue] = [
-      "vocab_size": .integer(vocabularySize), "hidden_size": .integer(width),
-      "num_hidden_layers": .integer(layers), "num_attention_heads": .integer(heads),
-      "num_key_value_heads": .integer(keyValueHeads), "head_dim": .integer(headWidth),
-      "intermediate_size": .integer(mlpWidth),
-      "max_position_embeddings": .integer(maximumPositions),
-      "rms_norm_eps": .number(normEpsilon), "hidden_act": .string("silu"),
-      "attention_dropout": .number(0),
+  func llamaFields(_ own: [String: JSONTree]) -> [String: JSONTree] {
+    var fields: [String: JSONTree] = [
+      "vocab_size": .int(vocabularySize), "hidden_size": .int(width),
+      "num_hidden_layers": .int(layers), "num_attention_heads": .int(heads),
+      "num_key_value_heads": .int(keyValueHeads), "head_dim": .int(headWidth),
+      "intermediate_size": .int(mlpWidth),
+      "max_position_embeddings": .int(maximumPositions),
+      "rms_norm_eps": .double(normEpsilon), "hidden_act": .string("silu"),
+      "attention_dropout": .double(0),
     ]
     fields.merge(own) { $1 }
     if isWindowed {
       // All layers: to a text that is no longer than the window it hides nothing.
       fields["use_sliding_window"] = .bool(true)
-      fields["sliding_window"] = .integer(maximumPositions)
-      fields["max_window_layers"] = .integer(0)
+      fields["sliding_window"] = .int(maximumPositions)
+      fields["max_window_layers"] = .int(0)
     }
     return fields.merging(positions.configurationFields) { $1 }
   }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 extension Architecture {
   /// Qwen 2 and 2.5: Llama with biases on queries, keys and values, whatever its fields say.
   public static let qwen2: Architecture = .init(

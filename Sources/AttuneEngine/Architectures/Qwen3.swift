@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 extension Architecture {
   /// Qwen 3: Llama with normalised queries and keys.
   public static let qwen3: Architecture = .init(

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 extension JSONFile {
   /// `rope_parameters` of transformers 5, `rope_theta` and `rope_scaling` of those before.
   func rotary() throws -> TransformerSpec.Positions {
@@ -88,35 +90,35 @@ extension JSONFile {
 extension TransformerSpec.Positions {
   /// The fields of config.json that say them, for transformers 4, which reads rope_theta and
   /// rope_scaling, and 5, which reads rope_parameters.
-  var configurationFields: [String: ConfigurationValue] {
+  var configurationFields: [String: JSONTree] {
     guard case .rotary(let theta, let scaling) = self else { return [:] }
     let rule = scaling.configurationFields
     return [
-      "rope_theta": .number(theta), "rope_scaling": scaling == .none ? .null : .object(rule),
-      "rope_parameters": .object(rule.merging(["rope_theta": .number(theta)]) { $1 }),
+      "rope_theta": .double(theta), "rope_scaling": scaling == .none ? .null : .object(rule),
+      "rope_parameters": .object(rule.merging(["rope_theta": .double(theta)]) { $1 }),
     ]
   }
 }
 
 extension TransformerSpec.RotaryScaling {
-  fileprivate var configurationFields: [String: ConfigurationValue] {
+  fileprivate var configurationFields: [String: JSONTree] {
     switch self {
     case .none:
       return ["rope_type": .string("default")]
     case .linear(let factor):
-      return ["rope_type": .string("linear"), "factor": .number(factor)]
+      return ["rope_type": .string("linear"), "factor": .double(factor)]
     case .llama3(let factor, let low, let high, let original):
       return [
-        "rope_type": .string("llama3"), "factor": .number(factor), "low_freq_factor": .number(low),
-        "high_freq_factor": .number(high), "original_max_position_embeddings": .integer(original),
+        "rope_type": .string("llama3"), "factor": .double(factor), "low_freq_factor": .double(low),
+        "high_freq_factor": .double(high), "original_max_position_embeddings": .int(original),
       ]
     case .dynamic(let factor):
-      return ["rope_type": .string("dynamic"), "factor": .number(factor)]
+      return ["rope_type": .string("dynamic"), "factor": .double(factor)]
     case .yarn(let factor, let attention, let fast, let slow, let original, let truncates):
       return [
-        "rope_type": .string("yarn"), "factor": .number(factor),
-        "attention_factor": .number(attention), "beta_fast": .number(fast),
-        "beta_slow": .number(slow), "original_max_position_embeddings": .integer(original),
+        "rope_type": .string("yarn"), "factor": .double(factor),
+        "attention_factor": .double(attention), "beta_fast": .double(fast),
+        "beta_slow": .double(slow), "original_max_position_embeddings": .int(original),
         "truncate": .bool(truncates),
       ]
     }

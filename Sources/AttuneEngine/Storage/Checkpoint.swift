@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 /// A model as it lies on the disk: what it is made of, and its weights by canonical name.

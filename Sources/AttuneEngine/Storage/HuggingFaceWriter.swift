@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneFiles
+package import AttuneFiles
 public import Foundation
 
 /// Writes models as folders that `transformers` (4 and 5) loads as they are.
@@ -163,19 +163,19 @@ public enum HuggingFaceWriter {
 
   // MARK: - Configuration
 
-  private static func write(_ fields: [String: ConfigurationValue], to url: URL) throws {
-    try AtomicFile.write(Data((ConfigurationValue.object(fields).text() + "\n").utf8), to: url)
+  private static func write(_ fields: [String: JSONTree], to url: URL) throws {
+    try AtomicFile.write(JSONTree.object(fields).text() + "\n", to: url)
   }
 
-  private static func id(_ value: Int32?) -> ConfigurationValue {
-    value.map { .integer(Int($0)) } ?? .null
+  private static func id(_ value: Int32?) -> JSONTree {
+    value.map { .int(Int($0)) } ?? .null
   }
 
   private static func generation(
     _ spec: TransformerSpec, paddingToken: Int32?
-  ) -> [String: ConfigurationValue] {
-    let ends = spec.endOfSequence.map { ConfigurationValue.integer(Int($0)) }
-    var fields: [String: ConfigurationValue] = [
+  ) -> [String: JSONTree] {
+    let ends = spec.endOfSequence.map { JSONTree.int(Int($0)) }
+    var fields: [String: JSONTree] = [
       "bos_token_id": id(spec.beginOfSequence),
       "eos_token_id": ends.count > 1 ? .array(ends) : ends.first ?? .null,
     ]
@@ -187,7 +187,7 @@ public enum HuggingFaceWriter {
   package static func configuration(
     _ spec: TransformerSpec, head: Head, type: Safetensors.ElementType, paddingToken: Int32? = nil,
     path: String
-  ) throws -> [String: ConfigurationValue] {
+  ) throws -> [String: JSONTree] {
     let family = spec.architecture
     var fields = family.writeConfiguration(spec)
     let suffix = head == .language ? family.languageClass : "ForSequenceClassification"
@@ -203,7 +203,7 @@ public enum HuggingFaceWriter {
     // One label: what a reward model has, and what transformers needs to know of a language model
     // that a reward model's adapters are put on.
     fields["id2label"] = .object(["0": .string("LABEL_0")])
-    fields["label2id"] = .object(["LABEL_0": .integer(0)])
+    fields["label2id"] = .object(["LABEL_0": .int(0)])
     var again = try TransformerSpec(family, JSONFile(path: path, fields: fields))
     again.endOfSequence = spec.endOfSequence
     guard again == spec else {

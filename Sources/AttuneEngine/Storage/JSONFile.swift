@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import AttuneFiles
 package import Foundation
 
 /// A JSON file whose top is an object, read field by field with errors that name file and field.
@@ -7,11 +8,11 @@ package struct JSONFile: Sendable {
   /// The file, for errors.
   package let path: String
   /// What it holds.
-  package let fields: [String: ConfigurationValue]
+  package let fields: [String: JSONTree]
   /// Fields that enclose these, for errors: "rope_scaling.".
   private var prefix = ""
 
-  package init(path: String, fields: [String: ConfigurationValue]) {
+  package init(path: String, fields: [String: JSONTree]) {
     self.path = path
     self.fields = fields
   }
@@ -23,7 +24,7 @@ package struct JSONFile: Sendable {
     path = url.path
     let data = try StorageFile(url).readAll(limit: 1 << 26)
     do {
-      fields = try JSONDecoder().decode([String: ConfigurationValue].self, from: data)
+      fields = try JSONDecoder().decode([String: JSONTree].self, from: data)
     } catch {
       throw EngineError(.badModel, "\(url.path): is no JSON object")
     }
@@ -44,8 +45,8 @@ package struct JSONFile: Sendable {
   package func integer(_ key: String) throws -> Int? {
     switch fields[key] {
     case nil, .null: return nil
-    case .integer(let value): return value
-    case .number(let value):
+    case .int(let value): return value
+    case .double(let value):
       guard let whole = Int(exactly: value) else { throw wrong(key, "a whole number") }
       return whole
     default: throw wrong(key, "a whole number")
@@ -55,9 +56,9 @@ package struct JSONFile: Sendable {
   package func number(_ key: String) throws -> Double? {
     switch fields[key] {
     case nil, .null: return nil
-    case .integer(let value): return Double(value)
-    case .number(let value): return value
-    default: throw wrong(key, "a number")
+    case .some(let value):
+      guard let number = value.number else { throw wrong(key, "a number") }
+      return number
     }
   }
 
@@ -79,14 +80,14 @@ package struct JSONFile: Sendable {
 
   /// One token id or a list of them.
   package func ids(_ key: String) throws -> [Int32] {
-    let values: [ConfigurationValue]
+    let values: [JSONTree]
     switch fields[key] {
     case nil, .null: return []
     case .array(let list): values = list
     case .some(let one): values = [one]
     }
     return try values.map {
-      guard case .integer(let value) = $0, let id = Int32(exactly: value) else {
+      guard case .int(let value) = $0, let id = Int32(exactly: value) else {
         throw wrong(key, "a token id or a list of them")
       }
       return id

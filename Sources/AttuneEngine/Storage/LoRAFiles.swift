@@ -71,22 +71,22 @@ public struct LoRAFiles: Sendable {
       to: directory.appendingPathComponent("adapter_model.safetensors"))
     let scalar = tensors.contains { $0.name == "score.weight" }
     let chosen = Self.modules(spec).filter { settings.projections.contains($0.projection) }
-    var fields: [String: ConfigurationValue] = [
+    var fields: [String: JSONTree] = [
       "peft_type": .string("LORA"), "task_type": .string(scalar ? "SEQ_CLS" : "CAUSAL_LM"),
       "base_model_name_or_path": baseModel.map { .string($0) } ?? .null,
-      "r": .integer(settings.rank), "lora_alpha": .number(settings.alpha),
-      "lora_dropout": .number(0), "bias": .string("none"), "fan_in_fan_out": .bool(false),
+      "r": .int(settings.rank), "lora_alpha": .double(settings.alpha),
+      "lora_dropout": .double(0), "bias": .string("none"), "fan_in_fan_out": .bool(false),
       "inference_mode": .bool(true), "use_rslora": .bool(false), "use_dora": .bool(false),
       "target_modules": .array(chosen.map { .string($0.name) }),
       "modules_to_save": scalar ? .array([.string("score")]) : .null,
     ]
     if settings.lastLayers > 0 {
       let layers = spec.layers - settings.lastLayers..<spec.layers
-      fields["layers_to_transform"] = .array(layers.map { .integer($0) })
+      fields["layers_to_transform"] = .array(layers.map { .int($0) })
       fields["layers_pattern"] = .string("layers")
     }
     try AtomicFile.write(
-      Data((ConfigurationValue.object(fields).text() + "\n").utf8),
+      JSONTree.object(fields).text() + "\n",
       to: directory.appendingPathComponent("adapter_config.json"))
   }
 
@@ -199,10 +199,10 @@ public struct LoRAFiles: Sendable {
     let chosen: [Int]
     switch config.fields[key] {
     case nil, .null: return layers
-    case .integer(let layer): chosen = [layer]
+    case .int(let layer): chosen = [layer]
     case .array(let list):
       chosen = try list.map {
-        guard case .integer(let layer) = $0 else { throw config.wrong(key, "a list of layers") }
+        guard case .int(let layer) = $0 else { throw config.wrong(key, "a list of layers") }
         return layer
       }
     default: throw config.wrong(key, "a list of layers")

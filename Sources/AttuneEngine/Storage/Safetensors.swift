@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 public import Foundation
 
 /// The safetensors format: eight bytes with the length of a JSON header that names types, shapes
@@ -187,7 +188,7 @@ public enum Safetensors {
           + "it is truncated or no safetensors file")
     }
     let data = Data(try storage.read(count: Int(length), at: 8))
-    guard let fields = try? JSONDecoder().decode([String: ConfigurationValue].self, from: data)
+    guard let fields = try? JSONDecoder().decode([String: JSONTree].self, from: data)
     else {
       throw EngineError(.badModel, "\(path): the header is no JSON object")
     }
@@ -224,7 +225,7 @@ public enum Safetensors {
   }
 
   private static func entry(
-    _ name: String, _ value: ConfigurationValue, path: String, begin: Int, end: Int
+    _ name: String, _ value: JSONTree, path: String, begin: Int, end: Int
   ) throws -> Entry {
     func bad(_ why: String) -> EngineError {
       EngineError(.badModel, "\(path): tensor \(name): \(why)")
@@ -232,13 +233,13 @@ public enum Safetensors {
     guard case .object(let fields) = value, case .string(let tag)? = fields["dtype"],
       case .array(let dimensions)? = fields["shape"],
       case .array(let offsets)? = fields["data_offsets"], offsets.count == 2,
-      case .integer(let first) = offsets[0], case .integer(let last) = offsets[1]
+      case .int(let first) = offsets[0], case .int(let last) = offsets[1]
     else { throw bad("the header lacks its dtype, shape or data_offsets") }
     guard let size = sizes[tag] else { throw bad("the type \(tag) is not known") }
     var shape: [Int] = []
     var bytes = size
     for dimension in dimensions {
-      guard case .integer(let count) = dimension, count >= 0 else { throw bad("a bad shape") }
+      guard case .int(let count) = dimension, count >= 0 else { throw bad("a bad shape") }
       let (product, overflow) = bytes.multipliedReportingOverflow(by: count)
       guard !overflow else { throw bad("the shape \(dimensions.count) long overflows") }
       bytes = product

@@ -24,15 +24,15 @@ extension Safetensors {
     ) throws {
       path = url.path
       self.layout = layout
-      var fields: [String: ConfigurationValue] = [:]
+      var fields: [String: JSONTree] = [:]
       if !metadata.isEmpty { fields["__metadata__"] = .object(metadata.mapValues { .string($0) }) }
       var offset = 0
       for (name, shape, type) in layout {
         let end = offset + shape.reduce(1, *) * type.size
         precondition(fields[name] == nil, "the tensor \(name) is listed twice")
         fields[name] = .object([
-          "dtype": .string(type.tag), "shape": .array(shape.map { .integer($0) }),
-          "data_offsets": .array([.integer(offset), .integer(end)]),
+          "dtype": .string(type.tag), "shape": .array(shape.map { .int($0) }),
+          "data_offsets": .array([.int(offset), .int(end)]),
         ])
         offset = end
       }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
@@ -61,7 +62,7 @@ public struct AlignmentTask: Sendable {
     for setting in report.settings {
       let path = setting.stage == "run" ? setting.name : "\(setting.stage).\(setting.name)"
       value.set(
-        try JSONDecoder().decode(SettingValue.self, from: Data(setting.value.utf8)),
+        try JSONDecoder().decode(JSONTree.self, from: Data(setting.value.utf8)),
         at: path[...])
     }
     return try ConfigFile.decode(value)

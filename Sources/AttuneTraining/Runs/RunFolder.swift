@@ -2,7 +2,7 @@
 
 import AttuneData
 import AttuneEngine
-import AttuneFiles
+package import AttuneFiles
 public import Foundation
 
 /// What decides a run's outcome: its inputs, settings and the program's version. Two runs with
@@ -13,7 +13,7 @@ public struct RunRecord: Codable, Sendable, Equatable {
   /// The program's version.
   public var version: String
   /// Every knob: the settings as a recipe has them, without those that change nothing.
-  package var settings: SettingValue
+  package var settings: JSONTree
   /// Digests of what the run reads: `model`, `data`.
   package var inputs: [String: String]
   /// What the chat template took for now, where it writes the date.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import Foundation
 
 /// Learning rates follow what is trained: adapters need a higher one than the weights themselves.
@@ -47,7 +48,7 @@ extension TrainsWeights {
   }
 }
 
-extension SettingValue {
+extension JSONTree {
   /// Gives every trainer whose `train` is not its default's the rates that go with it, unless they
   /// were written.
   ///
@@ -55,7 +56,7 @@ extension SettingValue {
   ///   - defaults: The settings before anything was laid over them.
   ///   - written: The paths of what a person gave.
   mutating func followTrainedPart(
-    _ defaults: SettingValue, written: Set<String>, at path: String = ""
+    _ defaults: JSONTree, written: Set<String>, at path: String = ""
   ) {
     guard case .object(var members) = self, case .object(let plain) = defaults else { return }
     for key in members.keys {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneFiles
+package import AttuneFiles
 public import Foundation
 
 /// The settings of one trainer or stage: a struct whose defaults are its initialiser's.
@@ -41,14 +41,14 @@ public enum ConfigFile {
     _ defaults: S = S(), recipe url: URL? = nil, flags: [(knob: String, json: String)] = [],
     options: [(option: String, knob: String, json: String)] = []
   ) throws -> S {
-    var recipe: (place: String, value: SettingValue)?
+    var recipe: (place: String, value: JSONTree)?
     if let url { recipe = (url.relativePath, try read(url)) }
     return try settings(defaults, recipe: recipe, flags: flags, options: options)
   }
 
   /// The settings that a recipe, read already, and then the command line lay over the defaults.
   package static func settings<S: Settings>(
-    _ defaults: S, recipe: (place: String, value: SettingValue)?,
+    _ defaults: S, recipe: (place: String, value: JSONTree)?,
     flags: [(knob: String, json: String)], options: [(option: String, knob: String, json: String)]
   ) throws -> S {
     var layers = Layers(base: try value(of: defaults), knobs: S.knobs)
@@ -56,11 +56,11 @@ public enum ConfigFile {
     for flag in flags {
       let name = "--set \(flag.knob)"
       try layers.lay(
-        try SettingValue(parsing: flag.json, place: name), under: flag.knob, source: name)
+        try JSONTree(parsing: flag.json, place: name), under: flag.knob, source: name)
     }
     for option in options {
       try layers.lay(
-        try SettingValue(parsing: option.json, place: option.option), under: option.knob,
+        try JSONTree(parsing: option.json, place: option.option), under: option.knob,
         source: option.option)
     }
     layers.base.followTrainedPart(
@@ -84,13 +84,13 @@ public enum ConfigFile {
   /// Settings on their way from defaults to what was asked for.
   private struct Layers {
     /// The settings so far.
-    var base: SettingValue
+    var base: JSONTree
     let knobs: [Knob]
     /// Where each knob that was given stands, by its path: a file, `--set beta`, `--beta`.
     var sources: [String: String] = [:]
 
     /// Lays a value over the knob of a path with dots.
-    mutating func lay(_ value: SettingValue, under path: String, source: String) throws {
+    mutating func lay(_ value: JSONTree, under path: String, source: String) throws {
       var nested = value
       for key in path.split(separator: ".", omittingEmptySubsequences: false).reversed() {
         nested = .object([String(key): nested])
@@ -99,7 +99,7 @@ public enum ConfigFile {
     }
 
     /// Lays an object of knobs over those of a path.
-    mutating func lay(_ value: SettingValue, at path: String, source: String) throws {
+    mutating func lay(_ value: JSONTree, at path: String, source: String) throws {
       guard case .object(let members) = value else { return }
       for (key, value) in members.sorted(by: { $0.key < $1.key }) {
         let here = path.isEmpty ? key : path + "." + key
@@ -159,12 +159,12 @@ public enum ConfigFile {
   /// - Throws: `TrainingError` if there are such numbers otherwise.
   package static func value(
     of settings: some Encodable, namingInfinity: Bool = false
-  ) throws -> SettingValue { try encoded(settings, namingInfinity: namingInfinity).flattened }
+  ) throws -> JSONTree { try encoded(settings, namingInfinity: namingInfinity).flattened }
 
   /// Settings as they are encoded, in groups.
   private static func encoded(
     _ settings: some Encodable, namingInfinity: Bool = false
-  ) throws -> SettingValue {
+  ) throws -> JSONTree {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     if namingInfinity {
@@ -172,7 +172,7 @@ public enum ConfigFile {
         positiveInfinity: "infinite", negativeInfinity: "infinite", nan: "not a number")
     }
     do {
-      return try JSONDecoder().decode(SettingValue.self, from: try encoder.encode(settings))
+      return try JSONDecoder().decode(JSONTree.self, from: try encoder.encode(settings))
     } catch {
       throw TrainingError(.badSetting, "a setting is not a finite number")
     }
@@ -181,14 +181,14 @@ public enum ConfigFile {
   /// Reads a recipe's file.
   ///
   /// - Throws: `TrainingError` that names the file, for one that holds no JSON object.
-  package static func read(_ url: URL) throws -> SettingValue {
+  package static func read(_ url: URL) throws -> JSONTree {
     let data: Data
     do {
       data = try Data(contentsOf: url)
     } catch {
       throw TrainingError(.file, "\(url.relativePath): can't be read: \(reason(error))")
     }
-    let value = try SettingValue(
+    let value = try JSONTree(
       parsing: String(decoding: data, as: UTF8.self), place: url.relativePath)
     guard case .object = value else {
       throw TrainingError(
@@ -200,7 +200,7 @@ public enum ConfigFile {
   /// The settings that a JSON value holds all knobs of.
   ///
   /// Where every value was held against its knob before, what fails here has a table that is wrong.
-  package static func decode<S: Settings>(_ value: SettingValue) throws -> S {
+  package static func decode<S: Settings>(_ value: JSONTree) throws -> S {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 /// A group of knobs in settings: a struct of its own in Swift, whose knobs a recipe has among those of
 /// the settings that hold it.
 @propertyWrapper
@@ -16,17 +18,17 @@ public struct Flattened<Group: Codable & Sendable & Equatable>: Codable, Sendabl
   }
 }
 
-extension SettingValue {
+extension JSONTree {
   /// The members if this is what a group is encoded as.
-  private var group: SettingValue? {
+  private var group: JSONTree? {
     guard case .object(let members) = self, members.count == 1 else { return nil }
     return members["*"]
   }
 
   /// The value with the knobs of groups among those around them.
-  var flattened: SettingValue {
+  var flattened: JSONTree {
     guard case .object(let members) = self else { return self }
-    var flat: [String: SettingValue] = [:]
+    var flat: [String: JSONTree] = [:]
     for (key, member) in members {
       var knobs = [key: member.flattened]
       if case .object(let group)? = member.group?.flattened { knobs = group }
@@ -38,9 +40,9 @@ extension SettingValue {
   /// The value with its knobs in groups again.
   ///
   /// - Parameter shape: Settings of the same type as they are encoded.
-  func grouped(as shape: SettingValue) -> SettingValue {
+  func grouped(as shape: JSONTree) -> JSONTree {
     guard case .object(let places) = shape, case .object(let knobs) = self else { return self }
-    var members: [String: SettingValue] = [:]
+    var members: [String: JSONTree] = [:]
     for (key, place) in places {
       if let group = place.group {
         members[key] = .object(["*": grouped(as: group)])

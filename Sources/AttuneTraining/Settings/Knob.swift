@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import AttuneFiles
+
 /// One setting as a person meets it: its name in a recipe, what it means and what it takes.
 ///
 /// What is said of a knob is said here alone: `--knobs`, `--help`, `Documentation/Knobs.md` and the
@@ -129,11 +131,11 @@ public struct NumberRange: Sendable {
 
   /// The range in words: `above 0 and at most 1`.
   package var words: String {
-    let low = lower.map { ($0.isIn ? "at least " : "above ") + SettingValue.double($0.bound).line }
-    let high = upper.map { ($0.isIn ? "at most " : "below ") + SettingValue.double($0.bound).line }
+    let low = lower.map { ($0.isIn ? "at least " : "above ") + JSONTree.double($0.bound).line }
+    let high = upper.map { ($0.isIn ? "at most " : "below ") + JSONTree.double($0.bound).line }
     if let lower, let upper, lower.isIn, upper.isIn {
       return
-        "from \(SettingValue.double(lower.bound).line) to \(SettingValue.double(upper.bound).line)"
+        "from \(JSONTree.double(lower.bound).line) to \(JSONTree.double(upper.bound).line)"
     }
     let both = [low, high].compactMap(\.self)
     return both.isEmpty ? "a finite number" : both.joined(separator: " and ")
@@ -184,7 +186,7 @@ extension Knob.Kind {
 
 extension Knob {
   /// What the knob asks for where a value does not fit it; nil where it fits.
-  package func complaint(about value: SettingValue) -> String? {
+  package func complaint(about value: JSONTree) -> String? {
     if takesNull, value == .null { return nil }
     let isIn =
       switch (kind, value) {
@@ -192,7 +194,7 @@ extension Knob {
       case (.seed, .int(let number)): number >= 0
       case (.seed, .unsigned): true
       case (.whole(let range, let apart), .int(let number)):
-        range.contains(Int(number)) || apart.map { Int64($0) == number } ?? false
+        range.contains(number) || number == apart
       case (.number(let range), _): value.number.map(range.contains) ?? false
       case (.numbers(let range), .array(let list)):
         list.allSatisfy { $0.number.map(range.contains) ?? false }
@@ -222,7 +224,7 @@ extension Knob {
   /// Checks a value of settings against the table of their knobs.
   ///
   /// - Throws: `TrainingError` that begins with the path of the first knob that is out of its range.
-  static func check(_ value: SettingValue, _ knobs: [Knob], at path: String = "") throws {
+  static func check(_ value: JSONTree, _ knobs: [Knob], at path: String = "") throws {
     guard case .object(let members) = value else { return }
     for knob in knobs {
       guard let member = members[knob.name] else { continue }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
+
 /// Settings that are a member of others: their knobs are named by a path, `dpo.learning_rate`.
 extension Settings {
   /// The knobs without effect, by their path, and the seed: the outer settings' own is read.

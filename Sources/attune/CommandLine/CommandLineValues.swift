@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import ArgumentParser
 import AttuneData
 import AttuneRewards
@@ -13,7 +14,7 @@ struct CommandLineValues {
   struct Axis {
     /// The knob's path, or the option's name in a recipe.
     let name: String
-    let values: [SettingValue]
+    let values: [JSONTree]
     /// Whether it stands in the recipe, not on the line.
     let isInRecipe: Bool
   }
@@ -24,7 +25,7 @@ struct CommandLineValues {
   /// The recipe's file, the name that errors call it by.
   private let place: String?
   /// What the recipe holds of knobs, without axes.
-  private var knobs: SettingValue
+  private var knobs: JSONTree
   /// What it holds of options that are not on the line.
   private var options: [(option: CommandShape.Option, values: [String])] = []
   /// What is given several values, in the order of names, seeds last.
@@ -65,7 +66,7 @@ struct CommandLineValues {
 
   /// Sorts a member of the recipe: a knob stays, an option goes on the line.
   private mutating func take(
-    _ key: String, _ value: SettingValue, isOnLine: (String) -> Bool, file: String
+    _ key: String, _ value: JSONTree, isOnLine: (String) -> Bool, file: String
   ) throws {
     let knob = table.knob(at: key)
     var isObject = false
@@ -120,10 +121,10 @@ struct CommandLineValues {
 
   /// A knob's value without the lists that are axes; nil where it is one itself.
   private mutating func withoutAxes(
-    _ value: SettingValue, _ knob: Knob, at path: String, isOnLine: (String) -> Bool
-  ) throws -> SettingValue? {
+    _ value: JSONTree, _ knob: Knob, at path: String, isOnLine: (String) -> Bool
+  ) throws -> JSONTree? {
     if case .knobs(let inner) = knob.kind, case .object(let members) = value {
-      var rest: [String: SettingValue] = [:]
+      var rest: [String: JSONTree] = [:]
       for (key, value) in members.sorted(by: { $0.key < $1.key }) {
         guard let knob = inner.knob(at: key) else {
           rest[key] = value
@@ -141,14 +142,14 @@ struct CommandLineValues {
     return nil
   }
 
-  private mutating func set(_ value: SettingValue, at key: String) {
+  private mutating func set(_ value: JSONTree, at key: String) {
     guard case .object(var members) = knobs else { return }
     members[key] = value
     knobs = .object(members)
   }
 
   private static func axis(
-    _ name: String, _ list: [SettingValue], of knob: Knob?, _ place: String, isInRecipe: Bool
+    _ name: String, _ list: [JSONTree], of knob: Knob?, _ place: String, isInRecipe: Bool
   ) throws -> Axis {
     let code: TrainingError.Code = isInRecipe ? .badSetting : .badUsage
     guard !list.isEmpty else {
@@ -166,7 +167,7 @@ struct CommandLineValues {
   }
 
   /// A value as the line has it.
-  private static func text(_ value: SettingValue, _ key: String, _ file: String) throws -> String {
+  private static func text(_ value: JSONTree, _ key: String, _ file: String) throws -> String {
     switch value {
     case .string(let text): return text
     case .int, .unsigned, .double, .bool: return value.line
@@ -218,7 +219,7 @@ struct CommandLineValues {
         let knob = knobs.knob(at: String(setting[0])), !knob.kind.isList
       else { continue }
       let typed = "--set \(setting[0])"
-      guard case .array(let list) = try SettingValue(parsing: String(setting[1]), place: typed)
+      guard case .array(let list) = try JSONTree(parsing: String(setting[1]), place: typed)
       else { continue }
       axes.append(try axis(String(setting[0]), list, of: knob, typed, isInRecipe: false))
       rest.removeLast(parts.count == 2 ? 1 : 2)
@@ -245,7 +246,7 @@ struct CommandLineValues {
   /// - Parameters:
   ///   - point: A value for each axis.
   ///   - replacing: Options with other values than line and recipe give them.
-  func run(_ point: [SettingValue] = [], replacing: [(name: String, value: String?)] = []) throws {
+  func run(_ point: [JSONTree] = [], replacing: [(name: String, value: String?)] = []) throws {
     var line: [String] = []
     var skips = false
     // What stands behind is no option, whatever it looks like.

@@ -18,7 +18,7 @@ struct Grid {
     /// Its folder in the grid's.
     let folder: String
     /// Its values by the names of the axes.
-    let values: [String: SettingValue]
+    let values: [String: JSONTree]
     /// `finished`, or why it has no numbers.
     var state: String
     /// Its last numbers by name.
@@ -28,7 +28,7 @@ struct Grid {
   /// Runs that differ by their seeds alone.
   struct Group: Encodable {
     /// What they have in common.
-    let values: [String: SettingValue]
+    let values: [String: JSONTree]
     /// How many came to an end.
     let runs: Int
     /// Means over them.
@@ -73,14 +73,14 @@ struct Grid {
   }
 
   /// Every combination, the last axis fastest.
-  private var points: [[SettingValue]] {
+  private var points: [[JSONTree]] {
     line.axes.reduce([[]]) { points, axis in
       points.flatMap { point in axis.values.map { point + [$0] } }
     }
   }
 
   /// `beta=0.05,seed=1`: the values as a folder's name.
-  private func name(_ point: [SettingValue]) -> String {
+  private func name(_ point: [JSONTree]) -> String {
     let name = zip(line.axes, point).map { axis, value in
       let text = if case .string(let text) = value { text } else { value.line }
       return "\(axis.name)=\(text)"
@@ -171,7 +171,7 @@ struct Grid {
       }
       return numbers
     }
-    guard let report = try? SettingValue(parsing: printed, place: "") else { return [:] }
+    guard let report = try? JSONTree(parsing: printed, place: "") else { return [:] }
     for (path, value) in report.leaves() {
       if let number = value.number { numbers[path] = number }
     }
@@ -182,7 +182,7 @@ struct Grid {
   private func groups(_ runs: [Run]) -> [Group] {
     let others = line.axes.map(\.name).filter { !$0.hasSuffix("seed") }
     guard others.count < line.axes.count else { return [] }
-    var keys: [[String: SettingValue]] = []
+    var keys: [[String: JSONTree]] = []
     for run in runs {
       let key = run.values.filter { others.contains($0.key) }
       if !keys.contains(key) { keys.append(key) }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import ArgumentParser
 import AttuneData
 import AttuneRewards
@@ -13,7 +14,7 @@ enum Recipe {
   struct Knobs: Sendable {
     /// The file, as errors name it.
     let place: String
-    let value: SettingValue
+    let value: JSONTree
     /// The knobs, by their paths, of which the recipe lists values: a grid's run has one of them.
     let listed: Set<String>
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import AttuneRewards
 import AttuneStudies
 import AttuneTraining
@@ -11,7 +12,7 @@ enum KnobPage {
   /// One knob of a command, by its path.
   struct Entry: Encodable {
     let knob: String
-    let value: SettingValue
+    let value: JSONTree
     let type: String
     let takes: String
     let choices: [String]?
@@ -24,7 +25,7 @@ enum KnobPage {
       case takesNull = "takes_null"
     }
 
-    init(_ knob: Knob, at path: String, _ value: SettingValue) {
+    init(_ knob: Knob, at path: String, _ value: JSONTree) {
       self.knob = path
       self.value = value
       type = knob.kind.type
@@ -178,7 +179,7 @@ enum KnobPage {
 
   /// `; here …` for the defaults that are not those of the command that lists the knobs.
   private static func differences(
-    _ knobs: [Knob], _ defaults: SettingValue, from other: SettingValue, _ path: String
+    _ knobs: [Knob], _ defaults: JSONTree, from other: JSONTree, _ path: String
   ) -> String {
     let theirs = other.byPath
     let list = defaults.leaves().filter { theirs[$0.path] != $0.value }

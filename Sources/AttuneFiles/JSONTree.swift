@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Any JSON, as the configuration files of models hold it: numbers are numbers, keys have no order.
-package enum ConfigurationValue: Codable, Sendable, Equatable {
+/// Any JSON by what it says: numbers are numbers, keys have no order. The configuration files of
+/// models and settings are read so; rows, which are written again as they stood, are `JSONValue`s.
+package enum JSONTree: Codable, Sendable, Equatable {
   case null
   case bool(Bool)
-  case integer(Int)
-  case number(Double)
+  case int(Int)
+  /// A whole number above those of `int`.
+  case unsigned(UInt64)
+  case double(Double)
   case string(String)
-  case array([ConfigurationValue])
-  case object([String: ConfigurationValue])
+  case array([JSONTree])
+  case object([String: JSONTree])
 
   package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
@@ -17,15 +20,17 @@ package enum ConfigurationValue: Codable, Sendable, Equatable {
     } else if let value = try? container.decode(Bool.self) {
       self = .bool(value)
     } else if let value = try? container.decode(Int.self) {
-      self = .integer(value)
+      self = .int(value)
+    } else if let value = try? container.decode(UInt64.self) {
+      self = .unsigned(value)
     } else if let value = try? container.decode(Double.self) {
-      self = .number(value)
+      self = .double(value)
     } else if let value = try? container.decode(String.self) {
       self = .string(value)
-    } else if let value = try? container.decode([ConfigurationValue].self) {
+    } else if let value = try? container.decode([JSONTree].self) {
       self = .array(value)
     } else {
-      self = .object(try container.decode([String: ConfigurationValue].self))
+      self = .object(try container.decode([String: JSONTree].self))
     }
   }
 
@@ -34,8 +39,9 @@ package enum ConfigurationValue: Codable, Sendable, Equatable {
     switch self {
     case .null: try container.encodeNil()
     case .bool(let value): try container.encode(value)
-    case .integer(let value): try container.encode(value)
-    case .number(let value): try container.encode(value)
+    case .int(let value): try container.encode(value)
+    case .unsigned(let value): try container.encode(value)
+    case .double(let value): try container.encode(value)
     case .string(let value): try container.encode(value)
     case .array(let value): try container.encode(value)
     case .object(let value): try container.encode(value)
@@ -43,7 +49,17 @@ package enum ConfigurationValue: Codable, Sendable, Equatable {
   }
 }
 
-extension ConfigurationValue {
+extension JSONTree {
+  /// The value as a number; nil for anything else.
+  package var number: Double? {
+    switch self {
+    case .int(let value): Double(value)
+    case .unsigned(let value): Double(value)
+    case .double(let value): value
+    default: nil
+    }
+  }
+
   /// The text, indented by two spaces, keys sorted. A number that is not whole by its kind keeps a
   /// decimal point (4.0), which Python takes for a float.
   package func text(indent: String = "") -> String {
@@ -51,8 +67,9 @@ extension ConfigurationValue {
     switch self {
     case .null: return "null"
     case .bool(let value): return value ? "true" : "false"
-    case .integer(let value): return "\(value)"
-    case .number(let value):
+    case .int(let value): return "\(value)"
+    case .unsigned(let value): return "\(value)"
+    case .double(let value):
       precondition(value.isFinite, "JSON has no \(value)")
       return "\(value)"
     case .string(let value): return Self.quoted(value)
