@@ -124,6 +124,14 @@ let package = Package(
     .target(
       name: "AttuneTestSupport", dependencies: ["AttuneEngine"], path: "Tests/AttuneTestSupport",
       swiftSettings: strict),
+    // Apart, so that the tests of the rooms below wait for no trainer.
+    .target(
+      name: "AttuneTrainingTestSupport",
+      dependencies: [
+        "AttuneTraining", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
+        "AttuneTestSupport",
+      ],
+      path: "Tests/AttuneTrainingTestSupport", swiftSettings: strict),
     .testTarget(
       name: "AttuneFilesTests", dependencies: ["AttuneFiles"], swiftSettings: strict),
     .testTarget(
@@ -143,8 +151,23 @@ let package = Package(
     .testTarget(
       name: "AttuneTrainingTests",
       dependencies: [
+        "AttuneTraining", "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives",
+        "AttuneData", "AttuneTestSupport", "AttuneTrainingTestSupport",
+      ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "AttuneRewardsTests",
+      dependencies: [
+        "AttuneRewards", "AttuneTraining", "AttuneEngine", "AttuneNative", "AttuneObjectives",
+        "AttuneData", "AttuneTestSupport", "AttuneTrainingTestSupport",
+      ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "AttuneStudiesTests",
+      dependencies: [
         "AttuneStudies", "AttuneRewards", "AttuneTraining", "AttuneFiles", "AttuneEngine",
         "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTestSupport",
+        "AttuneTrainingTestSupport",
       ],
       swiftSettings: strict),
     .testTarget(

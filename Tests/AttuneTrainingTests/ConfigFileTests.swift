@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
 import Foundation
 import Testing
@@ -108,19 +107,6 @@ struct ConfigFileTests {
       complaint([("clip", "0.1")]) ?? (.file, "") == (
         .badSetting, "--set clip: clip is set but not read: mode is plain"
       ))
-  }
-
-  @Test func `a knob of a stage is found by its last name`() {
-    let error = #expect(throws: TrainingError.self) {
-      _ = try ConfigFile.settings(AlignSettings(), flags: [("learning_rate", "1")])
-    }
-    #expect(
-      error?.message
-        == "--set learning_rate: there is no knob learning_rate; did you mean dpo.learning_rate?")
-    let slip = #expect(throws: TrainingError.self) {
-      _ = try ConfigFile.settings(AlignSettings(), flags: [("dpo.beat", "1")])
-    }
-    #expect(slip?.message.contains("did you mean dpo.beta?") == true, "\(slip?.message ?? "")")
   }
 
   @Test func `a seed keeps all its digits`() throws {

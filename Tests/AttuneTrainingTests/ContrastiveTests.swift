@@ -4,45 +4,19 @@ import AttuneData
 import AttuneEngine
 import AttuneNative
 import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
 struct ContrastiveTests {
-  static func settings(_ loss: PreferenceLoss = .dpo) -> DPOSettings {
-    var settings = DPOSettings()
-    settings.loss = loss
-    settings.train = .full
-    settings.epochs = 3
-    settings.batchSize = 8
-    settings.learningRate = 1e-3
-    settings.warmupSteps = 2
-    settings.maxLength = 0
-    settings.evaluationShare = 0.25
-    return settings
-  }
-
-  static func thumbs(_ loss: UnpairedLoss) -> KTOSettings {
-    var settings = KTOSettings()
-    settings.loss = loss
-    settings.train = .full
-    settings.epochs = 3
-    settings.batchSize = 8
-    settings.learningRate = 1e-3
-    settings.warmupSteps = 2
-    settings.maxLength = 0
-    settings.evaluationShare = 0.25
-    return settings
-  }
-
   @Test(arguments: PreferenceLoss.allCases)
   func `every loss on pairs teaches which answer is better`(loss: PreferenceLoss) throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(64))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(64))
     let report = try DPO.train(
-      tableModel(), data: data, settings: Self.settings(loss),
+      tableModel(), data: data, settings: .tiny(loss),
       output: folder.url.appending(path: "policy"), options: .quiet)
     #expect(report.evalRows == 16 && report.rows == 48)
     if loss == .discopop {
@@ -60,14 +34,14 @@ struct ContrastiveTests {
   @Test(arguments: UnpairedLoss.allCases)
   func `thumbs and pairs teach which answers are good`(loss: UnpairedLoss) throws {
     let folder = try TemporaryFolder()
-    let pairs = try folder.rows("pairs.jsonl", RewardModelTests.pairs(64))
+    let pairs = try folder.rows("pairs.jsonl", TestRows.pairs(64))
     let words = [("bee", true), ("dog", false), ("see me", true), ("oak", false)]
     let rows = (0..<64).map { i in
       #"{"prompt": "Word \#(i): ", "completion": "\#(words[i % 4].0)", "label": \#(words[i % 4].1)}"#
     }
     for (name, data) in [("a", pairs), ("b", try folder.rows("thumbs.jsonl", rows))] {
       let report = try KTO.train(
-        tableModel(), data: data, settings: Self.thumbs(loss),
+        tableModel(), data: data, settings: .tiny(loss),
         output: folder.url.appending(path: name), options: .quiet)
       #expect((report.evalAccuracy ?? 0) > 0.7, "\(name): \(report)")
     }
@@ -77,9 +51,9 @@ struct ContrastiveTests {
     throws
   {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(40))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(40))
     func run(_ name: String, _ change: (inout DPOSettings) -> Void) throws -> [[String: Double]] {
-      var settings = Self.settings()
+      var settings = DPOSettings.tiny()
       settings.train = .lora
       settings.rank = 4
       settings.layers = 1
@@ -123,7 +97,7 @@ struct ContrastiveTests {
     }
     let data = try folder.rows("pairs.jsonl", rows)
     func run(_ name: String, precompute: Bool) throws -> [[String: Double]] {
-      let settings = Self.settings().changing {
+      let settings = DPOSettings.tiny().changing {
         $0.precomputeReference = precompute
         $0.epochs = 1
       }
@@ -142,10 +116,10 @@ struct ContrastiveTests {
 
   @Test func `the file of another reference or of a broken disk is not read`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(16))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(16))
     func run(_ name: String, seed: UInt64) throws -> ContrastiveReport {
       try DPO.train(
-        tinyModel(seed: seed), data: data, settings: Self.settings(),
+        tinyModel(seed: seed), data: data, settings: .tiny(),
         output: folder.url.appending(path: name), options: .quiet)
     }
     let first = try run("a", seed: 1)
@@ -163,13 +137,13 @@ struct ContrastiveTests {
   @Test(arguments: [PreferenceLoss.dpo, .aot])
   func `a stopped run on pairs goes on byte for byte`(loss: PreferenceLoss) throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(40))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(40))
     let (whole, parts) = (
       folder.url.appending(path: "whole"), folder.url.appending(path: "parts")
     )
     func run(_ output: URL, _ options: RunOptions) throws {
       _ = try DPO.train(
-        tableModel(), data: data, settings: Self.settings(loss), output: output, options: options)
+        tableModel(), data: data, settings: .tiny(loss), output: output, options: options)
     }
     try run(whole, .quiet)
     #expect(throws: TrainingError.self) { try run(parts, .stopping(after: 4)) }
@@ -182,13 +156,13 @@ struct ContrastiveTests {
   @Test(arguments: UnpairedLoss.allCases)
   func `a stopped run on thumbs goes on byte for byte`(loss: UnpairedLoss) throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(20))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(20))
     let (whole, parts) = (
       folder.url.appending(path: "whole"), folder.url.appending(path: "parts")
     )
     func run(_ output: URL, _ options: RunOptions) throws {
       _ = try KTO.train(
-        tableModel(), data: data, settings: Self.thumbs(loss), output: output, options: options)
+        tableModel(), data: data, settings: .tiny(loss), output: output, options: options)
     }
     try run(whole, .quiet)
     #expect(throws: TrainingError.self) { try run(parts, .stopping(after: 4)) }
@@ -213,17 +187,18 @@ struct ContrastiveTests {
       #expect(!folder.exists("refused"))
     }
     let soft = [#"{"prompt": "a", "chosen": "b", "rejected": "c", "probability": 0.7}"#]
-    try refused(soft, Self.settings(.hinge).changing { $0.gamma = 2 }, "hinge does not read gamma")
-    try refused(soft, Self.settings(.nca), "line 1: the row has a soft label")
-    try refused(soft, Self.settings(.simpo), reference: tableModel(), "needs no reference")
     try refused(
-      [#"{"prompt": "a", "completion": "b", "label": true}"#], Self.settings(), "there is kto")
-    try refused(RewardModelTests.pairs(3), Self.settings(.exo).changing { $0.smoothing = 0 }, "exo")
+      soft, DPOSettings.tiny(.hinge).changing { $0.gamma = 2 }, "hinge does not read gamma")
+    try refused(soft, DPOSettings.tiny(.nca), "line 1: the row has a soft label")
+    try refused(soft, DPOSettings.tiny(.simpo), reference: tableModel(), "needs no reference")
+    try refused(
+      [#"{"prompt": "a", "completion": "b", "label": true}"#], DPOSettings.tiny(), "there is kto")
+    try refused(TestRows.pairs(3), DPOSettings.tiny(.exo).changing { $0.smoothing = 0 }, "exo")
     let one = try folder.rows(
       "one.jsonl", (0..<4).map { #"{"prompt": "a", "completion": "b\#($0)", "label": true}"# })
     let error = #expect(throws: TrainingError.self) {
       _ = try KTO.train(
-        tableModel(), data: one, settings: Self.thumbs(.kto),
+        tableModel(), data: one, settings: .tiny(.kto),
         output: folder.url.appending(path: "one"), options: .quiet)
     }
     #expect(error?.message.contains("use bco") == true)

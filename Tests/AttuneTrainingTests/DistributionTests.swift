@@ -4,9 +4,9 @@ import AttuneData
 import AttuneEngine
 import AttuneNative
 import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -123,7 +123,7 @@ struct DistributionTests {
   }
 
   func prompts(_ folder: TemporaryFolder) throws -> DataFile {
-    try folder.rows("prompts.jsonl", PPOTests.prompts)
+    try folder.rows("prompts.jsonl", TestRows.prompts)
   }
 
   /// Answers of the tiny model, as `attune sample` writes them.
@@ -135,10 +135,10 @@ struct DistributionTests {
     settings.maxTokens = 6
     settings.seed = 5
     change(&settings)
-    let file = folder.url.appending(path: "samples-\(UUID().uuidString).jsonl")
-    _ = try Sampling.run(
-      tinyModel(), data: prompts(folder), settings: settings, output: file, style: .silent)
-    return try DataFile.read(file)
+    let prompts = try prompts(folder).prompts
+    let rows = try Sampling.rows(
+      tinyModel(), prompts: prompts, numbers: Array(prompts.indices), settings: settings)
+    return try folder.rows("samples-\(UUID().uuidString).jsonl", rows.map(\.json.text))
   }
 
   @Test(arguments: Trainer.allCases)

@@ -3,9 +3,9 @@
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -30,16 +30,16 @@ private final class Seen: @unchecked Sendable {
 struct HandedOverTests {
   @Test func `sft and reward let a start go of which every weight is copied`() throws {
     let folder = try TemporaryFolder()
-    let texts = try folder.rows("data.jsonl", SFTTests.rows)
+    let texts = try folder.rows("data.jsonl", TestRows.completions)
     let start = try tinyModel()
     let tuned = Seen(start)
     _ = try SFT.train(
-      consume start, data: texts, settings: SFTTests.settings(epochs: 1),
+      consume start, data: texts, settings: .tiny(epochs: 1),
       output: folder.url.appending(path: "sft"), options: tuned.options)
     #expect(tuned.alive == [false, false])
 
-    let pairs = try folder.rows("pairs.jsonl", RewardModelTests.pairs(16))
-    var settings = RewardModelTests.settings()
+    let pairs = try folder.rows("pairs.jsonl", TestRows.pairs(16))
+    var settings = RewardModelSettings.tiny()
     settings.train = .full
     settings.epochs = 1
     let another = try tinyModel()
@@ -53,8 +53,8 @@ struct HandedOverTests {
   @Test(arguments: [true, false])
   func `the reference stays as long as something is asked of it`(precompute: Bool) throws {
     let folder = try TemporaryFolder()
-    let pairs = try folder.rows("pairs.jsonl", RewardModelTests.pairs(16))
-    var settings = ContrastiveTests.settings()
+    let pairs = try folder.rows("pairs.jsonl", TestRows.pairs(16))
+    var settings = DPOSettings.tiny()
     settings.precomputeReference = precompute
     settings.epochs = 1
     let start = try tinyModel()
@@ -64,7 +64,7 @@ struct HandedOverTests {
       output: folder.url.appending(path: "dpo"), options: paired.options)
     #expect(paired.alive == [!precompute, !precompute])
 
-    var thumbs = ContrastiveTests.thumbs(.kto)
+    var thumbs = KTOSettings.tiny(.kto)
     thumbs.precomputeReference = precompute
     thumbs.epochs = 1
     let another = try tinyModel()

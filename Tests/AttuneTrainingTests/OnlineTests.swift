@@ -3,9 +3,9 @@
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -125,7 +125,7 @@ struct ShareOfOthers: RewardSource {
 }
 
 struct OnlineTests {
-  static let prompts = PPOTests.prompts
+  static let prompts = TestRows.prompts
   static let passesOnce = [
     "reinforce with a running mean", "reinforce with KL in the loss", "rloo in one step",
   ]

@@ -2,24 +2,22 @@
 
 import AttuneData
 import AttuneEngine
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
-/// The share of an answer's tokens that are ASCII: half of what a random model says.
-struct ShareOfASCII: RewardSource {
-  let name = "share of ASCII"
+/// A number that no two answers share.
+private struct MeanToken: RewardSource {
+  let name = "mean token"
 
   func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double] {
-    completions.map { Double($0.ids.count(where: { $0 < 128 })) / Double($0.ids.count) }
+    completions.map { Double($0.ids.reduce(0, +)) / Double($0.ids.count) }
   }
 }
 
 struct PPOTests {
-  static let prompts = (0..<4).map { #"{"prompt": "say \#($0)"}"# }
-
   static func settings() -> PPOSettings {
     var settings = PPOSettings()
     settings.train = .full
@@ -41,7 +39,7 @@ struct PPOTests {
     options: RunOptions = .quiet, start: LoadedModel? = nil, mixed: DataFile? = nil
   ) throws -> OnlineReport {
     try PPO.train(
-      start ?? tinyModel(), data: folder.rows("prompts.jsonl", Self.prompts),
+      start ?? tinyModel(), data: folder.rows("prompts.jsonl", TestRows.prompts),
       rewards: [(ShareOfASCII(), 1)], rewardFingerprint: "ascii", mixed: mixed, settings: settings,
       output: folder.url.appending(path: name), options: options)
   }
@@ -138,17 +136,16 @@ struct PPOTests {
     let folder = try TemporaryFolder()
     var settings = Self.settings()
     settings.rollouts = 1
-    let length = try LengthReward("3")
     _ = try PPO.train(
-      tinyModel(), data: folder.rows("prompts.jsonl", Self.prompts),
-      rewards: [(ShareOfASCII(), 2), (length, -0.5)], rewardFingerprint: "two",
+      tinyModel(), data: folder.rows("prompts.jsonl", TestRows.prompts),
+      rewards: [(ShareOfASCII(), 2), (MeanToken(), -0.5)], rewardFingerprint: "two",
       settings: settings, output: folder.url.appending(path: "ppo"), options: .quiet)
     let line = try metrics(folder.url.appending(path: "ppo"))[0]
     let ascii = try #require(line["reward/source_mean[share of ASCII]"])
-    let words = try #require(line["reward/source_mean[length:3]"])
-    #expect(abs((line["reward/mean"] ?? 0) - (2 * ascii - 0.5 * words)) < 1e-12)
+    let mean = try #require(line["reward/source_mean[mean token]"])
+    #expect(abs((line["reward/mean"] ?? 0) - (2 * ascii - 0.5 * mean)) < 1e-12)
     #expect((line["reward/source_sd[share of ASCII]"] ?? 0) > 0)
-    #expect(abs(line["reward/source_correlation[share of ASCII|length:3]"] ?? 9) <= 1)
+    #expect(abs(line["reward/source_correlation[share of ASCII|mean token]"] ?? 9) <= 1)
     let distinct = try #require(line["response/distinct_answers"])
     #expect(distinct > 0 && distinct <= 1 && line["response/self_bleu"] != nil)
   }

@@ -4,9 +4,9 @@ import AttuneData
 import AttuneEngine
 import AttuneFiles
 import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -14,7 +14,7 @@ import Testing
 /// damaged checkpoint.
 struct ResumeTests {
   static func sft() -> SFTSettings {
-    var settings = SFTTests.settings(epochs: 2)
+    var settings = SFTSettings.tiny(epochs: 2)
     settings.evaluateEvery = 1
     return settings
   }
@@ -27,23 +27,23 @@ struct ResumeTests {
     _ name: String, _ folder: TemporaryFolder, _ output: String, _ options: RunOptions = .quiet
   ) throws {
     let out = folder.url.appending(path: output)
-    let pairs = try folder.rows("pairs.jsonl", RewardModelTests.pairs(24))
+    let pairs = try folder.rows("pairs.jsonl", TestRows.pairs(24))
     switch name {
     case "sft":
-      let data = try folder.rows("data.jsonl", SFTTests.rows)
+      let data = try folder.rows("data.jsonl", TestRows.completions)
       _ = try SFT.train(
         tinyModel(), data: data, heldOut: data, settings: Self.sft(), output: out, options: options)
     case "reward":
       _ = try RewardModel.train(
-        tinyModel(), data: pairs, settings: RewardModelTests.settings(), output: out,
+        tinyModel(), data: pairs, settings: .tiny(), output: out,
         options: options)
     case "dpo":
       _ = try DPO.train(
-        tinyModel(), data: pairs, settings: ContrastiveTests.settings(), output: out,
+        tinyModel(), data: pairs, settings: .tiny(), output: out,
         options: options)
     default:
       _ = try KTO.train(
-        tinyModel(), data: pairs, settings: ContrastiveTests.thumbs(.kto), output: out,
+        tinyModel(), data: pairs, settings: .tiny(.kto), output: out,
         options: options)
     }
   }

@@ -4,41 +4,19 @@ import AttuneData
 import AttuneEngine
 import AttuneNative
 import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
 struct RewardModelTests {
-  /// Answers with more of the letter e are better.
-  static func pairs(_ count: Int) -> [String] {
-    (0..<count).map { i in
-      let good = ["bee", "eel", "see me", "eye", "tree"][i % 5]
-      let bad = ["cat", "dog", "sun is", "oak", "bird"][(i / 5) % 5]
-      return #"{"prompt": "Word \#(i): ", "chosen": "\#(good)", "rejected": "\#(bad)"}"#
-    }
-  }
-
-  static func settings() -> RewardModelSettings {
-    var settings = RewardModelSettings()
-    settings.train = .full
-    settings.layers = 0
-    settings.epochs = 3
-    settings.batchSize = 8
-    settings.learningRate = 3e-3
-    settings.warmupSteps = 2
-    settings.maxLength = 0
-    settings.evaluationShare = 0.25
-    return settings
-  }
-
   @Test func `a reward model learns which answer is better`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", Self.pairs(80))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(80))
     let out = folder.url.appending(path: "rm")
     let report = try RewardModel.train(
-      tinyModel(), data: data, settings: Self.settings(), output: out, options: .quiet)
+      tinyModel(), data: data, settings: .tiny(), output: out, options: .quiet)
     #expect(report.evalPairs == 20 && (report.evalAccuracy ?? 0) > 0.9)
     #expect(report.learningCurve.count == 4 && report.learningCurve.last?.pairs == 60)
     let interval = try #require(report.evalAccuracyInterval)
@@ -61,7 +39,7 @@ struct RewardModelTests {
       return #"{"prompt": "\#(i): ", "completions": ["eee", "eab", "abc"], "scores": \#(scores)}"#
     }
     let data = try folder.rows("rankings.jsonl", rows)
-    var settings = Self.settings()
+    var settings = RewardModelSettings.tiny()
     settings.loss = loss
     settings.epochs = 8
     let report = try RewardModel.train(
@@ -72,9 +50,9 @@ struct RewardModelTests {
 
   @Test func `frozen layers computed once change nothing`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", Self.pairs(40))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(40))
     func run(_ megabytes: Int) throws -> [[String: Double]] {
-      var settings = Self.settings()
+      var settings = RewardModelSettings.tiny()
       settings.train = .lora
       settings.rank = 4
       settings.layers = 1
@@ -93,8 +71,8 @@ struct RewardModelTests {
   @Test(arguments: [RewardLoss.bradleyTerry, .raoKupper])
   func `a stopped run goes on byte for byte`(loss: RewardLoss) throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", Self.pairs(40))
-    var settings = Self.settings()
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(40))
+    var settings = RewardModelSettings.tiny()
     settings.loss = loss
     let start = try tinyModel()
     let whole = folder.url.appending(path: "whole")
@@ -119,8 +97,8 @@ struct RewardModelTests {
     let start = try tinyModel()
     try start.write(start.model, to: base)
     let opened = try LoadedModel.open(base.path, on: NativeEngine())
-    let data = try folder.rows("pairs.jsonl", Self.pairs(20))
-    var settings = Self.settings()
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(20))
+    var settings = RewardModelSettings.tiny()
     settings.train = .lora
     settings.rank = 4
     settings.layers = 1
@@ -150,7 +128,7 @@ struct RewardModelTests {
     let folder = try TemporaryFolder()
     let data = try folder.rows(
       "pairs.jsonl", [#"{"prompt": "a", "chosen": "b", "rejected": "c", "probability": 0.7}"#])
-    var settings = Self.settings()
+    var settings = RewardModelSettings.tiny()
     settings.loss = .kWise
     let error = #expect(throws: TrainingError.self) {
       _ = try RewardModel.train(

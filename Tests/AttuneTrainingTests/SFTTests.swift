@@ -5,32 +5,17 @@ import AttuneEngine
 import AttuneFiles
 import AttuneNative
 import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
 struct SFTTests {
-  static let rows = (0..<12).map { i in
-    let word = ["red", "green", "blue", "grey"][i % 4]
-    return #"{"prompt": "\#(i) is ", "completion": "\#(word)\#(i % 3)."}"#
-  }
-
-  static func settings(epochs: Int = 10) -> SFTSettings {
-    var settings = SFTSettings()
-    settings.epochs = epochs
-    settings.batchSize = 6
-    settings.learningRate = 3e-3
-    settings.warmupSteps = 2
-    settings.maxLength = 0
-    return settings
-  }
-
   @Test func `a model from random weights learns its rows by heart`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("data.jsonl", Self.rows)
-    var settings = Self.settings(epochs: 150)
+    let data = try folder.rows("data.jsonl", TestRows.completions)
+    var settings = SFTSettings.tiny(epochs: 150)
     settings.learningRate = 1e-2
     let out = folder.url.appending(path: "out")
     let report = try SFT.train(
@@ -52,8 +37,8 @@ struct SFTTests {
   @Test(arguments: [TrainedPart.full, .lora, .lastLayers])
   func `20 steps are 10, a stop and 10 more, byte for byte`(part: TrainedPart) throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("data.jsonl", Self.rows)
-    var settings = Self.settings()
+    let data = try folder.rows("data.jsonl", TestRows.completions)
+    var settings = SFTSettings.tiny()
     settings.train = part
     settings.layers = part == .lastLayers ? 1 : 0
     settings.rank = 4
@@ -84,9 +69,9 @@ struct SFTTests {
   @Test(arguments: [1, 20, 40, 100_000])
   func `any cut of the batch gives the same step`(budget: Int) throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("data.jsonl", Self.rows)
+    let data = try folder.rows("data.jsonl", TestRows.completions)
     func lastLoss(_ budget: Int) throws -> [Double] {
-      var settings = Self.settings(epochs: 2)
+      var settings = SFTSettings.tiny(epochs: 2)
       settings.pieceTokens = budget
       let out = folder.url.appending(path: "cut-\(budget)")
       _ = try SFT.train(
@@ -114,15 +99,16 @@ struct SFTTests {
     let out = folder.url.appending(path: "out")
     let error = #expect(throws: TrainingError.self) {
       _ = try SFT.train(
-        tinyModel(), data: prompts, settings: Self.settings(), output: out, options: .quiet)
+        tinyModel(), data: prompts, settings: .tiny(), output: out, options: .quiet)
     }
     #expect(error?.message.contains("prompt-only") == true)
     #expect(!folder.exists("out"))
-    let data = try folder.rows("data.jsonl", Self.rows)
-    let settings = Self.settings(epochs: 1)
+    let data = try folder.rows("data.jsonl", TestRows.completions)
+    let settings = SFTSettings.tiny(epochs: 1)
     _ = try SFT.train(tinyModel(), data: data, settings: settings, output: out, options: .quiet)
-    for (settings, word) in [(settings, "finished"), (Self.settings(epochs: 2), "epochs (1 there")]
-    {
+    for (settings, word) in [
+      (settings, "finished"), (SFTSettings.tiny(epochs: 2), "epochs (1 there"),
+    ] {
       let error = #expect(throws: TrainingError.self) {
         _ = try SFT.train(
           tinyModel(), data: data, settings: settings, output: out, options: .quiet)
@@ -136,12 +122,12 @@ struct SFTTests {
 
   @Test func `a disk that is full ends the run with its name`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("data.jsonl", Self.rows)
+    let data = try folder.rows("data.jsonl", TestRows.completions)
     let out = folder.url.appending(path: "out")
     let start = try tinyModel()
     #expect(throws: TrainingError.self) {
       _ = try SFT.train(
-        start, data: data, settings: Self.settings(), output: out, options: .stopping(after: 2))
+        start, data: data, settings: .tiny(), output: out, options: .stopping(after: 2))
     }
     let metrics = out.appending(path: "metrics.jsonl")
     try FileManager.default.removeItem(at: metrics)
@@ -149,7 +135,7 @@ struct SFTTests {
       at: metrics, withDestinationURL: URL(filePath: "/dev/full"))
     let error = #expect(throws: FileError.self) {
       _ = try SFT.train(
-        start, data: data, settings: Self.settings(), output: out, options: .quiet)
+        start, data: data, settings: .tiny(), output: out, options: .quiet)
     }
     #expect(error?.message.contains("No space left on device") == true)
     #expect(!folder.exists("out/model.safetensors"))
@@ -157,8 +143,8 @@ struct SFTTests {
 
   @Test func `a loss that is not finite names step and lines, and keeps the checkpoint`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("data.jsonl", Self.rows)
-    var settings = Self.settings()
+    let data = try folder.rows("data.jsonl", TestRows.completions)
+    var settings = SFTSettings.tiny()
     settings.learningRate = 1e30
     settings.maxGradientNorm = 0
     let error = #expect(throws: TrainingError.self) {
@@ -191,7 +177,7 @@ struct SFTTests {
     #expect(abs(byToken - byRow) > 1e-4)
     for (reduction, loss) in [(TokenReduction.token, byToken), (.sequence, byRow)] {
       for pieceTokens in [1, 512] {
-        var settings = Self.settings(epochs: 1)
+        var settings = SFTSettings.tiny(epochs: 1)
         settings.learningRate = 1e-12
         settings.reduction = reduction
         settings.pieceTokens = pieceTokens

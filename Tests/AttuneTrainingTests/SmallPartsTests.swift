@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 

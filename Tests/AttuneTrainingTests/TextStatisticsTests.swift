@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneStudies
 import AttuneTraining
 import Testing
 
@@ -36,11 +34,5 @@ struct TextStatisticsTests {
 
   @Test func `a prompt of function words has nothing to take up`() {
     #expect(TextStatistics.takenUp(prompt: "What is it? Why?", answer: "That.") == nil)
-  }
-
-  @Test func `the quickstart's held-out prompts are not among those trained on`() {
-    #expect(QuickstartPrompts.train.count == 64)
-    #expect(QuickstartPrompts.heldOut.count == 32)
-    #expect(Set(QuickstartPrompts.train + QuickstartPrompts.heldOut).count == 96)
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
 import Foundation
 import Testing
@@ -44,20 +43,8 @@ struct TrainedRateTests {
       ).learningRate == 2e-4)
   }
 
-  @Test func `trainers within others follow too, from the recipe's own rate`() throws {
-    let iterate = try ConfigFile.settings(
-      IterateSettings(), flags: [("dpo.train", "\"full\"")])
-    #expect(iterate.dpo.learningRate == 2e-5)
-    let quickstart = try ConfigFile.settings(
-      RLHFSettings.quickstart, flags: [("ppo.train", "\"full\"")])
-    // The recipe's rate for adapters is 1e-3.
-    #expect(quickstart.ppo.learningRate == 1e-4 && quickstart.ppo.valueLearningRate == 3e-5)
-    #expect(quickstart.reward.learningRate == RLHFSettings.quickstart.reward.learningRate)
-  }
-
   @Test func `nothing changes where train does not`() throws {
     #expect(try ConfigFile.settings(SFTSettings()) == SFTSettings())
-    #expect(try ConfigFile.settings(RLHFSettings.quickstart) == RLHFSettings.quickstart)
     #expect(try ConfigFile.settings(PPOSettings()) == PPOSettings())
   }
 

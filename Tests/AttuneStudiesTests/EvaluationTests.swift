@@ -6,7 +6,9 @@ import AttuneNative
 import AttuneObjectives
 import AttuneRewards
 import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 

@@ -2,7 +2,6 @@
 
 import AttuneObjectives
 import AttuneRewards
-import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing

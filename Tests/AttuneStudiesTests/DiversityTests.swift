@@ -6,6 +6,7 @@ import AttuneObjectives
 import AttuneRewards
 import AttuneStudies
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 

@@ -2,7 +2,6 @@
 
 import AttuneData
 import AttuneRewards
-import AttuneStudies
 import AttuneTraining
 import Foundation
 import Testing

@@ -5,7 +5,9 @@ import AttuneEngine
 import AttuneNative
 import AttuneRewards
 import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -38,14 +40,14 @@ struct WrittenModelTests {
     _ name: String, _ start: LoadedModel, _ folder: TemporaryFolder
   ) throws -> String {
     let out = folder.url.appending(path: name)
-    let pairs = try folder.rows("pairs.jsonl", RewardModelTests.pairs(8))
-    let prompts = try folder.rows("prompts.jsonl", PPOTests.prompts)
+    let pairs = try folder.rows("pairs.jsonl", TestRows.pairs(8))
+    let prompts = try folder.rows("prompts.jsonl", TestRows.prompts)
     let rewards: [(source: any RewardSource, weight: Double)] = [(ShareOfASCII(), 1)]
     let short = small + [("max_steps", "1"), ("max_length", "0")]
     switch name {
     case "sft":
       return try SFT.train(
-        start, data: folder.rows("rows.jsonl", SFTTests.rows),
+        start, data: folder.rows("rows.jsonl", TestRows.completions),
         settings: settings(SFTSettings.self, short.filter { $0.0 != "rank" }), output: out,
         options: .quiet
       ).model
@@ -250,13 +252,13 @@ struct WrittenModelTests {
 
   @Test func `a reward model goes on from its head, or anew`() throws {
     let family = try ModelFamily()
-    let data = try family.folder.rows("pairs.jsonl", RewardModelTests.pairs(16))
+    let data = try family.folder.rows("pairs.jsonl", TestRows.pairs(16))
     for (name, training) in [("whole", Trainable.full), ("adapter", .lora(LoRASettings(rank: 4)))] {
       let start = try LoadedModel.open(
         try family.member(name, training, seed: 2, isReward: true), on: NativeEngine(),
         rewardModels: true)
       func head(_ head: RewardModelSettings.HeadStart) throws -> [Float] {
-        var settings = RewardModelTests.settings()
+        var settings = RewardModelSettings.tiny()
         settings.maxSteps = 1
         settings.learningRate = 1e-6
         settings.head = head

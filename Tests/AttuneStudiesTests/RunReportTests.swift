@@ -6,7 +6,9 @@ import AttuneNative
 import AttuneObjectives
 import AttuneRewards
 import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -41,8 +43,8 @@ struct RunReportTests {
 
   @Test func `a run on pairs reports what it says of held-out rows, with n and interval`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(64))
-    var settings = ContrastiveTests.settings()
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(64))
+    var settings = DPOSettings.tiny()
     settings.beta = 0.2
     let report = try DPO.train(
       tinyModel(), data: data, settings: settings, output: folder.url.appending(path: "run"),
@@ -77,13 +79,13 @@ struct RunReportTests {
   @Test func `rows of one prompt are drawn together`() throws {
     let folder = try TemporaryFolder()
     // Four prompts with eight pairs each.
-    let rows = RewardModelTests.pairs(32).enumerated().map { i, row in
+    let rows = TestRows.pairs(32).enumerated().map { i, row in
       row.replacing("Word \(i): ", with: "Word \(i % 4): ")
     }
     let data = try folder.rows("pairs.jsonl", rows)
     let heldOut = try folder.rows("held.jsonl", rows)
     let report = try KTO.train(
-      tinyModel(), data: data, heldOut: heldOut, settings: ContrastiveTests.thumbs(.kto),
+      tinyModel(), data: data, heldOut: heldOut, settings: .tiny(.kto),
       output: folder.url.appending(path: "kto"), options: Self.reporting)
     let found = try RunReport(run: folder.url.appending(path: "kto"))
     let accuracy = try #require(found.heldOut.first { $0.metric == "reward/accuracy" })
@@ -94,7 +96,7 @@ struct RunReportTests {
 
   @Test func `fine-tuning reports the loss of a token on held-out rows`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("data.jsonl", SFTTests.rows)
+    let data = try folder.rows("data.jsonl", TestRows.completions)
     let heldOut = try folder.rows(
       "held.jsonl",
       [
@@ -102,7 +104,7 @@ struct RunReportTests {
         #"{"prompt": "7 is ", "completion": "a much longer answer than the others."}"#,
       ])
     let report = try SFT.train(
-      tinyModel(), data: data, heldOut: heldOut, settings: SFTTests.settings(),
+      tinyModel(), data: data, heldOut: heldOut, settings: .tiny(),
       output: folder.url.appending(path: "run"), options: Self.reporting)
     let found = try RunReport(run: folder.url.appending(path: "run"))
     let loss = try #require(found.heldOut.first)
@@ -124,7 +126,7 @@ struct RunReportTests {
     let rows = (0..<6).map { #"{"text": "the cat \#($0) sat"}"# }
     let data = try folder.rows("texts.jsonl", rows)
     _ = try SFT.train(
-      tinyModel(), data: data, heldOut: data, settings: SFTTests.settings(epochs: 2),
+      tinyModel(), data: data, heldOut: data, settings: .tiny(epochs: 2),
       output: folder.url.appending(path: "run"), options: Self.reporting)
     let found = try RunReport(run: folder.url.appending(path: "run"))
     #expect(found.heldOut.first?.prompts == 6 && found.greedy.isEmpty)
@@ -132,9 +134,9 @@ struct RunReportTests {
 
   @Test func `a reward model and an iterated policy have reports too`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(80))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(80))
     let report = try RewardModel.train(
-      tinyModel(), data: data, settings: RewardModelTests.settings(),
+      tinyModel(), data: data, settings: .tiny(),
       output: folder.url.appending(path: "reward"), options: Self.reporting)
     let found = try RunReport(run: folder.url.appending(path: "reward"))
     #expect(found.rewardModel?.accuracy == report.evalAccuracy)
@@ -154,10 +156,10 @@ struct RunReportTests {
 
   @Test func `a run that is stopped and goes on has the report of the whole one`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(64))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(64))
     func train(_ name: String, _ options: RunOptions) throws {
       _ = try DPO.train(
-        tinyModel(), data: data, settings: ContrastiveTests.settings(),
+        tinyModel(), data: data, settings: .tiny(),
         output: folder.url.appending(path: name), options: options)
     }
     try train("whole", Self.reporting)
@@ -177,9 +179,9 @@ struct RunReportTests {
 
   @Test func `runs are compared: what differs is named, figures stand side by side`() throws {
     let folder = try TemporaryFolder()
-    let data = try folder.rows("pairs.jsonl", RewardModelTests.pairs(64))
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(64))
     for beta in [0.1, 0.5] {
-      var settings = ContrastiveTests.settings()
+      var settings = DPOSettings.tiny()
       settings.beta = beta
       _ = try DPO.train(
         tinyModel(), data: data, settings: settings,

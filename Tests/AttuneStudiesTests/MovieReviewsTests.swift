@@ -3,6 +3,7 @@
 import AttuneData
 import AttuneRewards
 import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
 import Foundation
 import Testing

@@ -3,15 +3,13 @@
 import AttuneData
 import AttuneEngine
 import AttuneNative
-import AttuneRewards
-import AttuneStudies
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
 import Synchronization
 
 /// A model of random weights over bytes, small enough for a test.
-func tinyModel(seed: UInt64 = 1, width: Int = 32, layers: Int = 2) throws -> LoadedModel {
+public func tinyModel(seed: UInt64 = 1, width: Int = 32, layers: Int = 2) throws -> LoadedModel {
   try LoadedModel.random(
     TransformerSpec(
       architecture: .llama, vocabularySize: 259, width: width, layers: layers, heads: 4,
@@ -20,14 +18,14 @@ func tinyModel(seed: UInt64 = 1, width: Int = 32, layers: Int = 2) throws -> Loa
 }
 
 /// A table over bytes, for what a trainer does whatever the model is.
-func tableModel(seed: UInt64 = 1) throws -> LoadedModel {
+public func tableModel(seed: UInt64 = 1) throws -> LoadedModel {
   try LoadedModel.random(
     TabularEngine.spec(vocabulary: 259), seed: seed, on: TabularEngine(gain: 8))
 }
 
 extension RunOptions {
   /// Silent.
-  static var quiet: RunOptions {
+  public static var quiet: RunOptions {
     var options = RunOptions()
     options.progress = .silent
     options.shouldStop = { false }
@@ -35,7 +33,7 @@ extension RunOptions {
   }
 
   /// Asks for a stop after being asked so many times.
-  static func stopping(after count: Int) -> RunOptions {
+  public static func stopping(after count: Int) -> RunOptions {
     var options = quiet
     let asked = Counter()
     options.shouldStop = { asked.next() >= count }
@@ -44,29 +42,23 @@ extension RunOptions {
 }
 
 /// Counts calls.
-final class Counter: Sendable {
+public final class Counter: Sendable {
   private let count = Atomic<Int>(0)
 
-  func next() -> Int { count.add(1, ordering: .relaxed).newValue }
+  public init() {}
+
+  public func next() -> Int { count.add(1, ordering: .relaxed).newValue }
 }
 
 extension TemporaryFolder {
   /// A data file of rows given as JSON.
-  func rows(_ name: String, _ rows: [String]) throws -> DataFile {
+  public func rows(_ name: String, _ rows: [String]) throws -> DataFile {
     try DataFile.read(file(name, rows.joined(separator: "\n") + "\n"))
-  }
-
-  func bytes(_ path: String) -> Data? {
-    try? Data(contentsOf: url.appending(path: path))
-  }
-
-  func exists(_ path: String) -> Bool {
-    FileManager.default.fileExists(atPath: url.appending(path: path).path)
   }
 }
 
 /// The metrics of a run, a dictionary a line, without what depends on the clock.
-func metrics(_ folder: URL) throws -> [[String: Double]] {
+public func metrics(_ folder: URL) throws -> [[String: Double]] {
   let text = try String(contentsOf: folder.appending(path: "metrics.jsonl"), encoding: .utf8)
   return try text.split(separator: "\n").map { line in
     let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]

@@ -135,4 +135,29 @@ struct KnobTests {
     let error = #expect(throws: TrainingError.self) { try settings.validate() }
     #expect(error?.message.hasPrefix("learning_rate must be a number, above 0") == true)
   }
+
+  @Test func `a knob of a stage is found by its last name`() {
+    let error = #expect(throws: TrainingError.self) {
+      _ = try ConfigFile.settings(AlignSettings(), flags: [("learning_rate", "1")])
+    }
+    #expect(
+      error?.message
+        == "--set learning_rate: there is no knob learning_rate; did you mean dpo.learning_rate?")
+    let slip = #expect(throws: TrainingError.self) {
+      _ = try ConfigFile.settings(AlignSettings(), flags: [("dpo.beat", "1")])
+    }
+    #expect(slip?.message.contains("did you mean dpo.beta?") == true, "\(slip?.message ?? "")")
+  }
+
+  @Test func `trainers within others follow too, from the recipe's own rate`() throws {
+    let iterate = try ConfigFile.settings(
+      IterateSettings(), flags: [("dpo.train", "\"full\"")])
+    #expect(iterate.dpo.learningRate == 2e-5)
+    let quickstart = try ConfigFile.settings(
+      RLHFSettings.quickstart, flags: [("ppo.train", "\"full\"")])
+    // The recipe's rate for adapters is 1e-3.
+    #expect(quickstart.ppo.learningRate == 1e-4 && quickstart.ppo.valueLearningRate == 3e-5)
+    #expect(quickstart.reward.learningRate == RLHFSettings.quickstart.reward.learningRate)
+    #expect(try ConfigFile.settings(RLHFSettings.quickstart) == RLHFSettings.quickstart)
+  }
 }

@@ -2,18 +2,16 @@
 
 import AttuneEngine
 import AttuneNative
-import AttuneRewards
-import AttuneStudies
 import AttuneTestSupport
 import AttuneTraining
 import Foundation
 
 /// A model in a folder, and others as if they had been trained from it: its numbers with noise.
-struct ModelFamily {
-  let folder: TemporaryFolder
-  let base: LoadedModel
+public struct ModelFamily {
+  public let folder: TemporaryFolder
+  public let base: LoadedModel
 
-  init() throws {
+  public init() throws {
     folder = try TemporaryFolder()
     let random = try tinyModel()
     let url = folder.url.appending(path: "base")
@@ -24,7 +22,7 @@ struct ModelFamily {
   /// Writes a member.
   ///
   /// - Returns: Its folder.
-  func member(
+  public func member(
     _ name: String, _ training: Trainable, seed: UInt64, isReward: Bool = false,
     merging: Bool = false, scale: RewardScale? = nil
   ) throws -> String {

@@ -6,6 +6,7 @@ import AttuneRewards
 import AttuneStudies
 import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Synchronization
 import Testing

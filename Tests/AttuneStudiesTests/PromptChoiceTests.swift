@@ -3,7 +3,9 @@
 import AttuneData
 import AttuneRewards
 import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -110,5 +112,11 @@ struct PromptChoiceTests {
       $0.heldOutShare = 0.1
     }
     refused("no row has a prompt", try folder.rows("t.jsonl", [#"{"text":"t"}"#])) { _ in }
+  }
+
+  @Test func `the quickstart's held-out prompts are not among those trained on`() {
+    #expect(QuickstartPrompts.train.count == 64)
+    #expect(QuickstartPrompts.heldOut.count == 32)
+    #expect(Set(QuickstartPrompts.train + QuickstartPrompts.heldOut).count == 96)
   }
 }

@@ -4,9 +4,9 @@ import AttuneData
 import AttuneEngine
 import AttuneNative
 import AttuneRewards
-import AttuneStudies
 import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 

@@ -8,6 +8,7 @@ import AttuneRewards
 import AttuneStudies
 import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -42,7 +43,7 @@ struct IterateTests {
     reward: any RewardSource = ShareOfASCII(), watched: (any RewardSource)? = nil
   ) throws -> IterateReport {
     try Iterate.train(
-      tinyModel(), data: folder.rows("prompts.jsonl", PPOTests.prompts),
+      tinyModel(), data: folder.rows("prompts.jsonl", TestRows.prompts),
       rewards: settings.judge.judges.isEmpty ? [(reward, 1)] : [], rewardFingerprint: "ascii",
       watched: watched, mixed: mixed, settings: settings,
       output: folder.url.appending(path: name), options: options)
@@ -105,7 +106,7 @@ struct IterateTests {
   @Test(arguments: [false, true])
   func `a stopped run goes on byte for byte, whole rounds untouched`(online: Bool) throws {
     let folder = try TemporaryFolder()
-    let mixed = try folder.rows("fixed.jsonl", RewardModelTests.pairs(6))
+    let mixed = try folder.rows("fixed.jsonl", TestRows.pairs(6))
     var settings = Self.settings(online: online)
     settings.mixShare = 0.4
     settings.dpo.xpoAlpha = 0.01
@@ -174,7 +175,7 @@ struct IterateTests {
 
   @Test func `every pair says where it comes from`() throws {
     let folder = try TemporaryFolder()
-    let mixed = try folder.rows("fixed.jsonl", RewardModelTests.pairs(3))
+    let mixed = try folder.rows("fixed.jsonl", TestRows.pairs(3))
     var settings = Self.settings()
     settings.mixShare = 0.5
     settings.rounds = 2
@@ -270,7 +271,7 @@ struct IterateTests {
     settings.xpoAlpha = 0.1
     let error = #expect(throws: TrainingError.self) {
       _ = try DPO.train(
-        tinyModel(), data: try folder.rows("plain.jsonl", RewardModelTests.pairs(4)),
+        tinyModel(), data: try folder.rows("plain.jsonl", TestRows.pairs(4)),
         settings: settings, output: folder.url.appending(path: "c"), options: .quiet)
     }
     #expect(error?.message.contains("explored") == true)
@@ -333,7 +334,7 @@ struct IterateTests {
     try refused("temperature") { $0.temperature = 0 }
     try refused("only 4 prompts") { $0.promptsPerRound = 9 }
     try refused("mix_share") { $0.mixShare = 0.5 }
-    try refused("mix_share", mixed: try folder.rows("f.jsonl", RewardModelTests.pairs(2))) { _ in }
+    try refused("mix_share", mixed: try folder.rows("f.jsonl", TestRows.pairs(2))) { _ in }
     try refused("move_reference") {
       $0.moveReference = true
       $0.online = true
@@ -371,5 +372,18 @@ struct IterateTests {
       _ = try ConfigFile.settings(
         IterateSettings(), flags: [("online", "true"), ("dpo.epochs", "2")])
     }
+  }
+
+  @Test(arguments: [false, true])
+  func `iterate gives rewards the rows of its prompts`(online: Bool) throws {
+    let folder = try TemporaryFolder()
+    let source = NotingRows()
+    var settings = Self.settings(online: online)
+    settings.rounds = online ? 2 : 1
+    _ = try Iterate.train(
+      tableModel(), data: folder.rows("rows.jsonl", TestRows.answered), rewards: [(source, 1)],
+      rewardFingerprint: "rows", settings: settings, output: folder.url.appending(path: "run"),
+      options: .quiet)
+    #expect(source.seen == TestRows.answeredPrompts)
   }
 }

@@ -3,8 +3,9 @@
 import AttuneData
 import AttuneNative
 import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 

@@ -5,8 +5,9 @@ import AttuneEngine
 import AttuneNative
 import AttuneObjectives
 import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -226,17 +227,14 @@ struct RewardSourceTests {
     }
   }
 
-  /// The sums that `attune logprobs` writes.
-  func sums(_ loaded: LoadedModel, _ folder: TemporaryFolder) throws -> [Double] {
-    let rows = zip(["a cat", "a cat", "a dog"], Self.texts).map {
-      #"{"prompt": "\#($0)", "completion": "\#($1)"}"#
-    }
-    let data = try folder.rows("rows.jsonl", rows)
-    let output = folder.url.appending(path: "logprobs.jsonl")
-    _ = try LogProbabilities.run(loaded, data: data, output: output)
-    return try String(contentsOf: output, encoding: .utf8).split(separator: "\n").map { line in
-      let row = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-      return try #require(row?["sum"] as? Double)
+  /// The log-probabilities of the answers.
+  func sums(_ loaded: LoadedModel) throws -> [Double] {
+    let encoder = try TextEncoder(loaded)
+    return try zip(Self.prompts, Self.texts).map { prompt, text in
+      let group = try encoder.group(
+        prompt: prompt.content, answers: [(.text(text), false)], line: 1)
+      return try loaded.model.score(AnswerSegments([group]).segments).logProbabilities[1]
+        .reduce(0, +)
     }
   }
 
@@ -247,9 +245,9 @@ struct RewardSourceTests {
     let training: Trainable = way == "full" ? .full : way == "layers" ? .lastLayers(1) : lora
     let policy = try family.member("policy", training, seed: 5, merging: way == "merged")
     let other = try family.member("other", .full, seed: 6)
-    let ours = try sums(LoadedModel.open(policy, on: NativeEngine()), family.folder)
-    let theirs = try sums(family.base, family.folder)
-    let others = try sums(LoadedModel.open(other, on: NativeEngine()), family.folder)
+    let ours = try sums(LoadedModel.open(policy, on: NativeEngine()))
+    let theirs = try sums(family.base)
+    let others = try sums(LoadedModel.open(other, on: NativeEngine()))
     let expected = zip(ours, theirs).map { $0 - $1 }
     #expect(expected.allSatisfy { abs($0) > 0.01 })
     // What it was trained from is noted beside it.

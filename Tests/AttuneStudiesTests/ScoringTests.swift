@@ -4,7 +4,9 @@ import AttuneData
 import AttuneNative
 import AttuneRewards
 import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
+import AttuneTrainingTestSupport
 import Foundation
 import Testing
 
@@ -95,5 +97,23 @@ struct ScoringTests {
     #expect(
       error?.message.contains("rows.jsonl, line 281: exec:") == true, "\(error?.message ?? "")")
     #expect(!folder.exists("scores.jsonl"))
+  }
+
+  @Test func `recorded samples and scored rows keep their rows`() throws {
+    let folder = try TemporaryFolder()
+    let row =
+      #"{"prompt":"say","completions":[{"text":"a","ids":[97],"logprob":-1,"finish_reason":"length"},{"text":"b","ids":[98],"logprob":-1,"finish_reason":"length"}],"sampling":{"temperature":1},"answer":7.0}"#
+    let samples = try folder.rows("samples.jsonl", [row, row.replacing("7.0", with: "8")])
+    let source = NotingRows()
+    _ = try Scoring.run(
+      [(source, 1)], data: samples, output: folder.url.appending(path: "scores.jsonl"),
+      style: .silent)
+    #expect(source.seen == [["say", "7.0", "1"], ["say", "8", "2"]])
+    let pairs = try folder.rows(
+      "pairs.jsonl", [#"{"prompt":"p","chosen":"c","rejected":"r","answer":{"x":1.0}}"#])
+    let other = NotingRows()
+    _ = try Scoring.run(
+      [(other, 1)], data: pairs, output: folder.url.appending(path: "scores.jsonl"), style: .silent)
+    #expect(other.seen == [["p", #"{"x":1.0}"#, "1"]])
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneRewards
-import AttuneStudies
+import AttuneTestSupport
 import AttuneTraining
 import Foundation
 import Testing
