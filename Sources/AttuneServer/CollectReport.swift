@@ -5,7 +5,7 @@ import Foundation
 import Synchronization
 
 /// What collecting came to: the object of `attune collect --json`.
-public struct CollectReport: Codable, Sendable, Equatable {
+public struct CollectReport: Encodable, Sendable, Equatable {
   /// The version of this object.
   public var formatVersion = 1
   /// The store.
@@ -19,12 +19,7 @@ public struct CollectReport: Codable, Sendable, Equatable {
   /// Annotators whose judgements hold.
   public var annotators: Int
   /// What aligning while people label came to; nil where nothing was aligned.
-  public var align: AlignReport?
-
-  private enum CodingKeys: String, CodingKey {
-    case formatVersion = "format_version"
-    case store, labels, questions, finished, annotators, align
-  }
+  public var align: PolicyProgress?
 
   /// The report for people.
   public var text: String {

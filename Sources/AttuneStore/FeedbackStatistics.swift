@@ -46,13 +46,6 @@ public struct FeedbackStatistics: Codable, Sendable, Equatable {
     public var medianSeconds: Double?
     /// Judgements that hold and took less than ``Pace/hastyMilliseconds``.
     public var hasty = 0
-
-    private enum CodingKeys: String, CodingKey {
-      case name, labels, undecided, gold, kappa, hasty
-      case firstPreferred = "first_preferred"
-      case longerPreferred = "longer_preferred"
-      case medianSeconds = "median_seconds"
-    }
   }
 
   /// Two annotators.
@@ -108,17 +101,6 @@ public struct FeedbackStatistics: Codable, Sendable, Equatable {
   public var longerPreferred: Share
   /// How many labels are needed, if that was asked.
   public var need: Need?
-
-  private enum CodingKeys: String, CodingKey {
-    case formatVersion = "format_version"
-    case comparisons, pairs, items, thumbs, critiques, outcomes
-    case fleissKappa = "fleiss_kappa"
-    case krippendorffAlpha = "krippendorff_alpha"
-    case annotators, agreement
-    case firstPreferred = "first_preferred"
-    case longerPreferred = "longer_preferred"
-    case need
-  }
 }
 
 /// A label of an item by an annotator.

@@ -17,13 +17,6 @@ public struct ExportReport: Codable, Sendable, Equatable {
   /// Judgements that hold and that the format has no place for.
   public var omitted = 0
 
-  private enum CodingKeys: String, CodingKey {
-    case formatVersion = "format_version"
-    case format
-    case asTheyCame = "as_they_came"
-    case converted, omitted
-  }
-
   /// The report for people.
   public var text: String {
     "\(format): \(asTheyCame) rows as they came, \(converted) converted, "

@@ -30,11 +30,6 @@ public struct ImportReport: Codable, Sendable, Equatable {
   /// Columns that the store has no place for; the rows are kept whole beside what it has.
   public var unused: [UnusedColumn] = []
 
-  private enum CodingKeys: String, CodingKey {
-    case formatVersion = "format_version"
-    case file, format, added, known, broken, unused
-  }
-
   /// That columns are not used, in one line for people; nil where all are.
   public var warning: String? { UnusedColumn.warning(unused, of: file) }
 

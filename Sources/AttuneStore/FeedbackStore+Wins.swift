@@ -17,11 +17,6 @@ public struct WinCount: Codable, Sendable, Equatable {
   /// Wilson's 95 % interval of that share.
   public var interval = Statistics.wilson(successes: 0, trials: 0)
 
-  private enum CodingKeys: String, CodingKey {
-    case won, lost, tied, value, interval
-    case bothBad = "both_bad"
-  }
-
   /// No pair yet.
   public init() {}
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneData
 package import AttuneFiles
 public import Foundation
 import GRDB
@@ -26,36 +25,6 @@ public struct FeedbackStore: Sendable {
   public init(_ url: URL, create: Bool = true) throws {
     self.url = url
     pool = try Self.open(url, create: create)
-  }
-
-  /// Adds a comparison.
-  ///
-  /// - Parameters:
-  ///   - comparison: What was found.
-  ///   - superseded: The earlier one of the same annotator that no longer holds, by its number.
-  /// - Returns: Its number.
-  @discardableResult
-  public func add(_ comparison: Comparison, superseding superseded: Int64? = nil) throws -> Int64 {
-    guard comparison.entries.count > 1 else {
-      throw StoreError(.badRequest, "a comparison needs two answers or more")
-    }
-    return try write { try Rows.add(comparison, record: nil, superseding: superseded, to: $0) }
-  }
-
-  /// Adds a thumb up or down.
-  ///
-  /// - Returns: Its number.
-  @discardableResult
-  public func add(_ thumb: Thumb, superseding superseded: Int64? = nil) throws -> Int64 {
-    try write { try Rows.add(thumb, record: nil, superseding: superseded, to: $0) }
-  }
-
-  /// Adds a critique or a rationale.
-  ///
-  /// - Returns: Its number.
-  @discardableResult
-  public func add(_ critique: Critique) throws -> Int64 {
-    try write { try Rows.add(critique, to: $0) }
   }
 
   /// How many rows each table has.

@@ -18,11 +18,6 @@ public struct ModelRanking: Codable, Sendable, Equatable {
     public var comparisons: Int
     /// Share of them that it won, a tie counting half.
     public var winRate: Double
-
-    private enum CodingKeys: String, CodingKey {
-      case model, rating, interval, comparisons
-      case winRate = "win_rate"
-    }
   }
 
   /// The version of this object.
@@ -44,11 +39,7 @@ public struct ModelRanking: Codable, Sendable, Equatable {
   public private(set) var warning: String?
 
   private enum CodingKeys: String, CodingKey {
-    case formatVersion = "format_version"
-    case data, comparisons, unnamed
-    case bothBad = "both_bad"
-    case usedPrior = "used_prior"
-    case models
+    case formatVersion, data, comparisons, unnamed, bothBad, usedPrior, models
   }
 
   /// Rates the models of a file of comparisons or rankings, or of a store.

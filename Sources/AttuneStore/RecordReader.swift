@@ -110,15 +110,22 @@ struct RecordReader {
       try addRationale(to: prompt, in: db)
     case .completion(let prompt, let completion):
       let id = try Rows.prompt(prompt, in: db)
-      let answer = Answer(completion, model: model)
+      let answer = Answer(content: completion, model: model)
       _ = try Rows.answer(answer, prompt: id, in: db)
       try addRationale(to: prompt, answer: answer, in: db)
     case .unpaired(let prompt, let completion, let label):
-      let thumb = Thumb(
-        prompt: prompt, answer: Answer(completion, model: model),
-        isGood: label, annotator: annotator, time: time, milliseconds: milliseconds)
-      _ = try Rows.add(thumb, record: record, superseding: nil, to: db)
-      try addRationale(to: prompt, answer: thumb.answer, in: db)
+      let id = try Rows.prompt(prompt, in: db)
+      let answer = Answer(content: completion, model: model)
+      try db.execute(
+        sql: """
+          INSERT INTO thumb (record, prompt, answer, good, annotator, time, milliseconds)
+          VALUES (?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          record, id, try Rows.answer(answer, prompt: id, in: db), label, annotator, time,
+          milliseconds,
+        ])
+      try addRationale(to: prompt, answer: answer, in: db)
     case .samples(let samples): _ = try Rows.answers(samples, in: db)
     case .preference(let pair): return try add(pair, record, to: db)
     case .ranking(let ranking): return try add(ranking, record, to: db)
@@ -128,28 +135,27 @@ struct RecordReader {
 
   private func add(_ pair: Preference, _ record: Int64?, to db: Database) throws -> Int64 {
     let isDecided = pair.outcome == .preferred
-    let chosen = Answer(pair.chosen, model: pairModels.chosen)
-    let rejected = Answer(
-      pair.rejected, model: pairModels.rejected)
+    let chosen = Answer(content: pair.chosen, model: pairModels.chosen)
+    let rejected = Answer(content: pair.rejected, model: pairModels.rejected)
     let comparison = Comparison(
       prompt: pair.prompt,
       entries: [
-        .init(chosen, rank: 1, score: pair.chosenScore, position: chosenPosition),
+        .init(answer: chosen, rank: 1, score: pair.chosenScore, position: chosenPosition),
         .init(
-          rejected, rank: isDecided ? 2 : 1, score: pair.rejectedScore,
+          answer: rejected, rank: isDecided ? 2 : 1, score: pair.rejectedScore,
           position: chosenPosition.map { 1 - $0 }),
       ], outcome: Comparison.Outcome(pair.outcome),
       annotator: pair.labeller ?? annotator, origin: origin, strength: strength,
       probability: pair.probability, margin: pair.margin, isGold: isGold, time: time,
       milliseconds: milliseconds)
-    let id = try Rows.add(comparison, record: record, superseding: nil, to: db)
+    let id = try Rows.add(comparison, record: record, to: db)
     try addRationale(to: pair.prompt, comparison: id, in: db)
     return id
   }
 
   private func add(_ ranking: RankingRow, _ record: Int64?, to db: Database) throws -> Int64? {
     let answers = zip(ranking.completions, ranking.models(in: row.json)).map {
-      Answer($0, model: $1)
+      Answer(content: $0, model: $1)
     }
     guard answers.count > 1 else {
       let id = try Rows.prompt(ranking.prompt, in: db)
@@ -159,11 +165,11 @@ struct RecordReader {
     let comparison = Comparison(
       prompt: ranking.prompt,
       entries: zip(answers, ranking.scores).map { answer, score in
-        .init(answer, rank: 1 + ranking.scores.count { $0 > score }, score: score)
+        .init(answer: answer, rank: 1 + ranking.scores.count { $0 > score }, score: score)
       }, outcome: Set(ranking.scores).count == 1 ? .tie : .preferred,
       annotator: ranking.labeller ?? annotator, origin: origin,
       isGold: isGold, time: time, milliseconds: milliseconds)
-    let id = try Rows.add(comparison, record: record, superseding: nil, to: db)
+    let id = try Rows.add(comparison, record: record, to: db)
     try addRationale(to: ranking.prompt, comparison: id, in: db)
     return id
   }
@@ -172,10 +178,16 @@ struct RecordReader {
     to prompt: Content, answer: Answer? = nil, comparison: Int64? = nil, in db: Database
   ) throws {
     guard let text = row.rationale else { return }
-    let critique = Critique(
-      prompt: prompt, answer: answer, comparison: comparison, text: text,
-      annotator: annotator, time: time)
-    _ = try Rows.add(critique, to: db)
+    let id = try Rows.prompt(prompt, in: db)
+    try db.execute(
+      sql: """
+        INSERT INTO critique (prompt, answer, comparison, text, annotator, time)
+        VALUES (?, ?, ?, ?, ?, ?)
+        """,
+      arguments: [
+        id, try answer.map { try Rows.answer($0, prompt: id, in: db) }, comparison, text,
+        annotator, time,
+      ])
   }
 
   /// Who judged by a column that other tools write: a name, or Label Studio's number.

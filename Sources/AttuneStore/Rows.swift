@@ -53,27 +53,26 @@ enum Rows {
     let answers = try samples.completions.map { completion in
       try answer(
         Answer(
-          samples.answer(completion), model: samples.model(of: completion),
+          content: samples.answer(completion), model: samples.model(of: completion),
           sampling: samples.sampling(of: completion)),
         detail: completion.detail, prompt: prompt, in: db)
     }
     return (prompt, answers)
   }
 
-  static func add(
-    _ comparison: Comparison, record: Int64?, superseding superseded: Int64?, to db: Database
-  ) throws -> Int64 {
+  /// Adds a comparison and says its number.
+  static func add(_ comparison: Comparison, record: Int64?, to db: Database) throws -> Int64 {
     let prompt = try prompt(comparison.prompt, in: db)
     try db.execute(
       sql: """
         INSERT INTO comparison (record, prompt, annotator, origin, outcome, strength, probability,
-          margin, gold, time, milliseconds, supersedes)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          margin, gold, time, milliseconds)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
       arguments: [
         record, prompt, comparison.annotator, comparison.origin.rawValue,
         comparison.outcome.rawValue, comparison.strength, comparison.probability,
-        comparison.margin, comparison.isGold, comparison.time, comparison.milliseconds, superseded,
+        comparison.margin, comparison.isGold, comparison.time, comparison.milliseconds,
       ])
     let id = db.lastInsertedRowID
     for entry in comparison.entries {
@@ -94,35 +93,5 @@ enum Rows {
         INSERT INTO comparison_answer (comparison, answer, rank, score, position)
         VALUES (?, ?, ?, ?, ?)
         """, arguments: [comparison, answer, rank, score, position])
-  }
-
-  static func add(
-    _ thumb: Thumb, record: Int64?, superseding superseded: Int64?, to db: Database
-  ) throws -> Int64 {
-    let prompt = try prompt(thumb.prompt, in: db)
-    try db.execute(
-      sql: """
-        INSERT INTO thumb (record, prompt, answer, good, annotator, time, milliseconds, supersedes)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-        """,
-      arguments: [
-        record, prompt, try answer(thumb.answer, prompt: prompt, in: db), thumb.isGood,
-        thumb.annotator, thumb.time, thumb.milliseconds, superseded,
-      ])
-    return db.lastInsertedRowID
-  }
-
-  static func add(_ critique: Critique, to db: Database) throws -> Int64 {
-    let prompt = try prompt(critique.prompt, in: db)
-    let answer = try critique.answer.map { try Self.answer($0, prompt: prompt, in: db) }
-    try db.execute(
-      sql: """
-        INSERT INTO critique (prompt, answer, comparison, text, annotator, time)
-        VALUES (?, ?, ?, ?, ?, ?)
-        """,
-      arguments: [
-        prompt, answer, critique.comparison, critique.text, critique.annotator, critique.time,
-      ])
-    return db.lastInsertedRowID
   }
 }

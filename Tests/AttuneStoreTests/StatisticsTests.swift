@@ -132,25 +132,23 @@ import Testing
   @Test func `what a model won is counted by provenance, rankings by their pairs`() throws {
     let bench = try Bench()
     let store = try bench.store()
-    func answer(_ model: String, _ text: String) -> Answer {
-      Answer(.text(text), model: .init(name: "m", fingerprint: model))
+    func model(_ fingerprint: String) -> String { #"{"name":"m","fingerprint":"\#(fingerprint)"}"# }
+    let (new, old) = (model("new"), model("old"))
+    func pair(_ better: String, _ worse: String, _ more: String = "") -> String {
+      #"{"prompt":"q","chosen":"a","rejected":"b","chosen_model":\#(better),"#
+        + #""rejected_model":\#(worse)\#(more)}"#
     }
-    // One model's two answers against the other's one: one win and one tie.
-    try store.add(
-      Comparison(
-        prompt: .text("p"),
-        entries: [
-          .init(answer("new", "a"), rank: 1), .init(answer("old", "b"), rank: 2),
-          .init(answer("new", "c"), rank: 2),
-        ], origin: .person))
-    for rank in [1, 3, 2] {
-      try store.add(
-        Comparison(
-          prompt: .text("q"),
-          entries: [
-            .init(answer("new", "a\(rank)"), rank: rank), .init(answer("old", "b"), rank: 2),
-          ], outcome: rank == 2 ? .bothBad : .preferred, origin: .person))
-    }
+    _ = try store.importFile(
+      // One model's two answers against the other's one: one win and one tie.
+      try bench.file(
+        "ranking.jsonl",
+        #"{"prompt":"p","completions":["a","b","c"],"scores":[2,1,1],"models":[\#(new),\#(old),\#(new)]}"#
+      ), origin: .person)
+    _ = try store.importFile(
+      try bench.file(
+        "pairs.jsonl",
+        [pair(new, old), pair(old, new), pair(new, old, #","outcome":"both_bad""#)]
+          .joined(separator: "\n")), origin: .person)
     let wins = try store.wins([("new", "old"), ("old", "new"), ("new", "none")])
     #expect(
       wins.map { [$0.won, $0.lost, $0.tied, $0.bothBad] } == [

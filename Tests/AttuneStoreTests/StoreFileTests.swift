@@ -163,14 +163,17 @@ import Testing
   {
     let bench = try Bench()
     let store = try bench.store()
-    func comparison(_ prompt: String, by name: String) -> Comparison {
-      Comparison(
-        prompt: .text(prompt),
-        entries: [.init(Answer(.text("a")), rank: 1), .init(Answer(.text("b")), rank: 2)],
-        annotator: name, origin: .person, time: 1000, milliseconds: prompt == "p" ? 400 : 4000)
+    func submit(_ prompt: String, by name: String) async throws -> Int64 {
+      let shown = try bench.answers(["a", "b"], to: prompt, in: store)
+      return try await store.submit(
+        Submission(
+          key: prompt, annotator: name, prompt: shown.prompt, answers: shown.answers.map(\.number),
+          verdict: .comparison(.preferred, ranks: [1, 2], strength: nil), time: 1000,
+          milliseconds: prompt == "p" ? 400 : 4000)
+      ).number
     }
-    let first = try store.add(comparison("p", by: "Ann"))
-    let second = try store.add(comparison("q", by: "ann"))
+    let first = try await submit("p", by: "Ann")
+    let second = try await submit("q", by: "ann")
     #expect(first != second)
     #expect(try store.statistics().annotators.map(\.name) == ["Ann"])
     #expect(try store.paces() == [Pace(name: "Ann", timed: 2, hasty: 1)])

@@ -23,6 +23,18 @@ final class Bench {
   }
 
   func store() throws -> FeedbackStore { try FeedbackStore(folder.appending(path: "feedback.db")) }
+
+  /// A model's answers to a prompt, put into a store.
+  func answers(
+    _ texts: [String], to prompt: String = "p", in store: FeedbackStore
+  ) throws -> AnswerSet {
+    let row = SampleRow(
+      prompt: .text(prompt),
+      completions: texts.map {
+        .init(text: $0, ids: [1], logProbability: -1, finishReason: .stop)
+      }, model: .init(name: "m", fingerprint: "f"))
+    return try store.add([row])[0]
+  }
 }
 
 @Suite struct StoreTests {
@@ -142,31 +154,32 @@ final class Bench {
     #expect(Set(rows.map(\.rejected)) == [.text("a"), .text("c")])
   }
 
-  @Test func `what was given by hand comes back with all that is known of it`() throws {
+  @Test func `what was given by hand comes back with all that is known of it`() async throws {
     let bench = try Bench()
     let store = try bench.store()
-    let model = SampleRow.Model(name: "m1", fingerprint: "f")
-    let comparison = Comparison(
-      prompt: .text("p"),
-      entries: [
-        .init(Answer(.text("worse")), rank: 2, position: 0),
-        .init(Answer(.text("better"), model: model), rank: 1, position: 1),
-      ], annotator: "anna", origin: .person, strength: 3, time: 1000.5, milliseconds: 2500)
-    let id = try store.add(comparison)
-    try store.add(
-      Critique(prompt: .text("p"), comparison: id, text: "clearer", annotator: "anna"))
-    try store.add(Thumb(prompt: .text("p"), answer: Answer(.text("x")), isGood: true))
+    let shown = try bench.answers(["worse", "better"], in: store)
+    _ = try await store.submit(
+      Submission(
+        key: "k", annotator: "anna", prompt: shown.prompt, answers: shown.answers.map(\.number),
+        verdict: .comparison(.preferred, ranks: [2, 1], strength: 3), reason: "clearer",
+        time: 1000.5, milliseconds: 2500))
+    _ = try await store.submit(
+      Submission(
+        key: "t", annotator: "anna", prompt: shown.prompt, answers: [shown.answers[0].number],
+        verdict: .thumb(isGood: true), time: 1001))
     let (data, report) = try store.export(.preference)
     #expect(
       String(decoding: data, as: UTF8.self)
-        == #"{"prompt":"p","chosen":"better","rejected":"worse","labeller":"anna","chosen_model":"m1","#
-        + #""shown_first":"rejected","strength":3,"rationale":"clearer","time":1000.5,"seconds":2.5}"#
-        + "\n")
+        == #"{"prompt":"p","chosen":"better","rejected":"worse","labeller":"anna","#
+        + #""chosen_finish_reason":"stop","rejected_finish_reason":"stop","chosen_model":"m","#
+        + #""rejected_model":"m","shown_first":"rejected","strength":3,"rationale":"clearer","#
+        + #""time":1000.5,"seconds":2.5}"# + "\n")
     #expect(report.omitted == 1)
     let thumbs = try store.export(.unpaired)
     #expect(
       String(decoding: thumbs.data, as: UTF8.self)
-        == #"{"prompt":"p","completion":"x","label":true}"# + "\n")
+        == #"{"prompt":"p","completion":"worse","label":true,"model":"m","labeller":"anna","#
+        + #""time":1001}"# + "\n")
     // What was written is read again as the same.
     let other = try FeedbackStore(bench.folder.appending(path: "other.db"))
     let file = try bench.file("out.jsonl", String(decoding: data, as: UTF8.self))
@@ -175,19 +188,25 @@ final class Bench {
     #expect(try other.statistics().firstPreferred.value == 0)
   }
 
-  @Test func `a changed mind is a new row, and the old one stays on the disk`() throws {
+  @Test func `a changed mind is a new row, and the old one stays on the disk`() async throws {
     let bench = try Bench()
     let store = try bench.store()
-    func comparison(_ outcome: Comparison.Outcome) -> Comparison {
-      Comparison(
-        prompt: .text("p"),
-        entries: [.init(Answer(.text("a")), rank: 1), .init(Answer(.text("b")), rank: 1)],
-        outcome: outcome, annotator: "anna")
+    let shown = try bench.answers(["a", "b"], in: store)
+    func submit(_ outcome: Comparison.Outcome, superseding first: Int64? = nil) async throws
+      -> Int64
+    {
+      try await store.submit(
+        Submission(
+          key: outcome.rawValue, annotator: "anna", prompt: shown.prompt,
+          answers: shown.answers.map(\.number),
+          verdict: .comparison(outcome, ranks: [1, 1], strength: nil), time: 1000, supersedes: first
+        )
+      ).number
     }
-    let first = try store.add(comparison(.tie))
-    let second = try store.add(comparison(.bothBad), superseding: first)
+    let first = try await submit(.tie)
+    let second = try await submit(.bothBad, superseding: first)
     #expect(try store.statistics().outcomes == ["both_bad": 1])
-    try store.add(comparison(.withdrawn), superseding: second)
+    _ = try await store.withdraw(second, isThumb: false, annotator: "anna", key: "w", time: 1001)
     #expect(try store.statistics().comparisons == 0)
     #expect(try store.counts()["comparison"] == 3)
   }

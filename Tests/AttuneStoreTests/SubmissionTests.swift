@@ -13,14 +13,9 @@ import Testing
   init() throws {
     bench = try Bench()
     store = try bench.store()
-    let row = SampleRow(
-      prompt: .text("p"),
-      completions: ["a", "b"].map {
-        .init(text: $0, ids: [1], logProbability: -1, finishReason: .stop)
-      }, model: .init(name: "m", fingerprint: "f"))
-    answers = try store.add([row])[0]
+    answers = try bench.answers(["a", "b"], in: store)
     #expect(
-      try store.add([row, row]) == [answers, answers], "the same answers again are the same")
+      try bench.answers(["a", "b"], in: store) == answers, "the same answers again are the same")
   }
 
   private func submission(

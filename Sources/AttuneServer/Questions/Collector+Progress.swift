@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 import AttuneObjectives
 import AttuneStore
 import Dispatch
@@ -52,6 +53,6 @@ extension Collector {
   }
 
   private static func json(_ value: some Encodable) throws -> JSONValue {
-    try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value))
+    try JSONValue(parsing: JSONText.line(value))
   }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneObjectives
 public import AttuneStore
 import Synchronization
 
-/// The policies that are trained while people label, as whoever trains them tells it.
-public struct PolicyProgress: Sendable, Equatable {
+/// The policies that are trained while people label, as whoever trains them tells it, and what people
+/// said of them: of the progress view and of `collect --json`.
+public struct PolicyProgress: Encodable, Sendable, Equatable {
   /// A policy.
-  public struct Policy: Sendable, Equatable {
+  public struct Policy: Encodable, Sendable, Equatable {
     /// Its number; the start is 0.
     public var number: Int
     /// Its model's name.
@@ -18,10 +18,12 @@ public struct PolicyProgress: Sendable, Equatable {
     public var previous: Int?
     /// Comparisons with a winner when its round began.
     public var labels: Int
-    /// Share of the held-out pairs that its implicit reward ranks as people did.
+    /// Share of the held-out pairs that its implicit reward ranks as people did; nil of none.
     public var accuracy: Double?
     /// Pairs held out.
     public var heldOut: Int
+    /// What it won against the previous one, as the collector counts; nil for the start.
+    public internal(set) var wins: WinCount?
 
     /// Makes one.
     public init(
@@ -36,48 +38,10 @@ public struct PolicyProgress: Sendable, Equatable {
       self.accuracy = accuracy
       self.heldOut = heldOut
     }
-  }
 
-  /// The start and all that came after it.
-  public var policies: [Policy]
-  /// The one that answers.
-  public var current: Int
-  /// Comparisons with a winner at which the next round begins.
-  public var nextRound: Int
-  /// The policy that is being trained; nil for none.
-  public var training: Int?
-
-  /// Makes it.
-  public init(policies: [Policy], current: Int, nextRound: Int, training: Int? = nil) {
-    self.policies = policies
-    self.current = current
-    self.nextRound = nextRound
-    self.training = training
-  }
-}
-
-/// What aligning while people label came to: of the progress view and of `collect --json`.
-public struct AlignReport: Codable, Sendable, Equatable {
-  /// A policy with what people said of it.
-  public struct Policy: Codable, Sendable, Equatable {
-    /// Its number; the start is 0.
-    public var number: Int
-    /// Its model's name.
-    public var name: String
-    /// Comparisons with a winner when its round began.
-    public var labels: Int
-    /// Share of the held-out pairs that its implicit reward ranks as people did; nil of none.
-    public var accuracy: Double?
-    /// Pairs held out.
-    public var heldOut: Int
-    /// The policy that it is held against; nil for the start.
-    public var previous: Int?
-    /// What it won against that one; nil for the start.
-    public var wins: WinCount?
-
-    private enum CodingKeys: String, CodingKey {
-      case number, name, labels, accuracy, previous, wins
-      case heldOut = "held_out"
+    /// Nobody who reads it needs the fingerprint.
+    private enum CodingKeys: CodingKey {
+      case number, name, labels, accuracy, heldOut, previous, wins
     }
   }
 
@@ -87,14 +51,17 @@ public struct AlignReport: Codable, Sendable, Equatable {
   public var current: Int
   /// The one that is being trained; nil for none.
   public var training: Int?
-  /// Comparisons with a winner that there are.
-  public var labels: Int
+  /// Comparisons with a winner that there are, as the collector counts.
+  public internal(set) var labels = 0
   /// Those at which the next round begins.
   public var nextRound: Int
 
-  private enum CodingKeys: String, CodingKey {
-    case policies, current, training, labels
-    case nextRound = "next_round"
+  /// Makes it.
+  public init(policies: [Policy], current: Int, nextRound: Int, training: Int? = nil) {
+    self.policies = policies
+    self.current = current
+    self.nextRound = nextRound
+    self.training = training
   }
 
   /// The report for people, a line a policy.
@@ -119,20 +86,17 @@ extension Collector {
   /// What aligning came to; nil where nothing is aligned.
   ///
   /// - Throws: `StoreError` if the store can't be read.
-  public func alignment() throws -> AlignReport? {
-    guard let progress = policies.withLock({ $0 }) else { return nil }
-    let held = progress.policies.filter { $0.previous != nil }
-    func fingerprint(_ number: Int?) -> String {
-      progress.policies.first { $0.number == number }?.fingerprint ?? ""
-    }
-    let wins = try store.wins(held.map { ($0.fingerprint, fingerprint($0.previous)) })
-    let byNumber = Dictionary(uniqueKeysWithValues: zip(held.map(\.number), wins))
-    return AlignReport(
-      policies: progress.policies.map {
-        AlignReport.Policy(
-          number: $0.number, name: $0.name, labels: $0.labels, accuracy: $0.accuracy,
-          heldOut: $0.heldOut, previous: $0.previous, wins: byNumber[$0.number])
-      }, current: progress.current, training: progress.training, labels: try decided(),
-      nextRound: progress.nextRound)
+  public func alignment() throws -> PolicyProgress? {
+    guard var progress = policies.withLock({ $0 }) else { return nil }
+    let held = progress.policies.indices.filter { progress.policies[$0].previous != nil }
+    let wins = try store.wins(
+      held.map { place in
+        let policy = progress.policies[place]
+        let previous = progress.policies.first { $0.number == policy.previous }
+        return (policy.fingerprint, previous?.fingerprint ?? "")
+      })
+    for (place, count) in zip(held, wins) { progress.policies[place].wins = count }
+    progress.labels = try decided()
+    return progress
   }
 }

@@ -38,6 +38,4 @@ package enum Uncertainty {
     guard p > 0, p < 1 else { return 0 }
     return -(p * log2(p) + (1 - p) * log2(1 - p))
   }
-
-  private static func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
 }
