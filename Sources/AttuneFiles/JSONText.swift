@@ -15,7 +15,12 @@ public enum JSONText {
 
   /// Indented, for files that people open.
   package static func pretty(_ value: some Encodable) throws -> Data {
-    try encoded(value, .prettyPrinted) + Data("\n".utf8)
+    try indented(value) + Data("\n".utf8)
+  }
+
+  /// The same without the end of the last line.
+  package static func indented(_ value: some Encodable) throws -> Data {
+    try encoded(value, .prettyPrinted)
   }
 
   private static func encoded(

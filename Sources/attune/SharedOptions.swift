@@ -3,6 +3,7 @@
 import ArgumentParser
 import AttuneData
 import AttuneEngine
+import AttuneFiles
 import AttuneNative
 import AttuneRewards
 import AttuneStudies

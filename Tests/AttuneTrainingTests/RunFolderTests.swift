@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneFiles
 import AttuneTestSupport
 import AttuneTraining
 import AttuneTrainingTestSupport

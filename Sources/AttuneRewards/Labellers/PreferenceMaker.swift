@@ -88,13 +88,6 @@ public struct PreferenceMaker: Sendable {
 
     /// Nothing made.
     public init() {}
-
-    private enum CodingKeys: String, CodingKey {
-      case prompts, rows, pairs, agreement
-      case promptsLeftOut = "prompts_left_out"
-      case answersLeftOut = "answers_left_out"
-      case equalPairs = "equal_pairs"
-    }
   }
 
   private let scorer: Labeller.Scorer

@@ -72,13 +72,6 @@ public struct FrontierReport: Codable, Sendable, Equatable {
     public var collectedAnswers: Int
     /// Pairs of these that methods without rollouts learn from; nil where there is no such method.
     public var pairs: Int?
-
-    private enum CodingKeys: String, CodingKey {
-      case rollouts, answers, pairs
-      case answersPerRollout = "answers_per_rollout"
-      case maxTokens = "max_tokens"
-      case collectedAnswers = "collected_answers"
-    }
   }
 
   /// The version of this format.
@@ -111,13 +104,6 @@ public struct FrontierReport: Codable, Sendable, Equatable {
   public var points: [Point]
   /// Points that are not made yet, by name.
   public var missing: [String]
-
-  private enum CodingKeys: String, CodingKey {
-    case formatVersion = "format_version"
-    case version, date, run, model, gold, seed, budget, prompts, confidence, start, points, missing
-    case samplesPerPrompt = "samples_per_prompt"
-    case bestOfN = "best_of_n"
-  }
 
   /// Says of every point whether another has both more gold reward and less KL.
   mutating func markUndominated() {

@@ -212,10 +212,8 @@ extension ReportFiles {
   static func rewards(of role: String, by source: String, in answers: URL) throws -> [[Double]] {
     var groups: [[Double]] = []
     let text = try String(contentsOf: answers, encoding: .utf8)
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     for line in text.split(separator: "\n") {
-      let row = try decoder.decode(EvaluatedPrompt.self, from: Data(line.utf8))
+      let row = try JSONText.read(EvaluatedPrompt.self, from: Data(line.utf8))
       groups.append(row.answers[role]?.compactMap { $0.rewards[source] } ?? [])
     }
     return groups

@@ -55,11 +55,9 @@ public struct HackingReport: Codable, Sendable, Equatable {
     public var failure: String?
 
     private enum CodingKeys: String, CodingKey {
-      case name, curve, alarms, peak, end, found, failure
+      case name, curve, alarms, peak, end, found, failure, goldLaw, learnedLaw
       case goldDeviation = "gold_sd"
       case learnedDeviation = "learned_sd"
-      case goldLaw = "gold_law"
-      case learnedLaw = "learned_law"
     }
 
     /// Puts an arm together from its run's metrics.
@@ -140,14 +138,6 @@ public struct HackingReport: Codable, Sendable, Equatable {
   public var start: EvaluationReport.Model
   /// The rewards that were climbed.
   public var arms: [Arm]
-
-  private enum CodingKeys: String, CodingKey {
-    case formatVersion = "format_version"
-    case version, date, run, model, gold, seed, method, rollouts, prompts, confidence, start, arms
-    case answersPerRollout = "answers_per_rollout"
-    case maxTokens = "max_tokens"
-    case samplesPerPrompt = "samples_per_prompt"
-  }
 
   /// Every number as the mean of the last `window` rollouts, from where there are so many.
   static func smoothed(_ curve: [Step]) -> [Step] {

@@ -90,10 +90,8 @@ public final class PolicySeries {
     state = State(model: start.name, fingerprint: start.fingerprint)
     let file = folder.appending(path: "policies.json")
     if FileManager.default.fileExists(atPath: file.path) {
-      let decoder = JSONDecoder()
-      decoder.keyDecodingStrategy = .convertFromSnakeCase
       do {
-        state = try decoder.decode(State.self, from: try Data(contentsOf: file))
+        state = try JSONText.read(State.self, from: try Data(contentsOf: file))
       } catch {
         throw TrainingError(.badOutput, "\(file.path): is damaged; give another folder")
       }
@@ -205,12 +203,9 @@ public final class PolicySeries {
   }
 
   private func save() throws {
-    let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     do {
       try AtomicFile.write(
-        try encoder.encode(state), to: folder.appending(path: "policies.json"))
+        try JSONText.indented(state), to: folder.appending(path: "policies.json"))
     } catch is EncodingError {
       throw TrainingError(.diverged, "\(folder.path): an accuracy is not finite")
     }

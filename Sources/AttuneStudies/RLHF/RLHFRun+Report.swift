@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneFiles
 import AttuneObjectives
 import AttuneRewards
 import AttuneTraining
@@ -9,10 +10,8 @@ import Foundation
 
 extension RLHFRun {
   private func decode<Value: Decodable>(_ type: Value.Type, _ name: String) throws -> Value {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
-      return try decoder.decode(type, from: try Data(contentsOf: file(name)))
+      return try JSONText.read(type, from: try Data(contentsOf: file(name)))
     } catch {
       throw TrainingError(
         .badOutput, "\(file(name).path): is missing or damaged; redo its stage with --from")

@@ -30,12 +30,10 @@ struct StageLog: Codable {
   static func read(_ step: RLHF.Step, in folder: URL) throws -> StageLog? {
     let url = url(step, in: folder)
     guard let data = try? Data(contentsOf: url) else { return nil }
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
       try FormatVersion.require(
         version, of: data, at: url, orElse: "redo the stage with --from \(step.name)")
-      return try decoder.decode(StageLog.self, from: data)
+      return try JSONText.read(StageLog.self, from: data)
     } catch let error as TrainingError {
       throw error
     } catch {
@@ -49,10 +47,8 @@ struct StageLog: Codable {
   static func resumeClock(in folder: URL) {
     let stages = folder.appending(path: "stages")
     for name in (try? FileManager.default.contentsOfDirectory(atPath: stages.path).sorted()) ?? [] {
-      let decoder = JSONDecoder()
-      decoder.keyDecodingStrategy = .convertFromSnakeCase
       if name.hasSuffix(".json"), let data = try? Data(contentsOf: stages.appending(path: name)),
-        let log = try? decoder.decode(StageLog.self, from: data),
+        let log = try? JSONText.read(StageLog.self, from: data),
         let date = log.record.templateDate
       {
         return TemplateClock.resume(date)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneFiles
 import AttuneObjectives
 import AttuneRewards
 import AttuneTraining
@@ -54,9 +55,7 @@ enum ReportFiles {
     var samples: [Report.SideBySide] = []
     guard FileManager.default.fileExists(atPath: answers.path) else { return ([], []) }
     try JSONLines.forEach(in: answers) { value, _ in
-      let decoder = JSONDecoder()
-      decoder.keyDecodingStrategy = .convertFromSnakeCase
-      let row = try decoder.decode(EvaluatedPrompt.self, from: Data(value.text.utf8))
+      let row = try JSONText.read(EvaluatedPrompt.self, from: Data(value.text.utf8))
       func pair(
         _ before: EvaluatedAnswer?, _ after: EvaluatedAnswer?
       ) -> Report.SideBySide? {

@@ -31,11 +31,6 @@ public struct RunComparison: Codable, Sendable, Equatable {
   /// The settings in which they differ.
   public var differences: [Difference]
 
-  private enum CodingKeys: String, CodingKey {
-    case runs, differences
-    case formatVersion = "format_version"
-  }
-
   /// Reads the folders.
   ///
   /// - Parameter folders: Run folders of any stages.

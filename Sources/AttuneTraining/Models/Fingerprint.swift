@@ -79,10 +79,8 @@ public enum Fingerprint {
 
   /// What a model notes of its base is the base's fingerprint; where that lies says nothing.
   private static func of(note file: URL) throws -> String {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     guard let data = try? Data(contentsOf: file),
-      var note = try? decoder.decode(LoadedModel.Note.self, from: data)
+      var note = try? JSONText.read(LoadedModel.Note.self, from: data)
     else { return try of(file: file) }
     note.base?.name = ""
     return try of(value: note)

@@ -76,10 +76,7 @@ extension LoadedModel {
   }
 
   private func write(_ note: Note, to folder: URL) throws {
-    let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(note) else {
+    guard let data = try? JSONText.indented(note) else {
       throw TrainingError(.diverged, "\(folder.path): the rewards are not finite")
     }
     try AtomicFile.write(data, to: folder.appending(path: "attune.json"))

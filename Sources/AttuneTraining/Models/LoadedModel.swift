@@ -379,10 +379,8 @@ public struct LoadedModel {
   private static func readNote(_ url: URL) throws -> Note? {
     guard url.pathExtension.lowercased() != "gguf", has("attune.json", url) else { return nil }
     let file = url.appending(path: "attune.json")
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
-      return try decoder.decode(Note.self, from: try Data(contentsOf: file))
+      return try JSONText.read(Note.self, from: try Data(contentsOf: file))
     } catch {
       throw TrainingError(.badModel, "\(file.path): is damaged; write the model again")
     }

@@ -26,11 +26,6 @@ public struct Pull: Sendable {
     public let path: String
     /// Whether it was fetched now.
     public let fetched: Bool
-
-    private enum CodingKeys: String, CodingKey {
-      case formatVersion = "format_version"
-      case name, path, fetched
-    }
   }
 
   /// What `attune pull` is told.

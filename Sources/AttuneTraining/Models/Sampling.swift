@@ -2,6 +2,7 @@
 
 public import AttuneData
 import AttuneEngine
+import AttuneFiles
 import Foundation
 
 /// The knobs of sampling: of `attune sample`, `generate` and `chat`.

@@ -186,14 +186,12 @@ public final class RunFolder {
   private static func read(_ url: URL) throws -> RunFile? {
     let file = url.appending(path: fileName)
     guard FileManager.default.fileExists(atPath: file.path) else { return nil }
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
     do {
       let data = try Data(contentsOf: file)
       try FormatVersion.require(
         RunFile.formatVersion, of: data, at: file,
         orElse: "give another folder, or --restart to discard it")
-      return try decoder.decode(RunFile.self, from: data)
+      return try JSONText.read(RunFile.self, from: data)
     } catch let error as TrainingError {
       throw error
     } catch {
@@ -203,12 +201,9 @@ public final class RunFolder {
   }
 
   private func write(_ state: State) throws {
-    let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let file = RunFile(
       state: state, fingerprint: record.fingerprint, record: record)
-    guard let data = try? encoder.encode(file) else {
+    guard let data = try? JSONText.indented(file) else {
       throw TrainingError(.badSetting, "\(url.path): the run's record can't be written as JSON")
     }
     try AtomicFile.write(data, to: url.appending(path: Self.fileName))

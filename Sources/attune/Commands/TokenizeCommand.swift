@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AttuneFiles
 import AttuneRewards
 import AttuneStudies
 import AttuneTraining
