@@ -15,6 +15,16 @@ private enum Fixture {
   }
 }
 
+extension ChatTemplate {
+  /// The text of a conversation.
+  func render(
+    _ messages: [Message], addGenerationPrompt: Bool, tools: JSONValue? = nil
+  ) throws -> String {
+    try pieces(messages, addGenerationPrompt: addGenerationPrompt, tools: tools)
+      .map(\.text).joined()
+  }
+}
+
 extension JSONValue {
   fileprivate var string: String? {
     if case .string(let text) = self { return text }

@@ -8,31 +8,69 @@ import Foundation
 import Testing
 
 struct ReportTests {
-  private static func model(_ role: String, gold: Double, completed: Double)
-    -> EvaluationReport.Model
-  {
-    EvaluationReport.Model(
-      model: role, role: role,
-      rewards: [
-        "labeller:concise": .init(
-          mean: gold, sd: 1.4, interval: Interval(gold - 0.3, gold + 0.3)),
-        "model:reward": .init(
-          mean: gold / 2, sd: 0.8, interval: Interval(gold / 2 - 0.2, gold / 2 + 0.2)),
-      ],
-      kl: role == "start" ? 0 : 5.25, klInterval: Interval(0, 6), length: 38.5,
-      lengthInterval: Interval(35, 41), completed: completed,
-      completedInterval: Interval(completed - 0.1, completed + 0.1), distinct1: 0.4,
-      distinct2: 0.8, distinct3: 0.9, repetition: 0.02, perplexity: 3.7, promptWords: 0.45,
-      promptWordsInterval: Interval(0.4, 0.5), empty: 0,
-      diversity: .init(
-        selfBLEU: .init(value: 0.31, interval: .init(low: 0.2, high: 0.4)),
-        distinctAnswers: .init(value: 0.97, interval: .init(low: 0.9, high: 1)),
-        entropy: .init(value: 1.23, interval: .init(low: 1.1, high: 1.4))))
+  private static func model(_ role: String, gold: Double, completed: Double) -> String {
+    func summary(_ mean: Double, _ sd: Double, _ half: Double) -> String {
+      #"{"mean": \#(mean), "sd": \#(sd), "interval": [\#(mean - half), \#(mean + half)]}"#
+    }
+    return #"""
+      {"model": "\#(role)", "role": "\#(role)",
+        "rewards": {
+          "labeller:concise": \#(summary(gold, 1.4, 0.3)),
+          "model:reward": \#(summary(gold / 2, 0.8, 0.2))},
+        "kl": \#(role == "start" ? 0 : 5.25), "kl_interval": [0, 6],
+        "length": 38.5, "length_interval": [35, 41], "completed": \#(completed),
+        "completed_interval": [\#(completed - 0.1), \#(completed + 0.1)],
+        "distinct_1": 0.4, "distinct_2": 0.8, "distinct_3": 0.9, "repetition": 0.02,
+        "perplexity": 3.7, "prompt_words": 0.45, "prompt_words_interval": [0.4, 0.5], "empty": 0,
+        "diversity": {
+          "self_bleu": 0.31, "self_bleu_interval": [0.2, 0.4], "distinct_answers": 0.97,
+          "distinct_answers_interval": [0.9, 1], "entropy": 1.23, "entropy_interval": [1.1, 1.4]}}
+      """#
   }
 
   /// A report with a hostile answer in it and a curve that has a hole.
-  private static func report(rollouts: Int = 16, rounds: Int = 1) -> Report {
-    let points = (0..<rollouts).map { step in
+  private static func report(rollouts: Int = 16, rounds: Int = 1) throws -> Report {
+    let concise = #""interval": [0.74, 0.87], "ties": 0.01, "reward": "labeller:concise""#
+    let json = #"""
+      {"format_version": 1, "version": "0.1.0", "title": "Attune: a <test>", "model": "smollm2",
+        "labeller": "concise",
+        "labeller_summary": "It wants answers of about twenty words that end by themselves.",
+        "date": "2026-11-23 20:00 UTC", "seed": 1,
+        "machine": {"threads": 2, "sgemm_gflops_start": 171.3, "sgemm_gflops_end": 168.9},
+        "stages": [
+          {"name": "samples", "seconds": 56.2, "reused": true, "summary": "384 answers"},
+          {"name": "ppo", "seconds": 241, "reused": false, "summary": "16 rollouts of 32 answers"}],
+        "evaluation": {
+          "format_version": 1,
+          "models": [
+            \#(model("start", gold: -0.65, completed: 0.33)),
+            \#(model("policy", gold: 0.74, completed: 0.78))],
+          "win_rate": {"value": 0.81, \#(concise)},
+          "win_rates": [
+            {"value": 0.81, \#(concise)},
+            {"value": 0.78, "interval": [0.7, 0.85], "ties": 0, "reward": "model:reward"}],
+          "prompts": 32, "samples_per_prompt": 4, "confidence": 0.95, "reference": "smollm2",
+          "seconds": 80},
+        "reward_model": {
+          "eval_accuracy": 0.71, "eval_accuracy_interval": [0.66, 0.76], "eval_pairs": 240,
+          "eval_ece": 0.043,
+          "bins": [
+            {"confidence": 0.55, "accuracy": 0.52, "pairs": 90},
+            {"confidence": 0.66, "accuracy": 0.7, "pairs": 80},
+            {"confidence": 0.75, "accuracy": 0.8, "pairs": 50},
+            {"confidence": 0.86, "accuracy": 0.85, "pairs": 20},
+            {"confidence": 0.9, "accuracy": 0, "pairs": 0}],
+          "learning_curve": [
+            {"pairs": 120, "accuracy": 0.58}, {"pairs": 240, "accuracy": 0.63},
+            {"pairs": 480, "accuracy": 0.69}, {"pairs": 960, "accuracy": 0.71}]},
+        "training": [], "samples": \#(samples), "greedy": \#(samples),
+        "settings": [
+          {"stage": "ppo", "name": "learning_rate", "value": "0.001"},
+          {"stage": "sample", "name": "temperature", "value": "1"},
+          {"stage": "run", "name": "side_by_side", "value": "4"}]}
+      """#
+    var report = try JSONDecoder().decode(Report.self, from: Data(json.utf8))
+    report.training = (0..<rollouts).map { step in
       let t = Double(step)
       return Report.Point(
         step: step,
@@ -45,83 +83,43 @@ struct ReportTests {
           "policy/clip_share": 0.05, "kl/beta": 0.1, "policy/entropy": 1.2,
         ])
     }
-    let hostile = "<script>alert('x')</script> & \"quoted\" </blockquote>"
-    return Report(
-      version: "0.1.0", title: "Attune: a <test>", model: "smollm2", labeller: "concise",
-      labellerSummary: "It wants answers of about twenty words that end by themselves.",
-      date: "2026-11-23 20:00 UTC", seed: 1,
-      machine: .init(threads: 2, productRateAtStart: 171.3, productRateAtEnd: 168.9),
-      stages: [
-        .init(name: "samples", seconds: 56.2, reused: true, summary: "384 answers"),
-        .init(name: "ppo", seconds: 241, reused: false, summary: "16 rollouts of 32 answers"),
-      ],
-      evaluation: EvaluationReport(
-        models: [
-          model("start", gold: -0.65, completed: 0.33),
-          model("policy", gold: 0.74, completed: 0.78),
-        ],
-        winRate: .init(
-          value: 0.81, interval: Interval(0.74, 0.87), ties: 0.01, reward: "labeller:concise"),
-        winRates: [
-          .init(
-            value: 0.81, interval: Interval(0.74, 0.87), ties: 0.01, reward: "labeller:concise"),
-          .init(value: 0.78, interval: Interval(0.7, 0.85), ties: 0, reward: "model:reward"),
-        ],
-        prompts: 32, samplesPerPrompt: 4, confidence: 0.95, reference: "smollm2", seconds: 80),
-      rewardModel: .init(
-        accuracy: 0.71, accuracyInterval: Interval(0.66, 0.76), pairs: 240,
-        calibrationError: 0.043,
-        bins: [
-          .init(confidence: 0.55, accuracy: 0.52, pairs: 90),
-          .init(confidence: 0.66, accuracy: 0.7, pairs: 80),
-          .init(confidence: 0.75, accuracy: 0.8, pairs: 50),
-          .init(confidence: 0.86, accuracy: 0.85, pairs: 20),
-          .init(confidence: 0.9, accuracy: 0, pairs: 0),
-        ],
-        learningCurve: [
-          .init(pairs: 120, accuracy: 0.58), .init(pairs: 240, accuracy: 0.63),
-          .init(pairs: 480, accuracy: 0.69), .init(pairs: 960, accuracy: 0.71),
-        ]),
-      training: points,
-      samples: samples(hostile), greedy: samples(hostile),
-      settings: [
-        .init(stage: "ppo", name: "learning_rate", value: "0.001"),
-        .init(stage: "sample", name: "temperature", value: "1"),
-        .init(stage: "run", name: "side_by_side", value: "4"),
-      ])
+    return report
   }
 
-  private static func samples(_ hostile: String) -> [Report.SideBySide] {
-    (0..<10).map { index in
-      .init(
-        prompt: "How do I keep basil alive on a window sill? (\(index))",
-        before: .init(
-          text: "Basil is a plant that many people love.\nIt needs light, water, and also",
-          completed: false, rewards: ["labeller:concise": -1.25, "model:reward": -0.4]),
-        after: .init(
-          text: index == 0 ? hostile : "Give it six hours of sun and water when the soil is dry.",
-          completed: true,
-          rewards: ["labeller:concise": index == 2 ? -1.5 : 1.9, "model:reward": 0.8]))
+  private static var samples: String {
+    let hostile = #"<script>alert('x')</script> & \"quoted\" </blockquote>"#
+    let rows = (0..<10).map { index in
+      let after = index == 0 ? hostile : "Give it six hours of sun and water when the soil is dry."
+      return #"""
+        {"prompt": "How do I keep basil alive on a window sill? (\#(index))",
+          "before": {
+            "text": "Basil is a plant that many people love.\nIt needs light, water, and also",
+            "completed": false, "rewards": {"labeller:concise": -1.25, "model:reward": -0.4}},
+          "after": {
+            "text": "\#(after)", "completed": true,
+            "rewards": {"labeller:concise": \#(index == 2 ? -1.5 : 1.9), "model:reward": 0.8}}}
+        """#
     }
+    return "[" + rows.joined(separator: ",") + "]"
   }
 
-  @Test func `text from models stays text`() {
-    let html = Self.report().html
+  @Test func `text from models stays text`() throws {
+    let html = try Self.report().html
     #expect(!html.contains("<script"))
     #expect(
       html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;quoted&quot;"))
     #expect(html.contains("<title>Attune: a &lt;test&gt;</title>"))
   }
 
-  @Test func `the page loads nothing`() {
-    let html = Self.report().html
+  @Test func `the page loads nothing`() throws {
+    let html = try Self.report().html
     for word in ["http://", "https://", "src=", "<link", "@import", "url("] {
       #expect(!html.contains(word), "\(word) would reach out")
     }
   }
 
   @Test func `every tag that opens closes, in order`() throws {
-    let html = Self.report().html
+    let html = try Self.report().html
     let void: Set<String> = ["meta", "!DOCTYPE"]
     var open: [String] = []
     for match in html.matches(of: /<(\/?)([A-Za-z!][A-Za-z0-9]*)([^>]*)>/) {
@@ -135,8 +133,8 @@ struct ReportTests {
     #expect(open.isEmpty)
   }
 
-  @Test func `a page without numbers is still a page`() {
-    var report = Self.report(rollouts: 0)
+  @Test func `a page without numbers is still a page`() throws {
+    var report = try Self.report(rollouts: 0)
     report.rewardModel?.bins = []
     report.samples = []
     report.settings = []
@@ -144,8 +142,8 @@ struct ReportTests {
     #expect(!report.html.lowercased().contains("nan"))
   }
 
-  @Test func `a number that is not finite is a gap, not a coordinate`() {
-    let html = Self.report().html
+  @Test func `a number that is not finite is a gap, not a coordinate`() throws {
+    let html = try Self.report().html
     #expect(!html.contains("nan") && !html.contains("inf\""))
     let learned = html.components(separatedBy: "Learned reward</figcaption>").last ?? ""
     let drawing = learned.components(separatedBy: "</svg>").first ?? ""
@@ -153,7 +151,7 @@ struct ReportTests {
   }
 
   @Test func `json holds the same facts and reads back`() throws {
-    let report = Self.report()
+    let report = try Self.report()
     let data = try report.json()
     let object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
     #expect(object["format_version"] as? Int == 1)
@@ -169,8 +167,8 @@ struct ReportTests {
     #expect(try JSONDecoder().decode(Report.self, from: data) == report)
   }
 
-  @Test func `the terminal's table lines up`() {
-    let lines = Self.report().evaluation.terminalTable.split(separator: "\n")
+  @Test func `the terminal's table lines up`() throws {
+    let lines = try Self.report().evaluation.terminalTable.split(separator: "\n")
     let table = lines.filter { !$0.hasPrefix("win rate") && !$0.hasPrefix("n: ") }
     #expect(Set(table.map(\.count)).count == 1)
     for row in ["self-BLEU", "distinct answers", "entropy"] {
@@ -179,16 +177,17 @@ struct ReportTests {
     #expect(lines.contains { $0.hasPrefix("win rate by labeller:concise: 81 % [74 %, 87 %]") })
     #expect(lines.last == "n: 32 held-out prompts, 4 answers each; 95 % intervals over prompts")
     // Before on the left, whichever comes first in the file.
-    var report = Self.report().evaluation
-    report.models.reverse()
-    #expect(report.terminalTable == Self.report().evaluation.terminalTable)
+    let report = try Self.report().evaluation
+    var turned = report
+    turned.models.reverse()
+    #expect(turned.terminalTable == report.terminalTable)
     #expect(
       table[0].firstRange(of: "before")!.lowerBound < table[0].firstRange(of: "after")!.lowerBound)
   }
 
   @Test func `greedy answers come first, samples behind a fold, and what got worse is said`() throws
   {
-    let html = Self.report().html
+    let html = try Self.report().html
     let greedy = try #require(html.range(of: "Greedy answers"))
     let fold = try #require(html.range(of: "10 sampled answers"))
     #expect(greedy.lowerBound < fold.lowerBound)
@@ -197,13 +196,13 @@ struct ReportTests {
     // Four are open, six behind a fold; a sampled one that got worse is marked as well.
     #expect(html.contains("<summary>6 more</summary>"))
     #expect(html.matches(of: /▼ got worse/).count == 2)
-    let words = Self.report().terminalSummary
+    let words = try Self.report().terminalSummary
     #expect(words.ranges(of: "\n    before  Basil").count == 3 && words.contains("(worse)"))
     #expect(words.contains("9 of 10 got better"))
   }
 
   @Test func `the axis of KL begins at 0, whatever an estimate says`() throws {
-    let html = Self.report().html
+    let html = try Self.report().html
     let chart = try #require(
       html.components(separatedBy: "KL from the start</figcaption>").dropFirst().first
     )
@@ -216,7 +215,7 @@ struct ReportTests {
 
   @Test func `a round begins a new line`() throws {
     func lines(_ rounds: Int) throws -> Int {
-      let html = Self.report(rounds: rounds).html
+      let html = try Self.report(rounds: rounds).html
       let chart = try #require(
         html.components(separatedBy: "Gold reward</figcaption>").dropFirst().first
       )

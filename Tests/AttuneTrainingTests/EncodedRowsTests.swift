@@ -239,7 +239,7 @@ struct EncodedRowsTests {
     let fixture = URL(filePath: #filePath).deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "Fixtures/tokenizers/llama3")
     let tokenizer = try Tokenizer.load(directory: fixture)
-    let begin = try #require(tokenizer.addingSequenceTokens([]).first)
+    let begin = try #require(tokenizer.sequencePrefix.first)
     let loaded = try model(Template.plain, tokenizer: tokenizer)
     let encoder = try TextEncoder(loaded)
     let words = tokenizer.encode("The river is")

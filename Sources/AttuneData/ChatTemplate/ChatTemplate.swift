@@ -65,7 +65,7 @@ public struct ChatTemplate: Sendable {
   ///   - messages: The conversation.
   ///   - addGenerationPrompt: Whether the text ends where an assistant's answer begins.
   ///   - tools: Descriptions of tools, a list; nil takes those that the messages bring.
-  /// - Returns: Pieces that joined give ``render(_:addGenerationPrompt:tools:)``.
+  /// - Returns: Pieces that joined give the text.
   /// - Throws: ``DataError`` with the template's file and line.
   public func pieces(
     _ messages: [Message], addGenerationPrompt: Bool, tools: JSONValue? = nil
@@ -80,14 +80,6 @@ public struct ChatTemplate: Sendable {
     return try Self.named(place) {
       try TemplateRun(variables: values, now: now).render(body).pieces
     }
-  }
-
-  /// Renders a conversation to one text.
-  public func render(
-    _ messages: [Message], addGenerationPrompt: Bool, tools: JSONValue? = nil
-  ) throws -> String {
-    try pieces(messages, addGenerationPrompt: addGenerationPrompt, tools: tools)
-      .map(\.text).joined()
   }
 
   /// Refuses fields that say something and that the template does not write: what is dropped would

@@ -111,6 +111,43 @@ extension JSONValue {
     }
   }
 
+  /// The value on lines of its own, two spaces deeper at each level.
+  package var indented: String {
+    var bytes: [UInt8] = []
+    write(into: &bytes, level: 0)
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  private func write(into bytes: inout [UInt8], level: Int) {
+    func line(_ level: Int) {
+      bytes.append(0x0A)
+      bytes += repeatElement(0x20, count: 2 * level)
+    }
+    switch self {
+    case .array(let values) where !values.isEmpty:
+      bytes.append(UInt8(ascii: "["))
+      for (i, value) in values.enumerated() {
+        if i > 0 { bytes.append(UInt8(ascii: ",")) }
+        line(level + 1)
+        value.write(into: &bytes, level: level + 1)
+      }
+      line(level)
+      bytes.append(UInt8(ascii: "]"))
+    case .object(let fields) where !fields.isEmpty:
+      bytes.append(UInt8(ascii: "{"))
+      for (i, field) in fields.enumerated() {
+        if i > 0 { bytes.append(UInt8(ascii: ",")) }
+        line(level + 1)
+        Self.write(field.key, into: &bytes)
+        bytes += ": ".utf8
+        field.value.write(into: &bytes, level: level + 1)
+      }
+      line(level)
+      bytes.append(UInt8(ascii: "}"))
+    default: write(into: &bytes)
+    }
+  }
+
   private static func write(_ text: String, into bytes: inout [UInt8]) {
     bytes.append(UInt8(ascii: "\""))
     escape(text, into: &bytes)

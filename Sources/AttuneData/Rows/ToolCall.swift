@@ -70,25 +70,3 @@ extension Message {
     return (content.isEmpty && !calls.isEmpty ? calls : [content] + calls).joined(separator: " ")
   }
 }
-
-extension JSONValue {
-  /// The value on lines of its own, two spaces deeper at each level.
-  package var indented: String { indented(0) }
-
-  private func indented(_ level: Int) -> String {
-    let (inner, outer) = (
-      String(repeating: "  ", count: level + 1), String(repeating: "  ", count: level)
-    )
-    switch self {
-    case .array(let values) where !values.isEmpty:
-      return "[\n" + values.map { inner + $0.indented(level + 1) }.joined(separator: ",\n")
-        + "\n\(outer)]"
-    case .object(let fields) where !fields.isEmpty:
-      return "{\n"
-        + fields.map {
-          "\(inner)\(JSONValue.string($0.key).text): \($0.value.indented(level + 1))"
-        }.joined(separator: ",\n") + "\n\(outer)}"
-    default: return text
-    }
-  }
-}

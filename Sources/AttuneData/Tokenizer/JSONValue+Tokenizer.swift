@@ -63,42 +63,4 @@ extension JSONValue {
 
   /// This object without a field.
   func removing(_ key: String) -> JSONValue { .object(fields.filter { $0.key != key }) }
-
-  /// The value in lines, two spaces a level, with a line feed at the end: people read these files.
-  func lines() -> [UInt8] {
-    var output: [UInt8] = []
-    write(to: &output, indentation: 0)
-    output.append(0x0A)
-    return output
-  }
-
-  private func write(to output: inout [UInt8], indentation: Int) {
-    func line(_ depth: Int) {
-      output.append(0x0A)
-      output.append(contentsOf: repeatElement(0x20, count: 2 * depth))
-    }
-    switch self {
-    case .array(let values) where !values.isEmpty:
-      output.append(UInt8(ascii: "["))
-      for (index, value) in values.enumerated() {
-        if index > 0 { output.append(UInt8(ascii: ",")) }
-        line(indentation + 1)
-        value.write(to: &output, indentation: indentation + 1)
-      }
-      line(indentation)
-      output.append(UInt8(ascii: "]"))
-    case .object(let fields) where !fields.isEmpty:
-      output.append(UInt8(ascii: "{"))
-      for (index, field) in fields.enumerated() {
-        if index > 0 { output.append(UInt8(ascii: ",")) }
-        line(indentation + 1)
-        JSONValue.string(field.key).write(into: &output)
-        output.append(contentsOf: ": ".utf8)
-        field.value.write(to: &output, indentation: indentation + 1)
-      }
-      line(indentation)
-      output.append(UInt8(ascii: "}"))
-    default: write(into: &output)
-    }
-  }
 }

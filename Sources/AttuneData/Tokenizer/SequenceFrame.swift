@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The tokens that the `post_processor` section of `tokenizer.json` puts around a text.
+/// The tokens that the `post_processor` section of `tokenizer.json` puts before a text. Those behind
+/// it are read and left out: an answer ends where the model or the chat template ends it.
 struct SequenceFrame: Sendable {
   private(set) var prefix: [Int32] = []
-  private(set) var suffix: [Int32] = []
 
   /// Reads the section.
   ///
@@ -14,17 +14,14 @@ struct SequenceFrame: Sendable {
     case "ByteLevel": return
     case "Sequence":
       for processor in section["processors"]?.asArray ?? [] {
-        let inner = try SequenceFrame(processor, vocabulary)
-        prefix = inner.prefix + prefix
-        suffix += inner.suffix
+        prefix = try SequenceFrame(processor, vocabulary).prefix + prefix
       }
     case "TemplateProcessing":
       var isAfter = false
       for item in section["single"]?.asArray ?? [] {
         if let name = item["SpecialToken"]?["id"]?.asString {
-          for id in try Self.ids(name, section, vocabulary) {
-            if isAfter { suffix.append(id) } else { prefix.append(id) }
-          }
+          let ids = try Self.ids(name, section, vocabulary)
+          if !isAfter { prefix += ids }
         } else {
           isAfter = true
         }

@@ -10,10 +10,10 @@ extension Tokenizer {
   /// - Returns: Each file's name and content, to be written into one folder.
   public func files(chatTemplate: String?) -> [(name: String, data: Data)] {
     [
-      ("tokenizer.json", Data(tokenizerFile.lines())),
-      ("tokenizer_config.json", Data(configurationFile(chatTemplate).lines())),
-      ("special_tokens_map.json", Data(JSONValue.object(roleMembers).lines())),
-    ]
+      ("tokenizer.json", tokenizerFile),
+      ("tokenizer_config.json", configurationFile(chatTemplate)),
+      ("special_tokens_map.json", JSONValue.object(roleMembers)),
+    ].map { ($0, Data(($1.indented + "\n").utf8)) }
   }
 
   private var tokenizerFile: JSONValue {

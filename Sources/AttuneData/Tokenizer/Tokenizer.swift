@@ -15,7 +15,6 @@ public struct Tokenizer: Sendable {
   private let normalizer: TextNormalizer
   private let addedTokens: AddedTokens
   private let normalizedTokens: AddedTokens
-  private let frame: SequenceFrame
 
   /// The token that begins a text, if the model has one.
   public let beginOfSequence: Int32?
@@ -59,7 +58,7 @@ public struct Tokenizer: Sendable {
     preTokenizer = try PreTokenizer(definition.preTokenizer)
     let normalizer = try TextNormalizer(definition.normalizer)
     self.normalizer = normalizer
-    frame = try SequenceFrame(definition.postProcessor, vocabulary)
+    sequencePrefix = try SequenceFrame(definition.postProcessor, vocabulary).prefix
     addedTokens = AddedTokens(definition.addedTokens.filter { !$0.isNormalized })
     normalizedTokens = AddedTokens(
       definition.addedTokens.filter(\.isNormalized), normalize: normalizer.normalize)
@@ -145,8 +144,7 @@ public struct Tokenizer: Sendable {
 
   // MARK: - Text to ids
 
-  /// The ids of a text. No begin- or end-of-sequence token is added
-  /// (``addingSequenceTokens(_:)`` does).
+  /// The ids of a text. No begin- or end-of-sequence token is added (``sequencePrefix``).
   ///
   /// - Parameters:
   ///   - text: Any text; an empty one has no ids.
@@ -169,12 +167,9 @@ public struct Tokenizer: Sendable {
     return encode(bytes, control: isData.contains(true) ? .outsideData(isData) : .everywhere)
   }
 
-  /// The ids with the tokens around them that the model expects by itself, such as Llama-3's
-  /// begin-of-text; the same ids for models that expect none.
-  public func addingSequenceTokens(_ ids: [Int32]) -> [Int32] { frame.prefix + ids + frame.suffix }
-
-  /// The tokens that ``addingSequenceTokens(_:)`` puts before a text; for most models none.
-  public var sequencePrefix: [Int32] { frame.prefix }
+  /// The tokens that the model expects before a text by itself, such as Llama-3's begin-of-text; for
+  /// most models none.
+  public let sequencePrefix: [Int32]
 
   private func encode(_ text: [UInt8], control: ControlText) -> [Int32] {
     var ids: [Int32] = []

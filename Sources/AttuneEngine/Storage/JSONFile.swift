@@ -32,50 +32,42 @@ package struct JSONFile: Sendable {
 
   /// The enclosed object of that name; nil if absent or null.
   package func object(_ key: String) throws -> JSONFile? {
-    switch fields[key] {
-    case nil, .null: return nil
-    case .object(let inner):
-      var file = JSONFile(path: path, fields: inner)
-      file.prefix = prefix + key + "."
-      return file
-    default: throw wrong(key, "an object")
+    let inner = try field(key, "an object") { value -> [String: JSONTree]? in
+      if case .object(let fields) = value { fields } else { nil }
     }
+    guard let inner else { return nil }
+    var file = JSONFile(path: path, fields: inner)
+    file.prefix = prefix + key + "."
+    return file
   }
 
   package func integer(_ key: String) throws -> Int? {
-    switch fields[key] {
-    case nil, .null: return nil
-    case .int(let value): return value
-    case .double(let value):
-      guard let whole = Int(exactly: value) else { throw wrong(key, "a whole number") }
-      return whole
-    default: throw wrong(key, "a whole number")
+    try field(key, "a whole number") { value in
+      switch value {
+      case .int(let value): value
+      case .double(let value): Int(exactly: value)
+      default: nil
+      }
     }
   }
 
-  package func number(_ key: String) throws -> Double? {
-    switch fields[key] {
-    case nil, .null: return nil
-    case .some(let value):
-      guard let number = value.number else { throw wrong(key, "a number") }
-      return number
-    }
-  }
+  package func number(_ key: String) throws -> Double? { try field(key, "a number", \.number) }
 
   package func bool(_ key: String) throws -> Bool? {
-    switch fields[key] {
-    case nil, .null: return nil
-    case .bool(let value): return value
-    default: throw wrong(key, "true or false")
-    }
+    try field(key, "true or false") { if case .bool(let value) = $0 { value } else { nil } }
   }
 
   package func string(_ key: String) throws -> String? {
-    switch fields[key] {
-    case nil, .null: return nil
-    case .string(let value): return value
-    default: throw wrong(key, "a string")
-    }
+    try field(key, "a string") { if case .string(let value) = $0 { value } else { nil } }
+  }
+
+  /// A field as `read` takes it; nil if absent or null, an error where it is something else.
+  private func field<Value>(
+    _ key: String, _ expected: String, _ read: (JSONTree) -> Value?
+  ) throws -> Value? {
+    guard let value = fields[key], value != .null else { return nil }
+    guard let found = read(value) else { throw wrong(key, expected) }
+    return found
   }
 
   /// One token id or a list of them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import AttuneObjectives
+import AttuneObjectives
 import AttuneRewards
 public import AttuneTraining
 
@@ -33,7 +33,7 @@ extension EvaluationReport {
     }
 
     /// Puts the figures together.
-    package init(
+    init(
       selfBLEU: Statistics.Estimate?, distinctAnswers: Statistics.Estimate?,
       entropy: Statistics.Estimate
     ) {

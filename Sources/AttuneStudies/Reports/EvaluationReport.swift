@@ -13,18 +13,6 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     public var sd: Double
     /// The confidence interval of the mean, prompts drawn anew.
     public var interval: Interval
-
-    /// Makes a summary.
-    ///
-    /// - Parameters:
-    ///   - mean: The mean over all samples.
-    ///   - sd: The standard deviation over all samples.
-    ///   - interval: The confidence interval of the mean.
-    public init(mean: Double, sd: Double, interval: Interval) {
-      self.mean = mean
-      self.sd = sd
-      self.interval = interval
-    }
   }
 
   /// One model's answers.
@@ -95,35 +83,6 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
       case promptWords = "prompt_words"
       case promptWordsInterval = "prompt_words_interval"
     }
-
-    package init(
-      model: String, role: String, rewards: [String: Summary], kl: Double?,
-      klInterval:
-        Interval?, length: Double, lengthInterval: Interval, completed: Double,
-      completedInterval: Interval, distinct1: Double, distinct2: Double, distinct3: Double,
-      repetition: Double, perplexity: Double?, promptWords: Double,
-      promptWordsInterval:
-        Interval, empty: Double, diversity: Diversity
-    ) {
-      self.model = model
-      self.role = role
-      self.rewards = rewards
-      self.kl = kl
-      self.klInterval = klInterval
-      self.length = length
-      self.lengthInterval = lengthInterval
-      self.completed = completed
-      self.completedInterval = completedInterval
-      self.distinct1 = distinct1
-      self.distinct2 = distinct2
-      self.distinct3 = distinct3
-      self.repetition = repetition
-      self.perplexity = perplexity
-      self.promptWords = promptWords
-      self.promptWordsInterval = promptWordsInterval
-      self.empty = empty
-      self.diversity = diversity
-    }
   }
 
   /// How often the policy's answer beats the start's.
@@ -139,24 +98,6 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     /// What is known beside, where a judge decided; then `value` is its mean probability, and the
     /// i-th answers to a prompt are compared.
     public var judged: Judged?
-
-    /// Makes a win rate.
-    ///
-    /// - Parameters:
-    ///   - value: The share of pairs won.
-    ///   - interval: Its confidence interval.
-    ///   - ties: Share of pairs with equal rewards.
-    ///   - reward: The reward that decided.
-    ///   - judged: What is known beside, where a judge decided.
-    public init(
-      value: Double, interval: Interval, ties: Double, reward: String, judged: Judged? = nil
-    ) {
-      self.value = value
-      self.interval = interval
-      self.ties = ties
-      self.reward = reward
-      self.judged = judged
-    }
   }
 
   /// A win rate by an AI judge: what its value alone does not say.
@@ -210,20 +151,5 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     case winRate = "win_rate"
     case winRates = "win_rates"
     case samplesPerPrompt = "samples_per_prompt"
-  }
-
-  package init(
-    models: [Model], winRate: WinRate?, winRates: [WinRate], prompts: Int,
-    samplesPerPrompt:
-      Int, confidence: Double, reference: String?, seconds: Double
-  ) {
-    self.models = models
-    self.winRate = winRate
-    self.winRates = winRates
-    self.prompts = prompts
-    self.samplesPerPrompt = samplesPerPrompt
-    self.confidence = confidence
-    self.reference = reference
-    self.seconds = seconds
   }
 }

@@ -17,20 +17,6 @@ public struct Report: Codable, Sendable, Equatable {
     public var reused: Bool
     /// What it made, in a few words.
     public var summary: String
-
-    /// Makes a stage.
-    ///
-    /// - Parameters:
-    ///   - name: Its name.
-    ///   - seconds: Seconds that it took.
-    ///   - reused: Whether it was found done.
-    ///   - summary: What it made.
-    public init(name: String, seconds: Double, reused: Bool, summary: String) {
-      self.name = name
-      self.seconds = seconds
-      self.reused = reused
-      self.summary = summary
-    }
   }
 
   /// The numbers of one rollout (or step) of training.
@@ -45,7 +31,7 @@ public struct Report: Codable, Sendable, Equatable {
     /// - Parameters:
     ///   - step: Which rollout or step.
     ///   - values: The numbers by name; those that are not finite are left out.
-    public init(step: Int, values: [String: Double]) {
+    package init(step: Int, values: [String: Double]) {
       self.step = step
       self.values = values.filter(\.value.isFinite)
     }
@@ -65,20 +51,6 @@ public struct Report: Codable, Sendable, Equatable {
       case productRateAtStart = "sgemm_gflops_start"
       case productRateAtEnd = "sgemm_gflops_end"
     }
-
-    /// Makes a machine.
-    ///
-    /// - Parameters:
-    ///   - threads: Threads that the engine used.
-    ///   - productRateAtStart: GFLOP/s at the start.
-    ///   - productRateAtEnd: GFLOP/s at the end.
-    public init(
-      threads: Int, productRateAtStart: Double? = nil, productRateAtEnd: Double? = nil
-    ) {
-      self.threads = threads
-      self.productRateAtStart = productRateAtStart
-      self.productRateAtEnd = productRateAtEnd
-    }
   }
 
   /// How good the reward model is on pairs that it has not seen.
@@ -91,18 +63,6 @@ public struct Report: Codable, Sendable, Equatable {
       public var accuracy: Double
       /// Pairs in the bin.
       public var pairs: Int
-
-      /// Makes a bin.
-      ///
-      /// - Parameters:
-      ///   - confidence: The mean probability of the favourite.
-      ///   - accuracy: How often it was chosen.
-      ///   - pairs: Pairs in the bin.
-      public init(confidence: Double, accuracy: Double, pairs: Int) {
-        self.confidence = confidence
-        self.accuracy = accuracy
-        self.pairs = pairs
-      }
     }
 
     /// A point of the learning curve.
@@ -111,16 +71,6 @@ public struct Report: Codable, Sendable, Equatable {
       public var pairs: Int
       /// Accuracy on the held-out pairs.
       public var accuracy: Double
-
-      /// Makes a point.
-      ///
-      /// - Parameters:
-      ///   - pairs: Pairs seen so far.
-      ///   - accuracy: Accuracy on the held-out pairs.
-      public init(pairs: Int, accuracy: Double) {
-        self.pairs = pairs
-        self.accuracy = accuracy
-      }
     }
 
     /// Share of held-out pairs whose chosen answer gets the higher reward.
@@ -144,27 +94,6 @@ public struct Report: Codable, Sendable, Equatable {
       case bins
       case learningCurve = "learning_curve"
     }
-
-    /// Makes the facts.
-    ///
-    /// - Parameters:
-    ///   - accuracy: Share of held-out pairs that are ordered as labelled.
-    ///   - accuracyInterval: Its confidence interval.
-    ///   - pairs: Held-out pairs.
-    ///   - calibrationError: Expected calibration error.
-    ///   - bins: The calibration plot.
-    ///   - learningCurve: Accuracy against pairs seen.
-    public init(
-      accuracy: Double?, accuracyInterval: Interval?, pairs: Int, calibrationError: Double?,
-      bins: [Bin], learningCurve: [CurvePoint]
-    ) {
-      self.accuracy = accuracy
-      self.accuracyInterval = accuracyInterval
-      self.pairs = pairs
-      self.calibrationError = calibrationError
-      self.bins = bins
-      self.learningCurve = learningCurve
-    }
   }
 
   /// A prompt with an answer from before and one from after.
@@ -184,7 +113,7 @@ public struct Report: Codable, Sendable, Equatable {
       ///   - text: The text.
       ///   - completed: Whether it ended by itself.
       ///   - rewards: The rewards by name.
-      public init(text: String, completed: Bool, rewards: [String: Double]) {
+      init(text: String, completed: Bool, rewards: [String: Double]) {
         self.text = text
         self.completed = completed
         self.rewards = rewards.filter(\.value.isFinite)
@@ -197,18 +126,6 @@ public struct Report: Codable, Sendable, Equatable {
     public var before: Side
     /// The trained policy's answer.
     public var after: Side
-
-    /// Makes a row.
-    ///
-    /// - Parameters:
-    ///   - prompt: The prompt.
-    ///   - before: The start's answer.
-    ///   - after: The trained policy's answer.
-    public init(prompt: String, before: Side, after: Side) {
-      self.prompt = prompt
-      self.before = before
-      self.after = after
-    }
   }
 
   /// A named setting as text.
@@ -219,18 +136,6 @@ public struct Report: Codable, Sendable, Equatable {
     public var name: String
     /// Its value.
     public var value: String
-
-    /// Makes a setting.
-    ///
-    /// - Parameters:
-    ///   - stage: The stage that it belongs to.
-    ///   - name: Its name.
-    ///   - value: Its value.
-    public init(stage: String, name: String, value: String) {
-      self.stage = stage
-      self.name = name
-      self.value = value
-    }
   }
 
   /// The version of this format.
@@ -276,47 +181,6 @@ public struct Report: Codable, Sendable, Equatable {
     case samples, greedy, settings
     case labellerSummary = "labeller_summary"
     case rewardModel = "reward_model"
-  }
-
-  /// Makes a report.
-  ///
-  /// - Parameters:
-  ///   - version: The version of Attune.
-  ///   - title: What the run is called.
-  ///   - model: The model that was aligned.
-  ///   - labeller: The labeller.
-  ///   - labellerSummary: What the labeller rewards.
-  ///   - date: When it was written.
-  ///   - seed: The seed of the run.
-  ///   - machine: The machine.
-  ///   - stages: The stages.
-  ///   - evaluation: Before and after.
-  ///   - rewardModel: The reward model.
-  ///   - training: The numbers over training.
-  ///   - samples: Sampled answers side by side.
-  ///   - greedy: Greedy answers side by side.
-  ///   - settings: Every setting.
-  public init(
-    version: String, title: String, model: String, labeller: String, labellerSummary: String,
-    date: String, seed: UInt64, machine: Machine, stages: [Stage], evaluation: EvaluationReport,
-    rewardModel: RewardModelFacts?, training: [Point], samples: [SideBySide],
-    greedy: [SideBySide] = [], settings: [Setting]
-  ) {
-    self.version = version
-    self.title = title
-    self.model = model
-    self.labeller = labeller
-    self.labellerSummary = labellerSummary
-    self.date = date
-    self.seed = seed
-    self.machine = machine
-    self.stages = stages
-    self.evaluation = evaluation
-    self.rewardModel = rewardModel
-    self.training = training
-    self.samples = samples
-    self.greedy = greedy
-    self.settings = settings
   }
 
   /// The report as JSON, keys sorted, with a newline at its end.

@@ -8,20 +8,13 @@ import Foundation
 /// What a contrastive loss asks for beside the responses under the policy.
 package struct ContrastiveNeeds {
   /// The loss, by name.
-  package var loss: String
+  var loss: String
   /// Whether it reads ρ.
   var reference: Bool
   /// Whether its phase one reads π: then a batch that is cut takes one more forward pass.
   var currentScores: Bool
   /// Whether the prompt's likelihood counts too.
   var promptScores = false
-
-  package init(loss: String, reference: Bool, currentScores: Bool, promptScores: Bool = false) {
-    self.loss = loss
-    self.reference = reference
-    self.currentScores = currentScores
-    self.promptScores = promptScores
-  }
 }
 
 /// Policy and reference of a contrastive trainer, and what they say of responses.

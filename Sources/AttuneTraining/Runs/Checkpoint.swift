@@ -5,16 +5,11 @@ import Foundation
 
 /// Where a run stands, in one file that is replaced as a whole: the trained numbers of its models,
 /// AdamW's moments, and the trainer's own state as values.
-package struct RunCheckpoint<State: Codable> {
+struct RunCheckpoint<State: Codable> {
   /// What the trainer keeps: the next step, adaptive weights, running means.
-  package var state: State
+  var state: State
   /// Bytes of `metrics.jsonl` that belong to it.
-  package var metricsBytes: Int
-
-  package init(state: State, metricsBytes: Int) {
-    self.state = state
-    self.metricsBytes = metricsBytes
-  }
+  var metricsBytes: Int
 
   private struct Note: Codable {
     var state: State
