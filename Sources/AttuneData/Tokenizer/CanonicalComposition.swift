@@ -25,21 +25,21 @@ struct CanonicalComposition: Sendable {
         suspects.insert(scalar)
       }
     }
-    var composites: Set<UInt32> = []
-    for entry in CanonicalTables.compositions.split(separator: " ") {
-      let sides = entry.split(separator: "=")
-      let pair = numbers(sides[0], "+")
-      let result = numbers(sides[1], "+")[0]
-      compositions[UInt64(pair[0]) << 32 | UInt64(pair[1])] = result
-      suspects.insert(pair[1])
-      composites.insert(result)
-    }
+    var steps: [UInt32: [UInt32]] = [:]
     for entry in CanonicalTables.decompositions.split(separator: " ") {
-      let sides = entry.split(separator: "=")
+      let sides = entry.split { $0 == "=" || $0 == ":" }
       let scalar = numbers(sides[0], "+")[0]
-      decompositions[scalar] = numbers(sides[1], "+")
-      if !composites.contains(scalar) { suspects.insert(scalar) }
+      let parts = numbers(sides[1], "+")
+      steps[scalar] = parts
+      if parts.count == 2, entry.contains("=") {
+        compositions[UInt64(parts[0]) << 32 | UInt64(parts[1])] = scalar
+        suspects.insert(parts[1])
+      } else {
+        suspects.insert(scalar)
+      }
     }
+    func whole(_ scalar: UInt32) -> [UInt32] { steps[scalar]?.flatMap(whole) ?? [scalar] }
+    decompositions = Dictionary(uniqueKeysWithValues: steps.keys.map { ($0, whole($0)) })
     suspects.formUnion(0x1161...0x1175)
     suspects.formUnion(0x11A8...0x11C2)
   }
