@@ -36,6 +36,15 @@ package struct CounterRandom: Sendable {
     return Int(bits(position).multipliedFullWidth(by: UInt64(bound)).high)
   }
 
+  /// Values in random order, by the numbers 0, 1, … of the stream.
+  package func shuffled<Value>(_ values: some Sequence<Value>) -> [Value] {
+    var values = Array(values)
+    for place in values.indices.dropLast() {
+      values.swapAt(place, place + below(values.count - place, UInt64(place)))
+    }
+    return values
+  }
+
   /// A draw of the standard Gumbel distribution.
   package func gumbel(_ position: UInt64) -> Double {
     -log(-log(uniform(position)))

@@ -105,14 +105,6 @@ extension FeedbackStore {
   }
 }
 
-extension SampleRow {
-  /// An answer as content: an assistant's message where the prompt is a conversation.
-  func answer(_ completion: Completion) -> Content {
-    prompt.isConversational
-      ? .messages([Message(role: "assistant", content: completion.text)]) : .text(completion.text)
-  }
-}
-
 extension SampleRow.Completion {
   /// What a samples file says of an answer beside its text.
   var detail: JSONValue {

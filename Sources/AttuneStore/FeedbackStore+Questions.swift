@@ -50,7 +50,9 @@ extension FeedbackStore {
       AnswerSet(
         prompt: numbers.prompt, content: row.prompt,
         answers: zip(numbers.answers, row.completions).map { number, completion in
-          .init(number: number, content: row.answer(completion), model: row.model?.name ?? "")
+          .init(
+            number: number, content: row.prompt.answer(completion.text),
+            model: row.model?.name ?? "")
         })
     }
   }

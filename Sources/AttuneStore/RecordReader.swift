@@ -228,14 +228,8 @@ struct RecordReader {
 extension SampleRow.Model {
   /// A model, by its name or by `{"name", "fingerprint"}`; nil for anything else.
   init?(_ json: JSONValue?) {
-    if case .string(let name)? = json {
-      self.init(name: name, fingerprint: "")
-      return
-    }
-    guard case .string(let name)? = json?["name"] else { return nil }
-    var fingerprint = ""
-    if case .string(let text)? = json?["fingerprint"] { fingerprint = text }
-    self.init(name: name, fingerprint: fingerprint)
+    guard let name = json?.asString ?? json?["name"]?.asString else { return nil }
+    self.init(name: name, fingerprint: json?["fingerprint"]?.asString ?? "")
   }
 }
 

@@ -53,7 +53,7 @@ enum Rows {
     let answers = try samples.completions.map { completion in
       try answer(
         Answer(
-          content: samples.answer(completion), model: samples.model(of: completion),
+          content: samples.prompt.answer(completion.text), model: samples.model(of: completion),
           sampling: samples.sampling(of: completion)),
         detail: completion.detail, prompt: prompt, in: db)
     }

@@ -24,12 +24,12 @@ struct RowTests {
     let ranking = RankingRow(
       prompt: .text("p"), completions: [.text("a"), .text("b")], scores: [0.5, -2], labeller: "x")
     #expect(try SampleRow(json: JSONValue(parsing: sample.json.text), at: place) == sample)
-    #expect(try PairRow(json: JSONValue(parsing: pair.json.text), at: place) == pair)
+    #expect(try Preference(json: JSONValue(parsing: pair.json.text), at: place) == pair)
     #expect(try RankingRow(json: JSONValue(parsing: ranking.json.text), at: place) == ranking)
     // The same by Codable, where the row stands inside another value.
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
-    #expect(try JSONDecoder().decode([PairRow].self, from: encoder.encode([pair])) == [pair])
+    #expect(try JSONDecoder().decode([Preference].self, from: encoder.encode([pair])) == [pair])
     let decoded = try JSONDecoder().decode(SampleRow.self, from: encoder.encode(sample))
     #expect(decoded.completions == sample.completions && decoded.prompt == sample.prompt)
   }

@@ -48,10 +48,14 @@ public enum JSONValue: Sendable, Hashable {
   }
 
   /// The fields of an object, empty for anything else.
-  public var fields: [Field] {
-    guard case .object(let fields) = self else { return [] }
-    return fields
-  }
+  public var fields: [Field] { asFields ?? [] }
+
+  package var asString: String? { if case .string(let value) = self { value } else { nil } }
+  package var asBool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  package var asInt: Int? { if case .number(let text) = self { Int(text) } else { nil } }
+  package var asDouble: Double? { if case .number(let text) = self { Double(text) } else { nil } }
+  package var asArray: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
+  package var asFields: [Field]? { if case .object(let fields) = self { fields } else { nil } }
 
   /// This object with a field set: in its place where it was, else at the end.
   public func setting(_ key: String, _ value: JSONValue) -> JSONValue {

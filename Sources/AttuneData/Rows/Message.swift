@@ -121,6 +121,11 @@ public enum Content: Sendable, Hashable {
     }
   }
 
+  /// An answer in this prompt's own form: a message after messages, a text after a text.
+  package func answer(_ text: String) -> Content {
+    isConversational ? .messages([Message(role: "assistant", content: text)]) : .text(text)
+  }
+
   /// The string or the list of messages.
   public var json: JSONValue {
     switch self {

@@ -50,9 +50,6 @@ public struct Preference: Sendable, Hashable {
   }
 }
 
-/// A row of a file of labelled pairs.
-public typealias PairRow = Preference
-
 extension Preference: JSONRow {
   /// Reads `{"prompt","chosen","rejected", …}` with an explicit prompt.
   public init(json: JSONValue, at place: DataPlace) throws {

@@ -51,8 +51,7 @@ extension Message {
     }
     return calls.map { call in
       let function = call["function"] ?? call
-      var id: String?
-      if case .string(let text)? = call["id"] { id = text }
+      let id = call["id"]?.asString
       guard case .string(let name)? = function["name"] else {
         return ToolCall(name: "", arguments: call, id: id)
       }

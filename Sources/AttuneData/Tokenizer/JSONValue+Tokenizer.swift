@@ -36,31 +36,6 @@ extension JSONValue {
     .object(fields.map { Field($0.0, $0.1) })
   }
 
-  var asString: String? {
-    if case .string(let value) = self { return value }
-    return nil
-  }
-
-  var asBool: Bool? {
-    if case .bool(let value) = self { return value }
-    return nil
-  }
-
-  var asInt: Int? {
-    if case .number(let text) = self { return Int(text) }
-    return nil
-  }
-
-  var asArray: [JSONValue]? {
-    if case .array(let values) = self { return values }
-    return nil
-  }
-
-  var asFields: [Field]? {
-    if case .object(let fields) = self { return fields }
-    return nil
-  }
-
   /// This object without a field.
   func removing(_ key: String) -> JSONValue { .object(fields.filter { $0.key != key }) }
 }

@@ -27,18 +27,18 @@ package struct ChatCompletion {
   /// - Returns: Nil if that is no chat completion.
   init?(_ data: Data) {
     let value = data.withUnsafeBytes { try? JSONParser.parse($0.bindMemory(to: UInt8.self)) }
-    guard case .array(let choices)? = value?["choices"], let choice = choices.first,
+    guard let choice = value?["choices"]?.asArray?.first,
       let message = choice["message"], case .object = message
     else { return nil }
-    finishReason = choice["finish_reason"]?.stringValue
-    if case .number(let digits)? = value?["usage"]?["completion_tokens"] { tokens = Int(digits) }
+    finishReason = choice["finish_reason"]?.asString
+    tokens = value?["usage"]?["completion_tokens"]?.asInt
     let said = Self.text(message["content"])
     let reasons =
       Self.text(message["reasoning_content"]) ?? Self.text(message["reasoning"]) ?? ""
     let end = finishReason.map { " (finish_reason \($0))" } ?? ""
     if let refusal = Self.text(message["refusal"]), !refusal.isEmpty {
       whyEmpty = "it refused: “\(Self.excerpt(refusal))”"
-    } else if case .array(let calls)? = message["tool_calls"], !calls.isEmpty {
+    } else if let calls = message["tool_calls"]?.asArray, !calls.isEmpty {
       whyEmpty = "it called a tool and said nothing"
     } else if finishReason == "length", said ?? "" == "" {
       whyEmpty =
@@ -49,20 +49,13 @@ package struct ChatCompletion {
     // An answer that was cut before its first word is none; one that is empty by choice is.
     let isNone = said == nil || said == "" && (finishReason == "length" || !reasons.isEmpty)
     text = isNone ? nil : said
-    positions = []
-    if case .array(let list)? = choice["logprobs"]?["content"] {
-      positions = list.map { position in
-        var listed: [(token: String, logprob: Double)] = []
-        if case .array(let tokens)? = position["top_logprobs"] {
-          listed = tokens.compactMap { token in
-            guard let name = token["token"]?.stringValue,
-              case .number(let digits)? = token["logprob"], let logprob = Double(digits)
-            else { return nil }
-            return (name, logprob)
-          }
+    positions = (choice["logprobs"]?["content"]?.asArray ?? []).map { position in
+      let listed = (position["top_logprobs"]?.asArray ?? []).compactMap { token in
+        token["token"]?.asString.flatMap { name in
+          token["logprob"]?.asDouble.map { (token: name, logprob: $0) }
         }
-        return (position["token"]?.stringValue ?? "", listed)
       }
+      return (position["token"]?.asString ?? "", listed)
     }
   }
 
@@ -72,7 +65,7 @@ package struct ChatCompletion {
     case .string(let text)?: return text
     case .array(let parts)?:
       let texts = parts.filter { $0["type"] == .string("text") }
-      return texts.isEmpty ? nil : texts.compactMap { $0["text"]?.stringValue }.joined()
+      return texts.isEmpty ? nil : texts.compactMap { $0["text"]?.asString }.joined()
     default: return nil
     }
   }
@@ -81,12 +74,5 @@ package struct ChatCompletion {
   static func excerpt(_ text: String) -> String {
     let line = text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
     return line.count <= 80 ? line : line.prefix(79) + "…"
-  }
-}
-
-extension JSONValue {
-  /// The text of a string; nil for anything else.
-  fileprivate var stringValue: String? {
-    if case .string(let text) = self { text } else { nil }
   }
 }

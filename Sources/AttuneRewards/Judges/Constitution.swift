@@ -65,11 +65,6 @@ public struct Constitution: Sendable, Equatable {
   ///   - random: The draws: numbers 0, 1, … of it are used.
   /// - Returns: Their places.
   func draw(_ count: Int, _ random: CounterRandom) -> [Int] {
-    var places = Array(principles.indices)
-    let count = min(count, places.count)
-    for place in 0..<count {
-      places.swapAt(place, place + random.below(places.count - place, UInt64(place)))
-    }
-    return Array(places.prefix(count))
+    Array(random.shuffled(principles.indices).prefix(count))
   }
 }

@@ -156,7 +156,7 @@ public enum Judging {
         candidates.append(
           Candidate(
             pair: pair(preference, index),
-            models: (named(row, "chosen_model"), named(row, "rejected_model"))))
+            models: (row.json.present("chosen_model"), row.json.present("rejected_model"))))
       default:
         throw TrainingError(
           .badData,
@@ -182,9 +182,9 @@ public enum Judging {
     let p = verdict.probability ?? 0.5
     let isSwapped = p < 0.5
     let pair = candidate.pair
-    let row = PairRow(
-      prompt: pair.prompt, chosen: content(isSwapped ? pair.second : pair.first, pair.prompt),
-      rejected: content(isSwapped ? pair.first : pair.second, pair.prompt),
+    let row = Preference(
+      prompt: pair.prompt, chosen: pair.prompt.answer(isSwapped ? pair.second : pair.first),
+      rejected: pair.prompt.answer(isSwapped ? pair.first : pair.second),
       outcome: p == 0.5 ? .tie : .preferred, probability: max(p, 1 - p), labeller: panel.name)
     // P(chosen) where it is shown first, and where it is shown second.
     let readings = verdict.readings.map { reading -> JSONValue in
@@ -209,22 +209,11 @@ public enum Judging {
     return json
   }
 
-  /// The model under a key of a row; nil where there is none.
-  private static func named(_ row: DataRow, _ key: String) -> JSONValue? {
-    row.json[key].flatMap { $0 == .null ? nil : $0 }
-  }
-
   /// A pair as people or a file compared it: the chosen answer first.
   private static func pair(_ preference: Preference, _ index: Int) -> JudgedPair {
     JudgedPair(
       prompt: preference.prompt, first: preference.chosen.lastText,
       second: preference.rejected.lastText, place: [UInt64(index), 0, 1])
-  }
-
-  /// An answer in the prompt's own form.
-  package static func content(_ text: String, _ prompt: Content) -> Content {
-    prompt.isConversational
-      ? .messages([Message(role: "assistant", content: text)]) : .text(text)
   }
 
   private static func words(_ pair: JudgedPair) -> (first: Int, second: Int) {
@@ -268,7 +257,7 @@ public enum Judging {
       guard kept.count > 1 else { continue }
       let sample = row.sample
       func text(_ answer: Int) -> Content {
-        content(sample.completions[answer].text, sample.prompt)
+        sample.prompt.answer(sample.completions[answer].text)
       }
       if panel.settings.shape == .rankings {
         let ranking = RankingRow(
@@ -286,7 +275,7 @@ public enum Judging {
         let (a, b) = (scores[i] ?? 0, scores[j] ?? 0)
         let (winner, loser) = a >= b ? (i, j) : (j, i)
         if a == b { report.ties += 1 }
-        let pair = PairRow(
+        let pair = Preference(
           prompt: sample.prompt, chosen: text(winner), rejected: text(loser),
           outcome: a == b ? .tie : .preferred, chosenScore: max(a, b), rejectedScore: min(a, b),
           labeller: panel.name)

@@ -181,7 +181,7 @@ public enum Revising {
   private static func row(_ item: Item, reviser: String) -> JSONValue {
     .object([
       .init("prompt", item.prompt.json),
-      .init("completion", Judging.content(item.text, item.prompt).json),
+      .init("completion", item.prompt.answer(item.text).json),
       .init("original", .string(item.original)),
       .init("principles", .array(item.principles.map { .string($0) })),
       .init("critiques", .array(item.critiques.map { .string($0) })),

@@ -57,10 +57,7 @@ public struct LabelNoise: Codable, Sendable, Equatable {
     for (place, i) in candidates.enumerated() {
       for j in candidates[(place + 1)...] { pairs.append((min(i, j), max(i, j))) }
     }
-    let random = CounterRandom(seed: seed, 2, UInt64(prompt))
-    for place in pairs.indices.dropLast() {
-      pairs.swapAt(place, place + random.below(pairs.count - place, UInt64(place)))
-    }
+    pairs = CounterRandom(seed: seed, 2, UInt64(prompt)).shuffled(pairs)
     return count > 0 ? Array(pairs.prefix(count)) : pairs
   }
 

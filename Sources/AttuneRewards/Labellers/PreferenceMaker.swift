@@ -24,7 +24,7 @@ public struct PreferenceMaker: Sendable {
   /// Two answers of which one was preferred.
   public struct Pair: Sendable, Hashable {
     /// The row, in TRL's format.
-    public var row: PairRow
+    public var row: Preference
     /// Why the preferred answer ended.
     public var chosenFinishReason: SampleRow.FinishReason
     /// Why the other one did.
@@ -131,15 +131,14 @@ public struct PreferenceMaker: Sendable {
     return chosenPairs.map { i, j in
       let (winner, loser) =
         noise.prefersFirst(scores, i, j, prompt: prompt) ? (i, j) : (j, i)
+      let (chosen, rejected) = (row.completions[winner], row.completions[loser])
       return Pair(
-        row: PairRow(
-          prompt: row.prompt, chosen: Self.content(row, winner), rejected: Self.content(row, loser),
-          chosenScore: scores[winner], rejectedScore: scores[loser],
-          labeller: scorer.labeller.rawValue),
-        chosenFinishReason: row.completions[winner].finishReason,
-        rejectedFinishReason: row.completions[loser].finishReason,
-        chosenModel: row.model(of: row.completions[winner]),
-        rejectedModel: row.model(of: row.completions[loser]))
+        row: Preference(
+          prompt: row.prompt, chosen: row.prompt.answer(chosen.text),
+          rejected: row.prompt.answer(rejected.text), chosenScore: scores[winner],
+          rejectedScore: scores[loser], labeller: scorer.labeller.rawValue),
+        chosenFinishReason: chosen.finishReason, rejectedFinishReason: rejected.finishReason,
+        chosenModel: row.model(of: chosen), rejectedModel: row.model(of: rejected))
     }
   }
 
@@ -155,7 +154,7 @@ public struct PreferenceMaker: Sendable {
     let perceived = noise.perceived(scores, prompt: prompt)
     return Ranking(
       row: RankingRow(
-        prompt: row.prompt, completions: kept.map { Self.content(row, $0) },
+        prompt: row.prompt, completions: kept.map { row.prompt.answer(row.completions[$0].text) },
         scores: kept.map { perceived[$0] }, labeller: scorer.labeller.rawValue),
       labellerScores: kept.map { scores[$0] },
       finishReasons: kept.map { row.completions[$0].finishReason },
@@ -219,12 +218,5 @@ public struct PreferenceMaker: Sendable {
   static func distinct(_ row: SampleRow) -> [Int] {
     var seen: Set<String> = []
     return row.completions.indices.filter { seen.insert(row.completions[$0].text).inserted }
-  }
-
-  /// An answer in the prompt's own form: a string after a string, a message after messages.
-  private static func content(_ row: SampleRow, _ index: Int) -> Content {
-    let text = row.completions[index].text
-    return row.prompt.isConversational
-      ? .messages([Message(role: "assistant", content: text)]) : .text(text)
   }
 }

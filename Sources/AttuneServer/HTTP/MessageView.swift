@@ -26,10 +26,7 @@ enum MessageView {
   }
 
   private static func text(_ message: Message, _ key: String) -> String? {
-    for field in message.fields where field.key == key {
-      if case .string(let text) = field.value, !text.isEmpty { return text }
-    }
-    return nil
+    message.fields.lazy.filter { $0.key == key }.compactMap(\.value.asString).first { !$0.isEmpty }
   }
 
   private static func html(_ message: Message) -> String {

@@ -36,12 +36,8 @@ public struct Question: Sendable, Hashable {
   /// The answers in the order in which somebody sees them: random, and the same whenever it is
   /// asked for again.
   package func shown(to annotator: String, seed: UInt64) -> [AnswerSet.Entry] {
-    let random = CounterRandom(seed: seed, stableHash(key), stableHash(annotator))
-    var shown = answers.sorted { $0.number < $1.number }
-    for place in shown.indices.dropLast() {
-      shown.swapAt(place, place + random.below(shown.count - place, UInt64(place)))
-    }
-    return shown
+    CounterRandom(seed: seed, stableHash(key), stableHash(annotator))
+      .shuffled(answers.sorted { $0.number < $1.number })
   }
 }
 

@@ -73,11 +73,6 @@ package struct QuestionMaker {
   }
 
   private func shuffled<Value>(_ values: [Value], _ stream: UInt64) -> [Value] {
-    let random = CounterRandom(seed: settings.seed, stableHash("questions"), stream)
-    var values = values
-    for place in values.indices.dropLast() {
-      values.swapAt(place, place + random.below(values.count - place, UInt64(place)))
-    }
-    return values
+    CounterRandom(seed: settings.seed, stableHash("questions"), stream).shuffled(values)
   }
 }

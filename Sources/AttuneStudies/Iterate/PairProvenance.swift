@@ -24,7 +24,7 @@ struct PairProvenance {
     let prompt = answers.prompts[pair.prompt]
     let (chosen, rejected) = (prompt.answers[pair.chosen], prompt.answers[pair.rejected])
     func content(_ answer: RankedAnswer) -> Content {
-      Judging.content(answer.completion.text, prompt.content)
+      prompt.content.answer(answer.completion.text)
     }
     func model(_ answer: RankedAnswer) -> JSONValue {
       answer.isReferences ? reference.json : policy.json
@@ -36,7 +36,7 @@ struct PairProvenance {
     func ids(_ answer: RankedAnswer) -> JSONValue {
       .array(answer.completion.ids.map { .int(Int($0)) })
     }
-    var json = PairRow(
+    var json = Preference(
       prompt: prompt.content, chosen: content(chosen), rejected: content(rejected),
       chosenScore: chosen.score, rejectedScore: rejected.score, labeller: ranker
     ).json
