@@ -16,78 +16,31 @@ public enum HuggingFaceWriter {
   /// Writes model.safetensors, generation_config.json and, last of all, config.json. Each file
   /// appears under its name only once it is whole.
   ///
-  /// A reward model names a padding id only if `paddingToken` says one: transformers reads the
-  /// score at the last token that is not padding, so that the end of sequence itself, taken as
-  /// padding, would have the score read one token early.
+  /// A reward model names no padding id: transformers reads the score at the last token that is not
+  /// padding, so that the end of sequence itself, taken as padding, would have the score read one
+  /// token early.
   ///
   /// - Parameters:
   ///   - spec: What the model is made of.
   ///   - directory: The folder; made if it is not there.
   ///   - head: Which head it has.
   ///   - type: What the numbers are stored as.
-  ///   - paddingToken: The padding id, if the model has one of its own.
-  ///   - read: Gives a weight by canonical name, row-major; the buffer need only last until the next
-  ///     call. nil is an error.
+  ///   - values: Gives a weight by canonical name, row-major; nil is an error.
   /// - Throws: `EngineError` that names the file, or the tensor that is missing or of another size.
   public static func write(
     _ spec: TransformerSpec, to directory: URL, head: Head = .language,
-    as type: Safetensors.ElementType = .float32, paddingToken: Int32? = nil,
-    read: @escaping (String) throws -> UnsafeBufferPointer<Float>?
-  ) throws {
-    let weights = Weights { name, body in
-      guard let values = try read(name) else { return false }
-      try body(values)
-      return true
-    }
-    try writeFolder(spec, to: directory, head, type, paddingToken, weights)
-  }
-
-  /// As the function above, from arrays.
-  ///
-  /// - Parameters:
-  ///   - spec: What the model is made of.
-  ///   - directory: The folder; made if it is not there.
-  ///   - head: Which head it has.
-  ///   - type: What the numbers are stored as.
-  ///   - paddingToken: The padding id, if the model has one of its own.
-  ///   - values: Gives a weight by canonical name, row-major.
-  /// - Throws: `EngineError` that names the file, or the tensor that is missing or of another size.
-  public static func write(
-    _ spec: TransformerSpec, to directory: URL, head: Head = .language,
-    as type: Safetensors.ElementType = .float32, paddingToken: Int32? = nil,
-    values: @escaping (String) throws -> [Float]?
-  ) throws {
-    let weights = Weights { name, body in
-      guard let values = try values(name) else { return false }
-      try values.withUnsafeBufferPointer { try body($0) }
-      return true
-    }
-    try writeFolder(spec, to: directory, head, type, paddingToken, weights)
-  }
-
-  /// Where weights come from.
-  private struct Weights {
-    /// Calls the body with the weight of that name; false if there is none.
-    let visit: (String, (UnsafeBufferPointer<Float>) throws -> Void) throws -> Bool
-  }
-
-  private static func writeFolder(
-    _ spec: TransformerSpec, to directory: URL, _ head: Head, _ type: Safetensors.ElementType,
-    _ paddingToken: Int32?, _ weights: Weights
+    as type: Safetensors.ElementType = .float32, values: (String) throws -> [Float]?
   ) throws {
     try spec.validated(directory.path)
-    let config = try configuration(
-      spec, head: head, type: type, paddingToken: paddingToken, path: directory.path)
+    let config = try configuration(spec, head: head, type: type, path: directory.path)
     do {
       try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
     } catch {
       throw EngineError(.file, "\(directory.path): the folder cannot be made")
     }
     try writeWeights(
-      spec, to: directory.appendingPathComponent("model.safetensors"), head, type, weights)
-    try write(
-      generation(spec, paddingToken: paddingToken),
-      to: directory.appendingPathComponent("generation_config.json"))
+      spec, to: directory.appendingPathComponent("model.safetensors"), head, type, values)
+    try write(generation(spec), to: directory.appendingPathComponent("generation_config.json"))
     try write(config, to: directory.appendingPathComponent("config.json"))
   }
 
@@ -95,7 +48,7 @@ public enum HuggingFaceWriter {
 
   private static func writeWeights(
     _ spec: TransformerSpec, to url: URL, _ head: Head, _ type: Safetensors.ElementType,
-    _ weights: Weights
+    _ values: (String) throws -> [Float]?
   ) throws {
     var tensors = spec.tensors
     if head == .scalar {
@@ -110,33 +63,28 @@ public enum HuggingFaceWriter {
       if parts[stored.name] == nil { order.append(stored) }
       parts[stored.name, default: []].append((tensor, stored.layout))
     }
-    func values(
-      _ tensor: TransformerSpec.Tensor, _ body: (UnsafeBufferPointer<Float>) throws -> Void
-    ) throws {
-      let found = try weights.visit(tensor.name) { values in
-        guard values.count == tensor.count else {
-          throw EngineError(
-            .badRequest,
-            "\(url.path): the weight \(tensor.name) has \(values.count) elements, not "
-              + "\(tensor.count)")
-        }
-        try body(values)
-      }
-      guard found else {
+    func weight(_ tensor: TransformerSpec.Tensor) throws -> [Float] {
+      guard let found = try values(tensor.name) else {
         throw EngineError(.badRequest, "\(url.path): the weight \(tensor.name) is missing")
       }
+      guard found.count == tensor.count else {
+        throw EngineError(
+          .badRequest,
+          "\(url.path): the weight \(tensor.name) has \(found.count) elements, not \(tensor.count)")
+      }
+      return found
     }
     let writer = try Safetensors.Writer(
       url, layout: order.map { ($0.name, $0.shape, type) }, metadata: ["format": "pt"])
     for stored in order {
       let own = parts[stored.name] ?? []
       if own.count == 1, own[0].layout == .plain {
-        try values(own[0].tensor) { try writer.write(stored.name, $0) }
+        try weight(own[0].tensor).withUnsafeBufferPointer { try writer.write(stored.name, $0) }
         continue
       }
       var whole = try [Float](count: stored.shape.reduce(1, *)) { $0.update(repeating: 0) }
       for (tensor, layout) in own {
-        try values(tensor) { place($0, layout, shape: stored.shape, in: &whole) }
+        place(try weight(tensor), layout, shape: stored.shape, in: &whole)
       }
       try whole.withUnsafeBufferPointer { try writer.write(stored.name, $0) }
     }
@@ -144,8 +92,7 @@ public enum HuggingFaceWriter {
   }
 
   private static func place(
-    _ values: UnsafeBufferPointer<Float>, _ layout: StoredTensor.Layout, shape: [Int],
-    in whole: inout [Float]
+    _ values: [Float], _ layout: StoredTensor.Layout, shape: [Int], in whole: inout [Float]
   ) {
     switch layout {
     case .rows(let rows):
@@ -171,22 +118,17 @@ public enum HuggingFaceWriter {
     value.map { .int(Int($0)) } ?? .null
   }
 
-  private static func generation(
-    _ spec: TransformerSpec, paddingToken: Int32?
-  ) -> [String: JSONTree] {
+  private static func generation(_ spec: TransformerSpec) -> [String: JSONTree] {
     let ends = spec.endOfSequence.map { JSONTree.int(Int($0)) }
-    var fields: [String: JSONTree] = [
+    return [
       "bos_token_id": id(spec.beginOfSequence),
       "eos_token_id": ends.count > 1 ? .array(ends) : ends.first ?? .null,
     ]
-    if let paddingToken { fields["pad_token_id"] = id(paddingToken) }
-    return fields
   }
 
   /// config.json, checked to say the same when it is read again.
   package static func configuration(
-    _ spec: TransformerSpec, head: Head, type: Safetensors.ElementType, paddingToken: Int32? = nil,
-    path: String
+    _ spec: TransformerSpec, head: Head, type: Safetensors.ElementType, path: String
   ) throws -> [String: JSONTree] {
     let family = spec.architecture
     var fields = family.writeConfiguration(spec)
@@ -195,7 +137,7 @@ public enum HuggingFaceWriter {
     fields["model_type"] = .string(family.name)
     fields["bos_token_id"] = id(spec.beginOfSequence)
     fields["eos_token_id"] = id(spec.endOfSequence.first)
-    fields["pad_token_id"] = id(paddingToken)
+    fields["pad_token_id"] = .null
     fields["tie_word_embeddings"] = .bool(spec.tiedHead)
     // transformers 4 reads the first, 5 the second.
     fields["torch_dtype"] = .string(type.rawValue)

@@ -97,24 +97,6 @@ extension Safetensors {
   ///   - type: What the elements are stored as, rounded to nearest even.
   /// - Throws: `FileError` that names the file; nothing is left behind.
   public static func write(
-    _ tensors: [(name: String, shape: [Int], values: UnsafeBufferPointer<Float>)],
-    metadata: [String: String] = [:], to url: URL, as type: ElementType = .float32
-  ) throws {
-    let writer = try Writer(
-      url, layout: tensors.map { ($0.name, $0.shape, type) }, metadata: metadata)
-    for tensor in tensors { try writer.write(tensor.name, tensor.values) }
-    try writer.finish()
-  }
-
-  /// Writes arrays, as the function above.
-  ///
-  /// - Parameters:
-  ///   - tensors: Names, shapes and elements, row-major.
-  ///   - metadata: Notes for readers.
-  ///   - url: Its place; the folder must exist.
-  ///   - type: What the elements are stored as.
-  /// - Throws: `FileError` that names the file; nothing is left behind.
-  public static func write(
     _ tensors: [(name: String, shape: [Int], values: [Float])],
     metadata: [String: String] = [:], to url: URL, as type: ElementType = .float32
   ) throws {
