@@ -124,7 +124,6 @@ public struct TransformerSpec: Sendable, Equatable {
   ///   - headWidth: Width of a head, `width / heads` unless said.
   ///   - mlpWidth: Width inside the feed-forward layer.
   ///   - maximumPositions: Longest text, in tokens.
-  ///   - isWindowed: Whether that is the width of a sliding window.
   ///   - norm: How hidden states are normalised.
   ///   - normEpsilon: What is added to the variance.
   ///   - positions: How positions reach the model.
@@ -139,7 +138,7 @@ public struct TransformerSpec: Sendable, Equatable {
   public init(
     architecture: Architecture, vocabularySize: Int, width: Int, layers: Int, heads: Int,
     keyValueHeads: Int? = nil, headWidth: Int? = nil, mlpWidth: Int, maximumPositions: Int,
-    isWindowed: Bool = false, norm: Norm = .rms, normEpsilon: Double = 1e-5,
+    norm: Norm = .rms, normEpsilon: Double = 1e-5,
     positions: Positions = .rotary(theta: 10_000, scaling: .none), mlp: MLP = .swiglu,
     queryKeyValueBias: Bool = false, attentionOutputBias: Bool = false, mlpBias: Bool = false,
     queryKeyNorm: Bool = false, tiedHead: Bool = false, beginOfSequence: Int32? = nil,
@@ -154,7 +153,6 @@ public struct TransformerSpec: Sendable, Equatable {
     self.headWidth = headWidth ?? (heads > 0 ? width / heads : 0)
     self.mlpWidth = mlpWidth
     self.maximumPositions = maximumPositions
-    self.isWindowed = isWindowed
     self.norm = norm
     self.normEpsilon = normEpsilon
     self.positions = positions

@@ -11,13 +11,6 @@ public struct Pace: Codable, Sendable, Equatable {
   /// Those that took less than ``hastyMilliseconds``.
   public var hasty: Int
 
-  /// Makes one.
-  public init(name: String, timed: Int, hasty: Int) {
-    self.name = name
-    self.timed = timed
-    self.hasty = hasty
-  }
-
   /// A judgement that took less can hardly rest on reading.
   public static let hastyMilliseconds = 1000
 }

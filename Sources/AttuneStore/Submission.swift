@@ -75,20 +75,4 @@ public struct StandingJudgement: Sendable, Hashable {
   public var reason: String
   /// When, in seconds since 1970.
   public var time: Double
-
-  /// Makes a judgement.
-  public init(
-    number: Int64, annotator: String, answers: [Int64], isThumb: Bool, ranks: [Int],
-    outcome: Comparison.Outcome, strength: Int? = nil, reason: String = "", time: Double = 0
-  ) {
-    self.number = number
-    self.annotator = annotator
-    self.answers = answers
-    self.isThumb = isThumb
-    self.ranks = ranks
-    self.outcome = outcome
-    self.strength = strength
-    self.reason = reason
-    self.time = time
-  }
 }

@@ -177,14 +177,8 @@ import Testing
 
   @Test func `judgements of an earlier run count`() {
     var queue = Self.queue(2)
-    queue.restore(
-      .init(
-        number: 5, annotator: "anna", answers: [11, 10], isThumb: false, ranks: [1, 2],
-        outcome: .preferred))
-    queue.restore(
-      .init(
-        number: 6, annotator: "anna", answers: [77, 78], isThumb: false, ranks: [1, 2],
-        outcome: .preferred))
+    queue.restore(5, of: [11, 10], by: "anna")
+    queue.restore(6, of: [77, 78], by: "anna")
     #expect(queue.finished == 1 && queue.judgements == 1)
     #expect(queue.next(for: "anna", at: 0) == 0)
   }

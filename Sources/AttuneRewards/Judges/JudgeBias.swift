@@ -84,10 +84,9 @@ public struct JudgeCheck: Codable, Sendable, Equatable {
   ///   - words: The words of both answers.
   ///   - undecided: How many pairs people have not decided.
   ///   - letterMass: What the letters have together.
-  ///   - confidenceLevel: For example 0.95.
   init(
     data: String, verdicts: [Verdict], words: [(first: Int, second: Int)], undecided: Int,
-    letterMass: Double?, confidenceLevel: Double = 0.95
+    letterMass: Double?
   ) {
     let chances = verdicts.compactMap(\.probability)
     let right = chances.map { $0 > 0.5 ? 1 : $0 == 0.5 ? 0.5 : 0 }
@@ -98,8 +97,7 @@ public struct JudgeCheck: Codable, Sendable, Equatable {
     unanswered = verdicts.count - chances.count
     accuracy = Statistics.mean(right)
     accuracyInterval = Interval(
-      Statistics.wilson(
-        successes: right.reduce(0, +), trials: Double(right.count), confidence: confidenceLevel))
+      Statistics.wilson(successes: right.reduce(0, +), trials: Double(right.count)))
     kappa = 2 * accuracy - 1
     let sure = chances.map { max($0, 1 - $0) }
     ece = Statistics.calibration(predictions: sure, outcomes: right).error

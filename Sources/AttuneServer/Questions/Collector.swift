@@ -156,9 +156,9 @@ public final class Collector: Sendable {
         skip.annotator = spelling(of: skip.annotator)
         queue.restore(skip)
       }
-      for var judgement in judgements where judgement.isThumb == (settings.shape == .thumbs) {
-        judgement.annotator = spelling(of: judgement.annotator)
-        queue.restore(judgement)
+      for judgement in judgements where judgement.isThumb == (settings.shape == .thumbs) {
+        queue.restore(
+          judgement.number, of: judgement.answers, by: spelling(of: judgement.annotator))
       }
     }
   }

@@ -112,9 +112,9 @@ package struct QuestionQueue: Sendable {
   }
 
   /// Takes a judgement of an earlier run into account.
-  package mutating func restore(_ judgement: StandingJudgement) {
-    guard let place = places[Question.key(judgement.answers)] else { return }
-    record(judgement.number, at: place, by: judgement.annotator)
+  package mutating func restore(_ number: Int64, of answers: [Int64], by annotator: String) {
+    guard let place = places[Question.key(answers)] else { return }
+    record(number, at: place, by: annotator)
   }
 
   /// Takes a skip of an earlier run into account.
