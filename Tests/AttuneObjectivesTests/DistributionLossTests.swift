@@ -99,7 +99,6 @@ struct DistributionLossTests {
     let groups = Self.groups(count: 5)
     let statistics = try variant.loss.statistics(of: groups, settings: variant.settings)
     let whole = variant.loss.loss(groups, statistics: statistics, settings: variant.settings)
-    let scale = groups.reduce(0) { $0 + $1.weight }
     expectGradient(
       whole.logProbabilities.flatMap { $0 }, at: groups.flatMap(\.policy)
     ) { point in
@@ -132,33 +131,17 @@ struct DistributionLossTests {
       }
       #expect(near(whole.loss, surrogate))
     }
-    #expect(scale > 0)
   }
 
   @Test(arguments: Variant.all)
   func `any cut and order of a batch gives the same numbers`(variant: Variant) throws {
     let groups = Self.groups(count: 7)
     let statistics = try variant.loss.statistics(of: groups, settings: variant.settings)
-    let whole = variant.loss.loss(groups, statistics: statistics, settings: variant.settings)
-    let order = [6, 2, 0, 1, 5, 3, 4]
-    for cut in [1, 2, 3] {
-      var sum = LossResult()
-      for start in stride(from: 0, to: order.count, by: cut) {
-        let piece = order[start..<min(start + cut, order.count)].map { groups[$0] }
-        let part = variant.loss.loss(piece, statistics: statistics, settings: variant.settings)
-        sum.loss += part.loss
-        sum.logProbabilities += part.logProbabilities
-        sum.metrics.merge(part.metrics)
-      }
-      #expect(near(sum.loss, whole.loss))
-      for (place, group) in order.enumerated() {
-        #expect(sum.logProbabilities[place] == whole.logProbabilities[group])
-      }
-      for (metric, value) in whole.metrics.values {
-        #expect(near(value, sum.metrics[metric] ?? .nan), "\(metric)")
-      }
+    expectAnyCut { places in
+      variant.loss.loss(
+        places.map { groups[$0] }, statistics: statistics, settings: variant.settings)
     }
-    let shuffled = order.map { groups[$0] }
+    let shuffled = Array(groups.reversed())
     let again = try variant.loss.statistics(of: shuffled, settings: variant.settings)
     #expect(near(again.baseline, statistics.baseline))
   }
