@@ -136,17 +136,17 @@ struct ProgramRewardTests {
   @Test(arguments: [
     // Both at once, the second one late, both at the end, only of the last, before the first, unended.
     "while read -r l; do echo 1; echo 2; done",
-    "while read -r l; do echo 1; sleep 0.3; echo 2; done",
-    "while read -r l; do echo 1; done; sleep 0.5; echo 2",
-    "while read -r l; do echo 1; case $l in *'\"2\"'*) sleep 0.3; echo 2;; esac; done",
-    "sleep 0.4; echo 0; while read -r l; do echo 1; done",
+    "while read -r l; do echo 1; sleep 0.1; echo 2; done",
+    "while read -r l; do echo 1; done; sleep 0.1; echo 2",
+    "while read -r l; do echo 1; case $l in *'\"2\"'*) sleep 0.1; echo 2;; esac; done",
+    "sleep 0.3; echo 0; while read -r l; do echo 1; done",
     "while read -r l; do echo 1; done; printf 2",
-    "(sleep 0.6; echo 3) & while read -r l; do echo 1; done",
+    "(sleep 0.1; echo 3) & while read -r l; do echo 1; done",
     "echo hello; cat > /dev/null",
     // Which of two lines of one id is meant nobody knows.
     echoing("1", then: "echo '{\"id\": '$i', \"score\": 2}';"),
-    echoing("1", then: "sleep 0.2; echo '{\"id\": '$i', \"score\": 2}';"),
-    echoing("1", then: "sleep 0.2; echo 2;"),
+    echoing("1", then: "sleep 0.1; echo '{\"id\": '$i', \"score\": 2}';"),
+    echoing("1", then: "sleep 0.1; echo 2;"),
   ])
   func `a line too many is refused before a score is used, whenever it comes`(command: String)
     throws

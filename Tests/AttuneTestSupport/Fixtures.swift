@@ -17,11 +17,18 @@ public enum Fixtures {
   }
 }
 
+extension URL {
+  /// Where tests put files: in memory if there is such a place. A run has its files put on the disk one
+  /// by one, which takes milliseconds each.
+  public static let testFiles =
+    FileManager.default.isWritableFile(atPath: "/dev/shm")
+    ? URL(filePath: "/dev/shm") : FileManager.default.temporaryDirectory
+}
+
 /// Runs a body with a folder that is gone afterwards.
 @discardableResult
 public func withTemporaryFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {
-  let folder = FileManager.default.temporaryDirectory
-    .appendingPathComponent("attune-\(UUID().uuidString)")
+  let folder = URL.testFiles.appendingPathComponent("attune-\(UUID().uuidString)")
   try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
   defer { try? FileManager.default.removeItem(at: folder) }
   return try body(folder)

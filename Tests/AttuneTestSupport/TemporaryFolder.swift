@@ -4,10 +4,12 @@ import Foundation
 
 /// A folder that goes when the test is over.
 public final class TemporaryFolder {
+  /// Where it is.
   public let url: URL
 
+  /// Makes one.
   public init() throws {
-    url = FileManager.default.temporaryDirectory.appending(path: "attune-\(UUID().uuidString)")
+    url = URL.testFiles.appending(path: "attune-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
   }
 
