@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneTestSupport
 import Foundation
 
 /// A run of the built program.
@@ -86,7 +87,7 @@ final class Workbench {
   let folder: URL
 
   init() throws {
-    folder = URL.temporaryDirectory.appending(path: "attune-cli-\(UUID().uuidString)")
+    folder = URL.testFiles.appending(path: "attune-cli-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     try write(
       "config.json",
@@ -118,6 +119,29 @@ final class Workbench {
       at: url(name).deletingLastPathComponent(), withIntermediateDirectories: true)
     try data.write(to: url(name))
   }
+
+  /// Writes `prompts.jsonl`, with at most nine prompts.
+  func writePrompts(_ count: Int = 9) throws {
+    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"].prefix(count)
+    try write("prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
+  }
+
+  /// Prompts, and a recipe of the whole loop on next to nothing.
+  ///
+  /// - Parameter knobs: Further members of the recipe.
+  func writeLoop(_ knobs: String = Workbench.ppo) throws {
+    try writePrompts()
+    try write(
+      "recipe.json",
+      """
+      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
+       "evaluation":{"n":2,"max_tokens":6},\(knobs)}
+      """)
+  }
+
+  static let ppo = """
+    "ppo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,"max_tokens":6}
+    """
 
   func read(_ name: String) throws -> String { try String(contentsOf: url(name), encoding: .utf8) }
 

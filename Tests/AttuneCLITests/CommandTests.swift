@@ -20,20 +20,12 @@ struct CommandTests {
     }
   }
 
-  // It draws nothing and reads nothing, so it has neither a seed nor a configuration file.
-  @Test func `exactness explains itself with an example`() throws {
-    let run = try CommandRun(["exactness", "--help"], in: URL.temporaryDirectory)
-    #expect(run.code == 0)
-    #expect(run.output.contains("Example: attune exactness"))
-    for option in ["--json", "--html"] {
-      #expect(run.output.contains(option), "exactness lacks \(option)")
-    }
-  }
-
-  @Test func `compare explains itself with an example`() throws {
-    let run = try CommandRun(["compare", "--help"], in: URL.temporaryDirectory)
-    #expect(run.code == 0 && run.output.contains("Example: attune compare"))
-    for option in ["--json", "--output"] { #expect(run.output.contains(option)) }
+  // They draw nothing, so they have neither a seed nor a configuration file.
+  @Test(arguments: [("exactness", "--html"), ("compare", "--output")])
+  func `what reads results alone explains itself too`(command: String, option: String) throws {
+    let run = try CommandRun([command, "--help"], in: URL.temporaryDirectory)
+    #expect(run.code == 0 && run.output.contains("Example: attune \(command)"))
+    #expect(run.output.contains("--json") && run.output.contains(option))
   }
 
   @Test func `trainers and evaluations leave a report, and any of them are compared`() throws {
@@ -169,15 +161,7 @@ struct CommandTests {
   ])
   func `the whole loop takes any trainer`(method: String, knobs: String) throws {
     let bench = try Workbench()
-    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
-    try bench.write(
-      "prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
-    try bench.write(
-      "recipe.json",
-      """
-      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
-       "evaluation":{"n":2,"max_tokens":6},\(knobs)}
-      """)
+    try bench.writeLoop(knobs)
     let line =
       "rlhf --model model --data prompts.jsonl --output run --config recipe.json --method \(method)"
     let run = try bench.attune(line: "\(line) --json")
@@ -191,17 +175,7 @@ struct CommandTests {
 
   @Test func `in a second round the policy's own answers are labelled, and it goes on`() throws {
     let bench = try Workbench()
-    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
-    try bench.write(
-      "prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
-    try bench.write(
-      "recipe.json",
-      """
-      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
-       "ppo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,
-              "max_tokens":6},
-       "evaluation":{"n":2,"max_tokens":6},"rounds":2}
-      """)
+    try bench.writeLoop(#"\#(Workbench.ppo),"rounds":2"#)
     let line = "rlhf --model model --data prompts.jsonl --output run --config recipe.json"
     let first = try bench.attune(line: "\(line) --json")
     #expect(first.code == 0, "\(first.errors)")
@@ -233,17 +207,7 @@ struct CommandTests {
 
   @Test func `the whole loop runs, is not run twice, and names knobs that differ`() throws {
     let bench = try Workbench()
-    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
-    try bench.write(
-      "prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
-    try bench.write(
-      "recipe.json",
-      """
-      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
-       "ppo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,
-              "max_tokens":6},
-       "evaluation":{"n":2,"max_tokens":6}}
-      """)
+    try bench.writeLoop()
     let line = "rlhf --model model --data prompts.jsonl --output run --config recipe.json --seed 3"
     let first = try bench.attune(line: "\(line) --json")
     #expect(first.code == 0, "\(first.errors)")

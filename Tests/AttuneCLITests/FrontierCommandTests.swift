@@ -8,18 +8,14 @@ struct FrontierCommandTests {
   /// A bench with a finished run of two rounds in `run`.
   private static func bench() throws -> Workbench {
     let bench = try Workbench()
-    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
-    try bench.write("prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
-    try bench.write(
-      "recipe.json",
+    try bench.writeLoop(
       """
-      {"sample":{"n":3,"max_tokens":6,"temperature":1},"reward":{"layers":1,"epochs":1},
-       "ppo":{"layers":1,"rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2,
-              "max_tokens":6,"temperature":1},
-       "evaluation":{"n":2,"max_tokens":6,"temperature":1},"rounds":2}
+      "ppo":{"layers":1,"rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2,
+             "max_tokens":6,"temperature":1},"rounds":2
       """)
     let run = try bench.attune(
-      line: "rlhf --model model --data prompts.jsonl --output run --config recipe.json --seed 3")
+      line: "rlhf --model model --data prompts.jsonl --output run --config recipe.json --seed 3 "
+        + "--set sample.temperature=1 --set evaluation.temperature=1")
     guard run.code == 0 else { throw Workbench.Failure(message: run.errors) }
     return bench
   }

@@ -6,21 +6,9 @@ import Testing
 
 @Suite(.serialized)
 struct IterateCommandTests {
-  private static let rows = ["cat", "dog", "sun", "tea"].map { "{\"prompt\":\"a \($0)\"}\n" }
-
-  @Test(arguments: ["iterate", "prompts"])
-  func `every command explains itself with an example`(command: String) throws {
-    let run = try CommandRun([command, "--help"], in: URL.temporaryDirectory)
-    #expect(run.code == 0)
-    #expect(run.output.contains("Example: attune \(command)"))
-    for option in ["--json", "--seed", "--threads", "--config"] {
-      #expect(run.output.contains(option), "\(command) lacks \(option)")
-    }
-  }
-
   @Test func `rounds, then online, by a reward and by a judge`() throws {
     let bench = try Workbench()
-    try bench.write("prompts.jsonl", Self.rows.joined())
+    try bench.writePrompts(4)
     try bench.write(
       "fixed.jsonl", "{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c c c\"}\n")
     let line = "iterate --model model --data prompts.jsonl --rounds 2 --n 3 --max-tokens 40"
@@ -62,7 +50,7 @@ struct IterateCommandTests {
 
   @Test func `a wrong recipe is refused in one line`() throws {
     let bench = try Workbench()
-    try bench.write("prompts.jsonl", Self.rows.joined())
+    try bench.writePrompts(4)
     let cases: [(options: String, code: Int32, word: String)] = [
       ("--output out", 64, "--reward"),
       ("--reward labeller:concise --judge model --output out", 64, "--judge"),
@@ -91,7 +79,7 @@ struct IterateCommandTests {
 
   @Test func `Ctrl-C ends with 130`() throws {
     let bench = try Workbench()
-    try bench.write("prompts.jsonl", Self.rows.joined())
+    try bench.writePrompts(4)
     let cases = [
       ("rounds", ["--epochs", "4000"], "dpo  "), ("online", ["--online"], "iterate  "),
     ]

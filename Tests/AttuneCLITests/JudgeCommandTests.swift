@@ -8,8 +8,7 @@ import Testing
 struct JudgeCommandTests {
   @Test func `a local judge labels samples, and what it labels trains a reward model`() throws {
     let bench = try Workbench()
-    let words = ["cat", "dog", "sun", "tea", "sea", "hat"]
-    try bench.write("prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
+    try bench.writePrompts(6)
     let sampled = try bench.attune(
       line: "sample --model model --data prompts.jsonl --n 3 --max-tokens 6 --output samples.jsonl")
     #expect(sampled.code == 0, "\(sampled.errors)")
@@ -84,17 +83,8 @@ struct JudgeCommandTests {
 
   @Test func `an AI judge stands in for the labeller of the whole loop`() throws {
     let bench = try Workbench()
-    let words = ["cat", "dog", "sun", "tea", "sea", "hat", "map", "pen", "cup"]
-    try bench.write("prompts.jsonl", words.map { "{\"prompt\":\"a \($0)\"}\n" }.joined())
+    try bench.writeLoop()
     try bench.write("one.txt", "The better answer is short.\n")
-    try bench.write(
-      "recipe.json",
-      """
-      {"sample":{"n":3,"max_tokens":6},"reward":{"layers":1,"epochs":1},
-       "ppo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,
-              "max_tokens":6},
-       "evaluation":{"n":2,"max_tokens":6}}
-      """)
     let line = "rlhf --model model --data prompts.jsonl --output run --config recipe.json"
     let judged = "\(line) --labeller judge --judge model"
     let run = try bench.attune(line: "\(judged) --json")
