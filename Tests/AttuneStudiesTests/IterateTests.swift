@@ -2,7 +2,6 @@
 
 import AttuneData
 import AttuneEngine
-import AttuneNative
 import AttuneObjectives
 import AttuneRewards
 import AttuneStudies
@@ -19,7 +18,7 @@ private struct Counted: RewardSource {
 
   func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double] {
     _ = counter.next()
-    return ShareOfASCII().scores(prompts: prompts, completions: completions, shared: shared)
+    return ShareOfOdd().scores(prompts: prompts, completions: completions, shared: shared)
   }
 }
 
@@ -39,12 +38,12 @@ struct IterateTests {
 
   func train(
     _ settings: IterateSettings, _ folder: TemporaryFolder, _ name: String,
-    options: RunOptions = .quiet, mixed: DataFile? = nil,
-    reward: any RewardSource = ShareOfASCII(), watched: (any RewardSource)? = nil
+    from start: LoadedModel? = nil, options: RunOptions = .quiet, mixed: DataFile? = nil,
+    reward: any RewardSource = ShareOfOdd(), watched: (any RewardSource)? = nil
   ) throws -> IterateReport {
     try Iterate.train(
-      tinyModel(), data: folder.rows("prompts.jsonl", TestRows.prompts),
-      rewards: settings.judge.judges.isEmpty ? [(reward, 1)] : [], rewardFingerprint: "ascii",
+      start ?? tableModel(), data: folder.rows("prompts.jsonl", TestRows.prompts),
+      rewards: settings.judge.judges.isEmpty ? [(reward, 1)] : [], rewardFingerprint: "odd",
       watched: watched, mixed: mixed, settings: settings,
       output: folder.url.appending(path: name), options: options)
   }
@@ -64,19 +63,19 @@ struct IterateTests {
     settings.dpo.train = part
     settings.dpo.layers = part == .lastLayers ? 1 : 0
     settings.dpo.rank = 4
-    settings.dpo.learningRate = part == .full ? 3e-3 : 1e-2
-    let report = try train(settings, folder, "run", watched: ShareOfASCII())
+    settings.dpo.learningRate = part == .full ? 3e-3 : part == .lora ? 1e-3 : 6e-3
+    let report = try train(settings, folder, "run", watched: ShareOfOdd())
     #expect(report.rounds.map(\.round) == [1, 2, 3, 4] && report.trained.round == 5)
     #expect(report.rounds[0].kl == 0 && report.trained.kl != 0)
     #expect(report.rounds[0].freshAccuracy == 0.5)
-    #expect(report.trained.reward > report.rounds[0].reward + 0.05, "\(report)")
+    #expect(report.trained.reward > report.rounds[0].reward + 0.2, "\(report)")
     #expect(report.rounds.compactMap(\.freshAccuracy).contains { $0 > 0.5 })
     #expect(report.rounds.allSatisfy { $0.gap > 0 && ($0.trainAccuracy ?? 0) > 0.5 })
     #expect(report.trained.goldReward == report.trained.reward)
     #expect(Set(report.rounds.map(\.policy)).count == 4)
     // What was written is the last round's policy.
-    let start = try tinyModel()
-    let ids: [Int32] = [3, 20, 100, 7]
+    let start = try tableModel()
+    let ids: [Int32] = [3, 20, 31, 7]
     func score(_ path: String) throws -> [Double] {
       try LoadedModel.open(folder.url.appending(path: path).path, beside: start).model
         .score([Segment(ids, scored: [1..<4])]).logProbabilities[0]
@@ -92,15 +91,15 @@ struct IterateTests {
     let folder = try TemporaryFolder()
     var settings = Self.settings(online: true)
     settings.dpo.loss = loss
-    settings.rounds = 24
+    settings.rounds = 12
     settings.samplesPerPrompt = 8
     settings.pairs = .bestRest
-    settings.dpo.learningRate = 3e-3
+    settings.dpo.learningRate = 0.02
     let report = try train(settings, folder, "run")
-    #expect(report.steps == 24 && report.rounds.map(\.round) == [1, 24])
-    #expect(report.trained.reward > report.rounds[0].reward + 0.05, "\(report)")
-    #expect(try metrics(folder.url.appending(path: "run")).count == 24)
-    #expect(try !pairs(folder, "run/round-24/pairs.jsonl").isEmpty)
+    #expect(report.steps == 12 && report.rounds.map(\.round) == [1, 12])
+    #expect(report.trained.reward > report.rounds[0].reward + 0.2, "\(report)")
+    #expect(try metrics(folder.url.appending(path: "run")).count == 12)
+    #expect(try !pairs(folder, "run/round-12/pairs.jsonl").isEmpty)
   }
 
   @Test(arguments: [false, true])
@@ -112,23 +111,14 @@ struct IterateTests {
     settings.dpo.xpoAlpha = 0.01
     settings.rounds = 3
     if !online { settings.dpo.epochs = 3 }
-    let one = try train(settings, folder, "whole", mixed: mixed)
+    let start = try tinyModel()
     // Asked once a sampled token and once a step: in the middle of samples, of a round, of a later one.
-    for count in [5, 100, 130] {
-      let error = #expect(throws: TrainingError.self) {
-        _ = try train(settings, folder, "parts", options: .stopping(after: count), mixed: mixed)
-      }
-      #expect(error?.code == .interrupted, "\(error?.message ?? "")")
+    let (one, two) = try folder.checkResume(stops: [5, 100, 130]) {
+      try train(settings, folder, $0.lastPathComponent, from: start, options: $1, mixed: mixed)
     }
-    let two = try train(settings, folder, "parts", mixed: mixed)
     #expect(one.rounds == two.rounds && one.trained == two.trained && one.steps == two.steps)
-    #expect(folder.bytes("whole/model.safetensors") != nil)
-    #expect(folder.bytes("whole/model.safetensors") == folder.bytes("parts/model.safetensors"))
     #expect(
       folder.bytes("whole/round-3/pairs.jsonl") == folder.bytes("parts/round-3/pairs.jsonl"))
-    #expect(
-      try metrics(folder.url.appending(path: "whole"))
-        == metrics(folder.url.appending(path: "parts")))
   }
 
   @Test func `a round that is over is not made again, and --restart makes all anew`() throws {
@@ -192,7 +182,7 @@ struct IterateTests {
           #expect(row.json["seed"] == nil && pair.chosenScore == nil)
         } else {
           #expect((pair.chosenScore ?? 0) > (pair.rejectedScore ?? 1))
-          #expect(pair.labeller == "share of ASCII")
+          #expect(pair.labeller == "share of odd")
           #expect(row.json["chosen_model"]?["fingerprint"] == .string(round.policy))
           #expect(row.json["seed"] != nil && row.json["chosen_finish_reason"] != nil)
         }
@@ -238,8 +228,9 @@ struct IterateTests {
         return sum + scores.logProbabilities[made.answers[0][0]].reduce(0, +)
       }
     }
-    let trained = try LoadedModel.open(folder.url.appending(path: "run").path, on: NativeEngine())
-    #expect(try logProbability(trained) < logProbability(tinyModel()))
+    let start = try tableModel()
+    let trained = try LoadedModel.open(folder.url.appending(path: "run").path, beside: start)
+    #expect(try logProbability(trained) < logProbability(start))
   }
 
   @Test func `the bonus is the same for any cut, and refused where no row has an answer`() throws {
@@ -257,21 +248,17 @@ struct IterateTests {
       settings.pieceTokens = pieceTokens
       settings.evaluationShare = 0
       let out = folder.url.appending(path: name)
-      _ = try DPO.train(tinyModel(), data: data, settings: settings, output: out, options: .quiet)
+      _ = try DPO.train(tableModel(), data: data, settings: settings, output: out, options: .quiet)
       return try metrics(out)
     }
     let (whole, cut) = (try run("a", pieceTokens: 2048), try run("b", pieceTokens: 1))
-    for (a, b) in zip(whole, cut) {
-      #expect(a["loss/exploration"] != nil)
-      for (key, value) in a {
-        #expect(abs(value - (b[key] ?? .nan)) < 1e-4 * max(1, abs(value)), "\(key)")
-      }
-    }
+    #expect(whole.allSatisfy { $0["loss/exploration"] != nil })
+    try checkAgree(whole, cut)
     var settings = DPOSettings()
     settings.xpoAlpha = 0.1
     let error = #expect(throws: TrainingError.self) {
       _ = try DPO.train(
-        tinyModel(), data: try folder.rows("plain.jsonl", TestRows.pairs(4)),
+        tableModel(), data: try folder.rows("plain.jsonl", TestRows.pairs(4)),
         settings: settings, output: folder.url.appending(path: "c"), options: .quiet)
     }
     #expect(error?.message.contains("explored") == true)
@@ -320,7 +307,7 @@ struct IterateTests {
   @Test func `wrong recipes are refused before any work`() throws {
     let folder = try TemporaryFolder()
     func refused(
-      _ words: String, mixed: DataFile? = nil, reward: any RewardSource = ShareOfASCII(),
+      _ words: String, mixed: DataFile? = nil, reward: any RewardSource = ShareOfOdd(),
       _ change: (inout IterateSettings) -> Void
     ) throws {
       var settings = Self.settings()

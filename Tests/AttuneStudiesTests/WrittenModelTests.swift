@@ -23,15 +23,11 @@ struct WrittenModelTests {
   static func settings<S: Settings>(
     _ type: S.Type, _ knobs: [(String, String)] = small
   ) throws -> S {
-    let text = try ConfigFile.text(S())
-    return try ConfigFile.settings(
-      S(), flags: knobs.filter { text.contains("\"\($0.0)\"") }.map { (knob: $0.0, json: $0.1) })
+    try ConfigFile.settings(
+      S(), flags: knobs.filter { S.knobs.knob(at: $0.0) != nil }.map { (knob: $0.0, json: $0.1) })
   }
 
-  static let trainers = [
-    "sft", "reward", "dpo", "kto", "ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain",
-    "iterate",
-  ]
+  static let trainers = ["sft", "reward"] + RLHF.Method.allCases.map(\.rawValue)
 
   /// Trains by a trainer's defaults.
   ///
@@ -41,77 +37,32 @@ struct WrittenModelTests {
   ) throws -> String {
     let out = folder.url.appending(path: name)
     let pairs = try folder.rows("pairs.jsonl", TestRows.pairs(8))
-    let prompts = try folder.rows("prompts.jsonl", TestRows.prompts)
-    let rewards: [(source: any RewardSource, weight: Double)] = [(ShareOfASCII(), 1)]
     let short = small + [("max_steps", "1"), ("max_length", "0")]
     switch name {
     case "sft":
-      return try SFT.train(
+      _ = try SFT.train(
         start, data: folder.rows("rows.jsonl", TestRows.completions),
         settings: settings(SFTSettings.self, short.filter { $0.0 != "rank" }), output: out,
-        options: .quiet
-      ).model
+        options: .quiet)
     case "reward":
-      return try RewardModel.train(
+      _ = try RewardModel.train(
         start, data: pairs, settings: settings(RewardModelSettings.self, short), output: out,
-        options: .quiet
-      ).model
-    case "dpo":
-      return try DPO.train(
-        start, data: pairs, settings: settings(DPOSettings.self, short), output: out,
-        options: .quiet
-      ).model
-    case "kto":
-      return try KTO.train(
-        start, data: pairs, settings: settings(KTOSettings.self, short), output: out,
-        options: .quiet
-      ).model
-    case "iterate":
-      let knobs = [
+        options: .quiet)
+    default:
+      let rounds = [
         ("rounds", "1"), ("max_tokens", "4"), ("samples_per_prompt", "2"), ("dpo.rank", "4"),
       ]
-      return try Iterate.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: ConfigFile.settings(
-          IterateSettings(), flags: knobs.map { (knob: $0.0, json: $0.1) }), output: out,
-        options: .quiet
-      ).model
-    case "ppo":
-      return try PPO.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: settings(PPOSettings.self), output: out, options: .quiet
-      ).model
-    case "reinforce":
-      return try Reinforce.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: settings(ReinforceSettings.self), output: out, options: .quiet
-      ).model
-    case "rloo":
-      return try RLOO.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: settings(RLOOSettings.self), output: out, options: .quiet
-      ).model
-    case "grpo":
-      return try GRPO.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: settings(GRPOSettings.self), output: out, options: .quiet
-      ).model
-    case "raft":
-      return try RAFT.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: settings(RAFTSettings.self), output: out, options: .quiet
-      ).model
-    case "dpg":
-      return try DPG.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: settings(DPGSettings.self), output: out, options: .quiet
-      ).model
-    default:
-      return try BRAIn.train(
-        start, data: prompts, rewards: rewards, rewardFingerprint: "ascii",
-        settings: settings(BRAInSettings.self), output: out, options: .quiet
-      ).model
+      func knobs<S: PolicyMethod>(_: S) throws -> S {
+        try settings(S.self, name == "iterate" ? rounds : short)
+      }
+      let method = try #require(RLHF.Method(rawValue: name))
+      _ = try knobs(MethodsSettings()[method]).trainPolicy(
+        PolicyTask(
+          start: start, prompts: folder.rows("prompts.jsonl", TestRows.prompts).url,
+          rewards: [(ShareOfOdd(), 1)], rewardFingerprint: "odd", gold: nil,
+          preferences: pairs.url, heldOutPreferences: nil, output: out, options: .quiet))
     }
+    return out.path
   }
 
   static func json(_ url: URL) throws -> [String: Any] {

@@ -8,9 +8,12 @@ import Foundation
 
 /// A model in a folder, and others as if they had been trained from it: its numbers with noise.
 public struct ModelFamily {
+  /// Where all of them are.
   public let folder: TemporaryFolder
+  /// The model.
   public let base: LoadedModel
 
+  /// Writes the model.
   public init() throws {
     folder = try TemporaryFolder()
     let random = try tinyModel()

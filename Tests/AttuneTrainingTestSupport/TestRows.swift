@@ -26,6 +26,7 @@ public enum TestRows {
     #"{"prompt":"say 1","answer":1.50}"#, #"{"prompt":"say 2","answer":[3]}"#,
     #"{"prompt":"say 3","answer":"4"}"#,
   ]
+  /// Their prompts, answers and lines.
   public static let answeredPrompts: Set<[String]> = [
     ["say 1", "1.50", "1"], ["say 1", "2e0", "2"], ["say 2", "[3]", "4"],
     ["say 3", #""4""#, "5"],

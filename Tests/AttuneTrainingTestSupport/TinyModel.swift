@@ -17,10 +17,30 @@ public func tinyModel(seed: UInt64 = 1, width: Int = 32, layers: Int = 2) throws
     seed: seed, on: NativeEngine())
 }
 
-/// A table over bytes, for what a trainer does whatever the model is.
+/// A table of few tokens, for what a trainer does whatever the model is.
 public func tableModel(seed: UInt64 = 1) throws -> LoadedModel {
-  try LoadedModel.random(
-    TabularEngine.spec(vocabulary: 259), seed: seed, on: TabularEngine(gain: 8))
+  let tokenizer = try letters.get()
+  return try LoadedModel.random(
+    TabularEngine.spec(vocabulary: tokenizer.vocabularySize), tokenizer: tokenizer, seed: seed,
+    on: TabularEngine(gain: 8))
+}
+
+/// A tokenizer of 41 tokens: letters, digits, what stands between words here, and the end. What a text
+/// holds beside them is left out.
+private let letters = Result {
+  try withTemporaryFolder { folder in
+    let tokens = "abcdefghijklmnopqrstuvwxyz0123456789Ġ:.W"
+    let ids = tokens.enumerated().map { "\"\($1)\":\($0)" }.joined(separator: ",")
+    let words = #""pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}"#
+    let end = #""added_tokens":[{"id":\#(tokens.count),"content":"<end>","special":true}]"#
+    for (name, json) in [
+      ("tokenizer", #"{"model":{"type":"BPE","vocab":{\#(ids)},"merges":[]},\#(words),\#(end)}"#),
+      ("tokenizer_config", #"{"bos_token":"<end>","eos_token":"<end>"}"#),
+    ] {
+      try Data(json.utf8).write(to: folder.appending(path: "\(name).json"))
+    }
+    return try Tokenizer.load(directory: folder)
+  }
 }
 
 extension RunOptions {
@@ -45,8 +65,10 @@ extension RunOptions {
 public final class Counter: Sendable {
   private let count = Atomic<Int>(0)
 
+  /// None yet.
   public init() {}
 
+  /// One more.
   public func next() -> Int { count.add(1, ordering: .relaxed).newValue }
 }
 
@@ -54,18 +76,5 @@ extension TemporaryFolder {
   /// A data file of rows given as JSON.
   public func rows(_ name: String, _ rows: [String]) throws -> DataFile {
     try DataFile.read(file(name, rows.joined(separator: "\n") + "\n"))
-  }
-}
-
-/// The metrics of a run, a dictionary a line, without what depends on the clock.
-public func metrics(_ folder: URL) throws -> [[String: Double]] {
-  let text = try String(contentsOf: folder.appending(path: "metrics.jsonl"), encoding: .utf8)
-  return try text.split(separator: "\n").map { line in
-    let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
-    return object.compactMapValues { $0 as? Double }
-      .filter {
-        $0.key != "time" && !$0.key.hasPrefix("speed/") && !$0.key.hasPrefix("seconds/")
-          && !$0.key.hasPrefix("memory/")
-      }
   }
 }

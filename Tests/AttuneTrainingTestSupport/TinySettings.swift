@@ -4,59 +4,53 @@ import AttuneObjectives
 import AttuneTraining
 
 /// Settings with which a tiny model learns in seconds.
-extension SFTSettings {
-  public static func tiny(epochs: Int = 10) -> SFTSettings {
-    var settings = SFTSettings()
+extension ReadsRows {
+  fileprivate func tiny(
+    rate: Double, epochs: Int = 3, batch: Int = 8, _ change: (inout Self) -> Void = { _ in }
+  ) -> Self {
+    var settings = self
+    settings.train = .full
+    settings.layers = 0
     settings.epochs = epochs
-    settings.batchSize = 6
-    settings.learningRate = 3e-3
+    settings.batchSize = batch
+    settings.learningRate = rate
     settings.warmupSteps = 2
     settings.maxLength = 0
+    change(&settings)
     return settings
+  }
+}
+
+extension SFTSettings {
+  /// For `TestRows.completions`.
+  public static func tiny(epochs: Int = 10) -> SFTSettings {
+    SFTSettings().tiny(rate: 3e-3, epochs: epochs, batch: 6)
   }
 }
 
 extension RewardModelSettings {
+  /// For `TestRows.pairs`.
   public static func tiny() -> RewardModelSettings {
-    var settings = RewardModelSettings()
-    settings.train = .full
-    settings.layers = 0
-    settings.epochs = 3
-    settings.batchSize = 8
-    settings.learningRate = 3e-3
-    settings.warmupSteps = 2
-    settings.maxLength = 0
-    settings.evaluationShare = 0.25
-    return settings
+    RewardModelSettings().tiny(rate: 3e-3) { $0.evaluationShare = 0.25 }
   }
 }
 
 extension DPOSettings {
+  /// For `TestRows.pairs`.
   public static func tiny(_ loss: PreferenceLoss = .dpo) -> DPOSettings {
-    var settings = DPOSettings()
-    settings.loss = loss
-    settings.train = .full
-    settings.epochs = 3
-    settings.batchSize = 8
-    settings.learningRate = 1e-3
-    settings.warmupSteps = 2
-    settings.maxLength = 0
-    settings.evaluationShare = 0.25
-    return settings
+    DPOSettings().tiny(rate: 1e-3) {
+      $0.loss = loss
+      $0.evaluationShare = 0.25
+    }
   }
 }
 
 extension KTOSettings {
+  /// For `TestRows.pairs`.
   public static func tiny(_ loss: UnpairedLoss) -> KTOSettings {
-    var settings = KTOSettings()
-    settings.loss = loss
-    settings.train = .full
-    settings.epochs = 3
-    settings.batchSize = 8
-    settings.learningRate = 1e-3
-    settings.warmupSteps = 2
-    settings.maxLength = 0
-    settings.evaluationShare = 0.25
-    return settings
+    KTOSettings().tiny(rate: 1e-3) {
+      $0.loss = loss
+      $0.evaluationShare = 0.25
+    }
   }
 }

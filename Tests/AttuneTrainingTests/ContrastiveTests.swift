@@ -75,14 +75,7 @@ struct ContrastiveTests {
       try run("no-trunk") { $0.trunkMegabytes = 0 },
     ]
     #expect(once.count == 9)
-    for other in others {
-      for (a, b) in zip(once, other) {
-        #expect(a.keys == b.keys)
-        for (key, value) in a {
-          #expect(abs(value - (b[key] ?? .nan)) < 1e-4 * max(1, abs(value)), "\(key)")
-        }
-      }
-    }
+    for other in others { try checkAgree(once, other) }
   }
 
   @Test func `answers that many pairs share are scored once with the same result`() throws {
@@ -107,11 +100,7 @@ struct ContrastiveTests {
     }
     let (shared, alone) = (try run("a", precompute: true), try run("b", precompute: false))
     #expect(shared.count == 9)
-    for (a, b) in zip(shared, alone) {
-      for (key, value) in a {
-        #expect(abs(value - (b[key] ?? .nan)) < 1e-4 * max(1, abs(value)), "\(key)")
-      }
-    }
+    try checkAgree(shared, alone)
   }
 
   @Test func `the file of another reference or of a broken disk is not read`() throws {
@@ -138,37 +127,19 @@ struct ContrastiveTests {
   func `a stopped run on pairs goes on byte for byte`(loss: PreferenceLoss) throws {
     let folder = try TemporaryFolder()
     let data = try folder.rows("pairs.jsonl", TestRows.pairs(40))
-    let (whole, parts) = (
-      folder.url.appending(path: "whole"), folder.url.appending(path: "parts")
-    )
-    func run(_ output: URL, _ options: RunOptions) throws {
-      _ = try DPO.train(
-        tableModel(), data: data, settings: .tiny(loss), output: output, options: options)
+    _ = try folder.checkResume(stops: [4]) {
+      try DPO.train(
+        tableModel(), data: data, settings: .tiny(loss), output: $0, options: $1)
     }
-    try run(whole, .quiet)
-    #expect(throws: TrainingError.self) { try run(parts, .stopping(after: 4)) }
-    try run(parts, .quiet)
-    #expect(folder.bytes("whole/model.safetensors") == folder.bytes("parts/model.safetensors"))
-    #expect(folder.bytes("whole/model.safetensors") != nil)
-    #expect(try metrics(whole) == metrics(parts))
   }
 
   @Test(arguments: UnpairedLoss.allCases)
   func `a stopped run on thumbs goes on byte for byte`(loss: UnpairedLoss) throws {
     let folder = try TemporaryFolder()
     let data = try folder.rows("pairs.jsonl", TestRows.pairs(20))
-    let (whole, parts) = (
-      folder.url.appending(path: "whole"), folder.url.appending(path: "parts")
-    )
-    func run(_ output: URL, _ options: RunOptions) throws {
-      _ = try KTO.train(
-        tableModel(), data: data, settings: .tiny(loss), output: output, options: options)
+    _ = try folder.checkResume(stops: [4]) {
+      try KTO.train(tableModel(), data: data, settings: .tiny(loss), output: $0, options: $1)
     }
-    try run(whole, .quiet)
-    #expect(throws: TrainingError.self) { try run(parts, .stopping(after: 4)) }
-    try run(parts, .quiet)
-    #expect(folder.bytes("whole/model.safetensors") == folder.bytes("parts/model.safetensors"))
-    #expect(try metrics(whole) == metrics(parts))
   }
 
   @Test func `wrong recipes are refused before any work`() throws {

@@ -5,59 +5,21 @@ import AttuneTestSupport
 import AttuneTraining
 import AttuneTrainingTestSupport
 import Foundation
-import Synchronization
 import Testing
 
 struct RowRewardTests {
-  @Test(arguments: OnlineTrainer.all + others)
+  @Test(arguments: OnlineTrainer.all)
   func `every trainer that samples gives rewards the rows of its prompts`(trainer: OnlineTrainer)
     throws
   {
     let folder = try TemporaryFolder()
     let source = NotingRows()
     _ = try trainer.train(
-      [(source, 1)], folder.rows("rows.jsonl", TestRows.answered), 1, 4,
-      folder.url.appending(path: "run"),
-      .quiet)
+      folder.rows("rows.jsonl", TestRows.answered), to: folder.url.appending(path: "run"),
+      rewards: [(source, 1)]
+    ) { $0.rollout.rollouts = 1 }
     #expect(source.seen == TestRows.answeredPrompts)
   }
-
-  private static let others: [OnlineTrainer] = [
-    OnlineTrainer(testDescription: "ppo") { rewards, data, rollouts, n, output, options in
-      var settings = PPOTests.settings()
-      (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
-      return try PPO.train(
-        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
-        output: output, options: options)
-    },
-    OnlineTrainer(testDescription: "raft") { rewards, data, rollouts, n, output, options in
-      var settings = RAFTSettings()
-      (settings.train, settings.layers, settings.showEvery) = (.full, 0, 0)
-      (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
-      (settings.promptsPerRollout, settings.maxTokens) = (4, 6)
-      return try RAFT.train(
-        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
-        output: output, options: options)
-    },
-    OnlineTrainer(testDescription: "dpg") { rewards, data, rollouts, n, output, options in
-      var settings = DPGSettings()
-      (settings.train, settings.layers, settings.showEvery) = (.full, 0, 0)
-      (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
-      (settings.promptsPerRollout, settings.maxTokens) = (4, 6)
-      return try DPG.train(
-        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
-        output: output, options: options)
-    },
-    OnlineTrainer(testDescription: "brain") { rewards, data, rollouts, n, output, options in
-      var settings = BRAInSettings()
-      (settings.train, settings.layers, settings.showEvery) = (.full, 0, 0)
-      (settings.rollouts, settings.samplesPerPrompt) = (rollouts, n)
-      (settings.promptsPerRollout, settings.maxTokens) = (4, 6)
-      return try BRAIn.train(
-        tableModel(), data: data, rewards: rewards, rewardFingerprint: "rows", settings: settings,
-        output: output, options: options)
-    },
-  ]
 
   @Test func `a prompt counts once where no reward reads rows`() throws {
     let folder = try TemporaryFolder()
@@ -65,7 +27,7 @@ struct RowRewardTests {
     let data = try folder.rows("rows.jsonl", TestRows.answered)
     let error = #expect(throws: TrainingError.self) {
       try OnlineTrainer.rloo("").train(
-        [(source, 1)], data, 1, 4, folder.url.appending(path: "run"), .quiet)
+        data, to: folder.url.appending(path: "run"), rewards: [(source, 1)])
     }
     #expect(error?.message.contains("only 3 prompts") == true, "\(error?.message ?? "")")
     // A reward that is only measured reads rows as well.
@@ -86,8 +48,8 @@ struct RowRewardTests {
     let rows = ["say 0", "say 1", "say 2", "say 3"].map { #"{"prompt":"\#($0)"}"# }
     let fault = #expect(throws: AnswerFault.self) {
       try OnlineTrainer.rloo("").train(
-        [(NotANumber(), 1)], folder.rows("rows.jsonl", rows), 1, 2,
-        folder.url.appending(path: "run"), .quiet)
+        folder.rows("rows.jsonl", rows), to: folder.url.appending(path: "run"),
+        rewards: [(NotANumber(), 1)])
     }
     #expect(fault?.line == 3)
     #expect(
