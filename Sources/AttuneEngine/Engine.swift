@@ -8,6 +8,10 @@ public protocol Engine: Sendable {
   /// What decides the last bits of a number.
   var record: EngineRecord { get }
 
+  /// Knobs of how an engine works that it does not read, by their names in a recipe (`piece_tokens`,
+  /// `recompute`, `trunk_megabytes`), each with why: a run that sets one of them is refused.
+  var unreadKnobs: [(knob: String, why: String)] { get }
+
   /// Refuses a model whose weights alone are more than can be had: the system would stop the program
   /// in the middle, or not for a long time. `load` and `random` do so too.
   ///
@@ -42,6 +46,11 @@ public protocol Engine: Sendable {
   /// - Returns: Floating-point operations a nanosecond.
   /// - Throws: `EngineError` if the memory can't be had.
   func matrixProductRate(of spec: TransformerSpec) throws -> Double
+}
+
+extension Engine {
+  /// None: it reads all of them.
+  public var unreadKnobs: [(knob: String, why: String)] { [] }
 }
 
 /// What an engine computes with: a resumed run gives the same numbers only where this and the

@@ -20,12 +20,6 @@ public struct OveroptimisationLaw: Codable, Sendable, Equatable {
     /// Its standard error, from the residuals.
     public var standardError: Double
 
-    /// Makes one.
-    public init(value: Double, standardError: Double) {
-      self.value = value
-      self.standardError = standardError
-    }
-
     private enum CodingKeys: String, CodingKey {
       case value
       case standardError = "standard_error"

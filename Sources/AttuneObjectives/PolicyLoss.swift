@@ -142,6 +142,12 @@ public struct PolicySettings: Codable, Sendable, Equatable {
 
   /// The defaults.
   public init() {}
+
+  /// A ratio that is clipped at 1 ± one number, and an entropy bonus.
+  public init(clip: Double, entropyBonus: Double = 0) {
+    (clipLow, clipHigh) = (clip, clip)
+    self.entropyBonus = entropyBonus
+  }
 }
 
 /// What a policy loss needs to know of the whole batch: lengths, no scores.

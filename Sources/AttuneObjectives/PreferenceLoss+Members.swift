@@ -8,7 +8,7 @@
 
 extension PreferenceLoss {
   /// The settings with each loss's own defaults.
-  struct Knobs {
+  struct Knobs: Sendable {
     let beta, smoothing, lambda, lengthPrice, gamma, tau, sftWeight, divergenceAlpha: Double
     let lengthNormalised: Bool
     let divergence: FDivergence
@@ -89,6 +89,32 @@ extension PreferenceLoss {
     func term(_ loss: Double, _ slope: Double) -> PairTerm {
       PairTerm(
         loss: loss, chosen: slope * chosen, rejected: slope * rejected, saturated: saturated)
+    }
+  }
+
+  /// The loss of one pair, labels taken as they are.
+  func pair(
+    _ chosen: ScoredResponse, _ rejected: ScoredResponse, _ knobs: Knobs
+  ) -> PairTerm {
+    switch self {
+    case .dpo: Self.dpo(chosen, rejected, knobs)
+    case .hinge: Self.hinge(chosen, rejected, knobs)
+    case .ipo: Self.ipo(chosen, rejected, knobs)
+    case .robust: Self.robust(chosen, rejected, knobs)
+    case .exo: Self.exo(chosen, rejected, knobs)
+    case .nca: Self.nca(chosen, rejected, knobs)
+    case .bcoPair: Self.bcoPair(chosen, rejected, knobs)
+    case .sppo: Self.sppo(chosen, rejected, knobs)
+    case .aot, .aotUnpaired: preconditionFailure("the sorted losses are not of one pair")
+    case .apoZero: Self.apoZero(chosen, rejected, knobs)
+    case .apoDown: Self.apoDown(chosen, rejected, knobs)
+    case .discopop: Self.discopop(chosen, rejected, knobs)
+    case .dpop: Self.dpop(chosen, rejected, knobs)
+    case .dpoNormalised: Self.dpoNormalised(chosen, rejected, knobs)
+    case .rdpo: Self.rdpo(chosen, rejected, knobs)
+    case .simpo: Self.simpo(chosen, rejected, knobs)
+    case .orpo: Self.orpo(chosen, rejected, knobs)
+    case .cpo: Self.cpo(chosen, rejected, knobs)
     }
   }
 

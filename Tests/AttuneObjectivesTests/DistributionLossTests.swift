@@ -194,9 +194,7 @@ struct DistributionLossTests {
     var settings = PreferenceSettings()
     settings.beta = 1
     let row = PreferenceRow(chosen: chosen, rejected: rejected)
-    let dpo = try PreferenceLoss.dpo.loss(
-      [row], statistics: try PreferenceLoss.dpo.statistics(of: [row], settings: settings),
-      settings: settings)
+    let dpo = try PreferenceObjective(.dpo, settings).result([row])
     #expect(near(result.loss, dpo.loss))
     #expect(
       zip(result.logProbabilities[0], dpo.logProbabilities[0]).allSatisfy { near($0, $1) })

@@ -58,7 +58,7 @@ struct PreferenceLossTests {
     let rows = Self.rows(for: loss, count: 7)
     for settings in Self.settings(for: loss) {
       let withPrompt = settings.nllOver == .promptAndCompletion
-      let statistics = try loss.statistics(of: rows, settings: settings)
+      let objective = try PreferenceObjective(loss, settings)
       func moved(_ point: [Double]) -> [PreferenceRow] {
         let width = withPrompt ? 3 : 2
         return rows.enumerated().map { i, row in
@@ -72,12 +72,10 @@ struct PreferenceLossTests {
       let point = rows.flatMap { row in
         [row.chosen.policy, row.rejected.policy] + (withPrompt ? [row.chosen.promptPolicy] : [])
       }
-      let result = try loss.loss(rows, statistics: statistics, settings: settings)
+      let result = try objective.result(rows)
       try expectGradient(result.logProbabilities.flatMap { $0 }, at: point) { point in
-        let rows = moved(point)
         // What crosses rows is computed anew, as the optimiser step would.
-        let statistics = try loss.statistics(of: rows, settings: settings)
-        return try loss.loss(rows, statistics: statistics, settings: settings).loss
+        try objective.result(moved(point)).loss
       }
     }
   }
@@ -86,16 +84,13 @@ struct PreferenceLossTests {
   func `any cut and order of a batch gives the same numbers`(loss: PreferenceLoss) throws {
     let rows = Self.rows(for: loss, count: 7)
     for settings in Self.settings(for: loss) {
-      let statistics = try loss.statistics(of: rows, settings: settings)
-      try expectAnyCut { places in
-        try loss.loss(
-          places.map { rows[$0] }, at: places, statistics: statistics, settings: settings)
+      let objective = try PreferenceObjective(loss, settings)
+      let statistics = try objective.statistics(of: rows)
+      expectAnyCut { places in
+        objective.loss(places.map { rows[$0] }, at: places, statistics: statistics)
       }
-      let whole = try loss.loss(rows, statistics: statistics, settings: settings)
-      let shuffled = Array(rows.reversed())
-      let again = try loss.loss(
-        shuffled, statistics: try loss.statistics(of: shuffled, settings: settings),
-        settings: settings)
+      let whole = objective.loss(rows, statistics: statistics)
+      let again = try objective.result(Array(rows.reversed()))
       #expect(near(again.loss, whole.loss))
     }
   }
@@ -109,9 +104,7 @@ struct PreferenceLossTests {
         let row = PreferenceRow(
           chosen: ScoredResponse(policy: -2e4 + up, reference: -2e4, tokens: 1),
           rejected: ScoredResponse(policy: -2e4 + down, reference: -2e4, tokens: 3))
-        let result = try loss.loss(
-          [row], statistics: try loss.statistics(of: [row], settings: settings),
-          settings: settings)
+        let result = try PreferenceObjective(loss, settings).result([row])
         #expect(result.loss.isFinite)
         #expect(result.logProbabilities[0].allSatisfy { $0.isFinite })
       }
@@ -163,14 +156,12 @@ struct PreferenceLossTests {
       var row = row
       row.probability = 1
       row.weight = 1
-      let result = try loss.loss(
-        [row], statistics: try loss.statistics(of: [row], settings: settings), settings: settings)
+      let result = try PreferenceObjective(loss, settings).result([row])
       let expected = Self.naive(loss, row.chosen, row.rejected, beta: beta)
       #expect(near(result.loss, expected, 1e-10), "\(result.loss), not \(expected)")
       guard loss.readsSoftLabels, loss != .cpo else { continue }
       row.probability = 0.3
-      let soft = try loss.loss(
-        [row], statistics: try loss.statistics(of: [row], settings: settings), settings: settings)
+      let soft = try PreferenceObjective(loss, settings).result([row])
       let other = Self.naive(loss, row.rejected, row.chosen, beta: beta)
       #expect(near(soft.loss, 0.3 * expected + 0.7 * other, 1e-10))
     }
@@ -179,7 +170,7 @@ struct PreferenceLossTests {
   @Test(arguments: [PreferenceLoss.aot, .aotUnpaired])
   func `sorts the batch`(loss: PreferenceLoss) throws {
     let rows = Self.rows(for: loss, count: 5)
-    let result = try loss.loss(rows, statistics: try loss.statistics(of: rows))
+    let result = try PreferenceObjective(loss).result(rows)
     func ratio(_ r: ScoredResponse) -> Double { r.policy - (r.reference ?? 0) }
     let (above, below) =
       loss == .aot
@@ -204,27 +195,26 @@ struct PreferenceLossTests {
       knob.1(&settings)
       let row = PreferenceRow(chosen: good, rejected: good)
       if loss.reads.contains(knob.0) {
-        _ = try loss.statistics(of: [row], settings: settings)
+        _ = try PreferenceObjective(loss, settings).result([row])
       } else {
-        #expect(throws: ObjectiveError.self) {
-          try loss.statistics(of: [row], settings: settings)
-        }
+        #expect(throws: ObjectiveError.self) { try PreferenceObjective(loss, settings) }
       }
     }
+    let objective = try PreferenceObjective(loss)
     let empty = ScoredResponse(policy: 0, reference: 0, tokens: 0)
     #expect(throws: ObjectiveError.self) {
-      try loss.statistics(of: [PreferenceRow(chosen: good, rejected: empty)])
+      try objective.statistics(of: [PreferenceRow(chosen: good, rejected: empty)])
     }
     let alone = ScoredResponse(policy: -3, tokens: 2)
     let withoutReference = PreferenceRow(chosen: alone, rejected: alone)
     let soft = PreferenceRow(chosen: good, rejected: good, probability: 0.2)
     if loss.needsReference {
-      #expect(throws: ObjectiveError.self) { try loss.statistics(of: [withoutReference]) }
+      #expect(throws: ObjectiveError.self) { try objective.statistics(of: [withoutReference]) }
     } else {
-      _ = try loss.statistics(of: [withoutReference])
+      _ = try objective.statistics(of: [withoutReference])
     }
     if !loss.readsSoftLabels {
-      #expect(throws: ObjectiveError.self) { try loss.statistics(of: [soft]) }
+      #expect(throws: ObjectiveError.self) { try objective.statistics(of: [soft]) }
     }
   }
 
@@ -236,14 +226,15 @@ struct PreferenceLossTests {
         var settings = PreferenceSettings()
         if loss.reads.contains(.ties) { settings.ties = ties }
         if loss.reads.contains(.harden) { settings.harden = harden }
+        let objective = try PreferenceObjective(loss, settings)
         for label in [
           PreferenceLabel(), .init(probability: 0.2), .init(probability: 0.5),
           .init(probability: 1.5), .init(outcome: .tie),
         ] where !loss.needsCurrentScores || label.outcome == .preferred {
           let row = PreferenceRow(
             chosen: good, rejected: good, probability: label.probability, outcome: label.outcome)
-          let learned = (try? loss.statistics(of: [row], settings: settings)).map { $0.rows > 0 }
-          let checked = try? loss.check(label: label, settings: settings)
+          let learned = (try? objective.statistics(of: [row])).map { $0.rows > 0 }
+          let checked = try? objective.check(label: label)
           #expect(checked == learned)
         }
       }
@@ -258,9 +249,8 @@ struct PreferenceLossTests {
     let soft = PreferenceRow(chosen: a, rejected: b, probability: 0.2)
     let plain = PreferenceRow(chosen: b, rejected: a)
     let loss = PreferenceLoss.sppo
-    let first = try loss.loss(
-      [soft], statistics: try loss.statistics(of: [soft], settings: harden), settings: harden)
-    let second = try loss.loss([plain], statistics: try loss.statistics(of: [plain]))
+    let first = try PreferenceObjective(loss, harden).result([soft])
+    let second = try PreferenceObjective(loss).result([plain])
     #expect(near(first.loss, second.loss))
     #expect(first.logProbabilities[0] == second.logProbabilities[0].reversed())
     #expect(first.metrics[.accuracy] == 0)
@@ -272,9 +262,14 @@ struct PreferenceLossTests {
     let row = PreferenceRow(
       chosen: ScoredResponse(policy: -30, reference: -3, tokens: 1),
       rejected: ScoredResponse(policy: -3, reference: -3, tokens: 1))
-    let result = try PreferenceLoss.dpo.loss(
-      [row], statistics: try PreferenceLoss.dpo.statistics(of: [row], settings: settings),
-      settings: settings)
+    let result = try PreferenceObjective(.dpo, settings).result([row])
     #expect(result.metrics[.saturated] == 1)
+  }
+}
+
+extension PreferenceObjective {
+  /// The loss of a whole batch.
+  func result(_ rows: [PreferenceRow]) throws -> LossResult {
+    loss(rows, statistics: try statistics(of: rows))
   }
 }

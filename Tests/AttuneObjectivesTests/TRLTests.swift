@@ -103,8 +103,7 @@ struct TRLTests {
     referenceFree: Bool = false, _ example: TRLFixture.Case
   ) throws {
     let rows = try TRLFixture.read().preferences(referenceFree: referenceFree)
-    let statistics = try loss.statistics(of: rows, settings: settings)
-    let result = try loss.loss(rows, statistics: statistics, settings: settings)
+    let result = try PreferenceObjective(loss, settings).result(rows)
     #expect(Self.agree(weight * result.loss, example.loss))
     let gradient = result.logProbabilities.map { $0.map { weight * $0 } }
     #expect(Self.agree(gradient.map { $0[0] }, example.chosen))
@@ -153,9 +152,7 @@ struct TRLTests {
     let pairs = zip(up, down).map { PreferenceRow(chosen: $0.response, rejected: $1.response) }
     var settings = PreferenceSettings()
     settings.beta = example.options.beta
-    let result = try PreferenceLoss.apoZero.loss(
-      pairs, statistics: PreferenceLoss.apoZero.statistics(of: pairs, settings: settings),
-      settings: settings)
+    let result = try PreferenceObjective(.apoZero, settings).result(pairs)
     // A mean over pairs is one over twice as many responses.
     #expect(Self.agree(result.loss / 2, example.loss))
     var sides = [

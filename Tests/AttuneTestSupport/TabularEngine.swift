@@ -35,6 +35,11 @@ public struct TabularEngine: Engine {
     EngineRecord(library: "tables", threads: 1, precision: .highest)
   }
 
+  /// A table has no activations to compute again.
+  public var unreadKnobs: [(knob: String, why: String)] {
+    [("recompute", "a table has no activations")]
+  }
+
   /// Tables are small.
   public func requireMemory(for spec: TransformerSpec, at place: String) {}
 

@@ -49,7 +49,7 @@ extension ExactnessSuite {
     case .discopop: settings.tau = 0.5
     case .simpo: (settings.beta, settings.gamma) = (2, 0.3)
     case .orpo: settings.lambda = 1
-    default: break
+    case .nca, .bcoPair, .sppo, .apoZero, .apoDown, .cpo: break
     }
     return [preferenceCase(loss, "", target, settings)]
       + variants.map { preferenceCase(loss, $0.0, $0.1, $0.2) }
@@ -74,6 +74,7 @@ extension ExactnessSuite {
     ExactnessCase(
       family: .preference, member: loss.rawValue, variant: variant, target: target
     ) { seed in
+      let objective = try PreferenceObjective(loss, settings)
       let problem = ExactnessProblem(seed: seed)
       let labels = labels(loss, problem)
       let lengths = ExactnessProblem.lengths
@@ -93,8 +94,7 @@ extension ExactnessSuite {
             PreferenceRow(
               chosen: responses[$0.chosen], rejected: responses[$0.rejected], weight: $0.weight)
           }
-          let statistics = try loss.statistics(of: rows, settings: settings)
-          let result = try loss.loss(rows, statistics: statistics, settings: settings)
+          let result = objective.loss(rows, statistics: try objective.statistics(of: rows))
           var sums = logs.map { _ in 0.0 }
           for (label, slopes) in zip(labels, result.logProbabilities) {
             sums[label.chosen] += slopes[0]
@@ -185,7 +185,9 @@ extension ExactnessSuite {
     case (.rdpo, _): return tilted(zip(rewards, lengths).map { $0 - 0.2 * Double($1) })
     case (.ipo, _): return settings.lengthNormalised ? perToken(wins) : tilted(wins)
     case (.dpoNormalised, _): return perToken(rewards)
-    default: break
+    case (.exo, _), (.nca, _), (.bcoPair, _), (.sppo, _), (.aot, _), (.aotUnpaired, _),
+      (.apoZero, _), (.apoDown, _), (.discopop, _), (.dpop, _), (.simpo, _), (.orpo, _), (.cpo, _):
+      break
     }
     let total = labels.reduce(0) { $0 + $1.weight }
     func field(_ logits: [Double], _ rounding: Double) -> [Double] {

@@ -41,7 +41,7 @@ public enum Iterate {
   ) throws -> IterateReport {
     let began = ContinuousClock.now
     try settings.validate()
-    try settings.dpo.check(against: start.model.spec)
+    try settings.dpo.check(against: start.model)
     guard rewards.isEmpty == settings.hasJudge else {
       throw TrainingError(
         .badSetting,
@@ -273,7 +273,7 @@ struct IterateRun {
   func online() throws -> IterateReport {
     let knobs = settings.dpo
     let policy = try start.model.copy(training: knobs.trainable(start.model.spec))
-    let batchLoss = DPO.batchLoss(knobs)
+    let batchLoss = try DPO.batchLoss(knobs)
     var order = BatchOrder(
       rows: prompts.count, batch: settings.promptCount(of: prompts.count), seed: settings.seed)
     folder.say(knobs.rateRemark)

@@ -81,7 +81,7 @@ public final class PolicySeries {
     _ start: LoadedModel, settings: AlignSettings, in folder: URL, policy: Int? = nil, labels: Int
   ) throws {
     try settings.validate()
-    try settings.dpo.check(against: start.model.spec)
+    try settings.dpo.check(against: start.model)
     self.start = start
     self.settings = settings
     self.folder = folder

@@ -260,49 +260,30 @@ struct RankedAnswers {
       policy: own.map(\.policy), reference: own.map(\.reference),
       ended: own.map(\.completion.endedByItself)
     ).metrics
-    func mean(_ metric: Metric, _ values: [Double]) {
-      totals.addMean(metric, total: values.reduce(0, +), weight: Double(values.count))
-    }
-    let scores = own.compactMap(\.score)
-    mean(.rewardMean, scores)
-    totals.add(.rewardDeviation, Statistics.standardDeviation(scores))
-    mean(
+    totals.add(answers: own.map(\.completion), rewards: own.compactMap(\.score))
+    totals.addMean(
       .rewardGap,
-      prompts.compactMap { prompt in
+      of: prompts.compactMap { prompt in
         let ranked = prompt.ranked
         guard let best = ranked.first, let worst = ranked.last else { return nil }
         return best.score - worst.score
       })
     let paired = Set(pairs.map(\.prompt))
-    mean(.promptsWithoutPair, prompts.indices.map { paired.contains($0) ? 0 : 1 })
-    mean(
+    totals.addMean(
+      .promptsWithoutPair, of: prompts.indices.map { paired.contains($0) ? 0 : 1 })
+    totals.addMean(
       .freshAccuracy,
-      pairs.map { pair in
+      of: pairs.map { pair in
         let answers = prompts[pair.prompt].answers
         let margin = answers[pair.chosen].logRatio - answers[pair.rejected].logRatio
         return margin > 0 ? 1 : margin == 0 ? 0.5 : 0
       })
-    let ids = own.map(\.completion.ids)
-    totals.add(.distinct1, Statistics.distinct(ids, n: 1) ?? 0)
-    totals.add(.distinct2, Statistics.distinct(ids, n: 2) ?? 0)
-    mean(
-      .repetition,
-      own.map { Statistics.repetition($0.completion.text.split(whereSeparator: \.isWhitespace)) })
     if let watched {
-      let rewards = try rewards(of: [(watched, 1)], origin: origin)
-      var gold: [Double] = []
-      var both: [(score: Double, gold: Double)] = []
-      for (prompt, rewards) in zip(prompts, rewards) {
-        for (answer, reward) in zip(prompt.answers, rewards) where !answer.isReferences {
-          gold.append(reward)
-          if let score = answer.score { both.append((score, reward)) }
-        }
-      }
-      mean(.goldReward, gold)
-      totals.add(.goldDeviation, Statistics.standardDeviation(gold))
-      if let r = Statistics.pearson(both.map(\.score), both.map(\.gold)) {
-        totals.add(.goldCorrelation, r)
-      }
+      let gold = try rewards(of: [(watched, 1)], origin: origin)
+      totals.add(
+        gold: zip(prompts, gold).flatMap { prompt, gold in
+          zip(prompt.answers, gold).compactMap { $0.isReferences ? nil : $1 }
+        }, rewards: own.map(\.score))
     }
     return totals
   }

@@ -50,15 +50,13 @@ public struct BRAInSettings: PassesOverRollouts {
   }
 }
 
-extension BRAInSettings: PolicyMethod {
+extension BRAInSettings: OnlineMethod {
+  package typealias Algorithm = BRAIn
+
   package static var summary: String {
     "distribution matching among a prompt's answers"
   }
   package mutating func setBeta(_ beta: Double) { self.beta = beta }
-
-  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
-    try task.online(self, BRAIn.train)
-  }
 }
 
 /// Bayesian reward-conditioned amortised inference (Pandey et al. 2024, arXiv:2402.02479): among the
@@ -68,20 +66,8 @@ extension BRAInSettings: PolicyMethod {
 /// start's standard deviations of reward. The gradient on an answer is π̂ − α: the policy's own share is
 /// the baseline. The proposal q is the policy of the last refresh, or, on recorded samples, what they
 /// record. Differs from the paper: nothing.
-public enum BRAIn {
-  /// Trains a policy and writes it.
-  ///
-  /// - Parameters:
-  ///   - start: The model to start from; it is the reference too.
-  ///   - data: Prompts, or samples, whose answers then take the place of the policy's own.
-  ///   - rewards: Where rewards come from, each with its weight.
-  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
-  ///   - watched: A reward that is only measured.
-  ///   - settings: The knobs.
-  ///   - output: The run's folder, where the policy is written too.
-  ///   - options: How the run is watched and stopped.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+public enum BRAIn: OnlineAlgorithm {
+  /// Trains a policy on the answers that it samples or that are recorded, and writes it.
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: BRAInSettings,
@@ -97,7 +83,7 @@ public enum BRAIn {
       ? try start.model.copy(training: settings.trainable(start.model.spec)) : nil
     let run = try OnlineRun(
       "brain", start, data: data, recorded: recorded, rewards: rewards, watched: watched,
-      settings: settings, steps: settings.rollouts * settings.epochs * settings.minibatches,
+      settings: settings, steps: settings.steps,
       inputs: [("reward", rewardFingerprint)], beside: proposal.map { [$0] } ?? [],
       own: { DistributionState() }, output: output, options: options)
 
@@ -107,18 +93,11 @@ public enum BRAIn {
       var totals = try run.measure(rollout)
 
       // 2. Epochs of minibatches over whole prompts.
-      for epoch in 0..<settings.epochs {
-        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
-        for (minibatch, batch) in minibatches.enumerated() {
-          let update = DistributionUpdate(
-            rollout: rollout, batch: batch, loss: .brain, beta: settings.beta,
-            temperature: settings.temperature, budget: settings.pieceTokens)
-          totals.merge(
-            try run.step(epoch: epoch, minibatch: minibatch) { _ in
-              try update.accumulate(
-                policy: run.policy, isFirst: epoch == 0 && minibatch == 0, state: &run.state.own)
-            })
-        }
+      try run.passes(over: rollout, addingTo: &totals) { batch, isFirst, _ in
+        try DistributionUpdate(
+          rollout: rollout, batch: batch, loss: .brain, beta: settings.beta,
+          temperature: settings.temperature, budget: settings.pieceTokens
+        ).accumulate(policy: run.policy, isFirst: isFirst, state: &run.state.own)
       }
 
       // 3. The proposal of the next rollouts.

@@ -81,7 +81,9 @@ public struct DPGSettings: PassesOverRollouts {
   }
 }
 
-extension DPGSettings: PolicyMethod {
+extension DPGSettings: OnlineMethod {
+  package typealias Algorithm = DPG
+
   package static var summary: String {
     "distribution matching (dpg.method: dpg, gdc++, fdpg)"
   }
@@ -98,10 +100,6 @@ extension DPGSettings: PolicyMethod {
     )
   }
   package mutating func setBeta(_ beta: Double) { self.beta = beta }
-
-  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
-    try task.online(self, DPG.train)
-  }
 }
 
 /// Distribution matching: the policy is brought to the target p ∝ ρ·e^{r/β}, the optimum of
@@ -117,20 +115,8 @@ extension DPGSettings: PolicyMethod {
 ///
 /// Differs from the papers: log Z(x) comes from the same few answers, with a bias of O(1/n); later
 /// minibatches of a rollout are off-policy, which the weight π/q sets right.
-public enum DPG {
-  /// Trains a policy and writes it.
-  ///
-  /// - Parameters:
-  ///   - start: The model to start from; it is the reference too.
-  ///   - data: Prompts, or samples, whose answers then take the place of the policy's own.
-  ///   - rewards: Where rewards come from, each with its weight.
-  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
-  ///   - watched: A reward that is only measured.
-  ///   - settings: The knobs.
-  ///   - output: The run's folder, where the policy is written too.
-  ///   - options: How the run is watched and stopped.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+public enum DPG: OnlineAlgorithm {
+  /// Trains a policy on the answers that it samples or that are recorded, and writes it.
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: DPGSettings,
@@ -144,7 +130,7 @@ public enum DPG {
       ? try start.model.copy(training: settings.trainable(start.model.spec)) : nil
     let run = try OnlineRun(
       "dpg", start, data: data, recorded: recorded, rewards: rewards, watched: watched,
-      settings: settings, steps: settings.rollouts * settings.epochs * settings.minibatches,
+      settings: settings, steps: settings.steps,
       inputs: [("reward", rewardFingerprint)], beside: proposal.map { [$0] } ?? [],
       own: { DistributionState() }, output: output, options: options)
 
@@ -165,18 +151,11 @@ public enum DPG {
       }
 
       // 3. Epochs of minibatches over whole prompts.
-      for epoch in 0..<settings.epochs {
-        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
-        for (minibatch, batch) in minibatches.enumerated() {
-          let update = DistributionUpdate(
-            rollout: rollout, batch: batch, loss: loss, objective: objective,
-            beta: settings.beta, temperature: settings.temperature, budget: settings.pieceTokens)
-          totals.merge(
-            try run.step(epoch: epoch, minibatch: minibatch) { _ in
-              try update.accumulate(
-                policy: run.policy, isFirst: epoch == 0 && minibatch == 0, state: &run.state.own)
-            })
-        }
+      try run.passes(over: rollout, addingTo: &totals) { batch, isFirst, _ in
+        try DistributionUpdate(
+          rollout: rollout, batch: batch, loss: loss, objective: objective, beta: settings.beta,
+          temperature: settings.temperature, budget: settings.pieceTokens
+        ).accumulate(policy: run.policy, isFirst: isFirst, state: &run.state.own)
       }
       try run.finish(rollout, totals)
     }

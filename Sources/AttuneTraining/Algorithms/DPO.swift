@@ -107,7 +107,7 @@ public struct DPOSettings: ContrastiveSettings {
   public func validate() throws {
     try checkRanges()
     do {
-      _ = try loss.statistics(of: [], settings: objective)
+      _ = try PreferenceObjective(loss, objective)
     } catch let error as ObjectiveError {
       throw TrainingError(.badSetting, error.message)
     }
@@ -169,7 +169,7 @@ public enum DPO {
     settings: DPOSettings, output: URL, options: RunOptions = RunOptions()
   ) throws -> ContrastiveReport {
     try settings.validate()
-    try settings.check(against: start.model.spec)
+    try settings.check(against: start.model)
     let loss = settings.loss
     if reference != nil, !loss.needsReference {
       throw TrainingError(
@@ -196,7 +196,7 @@ public enum DPO {
     let open = try ContrastiveRun(
       "dpo", start, reference: reference, goingOnWith: trained, data: rows, needs: settings.needs,
       remarks: remarks, encoder: encoder, settings: settings, output: output, options: options)
-    let batchLoss = batchLoss(settings)
+    let batchLoss = try batchLoss(settings)
 
     while open.run.goesOn {
       let batch = open.batch()
@@ -209,10 +209,10 @@ public enum DPO {
   }
 
   /// The loss of a batch of pairs; a row's third answer is the one that XPO's bonus is on.
-  package static func batchLoss(_ settings: DPOSettings)
-    -> ContrastiveScores<PreferenceLabel>.BatchLoss
-  {
-    let (loss, objective) = (settings.loss, settings.objective)
+  package static func batchLoss(
+    _ settings: DPOSettings
+  ) throws -> ContrastiveScores<PreferenceLabel>.BatchLoss {
+    let objective = try PreferenceObjective(settings.loss, settings.objective)
     return { batch, responses, _ in
       func rows(_ places: Range<Int>, _ responses: [[ScoredResponse]]) -> [PreferenceRow] {
         zip(batch[places], responses).map {
@@ -221,11 +221,10 @@ public enum DPO {
             outcome: $0.label.outcome)
         }
       }
-      let statistics = try loss.statistics(
-        of: rows(batch.indices, responses), settings: objective)
+      let statistics = try objective.statistics(of: rows(batch.indices, responses))
       return { places, responses in
-        var result = try loss.loss(
-          rows(places, responses), at: Array(places), statistics: statistics, settings: objective)
+        var result = objective.loss(
+          rows(places, responses), at: Array(places), statistics: statistics)
         guard settings.xpoAlpha > 0 else { return result }
         let bonus = ExplorationBonus.loss(
           responses.map { $0.count > 2 ? $0[2].policy : nil }, rows: batch.count,
@@ -245,7 +244,7 @@ public enum DPO {
     _ data: DataFile, _ encoder: TextEncoder, _ settings: DPOSettings
   ) throws -> (rows: [ContrastiveRow<PreferenceLabel>], account: RowAccount) {
     var account = RowAccount(data)
-    let objective = settings.objective
+    let objective = try PreferenceObjective(settings.loss, settings.objective)
     let rows = try account.rows(data) { row in
       guard case .preference(let pair) = row.example else {
         throw TrainingError(
@@ -267,7 +266,7 @@ public enum DPO {
           throw TrainingError(
             .badData, "line \(row.line): the row has a response without tokens")
         }
-        guard try settings.loss.check(label: label, settings: objective) else {
+        guard try objective.check(label: label) else {
           throw PassedOver(row.line, "says nothing that \(settings.loss.rawValue) can use")
         }
         return ContrastiveRow(label: label, encoded: encoded)

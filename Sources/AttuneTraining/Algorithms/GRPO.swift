@@ -110,10 +110,6 @@ public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
     return objective
   }
 
-  /// Whether a rollout is one step on the policy that sampled. Prompts that `dapo` leaves out are in no
-  /// step.
-  var isOnPolicy: Bool { passes.epochs * passes.minibatches == 1 && variant != .dapo }
-
   /// Tokens over which `dapo`'s penalty rises.
   var overlongTokens: Int { overlongCache > 0 ? overlongCache : max(1, rollout.maxTokens / 5) }
 
@@ -145,7 +141,9 @@ public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
   }
 }
 
-extension GRPOSettings: PolicyMethod {
+extension GRPOSettings: OnlineMethod {
+  package typealias Algorithm = GRPO
+
   package static var summary: String {
     "group-normalised advantages (grpo.variant: dr_grpo, dapo, gspo, cispo)"
   }
@@ -156,10 +154,6 @@ extension GRPOSettings: PolicyMethod {
   package var sampledAnswers: Int { rollout.answers * (variant == .dapo ? maxDraws : 1) }
 
   package mutating func setBeta(_ beta: Double) { self.beta = beta }
-
-  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
-    try task.online(self, GRPO.train)
-  }
 }
 
 /// Group-relative policy optimisation and what came after it: an answer's reward against the mean of
@@ -173,42 +167,29 @@ extension GRPOSettings: PolicyMethod {
 /// Differs from the papers: what is reported of a `dapo` rollout, and what the KL budget looks at, is
 /// its first draw, since prompts that were kept are no fair sample; where `max_draws` draws don't fill
 /// a rollout, it is as large as they made it.
-public enum GRPO {
+public enum GRPO: OnlineAlgorithm {
   private struct State: Codable {
     /// Draws of prompts so far.
     @Count var draws = 0
   }
 
-  /// Trains a policy and writes it.
-  ///
-  /// - Parameters:
-  ///   - start: The model to start from; it is the reference too.
-  ///   - data: Prompts; of rows that hold more, the prompt is taken.
-  ///   - rewards: Where rewards come from, each with its weight.
-  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
-  ///   - watched: A reward that is only measured.
-  ///   - settings: The knobs.
-  ///   - output: The run's folder, where the policy is written too.
-  ///   - options: How the run is watched and stopped.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  /// Trains a policy on the answers that it samples, and writes it.
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: GRPOSettings,
-    output: URL,
-    options: RunOptions = RunOptions()
+    output: URL, options: RunOptions = RunOptions()
   ) throws -> OnlineReport {
     let run = try OnlineRun(
       "grpo", start, data: data, rewards: rewards, watched: watched, settings: settings,
-      steps: settings.rollouts * settings.epochs * settings.minibatches,
-      inputs: [("reward", rewardFingerprint)], own: { State() }, output: output,
+      steps: settings.steps, inputs: [("reward", rewardFingerprint)], own: { State() },
+      output: output,
       options: options)
     let variant = settings.variant
     let objective = settings.objective
 
     while run.goesOn {
       /// Each answer against the mean of its prompt's.
-      func advantages<Policy>(_ rollout: inout ScoredAnswers<Policy>) throws -> MetricTotals {
+      func advantages(_ rollout: inout ScoredRollout) throws -> MetricTotals {
         try rollout.groupAdvantages(beta: 0, lossBeta: objective.klWeight) {
           try Advantage.groupNormalised($0, scaling: variant != .drGrpo)
         }
@@ -217,53 +198,29 @@ public enum GRPO {
       var (draws, found) = (1, 0)
       // The answers that are measured.
       let fair: ScoredRollout
-      if settings.isOnPolicy {
-        // 1. Answers and their rewards; one step, whose pass gives the policy's numbers.
-        var rollout = try run.scoreButPolicy(run.sample(draw: run.state.own.draws))
-        found = rollout.promptsToldApart.count
-        totals = try advantages(&rollout)
-        let batch = run.minibatches(of: rollout, epoch: 0, count: 1)[0]
-        let step = try run.onlyStep(rollout, batch: batch, variant.loss, objective)
-        fair = step.rollout
-        totals.merge(step.totals)
-      } else {
-        // 1. Answers, their rewards and log-probabilities; dapo draws until a rollout is full of prompts
-        // whose answers can be told apart.
+      if variant == .dapo {
+        // 1. Answers, until a rollout is full of prompts whose answers can be told apart.
         var drawn: [ScoredRollout] = []
         repeat {
           var draw = try run.score(run.sample(draw: run.state.own.draws + drawn.count))
-          if variant == .dapo {
-            draw.penaliseOverlong(limit: settings.maxTokens, cache: settings.overlongTokens)
-          }
+          draw.penaliseOverlong(limit: settings.maxTokens, cache: settings.overlongTokens)
           found += draw.promptsToldApart.count
           drawn.append(draw)
-        } while variant == .dapo && found < settings.promptsPerRollout
-          && drawn.count < settings.maxDraws
+        } while found < settings.promptsPerRollout && drawn.count < settings.maxDraws
         draws = drawn.count
-        var rollout = drawn[0]
-        if variant == .dapo {
-          rollout = try ScoredRollout.joining(drawn.map { try $0.keeping($0.promptsToldApart) })
-          rollout = try rollout.keeping(
-            Array(rollout.prompts.indices.prefix(settings.promptsPerRollout)))
-        }
+        let apart = try ScoredRollout.joining(drawn.map { try $0.keeping($0.promptsToldApart) })
 
-        // 2. Epochs of minibatches over whole prompts.
-        totals = try advantages(&rollout)
-        for epoch in 0..<settings.epochs {
-          let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
-          for (minibatch, batch) in minibatches.enumerated() {
-            let update = PolicyUpdate(
-              batch: batch, loss: variant.loss, objective: objective,
-              temperature: settings.temperature, budget: settings.pieceTokens)
-            totals.merge(
-              try run.step(epoch: epoch, minibatch: minibatch) { _ in
-                try update.accumulate(
-                  rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
-              })
-          }
-        }
-        // Of dapo the first draw, since prompts that it kept are no fair sample.
-        fair = variant == .dapo ? drawn[0] : rollout
+        // 2. Steps on them. What is measured is the first draw: prompts that are kept are no fair sample.
+        totals = try run.update(
+          apart.keeping(Array(apart.prompts.indices.prefix(settings.promptsPerRollout))),
+          variant.loss, objective, advantages: advantages
+        ).totals
+        fair = drawn[0]
+      } else {
+        // 1. Answers, and steps on them.
+        (fair, totals) = try run.update(
+          run.sample(draw: run.state.own.draws), variant.loss, objective, advantages: advantages)
+        found = fair.promptsToldApart.count
       }
 
       // 3. What the answers look like.

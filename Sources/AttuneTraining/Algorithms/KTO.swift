@@ -102,7 +102,7 @@ public enum KTO {
     heldOut: DataFile? = nil, settings: KTOSettings, output: URL, options: RunOptions = RunOptions()
   ) throws -> ContrastiveReport {
     try settings.validate()
-    try settings.check(against: start.model.spec)
+    try settings.check(against: start.model)
     let loss = settings.loss
     let objective = settings.objective
     RunFolder.resumeClock(of: output, options)

@@ -134,11 +134,7 @@ public struct PPOSettings: SteersKL, PassesOverRollouts {
 
   /// The policy loss's knobs.
   var objective: PolicySettings {
-    var objective = PolicySettings()
-    objective.clipLow = clip
-    objective.clipHigh = clip
-    objective.entropyBonus = entropyBonus
-    return objective
+    PolicySettings(clip: clip, entropyBonus: entropyBonus)
   }
 
   /// The value loss's knobs.
@@ -150,20 +146,14 @@ public struct PPOSettings: SteersKL, PassesOverRollouts {
   }
 }
 
-extension PPOSettings: PolicyMethod {
+extension PPOSettings: OnlineMethod {
+  package typealias Algorithm = PPO
+
   package static var summary: String {
     "proximal policy optimisation (ppo.variant: reinforce++)"
   }
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("variant", variants(\.variant))
-  }
-
-  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
-    try task.online(self) {
-      try PPO.train(
-        $0, data: $1, rewards: $2, rewardFingerprint: $3, watched: $4, settings: $5, output: $6,
-        options: $7)
-    }
   }
 }
 
@@ -179,22 +169,23 @@ extension PPOSettings: PolicyMethod {
 /// Differs from the paper: the answers to a prompt stay together in a minibatch, so that they share
 /// its pass; the frozen layers' results are computed once a rollout, for policy, reference, reward
 /// model and every epoch.
-public enum PPO {
-  /// Trains a policy and writes it.
+public enum PPO: OnlineAlgorithm {
+  /// Trains a policy on the answers that it samples, and writes it.
+  public static func train(
+    _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
+    rewardFingerprint: String, watched: (any RewardSource)?, settings: PPOSettings, output: URL,
+    options: RunOptions
+  ) throws -> OnlineReport {
+    try train(
+      start, data: data, rewards: rewards, rewardFingerprint: rewardFingerprint, valueStart: nil,
+      watched: watched, mixed: nil, settings: settings, output: output, options: options)
+  }
+
+  /// The same with what PPO alone reads.
   ///
   /// - Parameters:
-  ///   - start: The model to start from; it is the reference too.
-  ///   - data: Prompts; of rows that hold more, the prompt is taken.
-  ///   - rewards: Where rewards come from, each with its weight.
-  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
   ///   - valueStart: A reward model that a separate value model starts from.
-  ///   - watched: A reward that is only measured.
   ///   - mixed: Rows whose supervised loss is mixed in (ptx).
-  ///   - settings: The knobs.
-  ///   - output: The run's folder, where the policy is written too.
-  ///   - options: How the run is watched and stopped.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, valueStart: LoadedModel? = nil,
@@ -212,7 +203,7 @@ public enum PPO {
     let mixedDigest = try mixed.map { try Fingerprint.of(file: $0.url) } ?? "none"
     let run = try OnlineRun(
       "ppo", start, data: data, rewards: rewards, watched: watched, settings: settings,
-      steps: settings.rollouts * settings.epochs * settings.minibatches,
+      steps: settings.steps,
       inputs: [
         ("reward", rewardFingerprint), ("value start", valueStart?.fingerprint ?? "none"),
         ("ptx data", mixedDigest),
@@ -220,7 +211,6 @@ public enum PPO {
       valueHead: headOnPolicy, beside: separate.map { [$0] } ?? [],
       own: { try settings.klControl() }, output: output, options: options)
     let value = headOnPolicy ? run.policy : separate
-    let (objective, valueObjective) = (settings.objective, settings.valueObjective)
     var ptxOrder = BatchOrder(
       rows: max(1, ptx.count), batch: settings.ptxBatchSize, seed: settings.seed)
 
@@ -238,30 +228,22 @@ public enum PPO {
       totals.merge(try run.measure(rollout))
 
       // 3. Epochs of minibatches over whole prompts.
-      for epoch in 0..<settings.epochs {
-        let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
-        for (minibatch, batch) in minibatches.enumerated() {
-          let update = PolicyUpdate(
-            batch: batch, loss: .ppo, objective: objective,
-            valueObjective: valueObjective, temperature: settings.temperature,
-            budget: settings.pieceTokens)
-          let step = try run.step(epoch: epoch, minibatch: minibatch) { rate in
-            separate?.zeroGradients()
-            var measured = try update.accumulate(
-              rollout, policy: run.policy, value: value,
-              checkingRatio: epoch == 0 && minibatch == 0)
-            if !ptx.isEmpty {
-              let rows = ptxOrder.rows(of: run.state.step).map { ptx[$0] }
-              measured.merge(try settings.mix(rows, into: run.policy))
-            }
-            try separate?.step(
-              run.optimizer,
-              learningRate: rate / settings.learningRate * settings.valueLearningRate,
-              maximumNorm: settings.gradientBound)
-            return measured
-          }
-          totals.merge(step)
+      try run.passes(over: rollout, addingTo: &totals) { batch, isFirst, rate in
+        separate?.zeroGradients()
+        var measured = try PolicyUpdate(
+          batch: batch, loss: .ppo, objective: settings.objective,
+          valueObjective: settings.valueObjective, temperature: settings.temperature,
+          budget: settings.pieceTokens
+        ).accumulate(rollout, policy: run.policy, value: value, checkingRatio: isFirst)
+        if !ptx.isEmpty {
+          let rows = ptxOrder.rows(of: run.state.step).map { ptx[$0] }
+          measured.merge(try settings.mix(rows, into: run.policy))
         }
+        try separate?.step(
+          run.optimizer,
+          learningRate: rate / settings.learningRate * settings.valueLearningRate,
+          maximumNorm: settings.gradientBound)
+        return measured
       }
 
       // 4. β follows the KL that this rollout showed.

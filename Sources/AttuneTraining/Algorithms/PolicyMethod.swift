@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneData
+
 /// Settings of a trainer that `rlhf`, `frontier` and `hacking` can train a policy by, and all that they
 /// know of it.
 package protocol PolicyMethod: Settings {
@@ -79,7 +81,13 @@ extension PolicyMethod {
   }
 }
 
-extension PolicyMethod where Self: OnlineSettings {
+/// Settings of a method that samples its own answers in rollouts.
+package protocol OnlineMethod: PolicyMethod, OnlineSettings {
+  /// What trains by them.
+  associatedtype Algorithm: OnlineAlgorithm where Algorithm.Knobs == Self
+}
+
+extension OnlineMethod {
   package static var readsPreferences: Bool { false }
   package var sampledAnswers: Int { rollout.answers }
 
@@ -99,9 +107,21 @@ extension PolicyMethod where Self: OnlineSettings {
     rollout.temperature = budget.rollout.temperature
     rewards = budget.rewards
   }
+
+  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
+    let report = try Algorithm.train(
+      task.start, data: try DataFile.read(task.prompts), rewards: task.rewards,
+      rewardFingerprint: task.rewardFingerprint, watched: task.gold, settings: self,
+      output: task.output, options: task.options)
+    return PolicyOutcome(
+      words: "\(report.rollouts) rollouts of "
+        + "\(rollout.promptsPerRollout * rollout.samplesPerPrompt) answers, learned reward "
+        + "\(readable(report.firstReward)) → \(readable(report.lastReward)), KL "
+        + "\(readable(report.kl, digits: 1)) nats")
+  }
 }
 
-extension PolicyMethod where Self: SteersKL {
+extension OnlineMethod where Self: SteersKL {
   package mutating func setBeta(_ beta: Double) { steering.beta = beta }
 
   package mutating func take(_ budget: AnswerBudget) {

@@ -42,26 +42,6 @@ package struct PolicyTask {
     self.options = options
   }
 
-  /// A trainer that samples its own answers: start, prompts, rewards and their fingerprint, watched
-  /// reward, knobs, output, options.
-  typealias OnlineTrainer<Knobs> = (
-    LoadedModel, DataFile, [(source: any RewardSource, weight: Double)], String,
-    (any RewardSource)?, Knobs, URL, RunOptions
-  ) throws -> OnlineReport
-
-  /// Trains with a method that samples its own answers in rollouts.
-  func online<Knobs: OnlineSettings>(
-    _ knobs: Knobs, _ train: OnlineTrainer<Knobs>
-  ) throws -> PolicyOutcome {
-    let report = try train(
-      start, try DataFile.read(prompts), rewards, rewardFingerprint, gold, knobs, output, options)
-    return PolicyOutcome(
-      words: "\(report.rollouts) rollouts of "
-        + "\(knobs.rollout.promptsPerRollout * knobs.rollout.samplesPerPrompt) answers, learned reward "
-        + "\(readable(report.firstReward)) → \(readable(report.lastReward)), KL "
-        + "\(readable(report.kl, digits: 1)) nats")
-  }
-
   /// Trains with a method that learns from pairs or thumbs.
   func contrast(
     _ train: (LoadedModel, DataFile, DataFile?, URL, RunOptions) throws -> ContrastiveReport

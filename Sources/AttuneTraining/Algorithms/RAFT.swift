@@ -79,7 +79,9 @@ public struct RAFTSettings: PassesOverRollouts {
   }
 }
 
-extension RAFTSettings: PolicyMethod {
+extension RAFTSettings: OnlineMethod {
+  package typealias Algorithm = RAFT
+
   package static var summary: String {
     "supervised learning from the best of n answers"
   }
@@ -89,10 +91,6 @@ extension RAFTSettings: PolicyMethod {
   package var readsBeta: Bool { selection == .rejection }
 
   package mutating func setBeta(_ beta: Double) { self.beta = beta }
-
-  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
-    try task.online(self, RAFT.train)
-  }
 }
 
 /// Reward-ranked fine-tuning (Dong et al. 2023, arXiv:2304.06767): of each prompt's answers the best
@@ -104,25 +102,13 @@ extension RAFTSettings: PolicyMethod {
 /// arXiv:2309.06657): the answers kept are drawn from about π·e^{r/β}, where r_max of the prompt's own
 /// answers stands for the greatest there is. Of equal rewards the first drawn wins. Differs from the
 /// paper: the loss is taken at the sampling temperature, and a round may be as small as one step.
-public enum RAFT {
+public enum RAFT: OnlineAlgorithm {
   private struct State: Codable {
     /// Mean over the last rollout's prompts; nil before the first, and for `rejection`.
     var bound: Double?
   }
 
-  /// Trains a policy and writes it.
-  ///
-  /// - Parameters:
-  ///   - start: The model to start from; it is the reference too.
-  ///   - data: Prompts, or samples, whose answers then take the place of the policy's own.
-  ///   - rewards: Where rewards come from, each with its weight.
-  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
-  ///   - watched: A reward that is only measured.
-  ///   - settings: The knobs.
-  ///   - output: The run's folder, where the policy is written too.
-  ///   - options: How the run is watched and stopped.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  /// Trains a policy on the answers that it samples or that are recorded, and writes it.
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: RAFTSettings,
@@ -133,7 +119,7 @@ public enum RAFT {
       data, start, settings: settings, minimum: settings.selection == .best ? settings.keep + 1 : 2)
     let run = try OnlineRun(
       "raft", start, data: data, recorded: recorded, rewards: rewards, watched: watched,
-      settings: settings, steps: settings.rollouts * settings.epochs * settings.minibatches,
+      settings: settings, steps: settings.steps,
       inputs: [("reward", rewardFingerprint)], own: { State() }, output: output,
       options: options)
 
@@ -161,14 +147,8 @@ public enum RAFT {
       run.state.own.bound = totals[.klBestOfN]
 
       // 3. Supervised fine-tuning on them.
-      for epoch in 0..<settings.epochs {
-        let minibatches = run.minibatches(of: kept, epoch: epoch, count: settings.minibatches)
-        for (minibatch, batch) in minibatches.enumerated() {
-          totals.merge(
-            try run.step(epoch: epoch, minibatch: minibatch) { _ in
-              try settings.supervise(kept, batch, into: run.policy)
-            })
-        }
+      try run.passes(over: kept, addingTo: &totals) { batch, _, _ in
+        try settings.supervise(kept, batch, into: run.policy)
       }
       try run.finish(rollout, totals)
     }

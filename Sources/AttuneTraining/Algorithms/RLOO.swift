@@ -34,9 +34,6 @@ public struct RLOOSettings: SteersKL, PassesOverRollouts {
       "clip", "A token's ratio is clipped at 1 ± this where a rollout has several steps.")
     + RewardsSettings.knobs + workKnobs
 
-  /// Whether a rollout is one step, on the policy that sampled.
-  var isOnPolicy: Bool { passes.epochs * passes.minibatches == 1 }
-
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
     var list = unreadSharedKnobs + unreadKLKnobs
@@ -59,22 +56,18 @@ public struct RLOOSettings: SteersKL, PassesOverRollouts {
   /// The policy loss. With several steps a rollout it is clipped as PPO's but summed over an answer's
   /// tokens, which is what `dr_grpo` is with a fixed length of 1.
   package var loss: (member: PolicyLoss, objective: PolicySettings) {
-    var objective = PolicySettings()
-    guard !isOnPolicy else { return (.reinforce, objective) }
-    objective.clipLow = clip
-    objective.clipHigh = clip
+    guard !isOnPolicy else { return (.reinforce, PolicySettings()) }
+    var objective = PolicySettings(clip: clip)
     objective.maximumLength = 1
     return (.drGrpo, objective)
   }
 }
 
-extension RLOOSettings: PolicyMethod {
+extension RLOOSettings: OnlineMethod {
+  package typealias Algorithm = RLOO
+
   package static var summary: String {
     "the policy gradient, each answer against the prompt's others"
-  }
-
-  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
-    try task.online(self, RLOO.train)
   }
 }
 
@@ -87,71 +80,31 @@ extension RLOOSettings: PolicyMethod {
 /// step. TRL clips one ratio an answer instead, the product of its tokens' ratios, whose spread grows
 /// with the answer's length until the clip binds for most answers; a token's ratio does not know
 /// their number.
-public enum RLOO {
-  /// Trains a policy and writes it.
-  ///
-  /// - Parameters:
-  ///   - start: The model to start from; it is the reference too.
-  ///   - data: Prompts; of rows that hold more, the prompt is taken.
-  ///   - rewards: Where rewards come from, each with its weight.
-  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
-  ///   - watched: A reward that is only measured.
-  ///   - settings: The knobs.
-  ///   - output: The run's folder, where the policy is written too.
-  ///   - options: How the run is watched and stopped.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+public enum RLOO: OnlineAlgorithm {
+  /// Trains a policy on the answers that it samples, and writes it.
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: RLOOSettings,
-    output: URL,
-    options: RunOptions = RunOptions()
+    output: URL, options: RunOptions = RunOptions()
   ) throws -> OnlineReport {
     let run = try OnlineRun(
       "rloo", start, data: data, rewards: rewards, watched: watched, settings: settings,
-      steps: settings.rollouts * settings.epochs * settings.minibatches,
-      inputs: [("reward", rewardFingerprint)], own: { try settings.klControl() }, output: output,
+      steps: settings.steps, inputs: [("reward", rewardFingerprint)],
+      own: { try settings.klControl() }, output: output,
       options: options)
     let loss = settings.loss
 
     while run.goesOn {
-      // 1. Answers, which are scored: each against the others to its prompt.
-      let sampled = try run.sample()
-      func advantages<Policy>(_ rollout: inout ScoredAnswers<Policy>) throws -> MetricTotals {
-        try rollout.groupAdvantages(beta: run.state.own.beta) { try Advantage.leaveOneOut($0) }
-      }
-      var rollout: ScoredRollout
+      // 1. Answers, each scored against the others to its prompt, and the steps on them.
+      let rollout: ScoredRollout
       var totals: MetricTotals
-      if settings.isOnPolicy {
-        // 2. One step, whose pass gives the policy's numbers.
-        var awaiting = try run.scoreButPolicy(sampled)
-        totals = try advantages(&awaiting)
-        let batch = run.minibatches(of: awaiting, epoch: 0, count: 1)[0]
-        let step = try run.onlyStep(awaiting, batch: batch, loss.member, loss.objective)
-        rollout = step.rollout
-        totals.merge(step.totals)
-      } else {
-        // 2. Epochs of minibatches over whole prompts.
-        rollout = try run.score(sampled)
-        totals = try advantages(&rollout)
-        for epoch in 0..<settings.epochs {
-          let minibatches = run.minibatches(of: rollout, epoch: epoch, count: settings.minibatches)
-          for (minibatch, batch) in minibatches.enumerated() {
-            let update = PolicyUpdate(
-              batch: batch, loss: loss.member, objective: loss.objective,
-              temperature: settings.temperature, budget: settings.pieceTokens)
-            totals.merge(
-              try run.step(epoch: epoch, minibatch: minibatch) { _ in
-                try update.accumulate(
-                  rollout, policy: run.policy, checkingRatio: epoch == 0 && minibatch == 0)
-              })
-          }
-        }
+      (rollout, totals) = try run.update(run.sample(), loss.member, loss.objective) {
+        try $0.groupAdvantages(beta: run.state.own.beta) { try Advantage.leaveOneOut($0) }
       }
       totals.merge(run.state.own.metrics)
       totals.merge(try run.measure(rollout))
 
-      // 3. β follows the KL that this rollout showed.
+      // 2. β follows the KL that this rollout showed.
       run.state.own.update(kl: rollout.statistics.klPerSequence)
       try run.finish(rollout, totals)
     }

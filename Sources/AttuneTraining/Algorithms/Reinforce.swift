@@ -115,16 +115,14 @@ public struct ReinforceSettings: SteersKL, HasKLTerm {
   }
 }
 
-extension ReinforceSettings: PolicyMethod {
+extension ReinforceSettings: OnlineMethod {
+  package typealias Algorithm = Reinforce
+
   package static var summary: String {
     "the policy gradient with a baseline"
   }
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("kl", variants(\.kl))
-  }
-
-  package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
-    try task.online(self, Reinforce.train)
   }
 }
 
@@ -137,30 +135,17 @@ extension ReinforceSettings: PolicyMethod {
 /// Differs from the paper: the running mean is of the rollouts before, and an answer of the first
 /// rollout is held against the mean of its others; so the baseline never depends on the answer
 /// itself, and the gradient is unbiased.
-public enum Reinforce {
+public enum Reinforce: OnlineAlgorithm {
   private struct State: Codable {
     var kl: AdaptiveKL
     var baseline: RunningBaseline
   }
 
-  /// Trains a policy and writes it.
-  ///
-  /// - Parameters:
-  ///   - start: The model to start from; it is the reference too.
-  ///   - data: Prompts; of rows that hold more, the prompt is taken.
-  ///   - rewards: Where rewards come from, each with its weight.
-  ///   - rewardFingerprint: What tells these sources from others, for the run's record.
-  ///   - watched: A reward that is only measured.
-  ///   - settings: The knobs.
-  ///   - output: The run's folder, where the policy is written too.
-  ///   - options: How the run is watched and stopped.
-  /// - Returns: What it came to.
-  /// - Throws: An error that names what is at fault; `interrupted` after a clean stop.
+  /// Trains a policy on the answers that it samples, and writes it.
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, watched: (any RewardSource)? = nil, settings: ReinforceSettings,
-    output: URL,
-    options: RunOptions = RunOptions()
+    output: URL, options: RunOptions = RunOptions()
   ) throws -> OnlineReport {
     let hasValues = settings.baseline == .value
     let run = try OnlineRun(
@@ -173,45 +158,42 @@ public enum Reinforce {
       output: output, options: options)
 
     while run.goesOn {
-      // 1. Answers, which are scored: what came after each token, against what was expected.
+      // 1. Answers, which are scored: what came after each token, against what was expected; one step.
       let sampled = try run.sample()
+      let order = Array(sampled.prompts.indices)
       let beta = run.state.own.kl.beta
       let rewardBeta = settings.kl == .reward ? beta : 0
       let objective = settings.objective(beta: beta)
       let rollout: ScoredRollout
-      let returns: [Double]
+      var returns: [Double] = []
       var totals: MetricTotals
       if hasValues {
-        // 2. One step of policy and values.
         var scored = try run.score(sampled, value: run.policy)
         returns = scored.returns(beta: rewardBeta)
         totals = scored.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
+        rollout = scored
         let update = PolicyUpdate(
-          batch: Array(scored.prompts.indices), loss: .reinforce, objective: objective,
+          batch: order, loss: .reinforce, objective: objective,
           valueObjective: settings.valueObjective, temperature: settings.temperature,
           budget: settings.pieceTokens)
-        rollout = scored
         totals.merge(
           try run.step { _ in
             try update.accumulate(
               rollout, policy: run.policy, value: run.policy, checkingRatio: true)
           })
       } else {
-        // 2. One step, whose pass gives the policy's numbers.
-        var awaiting = try run.scoreButPolicy(sampled)
-        returns = awaiting.returns(beta: rewardBeta)
-        awaiting.expect(run.state.own.baseline.expected(returns))
-        totals = awaiting.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
-        if let mean = run.state.own.baseline.mean { totals.add(.baseline, mean) }
-        let step = try run.onlyStep(
-          awaiting, batch: Array(awaiting.prompts.indices), .reinforce, objective)
-        rollout = step.rollout
-        totals.merge(step.totals)
+        (rollout, totals) = try run.onlyStep(sampled, order: order, .reinforce, objective) {
+          returns = $0.returns(beta: rewardBeta)
+          $0.expect(run.state.own.baseline.expected(returns))
+          var totals = $0.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)
+          if let mean = run.state.own.baseline.mean { totals.add(.baseline, mean) }
+          return totals
+        }
       }
       totals.merge(run.state.own.kl.metrics)
       totals.merge(try run.measure(rollout))
 
-      // 3. Baseline and β follow what this rollout showed.
+      // 2. Baseline and β follow what this rollout showed.
       run.state.own.baseline.update(returns)
       run.state.own.kl.update(kl: rollout.statistics.klPerSequence)
       try run.finish(rollout, totals)

@@ -78,11 +78,6 @@ public struct RewardModelSettings: ReadsRows {
       + [RewardSettings.Knob.centring, .ties, .harden].filter { !loss.reads.contains($0) }
       .map { ($0.rawValue, "\(loss.rawValue) does not read it") }
   }
-
-  /// Checks ranges.
-  public func validate() throws {
-    try checkRanges()
-  }
 }
 
 /// What a run of reward-model training came to.
@@ -174,7 +169,7 @@ public enum RewardModel {
     settings: RewardModelSettings, output: URL, options: RunOptions, trunks store: TrunkStore
   ) throws -> RewardReport {
     try settings.validate()
-    try settings.check(against: start.model.spec)
+    try settings.check(against: start.model)
     let began = ContinuousClock.now
     RunFolder.resumeClock(of: output, options)
     let encoder = try TextEncoder(

@@ -125,7 +125,7 @@ public enum SFT {
     output: URL, options: RunOptions = RunOptions()
   ) throws -> SFTReport {
     try settings.validate()
-    try settings.check(against: start.model.spec)
+    try settings.check(against: start.model)
     let began = ContinuousClock.now
     RunFolder.resumeClock(of: output, options)
     let encoder = try TextEncoder(

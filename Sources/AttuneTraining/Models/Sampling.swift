@@ -37,11 +37,6 @@ public struct SampleSettings: Settings {
     return ["top_k", "top_p", "min_p"].map { ($0, "temperature is 0, which is greedy") }
   }
 
-  /// Checks ranges.
-  public func validate() throws {
-    try checkRanges()
-  }
-
   /// The knobs as the engine takes them.
   func engine(end: [Int32]) -> SamplingSettings {
     var settings = SamplingSettings()

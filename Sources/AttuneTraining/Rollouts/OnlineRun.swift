@@ -8,10 +8,9 @@ import Foundation
 /// An online run that is open: a `TrainingRun` with prompts, reference and rewards, which every trainer
 /// needs that samples its own answers. The loop is the trainer's.
 ///
-/// A rollout is `sample`, `score`, some `step`s, `measure` before or after them, and `finish`; where it
-/// is one step on the policy that sampled, `scoreButPolicy` and `onlyStep` in place of the middle. A
-/// checkpoint is written between rollouts alone, so a trainer changes `state.own` after it scored, never
-/// before.
+/// A rollout is `sample`, `score`, `passes` of optimiser steps, `measure` before or after them, and
+/// `finish`; of a method that climbs advantages `update` stands in the middle. A checkpoint is written
+/// between rollouts alone, so a trainer changes `state.own` after it scored, never before.
 final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// Where the run stands; in the checkpoint.
   struct State: RunState {
@@ -85,7 +84,7 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     output: URL, options: RunOptions
   ) throws {
     try settings.validate()
-    try settings.check(against: start.model.spec)
+    try settings.check(against: start.model)
     RunFolder.resumeClock(of: output, options)
     encoder = try TextEncoder(start, maximumLength: settings.maxLength)
     var remarks: [String] = []
@@ -168,25 +167,19 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   /// - Parameter value: The model with the value head, the policy or one of its own; nil: there is none.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
   func score(_ rollout: Rollout, value: (any LanguageModel)? = nil) throws -> ScoredRollout {
-    try scored { try ScoredRollout(rollout, models(value: value)) }
+    try score(rollout, value: value, asksPolicy: true)
   }
 
-  /// The same of a rollout of one step, whose own pass is to give the policy's numbers.
-  func scoreButPolicy(_ rollout: Rollout) throws -> AwaitingRollout {
-    try scored { try AwaitingRollout(awaiting: rollout, models()) }
-  }
-
-  private func models(value: (any LanguageModel)? = nil) -> ScoringModels {
-    ScoringModels(
-      policy: policy, reference: reference, value: value, layers: sharedLayers,
-      temperature: settings.temperature, pieceTokens: settings.pieceTokens)
-  }
-
-  private func scored<Policy>(
-    _ score: () throws -> ScoredAnswers<Policy>
-  ) throws -> ScoredAnswers<Policy> {
+  private func score(
+    _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool
+  ) throws -> ScoredRollout {
     let began = ContinuousClock.now
-    var rollout = try score()
+    var rollout = try ScoredRollout(
+      rollout,
+      ScoringModels(
+        policy: policy, reference: reference, value: value, layers: sharedLayers,
+        temperature: settings.temperature, pieceTokens: settings.pieceTokens),
+      asksPolicy: asksPolicy)
     try rollout.reward(rewards, origin: run.start.origin)
     if run.output.options.shouldStop() { throw try run.interrupted() }
     if state.scale == nil {
@@ -207,19 +200,6 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     return totals
   }
 
-  /// A rollout's prompts in an order of this epoch's own, in minibatches of as equal a size as can
-  /// be; none is empty.
-  func minibatches<Policy>(
-    of rollout: ScoredAnswers<Policy>, epoch: Int, count: Int
-  ) -> [[Int]] {
-    let shuffled = Shuffle.order(
-      count: rollout.prompts.count, seed: settings.seed &+ UInt64(state.rollout) &* 0x9E37_79B9,
-      epoch: epoch)
-    return (0..<count).map { i in
-      Array(shuffled[shuffled.count * i / count..<shuffled.count * (i + 1) / count])
-    }.filter { !$0.isEmpty }
-  }
-
   /// One optimiser step of the policy.
   ///
   /// - Parameters:
@@ -235,29 +215,29 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
       place: ", epoch \(epoch + 1), minibatch \(minibatch + 1)", accumulate: accumulate)
   }
 
-  /// The only step of a rollout, whose own pass gives the policy's numbers.
+  /// The only step of a rollout, whose own pass, which comes before anything is trained, gives the
+  /// policy's numbers.
   ///
   /// - Parameters:
-  ///   - rollout: The rollout.
-  ///   - batch: Its prompts, in the order in which they are seen.
+  ///   - sampled: The answers.
+  ///   - order: All prompts, in the order in which they are seen.
   ///   - loss: The policy loss.
   ///   - objective: Its knobs.
-  /// - Returns: The rollout with the policy's numbers, and what the step measured.
+  ///   - advantages: Gives the answers their advantages. The sampler's log-probabilities stand in for
+  ///     the policy's, from which they differ by rounding alone.
+  /// - Returns: The rollout with the policy's numbers, and what was measured.
   /// - Throws: `TrainingError.diverged` where a number is not finite.
   func onlyStep(
-    _ rollout: AwaitingRollout, batch: [Int], _ loss: PolicyLoss, _ objective: PolicySettings
+    _ sampled: Rollout, order: [Int], _ loss: PolicyLoss, _ objective: PolicySettings,
+    advantages: (inout ScoredRollout) throws -> MetricTotals
   ) throws -> (rollout: ScoredRollout, totals: MetricTotals) {
+    var rollout = try score(sampled, asksPolicy: false)
+    var totals = try advantages(&rollout)
     let update = PolicyUpdate(
-      batch: batch, loss: loss, objective: objective, temperature: settings.temperature,
+      batch: order, loss: loss, objective: objective, temperature: settings.temperature,
       budget: settings.pieceTokens)
-    var scored: ScoredRollout?
-    let totals = try step { _ in
-      let result = try update.accumulate(rollout, policy: policy)
-      scored = result.rollout
-      return result.metrics
-    }
-    guard let scored else { preconditionFailure("a step has one pass") }
-    return (scored, totals)
+    totals.merge(try step { _ in try update.accumulateOnly(&rollout, policy: policy) })
+    return (rollout, totals)
   }
 
   /// Ends a rollout: its metrics are written, what went wrong is said, a checkpoint if one is due.
@@ -339,5 +319,77 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     let answer = run.start.tokenizer.decode(sample.ids).replacing("\n", with: " ")
     return "after \(state.rollout): \(question) → \(answer)"
       + (sample.finishReason == .stop ? "" : " …")
+  }
+}
+
+extension OnlineRun where Knobs: PassesOverRollouts {
+  /// The optimiser steps of a rollout: one whose own pass gives the policy's numbers, or epochs of
+  /// minibatches.
+  ///
+  /// - Parameters:
+  ///   - sampled: The answers.
+  ///   - loss: The policy loss.
+  ///   - objective: Its knobs.
+  ///   - advantages: Gives the answers their advantages.
+  /// - Returns: The rollout with the policy's numbers, and what was measured.
+  func update(
+    _ sampled: Rollout, _ loss: PolicyLoss, _ objective: PolicySettings,
+    advantages: (inout ScoredRollout) throws -> MetricTotals
+  ) throws -> (rollout: ScoredRollout, totals: MetricTotals) {
+    guard settings.isOnPolicy else {
+      return try update(score(sampled), loss, objective, advantages: advantages)
+    }
+    return try onlyStep(
+      sampled, order: minibatches(of: sampled.prompts.count, epoch: 0)[0], loss, objective,
+      advantages: advantages)
+  }
+
+  /// The same in epochs of minibatches, of a rollout that is scored.
+  func update(
+    _ rollout: ScoredRollout, _ loss: PolicyLoss, _ objective: PolicySettings,
+    advantages: (inout ScoredRollout) throws -> MetricTotals
+  ) throws -> (rollout: ScoredRollout, totals: MetricTotals) {
+    var rollout = rollout
+    var totals = try advantages(&rollout)
+    try passes(over: rollout, addingTo: &totals) { batch, isFirst, _ in
+      try PolicyUpdate(
+        batch: batch, loss: loss, objective: objective, temperature: settings.temperature,
+        budget: settings.pieceTokens
+      ).accumulate(rollout, policy: policy, checkingRatio: isFirst)
+    }
+    return (rollout, totals)
+  }
+
+  /// Epochs of minibatches over whole prompts, an optimiser step each.
+  ///
+  /// - Parameters:
+  ///   - rollout: The rollout.
+  ///   - totals: What was measured so far.
+  ///   - accumulate: Adds the gradients of the answers to some prompts to the policy; is told whether
+  ///     nothing was trained since the rollout was scored, and the learning rate of this step.
+  func passes(
+    over rollout: ScoredRollout, addingTo totals: inout MetricTotals,
+    accumulate: (_ batch: [Int], _ isFirst: Bool, _ rate: Double) throws -> MetricTotals
+  ) throws {
+    for epoch in 0..<settings.epochs {
+      let minibatches = minibatches(of: rollout.prompts.count, epoch: epoch)
+      for (minibatch, batch) in minibatches.enumerated() {
+        totals.merge(
+          try step(epoch: epoch, minibatch: minibatch) {
+            try accumulate(batch, epoch == 0 && minibatch == 0, $0)
+          })
+      }
+    }
+  }
+
+  /// A rollout's prompts in an order of this epoch's own, in minibatches of as equal a size as can
+  /// be; none is empty.
+  private func minibatches(of prompts: Int, epoch: Int) -> [[Int]] {
+    let shuffled = Shuffle.order(
+      count: prompts, seed: settings.seed &+ UInt64(state.rollout) &* 0x9E37_79B9, epoch: epoch)
+    let count = settings.minibatches
+    return (0..<count).map { i in
+      Array(shuffled[prompts * i / count..<prompts * (i + 1) / count])
+    }.filter { !$0.isEmpty }
   }
 }

@@ -102,6 +102,12 @@ extension PassesOverRollouts {
     set { passes[keyPath: knob] = newValue }
   }
 
+  /// Optimiser steps of the whole run.
+  var steps: Int { rollout.rollouts * passes.epochs * passes.minibatches }
+
+  /// Whether a rollout is one step, on the policy that sampled.
+  var isOnPolicy: Bool { passes.epochs * passes.minibatches == 1 }
+
   /// Checks that a rollout can be cut into minibatches of whole prompts.
   func validatePasses() throws {
     try require(

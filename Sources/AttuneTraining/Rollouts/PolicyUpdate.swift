@@ -46,41 +46,42 @@ struct PolicyUpdate {
     return totals
   }
 
-  /// Adds the gradients of a rollout's only step, in which every ratio is 1.
+  /// Adds the gradients of a rollout's only step, in which every ratio is 1, and takes the policy's
+  /// numbers from its pass.
   ///
   /// - Parameters:
   ///   - rollout: The rollout; the minibatch holds all of its prompts.
   ///   - policy: The policy.
-  /// - Returns: The rollout with the policy's numbers, and the metrics of the step.
-  func accumulate(
-    _ rollout: AwaitingRollout, policy: any LanguageModel
-  ) throws -> (rollout: ScoredRollout, metrics: MetricTotals) {
+  /// - Returns: The metrics of the step.
+  func accumulateOnly(
+    _ rollout: inout ScoredRollout, policy: any LanguageModel
+  ) throws -> MetricTotals {
     precondition(batch.count == rollout.prompts.count, "the step is the rollout's only one")
-    var passes = rollout.answers.map { _ in
-      (logProbabilities: [Double](), entropies: [Double]())
-    }
+    var answers = rollout.answers
     let totals = try accumulate(rollout, policy, nil, entropy: true) { chosen, scores in
       for (i, answer) in chosen.enumerated() {
-        passes[answer] = (scores.logProbabilities[i], scores.entropies[i])
+        answers[answer].old = scores.logProbabilities[i]
+        answers[answer].entropies = scores.entropies[i]
       }
       return scores.logProbabilities
     }
-    return (ScoredRollout(rollout, passes: passes), totals)
+    rollout.answers = answers
+    return totals
   }
 
   /// Adds the gradients.
   ///
   /// - Parameter old: Of some answers the log-probabilities under the policy that sampled, from their
   ///   scores.
-  private func accumulate<Policy>(
-    _ rollout: ScoredAnswers<Policy>, _ policy: any LanguageModel, _ value: (any LanguageModel)?,
+  private func accumulate(
+    _ rollout: ScoredRollout, _ policy: any LanguageModel, _ value: (any LanguageModel)?,
     entropy: Bool, old: (_ answers: [Int], _ scores: AnswerScores) throws -> [[Double]]
   ) throws -> MetricTotals {
     let all = rollout.sampled.indices(of: batch).answers.map { rollout.answers[$0] }
     let withReference = objective.klWeight > 0
     let withEntropies = objective.entropyBonus > 0
     func row(
-      _ answer: ScoredAnswers<Policy>.Answer, new: [Double], old: [Double], entropies: [Double]
+      _ answer: ScoredRollout.Answer, new: [Double], old: [Double], entropies: [Double]
     ) -> PolicyRow {
       PolicyRow(
         new: new, old: old, advantages: answer.advantages, entropies: entropies,
@@ -143,8 +144,8 @@ private struct ValueUpdate {
   private let settings: ValueSettings
   private let statistics: ValueStatistics
 
-  init<Policy>(
-    _ answers: [ScoredAnswers<Policy>.Answer], settings: ValueSettings, model: any LanguageModel
+  init(
+    _ answers: [ScoredRollout.Answer], settings: ValueSettings, model: any LanguageModel
   ) throws {
     self.settings = settings
     self.model = model
@@ -153,9 +154,7 @@ private struct ValueUpdate {
       settings: settings)
   }
 
-  func loss<Policy>(
-    _ answers: [ScoredAnswers<Policy>.Answer], _ values: [[Double]]
-  ) -> LossResult {
+  func loss(_ answers: [ScoredRollout.Answer], _ values: [[Double]]) -> LossResult {
     let rows = zip(answers, values).map { answer, values in
       ValueRow(values: values, oldValues: answer.values, returns: answer.returns)
     }

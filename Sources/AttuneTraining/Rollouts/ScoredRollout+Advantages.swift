@@ -2,7 +2,7 @@
 
 import AttuneObjectives
 
-extension ScoredAnswers {
+extension ScoredRollout {
   /// Normalises rewards and puts the penalty in the place of the score where the end is missing.
   mutating func normalise(_ scale: RewardScale?, missingEnd: Double?) {
     for i in answers.indices {

@@ -2,7 +2,7 @@
 
 import AttuneEngine
 
-extension ScoredAnswers {
+extension ScoredRollout {
   /// The prompts whose answers did not all get one score: the others have no gradient where an answer
   /// is held against those to its prompt.
   var promptsToldApart: [Int] {
@@ -10,9 +10,7 @@ extension ScoredAnswers {
       Set(answers.lazy.filter { $0.prompt == prompt }.map(\.score)).count > 1
     }
   }
-}
 
-extension ScoredRollout {
   /// The rollout with some of its prompts alone.
   func keeping(_ kept: [Int]) throws -> ScoredRollout {
     let (chosen, chosenAnswers) = sampled.indices(of: kept)

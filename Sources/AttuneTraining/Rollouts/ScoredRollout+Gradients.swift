@@ -12,7 +12,7 @@ struct AnswerScores {
   var values: [[Double]]
 }
 
-extension ScoredAnswers {
+extension ScoredRollout {
   /// Adds the gradient of a loss on the answers to some prompts, piece by piece; a piece holds all
   /// answers to its prompts.
   ///

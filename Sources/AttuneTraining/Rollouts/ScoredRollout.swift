@@ -5,24 +5,13 @@ import AttuneEngine
 import AttuneObjectives
 import Foundation
 
-/// The policy's numbers are of the trainer's own pass.
-enum OwnPass {}
-
-/// The sampler's log-probabilities stand in for the policy's, which the update's pass is to give.
-enum StandIn {}
-
 /// A rollout with everything about it that is computed once: rewards, log-probabilities under the policy
 /// that sampled and under the reference, values, advantages.
-typealias ScoredRollout = ScoredAnswers<OwnPass>
-
-/// A rollout of one optimiser step, scored but for the policy's numbers: it needs no pass of its own for
-/// them. That of the update, which comes before anything is trained, gives the same numbers and makes a
-/// `ScoredRollout` of it. Until then those of the sampler stand in, which differ from them by rounding
-/// alone; a KL term in the reward is computed from these.
-typealias AwaitingRollout = ScoredAnswers<StandIn>
-
-/// A rollout's answers with their scores.
-struct ScoredAnswers<Policy> {
+///
+/// A rollout of one optimiser step needs no pass of its own for the policy's numbers: that of the update,
+/// which comes before anything is trained, gives the same. Until then those of the sampler stand in,
+/// which differ from them by rounding alone; a KL term in the reward is computed from these.
+struct ScoredRollout {
   /// One answer.
   @dynamicMemberLookup
   struct Answer {
@@ -83,8 +72,8 @@ struct ScoredAnswers<Policy> {
   /// - Parameters:
   ///   - rollout: What was sampled.
   ///   - models: Who is asked.
-  ///   - passes: Whether the policy gives its numbers; else the sampler's stand in.
-  private init(_ rollout: Rollout, _ models: ScoringModels, passes: Bool) throws {
+  ///   - asksPolicy: Whether the policy gives its numbers; else the sampler's stand in.
+  init(_ rollout: Rollout, _ models: ScoringModels, asksPolicy: Bool) throws {
     let request = HeadRequest(temperature: models.temperature, entropy: true)
     var trunks: [any Trunk] = []
     var answers = rollout.answers.map {
@@ -96,7 +85,7 @@ struct ScoredAnswers<Policy> {
       let trunk = models.layers > 0 ? try models.policy.trunk(plain, layers: models.layers) : nil
       let isShared = models.value === models.policy
       let ours =
-        passes
+        asksPolicy
         ? try models.policy.score(
           isShared ? rollout.request(chosen, scored: true, values: true) : plain, request,
           trunk: trunk) : nil
@@ -148,68 +137,34 @@ struct ScoringModels {
 }
 
 extension ScoredRollout {
-  /// Scores a rollout.
-  init(_ rollout: Rollout, _ models: ScoringModels) throws {
-    try self.init(rollout, models, passes: true)
-  }
-
-  /// Takes the policy's numbers from the pass of the update.
-  ///
-  /// - Parameters:
-  ///   - awaiting: The rollout.
-  ///   - passes: For each answer log-probabilities and entropies.
-  init(_ awaiting: AwaitingRollout, passes: [(logProbabilities: [Double], entropies: [Double])]) {
-    let answers = zip(awaiting.answers, passes).map { answer, pass in
-      Answer(
-        sampled: answer.sampled, old: pass.logProbabilities, reference: answer.reference,
-        entropies: pass.entropies, values: answer.values, reward: answer.reward,
-        score: answer.score, advantages: answer.advantages, returns: answer.returns)
-    }
-    self.init(
-      awaiting.sampled, answers: answers, trunk: awaiting.trunk,
-      sourceRewards: awaiting.sourceRewards)
-  }
-
   /// What a reward that is not trained on says.
   func watched(_ source: any RewardSource, origin: String) throws -> MetricTotals {
-    let gold = try sampled.rewards(of: source, trunk: trunk, origin: origin)
     var totals = MetricTotals()
-    totals.addMean(.goldReward, total: gold.reduce(0, +), weight: Double(gold.count))
-    totals.add(.goldDeviation, Statistics.standardDeviation(gold))
-    if let r = Statistics.pearson(answers.map(\.reward), gold) { totals.add(.goldCorrelation, r) }
+    totals.add(
+      gold: try sampled.rewards(of: source, trunk: trunk, origin: origin),
+      rewards: answers.map(\.reward))
     return totals
   }
 
   /// What the answers look like: rewards, KL, length, diversity.
   func metrics() -> MetricTotals {
     var totals = statistics.metrics
-    let n = Double(answers.count)
-    func mean(_ metric: Metric, _ values: [Double]) {
-      totals.addMean(metric, total: values.reduce(0, +), weight: Double(values.count))
-    }
-    mean(.rewardMean, answers.map(\.reward))
+    totals.add(answers: answers.map(\.completion), rewards: answers.map(\.reward))
     let weights = policyWeights
     if !weights.isEmpty {
       totals.addMean(
         .policyReward, total: zip(weights, answers).reduce(0) { $0 + $1.0 * $1.1.reward },
         weight: weights.reduce(0, +))
     }
-    totals.add(.rewardDeviation, Statistics.standardDeviation(answers.map(\.reward)))
     totals.merge(RewardSources.statistics(sourceRewards))
-    mean(.rewardNormalised, answers.map(\.score))
-    mean(.entropy, answers.flatMap(\.entropies))
-    mean(.missingEndShare, answers.map { $0.completion.endedByItself ? 0 : 1 })
-    let ids = answers.map(\.completion.ids)
-    totals.add(.distinct1, Statistics.distinct(ids, n: 1) ?? 0)
-    totals.add(.distinct2, Statistics.distinct(ids, n: 2) ?? 0)
-    let words = answers.map { $0.completion.text.split(whereSeparator: \.isWhitespace) }
-    totals.addMean(
-      .repetition, total: words.reduce(0) { $0 + Statistics.repetition($1) }, weight: n)
+    totals.addMean(.rewardNormalised, of: answers.map(\.score))
+    totals.addMean(.entropy, of: answers.flatMap(\.entropies))
+    totals.addMean(.missingEndShare, of: answers.map { $0.completion.endedByItself ? 0 : 1 })
     let byPrompt = prompts.indices.map { prompt in
       answers.compactMap { $0.prompt == prompt ? $0.completion.text : nil }
     }
-    mean(.selfBLEU, byPrompt.compactMap(TextStatistics.selfBLEU))
-    mean(.distinctAnswers, byPrompt.compactMap(Statistics.distinctShare))
+    totals.addMean(.selfBLEU, of: byPrompt.compactMap(TextStatistics.selfBLEU))
+    totals.addMean(.distinctAnswers, of: byPrompt.compactMap(Statistics.distinctShare))
     if !sampled.isOffPolicy {
       let gaps = answers.flatMap { zip($0.sampler, $0.old).map { abs($0 - $1) } }
       totals.addMaximum(.samplerGap, gaps.max() ?? 0)
@@ -222,13 +177,5 @@ extension ScoredRollout {
     SequenceStatistics(
       policy: answers.map(\.old), reference: answers.map(\.reference),
       ended: answers.map(\.completion.endedByItself), weights: policyWeights)
-  }
-}
-
-extension AwaitingRollout {
-  /// Scores a rollout but for the policy's numbers; there is no value head then.
-  init(awaiting rollout: Rollout, _ models: ScoringModels) throws {
-    precondition(models.value == nil, "values come from a pass before the update")
-    try self.init(rollout, models, passes: false)
   }
 }

@@ -68,11 +68,15 @@ extension TrainsWeights {
     }
   }
 
-  /// Checks those knobs against a model.
+  /// Checks those knobs, and the engine's, against a model.
   ///
   /// - Throws: `TrainingError` that names the knob.
-  package func check(against spec: TransformerSpec) throws {
-    let weights = training.weights
+  package func check(against model: any LanguageModel) throws {
+    let (now, plain) = (try ConfigFile.value(of: self), try ConfigFile.value(of: Self()))
+    for (knob, why) in model.engine.unreadKnobs where now.value(at: knob) != plain.value(at: knob) {
+      throw TrainingError(.badSetting, "\(knob) is set but not read: \(why)")
+    }
+    let (weights, spec) = (training.weights, model.spec)
     try require(
       weights.train != .lastLayers || weights.layers > 0, "layers",
       "at least 1 where train is last_layers")

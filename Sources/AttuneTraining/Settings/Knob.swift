@@ -246,6 +246,12 @@ extension Settings {
   public func checkRanges() throws {
     try Knob.check(try ConfigFile.value(of: self, namingInfinity: true), Self.knobs)
   }
+
+  /// None: every knob is read.
+  public var unreadKnobs: [(knob: String, why: String)] { [] }
+
+  /// Checks that every knob is in its range.
+  public func validate() throws { try checkRanges() }
 }
 
 extension Sequence where Element == Knob {

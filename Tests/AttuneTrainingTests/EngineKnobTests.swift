@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneTestSupport
+import AttuneTraining
+import Testing
+
+struct EngineKnobTests {
+  @Test func `a knob that the engine does not read is refused`() throws {
+    let model = try TabularEngine().random(TabularEngine.spec(vocabulary: 16), seed: 1)
+    var settings = SFTSettings()
+    settings.pieceTokens = 64
+    try settings.check(against: model)
+    settings.recompute = true
+    let error = #expect(throws: TrainingError.self) { try settings.check(against: model) }
+    #expect(error?.message == "recompute is set but not read: a table has no activations")
+  }
+}
