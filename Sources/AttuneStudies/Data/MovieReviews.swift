@@ -19,14 +19,6 @@ public struct ReviewSettings: Settings {
 
   /// The defaults.
   public init() {}
-
-  /// Every knob is read.
-  public var unreadKnobs: [(knob: String, why: String)] { [] }
-
-  /// Checks ranges.
-  public func validate() throws {
-    try checkRanges()
-  }
 }
 
 /// What writing reviews came to: the object of `reviews --json`.

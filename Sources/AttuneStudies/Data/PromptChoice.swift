@@ -17,14 +17,6 @@ public struct PromptSettings: Settings {
 
   /// The defaults.
   public init() {}
-
-  /// None is without effect.
-  public var unreadKnobs: [(knob: String, why: String)] { [] }
-
-  /// Checks ranges.
-  public func validate() throws {
-    try checkRanges()
-  }
 }
 
 /// What taking prompts came to: the object of `prompts --json`.

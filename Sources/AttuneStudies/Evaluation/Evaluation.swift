@@ -28,14 +28,6 @@ public struct EvaluationSettings: Settings {
   /// The defaults.
   public init() {}
 
-  /// Every knob is read.
-  public var unreadKnobs: [(knob: String, why: String)] { [] }
-
-  /// Checks ranges.
-  public func validate() throws {
-    try checkRanges()
-  }
-
   /// Answers to each prompt: greedy ones are all alike.
   var answersPerPrompt: Int { temperature == 0 ? 1 : n }
 
@@ -386,7 +378,7 @@ public enum Evaluation {
     let empty = mean(texts.map { $0.map { TextStatistics.words($0).isEmpty ? 1 : 0 } })
     let selfBLEU = texts.map { TextStatistics.selfBLEU($0).map { [$0] } ?? [] }
     let distinct = texts.map { Statistics.distinctShare($0).map { [$0] } ?? [] }
-    var facts = EvaluationReport.Model(
+    return EvaluationReport.Model(
       model: model.loaded.name, role: model.role,
       rewards: scores.mapValues { groups in
         let estimate = mean(groups)
@@ -395,25 +387,23 @@ public enum Evaluation {
           interval: Interval(estimate.interval))
       },
       kl: kl?.value, klInterval: kl.map { Interval($0.interval) },
+      exactKL: exact?.value, exactKLInterval: exact.map { Interval($0.interval) },
       length: length.value, lengthInterval: Interval(length.interval),
       completed: completed.value, completedInterval: Interval(completed.interval),
       distinct1: Statistics.distinct(words, n: 1) ?? 0,
       distinct2: Statistics.distinct(words, n: 2) ?? 0,
       distinct3: Statistics.distinct(words, n: 3) ?? 0,
       repetition: Statistics.mean(words.map { Statistics.repetition($0, n: 4) }),
-      perplexity: passes.perplexity?.value, promptWords: taken.value,
-      promptWordsInterval: Interval(taken.interval),
+      repetitionInterval: Interval(repetition.interval),
+      perplexity: passes.perplexity?.value,
+      perplexityInterval: passes.perplexity.map { Interval($0.interval) },
+      promptWords: taken.value, promptWordsInterval: Interval(taken.interval),
       empty: Statistics.mean(words.map { $0.isEmpty ? 1 : 0 }),
+      emptyInterval: Interval(empty.interval),
       diversity: EvaluationReport.Diversity(
         selfBLEU: settings.answersPerPrompt > 1 ? mean(selfBLEU) : nil,
         distinctAnswers: settings.answersPerPrompt > 1 ? mean(distinct) : nil,
         entropy: mean(passes.entropies)))
-    facts.exactKL = exact?.value
-    facts.exactKLInterval = exact.map { Interval($0.interval) }
-    facts.perplexityInterval = passes.perplexity.map { Interval($0.interval) }
-    facts.repetitionInterval = Interval(repetition.interval)
-    facts.emptyInterval = Interval(empty.interval)
-    return facts
   }
 
   /// What passes of both models over the answers say.

@@ -52,8 +52,7 @@ extension FrontierReport {
     body += "<p class=\"quiet\">* no other policy has more gold reward at less KL.</p>\n"
     for point in points {
       guard let failure = point.failure else { continue }
-      let beta = point.beta.map { " at β \($0)" } ?? ""
-      body += "<p><b>\(escapedHTML(point.method + beta))</b> failed: \(escapedHTML(failure))</p>\n"
+      body += "<p><b>\(escapedHTML(point.name))</b> failed: \(escapedHTML(failure))</p>\n"
     }
     body += diversity
     body += alarms
@@ -143,8 +142,7 @@ extension FrontierReport {
     var items = ""
     for point in points {
       for alarm in point.found?.alarms ?? [] {
-        let beta = point.beta.map { " at β \($0)" } ?? ""
-        items += "<li>\(escapedHTML(point.method + beta)), rollout \(alarm.rollout): "
+        items += "<li>\(escapedHTML(point.name)), rollout \(alarm.rollout): "
         items += "\(escapedHTML(alarm.text))</li>\n"
       }
     }

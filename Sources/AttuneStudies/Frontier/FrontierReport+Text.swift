@@ -77,7 +77,7 @@ extension FrontierReport {
       + "\(prompts) held-out prompts, \(samplesPerPrompt) answers each.\n\(budgetText)\n"
     if let winner, let found = winner.found {
       out +=
-        "Most gold: \(winner.method)\(winner.beta.map { " at β \($0)" } ?? ""), "
+        "Most gold: \(winner.name), "
         + "\(readable(found.gold.mean)) [\(readable(found.gold.interval.low)), "
         + "\(readable(found.gold.interval.high))] at \(readable(found.facts.kl, digits: 1)) nats in "
         + "\(readableSeconds(found.seconds)).\n"

@@ -52,6 +52,9 @@ public struct FrontierReport: Codable, Sendable, Equatable {
     /// Most answers that the method was allowed to sample; 0 for one that reads collected pairs.
     public var answers: Int
 
+    /// `grpo:dapo at β 0.1`.
+    var name: String { method + (beta.map { " at β \($0)" } ?? "") }
+
     private enum CodingKeys: String, CodingKey {
       case method, beta, folder, found, failure, answers
       case isUndominated = "undominated"

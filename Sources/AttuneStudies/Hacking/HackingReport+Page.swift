@@ -146,22 +146,26 @@ extension HackingReport {
     return (value - first) / deviation
   }
 
+  /// What is climbed and the gold reward over some steps.
+  private func curves(
+    _ arm: Arm, _ steps: [Step], along x: (Step) -> Double
+  ) -> [LineChart.Series] {
+    let lines = [
+      ("climbed", \Step.learned, arm.learnedDeviation), ("gold", \.gold, arm.goldDeviation),
+    ]
+    return lines.map { name, value, deviation in
+      LineChart.Series(
+        name: name,
+        points: steps.map {
+          (x($0), change($0[keyPath: value], from: arm.curve.first?[keyPath: value], by: deviation))
+        })
+    }
+  }
+
   private func overRollouts(_ arm: Arm) -> String {
-    let first = arm.curve.first
-    return LineChart(
+    LineChart(
       title: "Over training", xLabel: "rollout", yLabel: "change, SD of the start",
-      series: [
-        LineChart.Series(
-          name: "climbed",
-          points: arm.curve.map {
-            (Double($0.rollout), change($0.learned, from: first?.learned, by: arm.learnedDeviation))
-          }),
-        LineChart.Series(
-          name: "gold",
-          points: arm.curve.map {
-            (Double($0.rollout), change($0.gold, from: first?.gold, by: arm.goldDeviation))
-          }),
-      ],
+      series: curves(arm, arm.curve) { Double($0.rollout) },
       marks: arm.alarms.filter { $0.raised.alarm.isOfTheAnswers }.map {
         (Double($0.raised.rollout), $0.raised.alarm.rawValue)
       }
@@ -187,17 +191,7 @@ extension HackingReport {
     }
     return LineChart(
       title: "Over distance", xLabel: "d = √KL", yLabel: "change, SD of the start",
-      series: [
-        LineChart.Series(
-          name: "climbed",
-          points: steps.map {
-            (distance($0.kl), change($0.learned, from: first?.learned, by: arm.learnedDeviation))
-          }),
-        LineChart.Series(
-          name: "gold",
-          points: steps.map {
-            (distance($0.kl), change($0.gold, from: first?.gold, by: arm.goldDeviation))
-          }),
+      series: curves(arm, steps) { distance($0.kl) } + [
         law(arm.learnedLaw, "climbed", from: first?.learned, by: arm.learnedDeviation),
         law(arm.goldLaw, "gold", from: first?.gold, by: arm.goldDeviation),
       ], wholeX: false, startsXAtZero: true

@@ -4,8 +4,11 @@ public import AttuneTraining
 
 extension RLHF {
   /// How a policy is trained: by any trainer of its own name.
-  public enum Method: String, CaseIterable, Codable, Sendable {
+  public enum Method: String, CaseIterable, CodingKey, Codable, Sendable {
     case ppo, reinforce, rloo, grpo, raft, dpg, brain, iterate, dpo, kto
+
+    /// Its name; that of a coding key would be longer.
+    public var description: String { rawValue }
   }
 }
 
@@ -15,28 +18,29 @@ extension RLHF {
 /// settings are a `PolicyMethod`.
 public struct MethodsSettings: Codable, Sendable, Equatable {
   /// The knobs of method ppo.
-  public var ppo = PPOSettings()
+  public var ppo: PPOSettings
   /// Those of reinforce.
-  public var reinforce = ReinforceSettings()
+  public var reinforce: ReinforceSettings
   /// Those of rloo.
-  public var rloo = RLOOSettings()
+  public var rloo: RLOOSettings
   /// Those of grpo.
-  public var grpo = GRPOSettings()
+  public var grpo: GRPOSettings
   /// Those of raft.
-  public var raft = RAFTSettings()
+  public var raft: RAFTSettings
   /// Those of dpg.
-  public var dpg = DPGSettings()
+  public var dpg: DPGSettings
   /// Those of brain.
-  public var brain = BRAInSettings()
+  public var brain: BRAInSettings
   /// Those of iterate.
-  public var iterate = IterateSettings()
+  public var iterate: IterateSettings
   /// Those of dpo.
-  public var dpo = DPOSettings()
+  public var dpo: DPOSettings
   /// Those of kto.
-  public var kto = KTOSettings()
+  public var kto: KTOSettings
 
-  /// The defaults.
-  public init() {}
+  /// The methods: a property that is none of them does not compile, for it has no key, and no value
+  /// without one.
+  private typealias CodingKeys = RLHF.Method
 
   /// Where a method's knobs are.
   private static func place(of method: RLHF.Method) -> Place {
@@ -80,6 +84,15 @@ public struct MethodsSettings: Codable, Sendable, Equatable {
       method.rawValue,
       (method == RLHF.Method.allCases[0] ? "The knobs of method " : "Those of ") + method.rawValue
         + ".", .knobs(method.type.knobs))
+  }
+}
+
+extension MethodsSettings {
+  /// The defaults.
+  public init() {
+    self.init(
+      ppo: .init(), reinforce: .init(), rloo: .init(), grpo: .init(), raft: .init(), dpg: .init(),
+      brain: .init(), iterate: .init(), dpo: .init(), kto: .init())
   }
 }
 

@@ -18,14 +18,6 @@ public struct PeopleSettings: Settings {
 
   /// The defaults: nobody is asked.
   public init() {}
-
-  /// Every knob is read.
-  public var unreadKnobs: [(knob: String, why: String)] { [] }
-
-  /// Checks ranges.
-  public func validate() throws {
-    try checkRanges()
-  }
 }
 
 /// What a run has to ask people: which of two answers is better, until there are enough labels.

@@ -242,19 +242,13 @@ extension EvaluationReport {
     let titles = columns.map { model in
       columns.count > 1 ? (model.role == "start" ? "before" : "after") : model.model
     }
-    var table: [[String]] = [[""] + titles]
-    for row in Report.comparisonRows(columns) {
-      table.append(
+    let table = TextTable(
+      columns: [""] + titles,
+      rows: Report.comparisonRows(columns).map { row in
         [row.name]
-          + row.cells.map { $0.interval.isEmpty ? $0.value : "\($0.value) \($0.interval)" })
-    }
-    let widths = (0...columns.count).map { column in table.map { $0[column].count }.max() ?? 0 }
-    var lines = table.map { row in
-      zip(row, widths).enumerated().map { index, cell in
-        let space = String(repeating: " ", count: cell.1 - cell.0.count)
-        return index == 0 ? cell.0 + space : space + cell.0
-      }.joined(separator: "  ")
-    }
+          + row.cells.map { $0.interval.isEmpty ? $0.value : "\($0.value) \($0.interval)" }
+      })
+    var lines = table.text.split(separator: "\n").map(String.init)
     for win in winRates {
       lines.append(
         "win rate by \(win.reward): \(readablePercent(win.value)) "

@@ -4,7 +4,7 @@ import AttuneRewards
 import AttuneTraining
 
 /// Rows of words in columns: for a terminal and for a page.
-struct TextTable {
+package struct TextTable {
   /// The columns' names.
   var columns: [String]
   /// The rows, each with as many cells as there are columns.
@@ -12,8 +12,13 @@ struct TextTable {
   /// How many columns are words, from the left; the others are numbers.
   var words = 1
 
+  /// Makes a table.
+  package init(columns: [String], rows: [[String]] = [], words: Int = 1) {
+    (self.columns, self.rows, self.words) = (columns, rows, words)
+  }
+
   /// The table with columns of one width each, a line a row.
-  var text: String {
+  package var text: String {
     let all = [columns] + rows
     let widths = columns.indices.map { i in all.map { $0[i].count }.max() ?? 0 }
     return all.map { row in

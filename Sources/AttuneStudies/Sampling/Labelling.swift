@@ -28,11 +28,6 @@ public struct LabelSettings: Settings {
   public var unreadKnobs: [(knob: String, why: String)] {
     shape == .rankings ? [("pairs_per_prompt", "shape is rankings")] : []
   }
-
-  /// Checks ranges.
-  public func validate() throws {
-    try checkRanges()
-  }
 }
 
 /// What a labelling came to: the object of `label --json`.
