@@ -114,6 +114,12 @@ struct RewardOptions: ParsableArguments {
       discussion: RewardSpecification.Kind.table, valueName: "source"))
   var sources: [String] = []
 
+  /// How they are written, for the commands' help.
+  static let note = """
+    Several sources are added up. The text after the last @ is the weight if it is a number. \
+    Documentation/Rewards.md describes every source.
+    """
+
   /// The sources, at least one.
   var specifications: [RewardSpecification] {
     get throws {
@@ -142,6 +148,15 @@ struct JudgeOptions: ParsableArguments {
     completion: .file())
   var constitution: String?
 
+  /// Them as knobs.
+  func knobs(in path: String = "") -> KnobFlags {
+    [
+      KnobOption(path + "judges", as: "--judge"): judges.isEmpty ? nil : judges,
+      KnobOption(path + "server_model", as: "--judge-model"): judgeModel,
+      KnobOption(path + "constitution"): constitution,
+    ]
+  }
+
   /// The knobs of the judges; nil without one.
   func settings(seed: UInt64?) throws -> JudgeSettings? {
     guard !judges.isEmpty else {
@@ -167,10 +182,9 @@ struct TrainingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Passes over the data.", valueName: "n"))
   var epochs: Int?
 
-  /// The trainer's settings with these and the shared options laid over them.
-  func settings<S: Settings>(_ defaults: S, _ shared: SharedOptions) throws -> S {
-    try shared.settings(
-      defaults, ["learning_rate": learningRate, "epochs": epochs, "seed": shared.seed])
+  /// Them as knobs.
+  func knobs(in path: String = "") -> KnobFlags {
+    [KnobOption(path + "learning_rate"): learningRate, KnobOption(path + "epochs"): epochs]
   }
 }
 
@@ -197,16 +211,11 @@ struct SamplingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("A text that ends an answer; repeatable.", valueName: "text"))
   var stop: [String] = []
 
-  /// Sampling settings with these and the shared options laid over them.
-  func settings(
-    _ defaults: SampleSettings, _ shared: SharedOptions, n: Int? = nil
-  ) throws -> SampleSettings {
-    try shared.settings(
-      defaults,
-      [
-        "n": n, "max_tokens": maxTokens, "temperature": temperature, "top_k": topK, "top_p": topP,
-        "min_p": minP, "repetition_penalty": repetitionPenalty, "stop": stop.isEmpty ? nil : stop,
-        "seed": shared.seed,
-      ])
+  /// Them as knobs.
+  var knobs: KnobFlags {
+    [
+      "max_tokens": maxTokens, "temperature": temperature, "top_k": topK, "top_p": topP,
+      "min_p": minP, "repetition_penalty": repetitionPenalty, "stop": stop.isEmpty ? nil : stop,
+    ]
   }
 }

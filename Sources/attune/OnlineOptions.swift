@@ -9,7 +9,7 @@ import AttuneTraining
 import Foundation
 
 /// What every trainer is told that samples its own answers.
-struct OnlineOptions: ParsableArguments {
+struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
   @OptionGroup var model: ModelOption
   @OptionGroup var rewards: RewardOptions
   @OptionGroup var data: RowsOption
@@ -17,7 +17,11 @@ struct OnlineOptions: ParsableArguments {
   @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
   var watch: String?
 
-  @Option(help: ArgumentHelp("Weight of the KL term.", valueName: "x"))
+  // Where the trainer has no β, there is no such option to be seen.
+  @Option(
+    help: ArgumentHelp(
+      "Weight of the KL term.", valueName: "x",
+      visibility: Algorithm.Knobs.knobs.knob(at: "beta") == nil ? .private : .default))
   var beta: Double?
 
   @OptionGroup var output: OutputFolderOptions
@@ -26,48 +30,60 @@ struct OnlineOptions: ParsableArguments {
   var learningRate: Double?
 
   @OptionGroup var shared: SharedOptions
+}
 
-  /// What `open` gives.
-  struct Opened {
-    var start: LoadedModel
-    var data: DataFile
-    var rewards: RewardSources
-    var watched: (any RewardSource)?
+/// A command of a trainer that samples its own answers.
+protocol OnlineCommand: TakesKnobs where Knobs == Algorithm.Knobs {
+  associatedtype Algorithm: OnlineAlgorithm
+  var online: OnlineOptions<Algorithm> { get }
+}
+
+extension OnlineCommand {
+  static var knobDefaults: Algorithm.Knobs { Algorithm.Knobs() }
+
+  var shared: SharedOptions { online.shared }
+
+  /// Trains with the command's own flags laid over the shared ones, and says what it came to.
+  func train(_ own: KnobFlags, _ others: KnobFlags = [:]) throws {
+    let settings = try onlineSettings(own, others)
+    let opened = try open()
+    try show(
+      Algorithm.train(
+        opened.start, data: opened.data, rewards: opened.rewards.weighted,
+        rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched,
+        settings: settings, output: online.output.url, options: online.output.options))
   }
 
-  /// The trainer's settings with these options and a command's own laid over them.
-  func settings<S: Settings>(
-    _ defaults: S, _ own: KeyValuePairs<KnobOption, (any Encodable)?>
-  ) throws -> S {
-    try shared.settings(
-      defaults, own, ["beta": beta, "learning_rate": learningRate, "seed": shared.seed])
+  /// The trainer's settings with the shared options and a command's own laid over them.
+  func onlineSettings(_ own: KnobFlags, _ others: KnobFlags = [:]) throws -> Knobs {
+    try settings(
+      own, others,
+      ["beta": online.beta, "learning_rate": online.learningRate, "seed": shared.seed])
   }
 
   /// Reads the data and opens the models.
-  func open() throws -> Opened {
-    let specifications = try rewards.specifications
-    let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
-    let file = try data.read(carriesRows: true)
+  func open() throws -> (
+    start: LoadedModel, data: DataFile, rewards: RewardSources, watched: (any RewardSource)?
+  ) {
+    let specifications = try online.rewards.specifications
+    let watched = try online.watch.map {
+      try RewardSpecification($0).withoutWeight("--watch")
+    }
+    let file = try online.data.read(carriesRows: true)
     Output.note(file.summary)
-    let start = try model.open(shared)
-    return Opened(
-      start: start, data: file,
-      rewards: try RewardSources(specifications, on: start.engine, beside: start),
-      watched: try watched.map {
+    let start = try online.model.open(shared)
+    return (
+      start, file, try RewardSources(specifications, on: start.engine, beside: start),
+      try watched.map {
         try RewardSources([$0], on: start.engine, beside: start).weighted[0].source
-      })
+      }
+    )
   }
 
   /// Says what the run came to.
   func show(_ report: OnlineReport) throws {
     if shared.json { try Output.json(report) } else { try Output.line(report.model) }
   }
-
-  /// How sources are written, for the commands' help.
-  static let sources = """
-    Several sources are added up. The text after the last @ is the weight if it is a number. \
-    Documentation/Rewards.md describes every source.
-    """
 }
 
 /// The estimator of a KL term in the loss.
@@ -84,6 +100,14 @@ struct KLTermOptions: ParsableArguments {
 
   @Flag(help: "Weight k3 by the ratio to the sampling policy.")
   var klRatioWeighted = false
+
+  /// Them as knobs.
+  var knobs: KnobFlags {
+    [
+      "kl_estimator": klEstimator, "kl_per_sequence": klPerSequence,
+      "kl_ratio_weighted": klRatioWeighted ? true : nil,
+    ]
+  }
 
   /// What each estimator reaches, for the commands' help.
   static let table =

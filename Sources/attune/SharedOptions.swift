@@ -84,10 +84,8 @@ struct SharedOptions: ParsableArguments {
   ///
   /// - Parameters:
   ///   - defaults: What holds where nothing is said.
-  ///   - flags: The command's flags by their names in a recipe; those that are nil were not given.
-  func settings<S: Settings>(
-    _ defaults: S = S(), _ flags: KeyValuePairs<KnobOption, (any Encodable)?>...
-  ) throws -> S {
+  ///   - flags: The command's flags.
+  fileprivate func settings<S: Settings>(_ defaults: S, _ flags: [KnobFlags]) throws -> S {
     var options: [(option: String, knob: String, json: String)] = []
     for (flag, value) in flags.joined() {
       guard let value else { continue }
@@ -116,6 +114,30 @@ struct SharedOptions: ParsableArguments {
   }
 }
 
+/// A command that takes knobs by `--set` and `--config`.
+protocol TakesKnobs: ParsableCommand {
+  associatedtype Knobs: Settings
+  /// What holds where nothing is said.
+  static var knobDefaults: Knobs { get }
+  /// The options of every command.
+  var shared: SharedOptions { get }
+}
+
+extension TakesKnobs {
+  /// Settings from the command's defaults, the recipe, `--set` and flags, in this order.
+  func settings(_ flags: KnobFlags...) throws -> Knobs {
+    try shared.settings(Self.knobDefaults, flags)
+  }
+
+  /// The same over other defaults.
+  func settings<S: Settings>(over defaults: S, _ flags: KnobFlags...) throws -> S {
+    try shared.settings(defaults, flags)
+  }
+}
+
+/// A command's flags by their names in a recipe; those that are nil were not given.
+typealias KnobFlags = KeyValuePairs<KnobOption, (any Encodable)?>
+
 /// A knob that a command has an option for.
 struct KnobOption: ExpressibleByStringLiteral {
   /// The knob's name in a recipe.
@@ -124,10 +146,13 @@ struct KnobOption: ExpressibleByStringLiteral {
   let option: String
 
   /// A knob whose option has its name.
-  init(stringLiteral knob: String) {
+  init(_ knob: String) {
     self.knob = knob
     option = "--" + (knob.split(separator: ".").last ?? "").replacing("_", with: "-")
   }
+
+  /// The same.
+  init(stringLiteral knob: String) { self.init(knob) }
 
   /// A knob whose option has another name.
   init(_ knob: String, as option: String) {

@@ -6,12 +6,6 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-/// A command that takes knobs by `--set` and `--config`.
-protocol TakesKnobs: ParsableCommand {
-  /// What holds where nothing is said.
-  static var knobDefaults: any Settings { get }
-}
-
 /// Which command a line is for, and which options that has.
 struct CommandShape {
   /// An option as the line has it.

@@ -222,7 +222,7 @@ struct Grid {
     func number(_ value: Double?) -> String {
       value.map { fixed($0, abs($0) >= 100 ? 1 : 4) } ?? "–"
     }
-    var rows = [["run"] + columns]
+    var rows: [[String]] = []
     for run in table.runs {
       rows.append(
         [run.folder] + columns.map { run.state == "finished" ? number(run.numbers[$0]) : "failed" })
@@ -232,9 +232,10 @@ struct Grid {
         .appending(path: $0.folder, directoryHint: .isDirectory)
     }
     // Held-out figures with their intervals; a stage that has none of its own shows its last numbers.
-    var text = (try? RunComparison(folders))?.text ?? Self.aligned(rows)
+    var text =
+      (try? RunComparison(folders))?.text ?? TextTable(columns: ["run"] + columns, rows: rows).text
     if !table.groups.isEmpty {
-      var rows = [["mean ± sd over seeds", "runs"] + columns]
+      var rows: [[String]] = []
       for group in table.groups {
         let name = table.axes.compactMap { axis in
           group.values[axis].map { "\(axis)=\($0.line)" }
@@ -246,21 +247,12 @@ struct Grid {
                 + (group.deviation[column].map { " ± \(number($0))" } ?? "")
             })
       }
-      text += "\n" + Self.aligned(rows)
+      text +=
+        "\n"
+        + TextTable(columns: ["mean ± sd over seeds", "runs"] + columns, rows: rows).text
     }
     return text
       + "\nEvery number: \(output)/grid.json; curves: attune compare \(output)/*/ --output "
       + "\(output)/compare.html\n"
-  }
-
-  /// Columns under one another.
-  private static func aligned(_ rows: [[String]]) -> String {
-    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
-      zip(row, widths).enumerated().map { index, cell in
-        let space = String(repeating: " ", count: cell.1 - cell.0.count)
-        return index == 0 ? cell.0 + space : space + cell.0
-      }.joined(separator: "  ") + "\n"
-    }.joined()
   }
 }

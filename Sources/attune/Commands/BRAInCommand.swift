@@ -5,7 +5,7 @@ import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 
-struct BRAInCommand: ParsableCommand {
+struct BRAInCommand: OnlineCommand {
   static let configuration = CommandConfiguration(
     commandName: "brain",
     abstract: "Brings the policy's softmax over a prompt's answers to that of reward / beta.",
@@ -14,13 +14,13 @@ struct BRAInCommand: ParsableCommand {
       weighted by the logprob that they record. Online, answers come from the policy of the last \
       refresh.
 
-      \(OnlineOptions.sources)
+      \(RewardOptions.note)
 
       Example: attune brain --model smollm2 --reward labeller:concise --data prompts.jsonl \
       --output runs/brain
       """)
 
-  @OptionGroup var online: OnlineOptions
+  @OptionGroup var online: OnlineOptions<BRAIn>
 
   @Option(help: ArgumentHelp("Answers to each prompt, at least 2.", valueName: "n"))
   var samplesPerPrompt: Int?
@@ -29,14 +29,6 @@ struct BRAInCommand: ParsableCommand {
   var refreshEvery: Int?
 
   func run() throws {
-    let settings = try online.settings(
-      BRAInSettings(),
-      ["samples_per_prompt": samplesPerPrompt, "refresh_every": refreshEvery])
-    let opened = try online.open()
-    let report = try BRAIn.train(
-      opened.start, data: opened.data, rewards: opened.rewards.weighted,
-      rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched, settings: settings,
-      output: online.output.url, options: online.output.options)
-    try online.show(report)
+    try train(["samples_per_prompt": samplesPerPrompt, "refresh_every": refreshEvery])
   }
 }

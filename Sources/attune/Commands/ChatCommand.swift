@@ -5,7 +5,8 @@ import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 
-struct ChatCommand: ParsableCommand {
+struct ChatCommand: TakesKnobs {
+  static let knobDefaults = Generating.defaults
   static let configuration = CommandConfiguration(
     commandName: "chat",
     abstract: "Talks with a model, a line a turn.",
@@ -24,7 +25,7 @@ struct ChatCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings = try sampling.settings(Generating.defaults, shared)
+    let settings = try settings(sampling.knobs, ["seed": shared.seed])
     let loaded = try model.open(shared)
     var conversation = Conversation(system: system)
     let write = { (text: String) in

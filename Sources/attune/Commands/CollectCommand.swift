@@ -13,7 +13,8 @@
 
   extension CollectSettings.Shape: ExpressibleByArgument {}
 
-  struct CollectCommand: ParsableCommand {
+  struct CollectCommand: TakesKnobs {
+    static let knobDefaults = CollectRecipe()
     static let configuration = CommandConfiguration(
       commandName: "collect",
       abstract: "Serves a web page on which people give preferences.",
@@ -179,20 +180,20 @@
     }
 
     func run() throws {
-      let own: KeyValuePairs<KnobOption, (any Encodable)?> = [
+      let own: KnobFlags = [
         KnobOption("shape", as: "--as"): shape, "votes": votes, "gold_share": goldShare,
         "pairs_per_prompt": pairsPerPrompt, "strengths": strengths, "seed": shared.seed,
       ]
       var recipe = CollectRecipe()
       if let align {
-        recipe = try shared.settings(
-          recipe, own,
+        recipe = try settings(
+          own,
           [
             KnobOption("align.dpo.loss", as: "--align"): align,
             KnobOption("align.every", as: "--align-every"): alignEvery,
           ])
       } else {
-        recipe.collect = try shared.settings(CollectSettings(), own)
+        recipe.collect = try settings(over: CollectSettings(), own)
       }
       let settings = recipe.collect
       let address = try server.address()

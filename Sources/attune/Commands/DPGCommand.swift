@@ -9,7 +9,7 @@ import AttuneTraining
 extension DPGSettings.Method: ExpressibleByArgument {}
 extension TargetDivergence: ExpressibleByArgument {}
 
-struct DPGCommand: ParsableCommand {
+struct DPGCommand: OnlineCommand {
   static let configuration = CommandConfiguration(
     commandName: "dpg",
     abstract: "Brings a policy to the distribution reference · e^(reward / beta).",
@@ -23,13 +23,13 @@ struct DPGCommand: ParsableCommand {
       FILE holds prompts, or samples (attune sample), which are then the answers to learn from, \
       weighted by the logprob that they record.
 
-      \(OnlineOptions.sources)
+      \(RewardOptions.note)
 
       Example: attune dpg --model smollm2 --reward labeller:concise --data prompts.jsonl \
       --output runs/dpg
       """)
 
-  @OptionGroup var online: OnlineOptions
+  @OptionGroup var online: OnlineOptions<DPG>
 
   @Option(help: ArgumentHelp("The method (default: gdc++).", valueName: "name"))
   var method: DPGSettings.Method?
@@ -41,14 +41,7 @@ struct DPGCommand: ParsableCommand {
   var samplesPerPrompt: Int?
 
   func run() throws {
-    let settings = try online.settings(
-      DPGSettings(),
+    try train(
       ["method": method, "divergence": divergence, "samples_per_prompt": samplesPerPrompt])
-    let opened = try online.open()
-    let report = try DPG.train(
-      opened.start, data: opened.data, rewards: opened.rewards.weighted,
-      rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched, settings: settings,
-      output: online.output.url, options: online.output.options)
-    try online.show(report)
   }
 }

@@ -10,7 +10,8 @@ import Foundation
 
 extension PreferenceLoss: ExpressibleByArgument {}
 
-struct DPOCommand: ParsableCommand {
+struct DPOCommand: TakesKnobs {
+  static let knobDefaults = DPOSettings()
   static let configuration = CommandConfiguration(
     commandName: "dpo",
     abstract: "Aligns a policy on pairs, without a reward model: DPO and its relatives.",
@@ -41,12 +42,11 @@ struct DPOCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: DPOSettings = try shared.settings(
-      DPOSettings(),
+    let settings = try settings(
       [
         "loss": loss, "beta": beta, "length_normalised": lengthNormalised ? true : nil,
-        "learning_rate": training.learningRate, "epochs": training.epochs, "seed": shared.seed,
-      ])
+        "seed": shared.seed,
+      ], training.knobs())
     let file = try data.read(expecting: [.preference])
     Output.note(file.summary)
     let report = try DPO.train(

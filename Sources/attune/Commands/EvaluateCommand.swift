@@ -7,7 +7,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct EvaluateCommand: ParsableCommand {
+struct EvaluateCommand: TakesKnobs {
+  static let knobDefaults = EvaluationSettings()
   static let configuration = CommandConfiguration(
     commandName: "evaluate",
     abstract: "Holds a model against another on prompts or preferences that it was not trained on.",
@@ -66,8 +67,7 @@ struct EvaluateCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: EvaluationSettings = try shared.settings(
-      EvaluationSettings(),
+    let settings = try settings(
       ["n": n, "max_tokens": maxTokens, "temperature": temperature, "seed": shared.seed])
     let judges = try judge.settings(seed: shared.seed)
     let specifications =

@@ -44,7 +44,8 @@ func list(_ text: String) -> [String] {
     .map { $0.trimmingCharacters(in: .whitespaces) }
 }
 
-struct FrontierCommand: ParsableCommand {
+struct FrontierCommand: TakesKnobs {
+  static let knobDefaults = FrontierSettings()
   static let configuration = CommandConfiguration(
     commandName: "frontier",
     abstract: "Trains several methods from one start at several β and draws reward against KL.",
@@ -98,8 +99,8 @@ struct FrontierCommand: ParsableCommand {
 
   func run() throws {
     let opened = try task.task()
-    let settings: FrontierSettings = try shared.settings(
-      .defaults(opened),
+    let settings = try settings(
+      over: FrontierSettings.defaults(opened),
       [
         "methods": methods.map(list), "betas": betas.map { list($0).compactMap(Double.init) },
         "rollouts": rollouts, "seed": shared.seed,

@@ -8,7 +8,7 @@ import AttuneTraining
 
 extension GRPOSettings.Variant: ExpressibleByArgument {}
 
-struct GRPOCommand: ParsableCommand {
+struct GRPOCommand: OnlineCommand {
   static let configuration = CommandConfiguration(
     commandName: "grpo",
     abstract: "Aligns a policy with a reward, each answer against the mean of its prompt's.",
@@ -21,13 +21,13 @@ struct GRPOCommand: ParsableCommand {
 
       \(KLTermOptions.table)
 
-      \(OnlineOptions.sources)
+      \(RewardOptions.note)
 
       Example: attune grpo --model smollm2 --variant dapo --reward labeller:concise \
       --data prompts.jsonl --output runs/grpo
       """)
 
-  @OptionGroup var online: OnlineOptions
+  @OptionGroup var online: OnlineOptions<GRPO>
 
   @Option(help: ArgumentHelp("The method (default: grpo).", valueName: "name"))
   var variant: GRPOSettings.Variant?
@@ -41,18 +41,7 @@ struct GRPOCommand: ParsableCommand {
   @OptionGroup var term: KLTermOptions
 
   func run() throws {
-    let settings = try online.settings(
-      GRPOSettings(),
-      [
-        "variant": variant, "samples_per_prompt": samplesPerPrompt, "epochs": epochs,
-        "kl_estimator": term.klEstimator, "kl_per_sequence": term.klPerSequence,
-        "kl_ratio_weighted": term.klRatioWeighted ? true : nil,
-      ])
-    let opened = try online.open()
-    let report = try GRPO.train(
-      opened.start, data: opened.data, rewards: opened.rewards.weighted,
-      rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched, settings: settings,
-      output: online.output.url, options: online.output.options)
-    try online.show(report)
+    try train(
+      ["variant": variant, "samples_per_prompt": samplesPerPrompt, "epochs": epochs], term.knobs)
   }
 }

@@ -5,7 +5,8 @@ import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 
-struct GenerateCommand: ParsableCommand {
+struct GenerateCommand: TakesKnobs {
+  static let knobDefaults = Generating.defaults
   static let configuration = CommandConfiguration(
     commandName: "generate",
     abstract: "Answers one prompt.",
@@ -31,7 +32,7 @@ struct GenerateCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings = try sampling.settings(Generating.defaults, shared)
+    let settings = try settings(sampling.knobs, ["seed": shared.seed])
     let content = try Generating.content(prompt: prompt, system: system, raw: raw)
     let loaded = try model.open(shared)
     if shared.json {

@@ -6,7 +6,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct HackingCommand: ParsableCommand {
+struct HackingCommand: TakesKnobs {
+  static let knobDefaults = HackingSettings()
   static let configuration = CommandConfiguration(
     commandName: "hacking",
     abstract:
@@ -48,8 +49,8 @@ struct HackingCommand: ParsableCommand {
 
   func run() throws {
     let opened = try task.task()
-    let settings: HackingSettings = try shared.settings(
-      try .defaults(opened),
+    let settings = try settings(
+      over: HackingSettings.defaults(opened),
       [
         "method": method, "policy.rollouts": rollouts,
         "rules": rules.map { $0 == "none" ? [] : list($0) }, "members": members,

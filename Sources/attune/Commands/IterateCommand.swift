@@ -10,7 +10,8 @@ import Foundation
 
 extension IterateSettings.Pairs: ExpressibleByArgument {}
 
-struct IterateCommand: ParsableCommand {
+struct IterateCommand: TakesKnobs {
+  static let knobDefaults = IterateSettings()
   static let configuration = CommandConfiguration(
     commandName: "iterate",
     abstract: "Aligns a policy on pairs of its own answers, in rounds or online (iterative DPO).",
@@ -90,19 +91,15 @@ struct IterateCommand: ParsableCommand {
 
   func run() throws {
     let mixed = try mixed
-    let settings: IterateSettings = try shared.settings(
-      IterateSettings(),
+    let settings = try settings(
+      judge.knobs(in: "judge."),
       [
-        KnobOption("judge.judges", as: "--judge"): judge.judges.isEmpty ? nil : judge.judges,
-        KnobOption("judge.server_model", as: "--judge-model"): judge.judgeModel,
-        "judge.constitution": judge.constitution,
         "rounds": rounds, "online": online ? true : nil, "dpo.loss": loss, "dpo.beta": beta,
         KnobOption("samples_per_prompt", as: "--n"): n, "max_tokens": maxTokens, "pairs": pairs,
         "move_reference": moveReference ? true : nil,
         KnobOption("mix_share", as: "--mix"): mixed?.share,
-        "dpo.learning_rate": training.learningRate, "dpo.epochs": training.epochs,
         "seed": shared.seed,
-      ])
+      ], training.knobs(in: "dpo."))
     let specifications = judge.judges.isEmpty ? try rewards.specifications : []
     let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
     let file = try data.read(carriesRows: true)

@@ -9,7 +9,8 @@ import Foundation
 
 extension JudgeSettings.Way: ExpressibleByArgument {}
 
-struct JudgeCommand: ParsableCommand {
+struct JudgeCommand: TakesKnobs {
+  static let knobDefaults = JudgeSettings()
   static let configuration = CommandConfiguration(
     commandName: "judge",
     abstract: "Turns answers into preferences by an AI judge with written principles.",
@@ -77,12 +78,10 @@ struct JudgeCommand: ParsableCommand {
   }
 
   func run() throws {
-    let settings: JudgeSettings = try shared.settings(
-      JudgeSettings(),
+    let settings = try settings(
+      judge.knobs(),
       [
-        KnobOption("judges", as: "--judge"): judge.judges.isEmpty ? nil : judge.judges,
-        KnobOption("server_model", as: "--judge-model"): judge.judgeModel,
-        "constitution": judge.constitution, "by": by, KnobOption("shape", as: "--as"): shape,
+        "by": by, KnobOption("shape", as: "--as"): shape,
         "principles": principles,
         "pairs_per_prompt": pairsPerPrompt, "reasoning": reasoning ? true : nil,
         "parallel": parallel, "seed": shared.seed,

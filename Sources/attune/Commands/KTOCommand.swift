@@ -10,7 +10,8 @@ import Foundation
 
 extension UnpairedLoss: ExpressibleByArgument {}
 
-struct KTOCommand: ParsableCommand {
+struct KTOCommand: TakesKnobs {
+  static let knobDefaults = KTOSettings()
   static let configuration = CommandConfiguration(
     commandName: "kto",
     abstract: "Aligns a policy on thumbs up and down, without pairs.",
@@ -37,12 +38,8 @@ struct KTOCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: KTOSettings = try shared.settings(
-      KTOSettings(),
-      [
-        "loss": loss, "beta": beta, "learning_rate": training.learningRate,
-        "epochs": training.epochs, "seed": shared.seed,
-      ])
+    let settings = try settings(
+      ["loss": loss, "beta": beta, "seed": shared.seed], training.knobs())
     let file = try data.read(expecting: [.unpaired, .preference])
     Output.note(file.summary)
     let report = try KTO.train(

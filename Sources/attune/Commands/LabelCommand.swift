@@ -8,7 +8,8 @@ import AttuneTraining
 extension Labeller: ExpressibleByArgument {}
 extension PreferenceMaker.Shape: ExpressibleByArgument {}
 
-struct LabelCommand: ParsableCommand {
+struct LabelCommand: TakesKnobs {
+  static let knobDefaults = LabelSettings()
   static let configuration = CommandConfiguration(
     commandName: "label",
     abstract: "Turns sampled answers into preferences with a named, transparent labeller.",
@@ -40,8 +41,7 @@ struct LabelCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: LabelSettings = try shared.settings(
-      LabelSettings(),
+    let settings = try settings(
       [
         "labeller": labeller, KnobOption("shape", as: "--as"): shape,
         "pairs_per_prompt": pairsPerPrompt,

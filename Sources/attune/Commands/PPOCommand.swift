@@ -9,20 +9,20 @@ import Foundation
 
 extension PPOSettings.Variant: ExpressibleByArgument {}
 
-struct PPOCommand: ParsableCommand {
+struct PPOCommand: OnlineCommand {
   static let configuration = CommandConfiguration(
     commandName: "ppo",
     abstract: "Aligns a policy with a reward by PPO, under a KL penalty.",
     discussion: """
       \(PPOSettings.Variant.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
 
-      \(OnlineOptions.sources)
+      \(RewardOptions.note)
 
       Example: attune ppo --model smollm2 --reward model:runs/reward --data prompts.jsonl \
       --output runs/ppo
       """)
 
-  @OptionGroup var online: OnlineOptions
+  @OptionGroup var online: OnlineOptions<PPO>
 
   @Option(help: ArgumentHelp("The method (default: ppo).", valueName: "name"))
   var variant: PPOSettings.Variant?
@@ -40,9 +40,9 @@ struct PPOCommand: ParsableCommand {
   var ptxData: String?
 
   func run() throws {
-    let settings = try online.settings(PPOSettings(), ["variant": variant, "epochs": epochs])
+    let settings = try onlineSettings(["variant": variant, "epochs": epochs])
     let mixed = try ptxData.map { try online.data.read($0) }
-    let opened = try online.open()
+    let opened = try open()
     let report = try PPO.train(
       opened.start, data: opened.data, rewards: opened.rewards.weighted,
       rewardFingerprint: opened.rewards.fingerprint,
@@ -51,6 +51,6 @@ struct PPOCommand: ParsableCommand {
       },
       watched: opened.watched, mixed: mixed, settings: settings, output: online.output.url,
       options: online.output.options)
-    try online.show(report)
+    try show(report)
   }
 }

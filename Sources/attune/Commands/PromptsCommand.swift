@@ -7,7 +7,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct PromptsCommand: ParsableCommand {
+struct PromptsCommand: TakesKnobs {
+  static let knobDefaults = PromptSettings()
   static let configuration = CommandConfiguration(
     commandName: "prompts",
     abstract: "Takes prompts from any data set, each once, and holds some of them out.",
@@ -37,8 +38,7 @@ struct PromptsCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: PromptSettings = try shared.settings(
-      PromptSettings(),
+    let settings = try settings(
       ["count": count, "held_out_share": heldOutShare, "seed": shared.seed])
     let file = try data.read(takesPromptsAlone: true)
     Output.note(file.summary)

@@ -7,7 +7,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct QuickstartCommand: ParsableCommand {
+struct QuickstartCommand: TakesKnobs {
+  static let knobDefaults = RLHFSettings.quickstart
   static let configuration = CommandConfiguration(
     commandName: "quickstart",
     abstract: "Aligns SmolLM2 from end to end, with settings that fit two cores.",
@@ -30,8 +31,7 @@ struct QuickstartCommand: ParsableCommand {
   func run() throws {
     let (seed, folder) = Quickstart.place(
       in: URL(filePath: output, directoryHint: .isDirectory), seed: shared.seed)
-    let settings: RLHFSettings = try shared.settings(
-      .quickstart, ["label.labeller": labeller, "seed": seed])
+    let settings = try settings(["label.labeller": labeller, "seed": seed])
     try Pull.named(Quickstart.model).fetch(say: Output.note)
     let engine = try shared.engine(precision: .high)
     Output.note("The run's folder is \(folder.path)")

@@ -7,7 +7,7 @@ import AttuneTraining
 
 extension RAFTSettings.Selection: ExpressibleByArgument {}
 
-struct RAFTCommand: ParsableCommand {
+struct RAFTCommand: OnlineCommand {
   static let configuration = CommandConfiguration(
     commandName: "raft",
     abstract: "Fine-tunes a policy on its own best answers, round after round.",
@@ -19,13 +19,13 @@ struct RAFTCommand: ParsableCommand {
       it; the report has that bound beside the KL that is measured. FILE holds prompts, or samples \
       (attune sample), which are then the answers to choose from.
 
-      \(OnlineOptions.sources)
+      \(RewardOptions.note)
 
       Example: attune raft --model smollm2 --reward labeller:concise --data prompts.jsonl \
       --output runs/raft
       """)
 
-  @OptionGroup var online: OnlineOptions
+  @OptionGroup var online: OnlineOptions<RAFT>
 
   @Option(help: ArgumentHelp("Which answers are kept (default: best).", valueName: "name"))
   var selection: RAFTSettings.Selection?
@@ -37,14 +37,6 @@ struct RAFTCommand: ParsableCommand {
   var keep: Int?
 
   func run() throws {
-    let settings = try online.settings(
-      RAFTSettings(),
-      ["selection": selection, "samples_per_prompt": samplesPerPrompt, "keep": keep])
-    let opened = try online.open()
-    let report = try RAFT.train(
-      opened.start, data: opened.data, rewards: opened.rewards.weighted,
-      rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched, settings: settings,
-      output: online.output.url, options: online.output.options)
-    try online.show(report)
+    try train(["selection": selection, "samples_per_prompt": samplesPerPrompt, "keep": keep])
   }
 }

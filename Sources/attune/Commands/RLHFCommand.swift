@@ -40,7 +40,8 @@ struct JobOptions: ParsableArguments {
 
 extension RLHF.Method: ExpressibleByArgument {}
 
-struct RLHFCommand: ParsableCommand {
+struct RLHFCommand: TakesKnobs {
+  static let knobDefaults = RLHFSettings()
   static let configuration = CommandConfiguration(
     commandName: "rlhf",
     abstract: "Samples, collects preferences, trains a reward model and the policy, and reports.",
@@ -123,17 +124,14 @@ struct RLHFCommand: ParsableCommand {
 
   func run() throws {
     let isHuman = labeller == Self.human
-    let settings: RLHFSettings = try shared.settings(
-      .defaults(method ?? .ppo, judged: !judge.judges.isEmpty, people: isHuman),
+    let settings = try settings(
+      over: RLHFSettings.defaults(method ?? .ppo, judged: !judge.judges.isEmpty, people: isHuman),
       [
         "method": method,
         "label.labeller": judge.judges.isEmpty && !isHuman ? labeller : nil,
         "people.labels": labels,
-        KnobOption("judge.judges", as: "--judge"): judge.judges.isEmpty ? nil : judge.judges,
-        KnobOption("judge.server_model", as: "--judge-model"): judge.judgeModel,
-        "judge.constitution": judge.constitution,
         "seed": shared.seed,
-      ])
+      ], judge.knobs(in: "judge."))
     guard isHuman == settings.hasPeople else {
       throw ValidationError("--labeller human and people.labels above 0 go together.")
     }

@@ -5,7 +5,7 @@ import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 
-struct RLOOCommand: ParsableCommand {
+struct RLOOCommand: OnlineCommand {
   static let configuration = CommandConfiguration(
     commandName: "rloo",
     abstract:
@@ -15,13 +15,13 @@ struct RLOOCommand: ParsableCommand {
       answer in its reward, no value head. A rollout is one optimiser step; with more epochs or \
       minibatches the steps go through PPO's clipped ratio, a token.
 
-      \(OnlineOptions.sources)
+      \(RewardOptions.note)
 
       Example: attune rloo --model smollm2 --reward labeller:concise --data prompts.jsonl \
       --output runs/rloo
       """)
 
-  @OptionGroup var online: OnlineOptions
+  @OptionGroup var online: OnlineOptions<RLOO>
 
   @Option(help: ArgumentHelp("Answers to each prompt, at least 2.", valueName: "k"))
   var samplesPerPrompt: Int?
@@ -30,13 +30,6 @@ struct RLOOCommand: ParsableCommand {
   var epochs: Int?
 
   func run() throws {
-    let settings = try online.settings(
-      RLOOSettings(), ["samples_per_prompt": samplesPerPrompt, "epochs": epochs])
-    let opened = try online.open()
-    let report = try RLOO.train(
-      opened.start, data: opened.data, rewards: opened.rewards.weighted,
-      rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched, settings: settings,
-      output: online.output.url, options: online.output.options)
-    try online.show(report)
+    try train(["samples_per_prompt": samplesPerPrompt, "epochs": epochs])
   }
 }

@@ -6,7 +6,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct ReviewsCommand: ParsableCommand {
+struct ReviewsCommand: TakesKnobs {
+  static let knobDefaults = ReviewSettings()
   static let configuration = CommandConfiguration(
     commandName: "reviews",
     abstract: "Writes film reviews as texts to tune on and first words of others as prompts.",
@@ -38,8 +39,7 @@ struct ReviewsCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: ReviewSettings = try shared.settings(
-      ReviewSettings(),
+    let settings = try settings(
       ["texts": texts, "prompts": prompts, "words": words, "seed": shared.seed])
     let report = try MovieReviews.write(
       from: data.map { URL(filePath: $0) }, settings: settings,

@@ -7,7 +7,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct ReviseCommand: ParsableCommand {
+struct ReviseCommand: TakesKnobs {
+  static let knobDefaults = ReviseSettings()
   static let configuration = CommandConfiguration(
     commandName: "revise",
     abstract: "Writes critiques of answers under principles, and revisions to tune on.",
@@ -46,8 +47,7 @@ struct ReviseCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: ReviseSettings = try shared.settings(
-      ReviseSettings(),
+    let settings = try settings(
       [
         KnobOption("judge.judges", as: "--model"): [model], "judge.server_model": serverModel,
         "judge.constitution": constitution, "rounds": rounds, "max_tokens": maxTokens,

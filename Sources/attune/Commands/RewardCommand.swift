@@ -7,7 +7,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct RewardCommand: ParsableCommand {
+struct RewardCommand: TakesKnobs {
+  static let knobDefaults = RewardModelSettings()
   static let configuration = CommandConfiguration(
     commandName: "reward",
     abstract: "Trains a reward model on preferences, rankings or thumbs.",
@@ -30,7 +31,7 @@ struct RewardCommand: ParsableCommand {
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
-    let settings: RewardModelSettings = try training.settings(RewardModelSettings(), shared)
+    let settings = try settings(training.knobs(), ["seed": shared.seed])
     let file = try data.read(expecting: [.preference, .ranking, .unpaired])
     let heldOut = try evalData.map { try data.read($0) }
     Output.note(file.summary)

@@ -7,7 +7,8 @@ import AttuneStudies
 import AttuneTraining
 import Foundation
 
-struct SFTCommand: ParsableCommand {
+struct SFTCommand: TakesKnobs {
+  static let knobDefaults = SFTSettings()
   static let configuration = CommandConfiguration(
     commandName: "sft",
     abstract: "Supervised fine-tuning: makes given answers, or whole texts, more probable.",
@@ -45,7 +46,7 @@ struct SFTCommand: ParsableCommand {
   }
 
   func run() throws {
-    let settings: SFTSettings = try training.settings(SFTSettings(), shared)
+    let settings = try settings(training.knobs(), ["seed": shared.seed])
     guard initial == nil || settings.train == .full else {
       throw ValidationError(
         "--init: random weights are nothing to adapt or to keep; leave train at full.")

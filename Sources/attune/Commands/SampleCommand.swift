@@ -6,7 +6,8 @@ import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 
-struct SampleCommand: ParsableCommand {
+struct SampleCommand: TakesKnobs {
+  static let knobDefaults = SampleSettings()
   static let configuration = CommandConfiguration(
     commandName: "sample",
     abstract: "Writes several answers to each prompt of a file, by one model or several.",
@@ -50,7 +51,7 @@ struct SampleCommand: ParsableCommand {
   }
 
   func run() throws {
-    let settings = try sampling.settings(SampleSettings(), shared, n: n)
+    let settings = try settings(["n": n], sampling.knobs, ["seed": shared.seed])
     let file = try data.read(carriesRows: true)
     Output.note(file.summary)
     let engine = try shared.engine()
