@@ -146,16 +146,24 @@ public struct PreferenceSettings: Codable, Sendable, Equatable {
   /// The knobs that are not at their default.
   var set: [Knob] {
     let plain = PreferenceSettings()
-    let changed: [(Knob, Bool)] = [
-      (.beta, beta != nil), (.smoothing, smoothing != nil),
-      (.lengthNormalised, lengthNormalised), (.lambda, lambda != nil),
-      (.lengthPrice, lengthPrice != nil),
-      (.gamma, gamma != nil), (.tau, tau != nil), (.divergence, divergence != plain.divergence),
-      (.divergenceAlpha, divergenceAlpha != plain.divergenceAlpha),
-      (.sftWeight, sftWeight != nil), (.nllReduction, nllReduction != plain.nllReduction),
-      (.nllOver, nllOver != plain.nllOver), (.ties, ties != plain.ties), (.harden, harden),
-    ]
-    return changed.filter(\.1).map(\.0)
+    return Knob.allCases.filter { knob in
+      switch knob {
+      case .beta: beta != nil
+      case .smoothing: smoothing != nil
+      case .lambda: lambda != nil
+      case .gamma: gamma != nil
+      case .tau: tau != nil
+      case .divergence: divergence != plain.divergence
+      case .ties: ties != plain.ties
+      case .harden: harden
+      case .lengthNormalised: lengthNormalised
+      case .lengthPrice: lengthPrice != nil
+      case .divergenceAlpha: divergenceAlpha != plain.divergenceAlpha
+      case .sftWeight: sftWeight != nil
+      case .nllReduction: nllReduction != plain.nllReduction
+      case .nllOver: nllOver != plain.nllOver
+      }
+    }
   }
 }
 

@@ -7,13 +7,13 @@ import Foundation
 import Testing
 
 /// Every settings struct of the trainers and stages.
-let allSettings: [any Settings] = [
-  SFTSettings(), RewardModelSettings(), DPOSettings(), KTOSettings(), PPOSettings(),
-  ReinforceSettings(), RLOOSettings(), GRPOSettings(), RAFTSettings(), DPGSettings(),
-  BRAInSettings(), IterateSettings(), AlignSettings(), SampleSettings(), EvaluationSettings(),
-  LabelSettings(), JudgeSettings(), ReviseSettings(), PromptSettings(), ReviewSettings(),
-  PeopleSettings(), RLHFSettings(), RLHFSettings.quickstart, FrontierSettings(), HackingSettings(),
-]
+let allSettings: [any Settings] =
+  RLHF.Method.allCases.map { MethodsSettings()[$0] } + [
+    SFTSettings(), RewardModelSettings(), AlignSettings(), SampleSettings(), EvaluationSettings(),
+    LabelSettings(), JudgeSettings(), ReviseSettings(), PromptSettings(), ReviewSettings(),
+    PeopleSettings(), RLHFSettings(), RLHFSettings.quickstart, FrontierSettings(),
+    HackingSettings(),
+  ]
 
 struct KnobTests {
   private func names(_ knobs: [Knob], _ path: String = "") -> [String] {
@@ -107,11 +107,7 @@ struct KnobTests {
         return overflows ? 1 : result
       }
     }
-    let online: [any Settings.Type] = [
-      PPOSettings.self, RLOOSettings.self, GRPOSettings.self, RAFTSettings.self, DPGSettings.self,
-      BRAInSettings.self,
-    ]
-    for type in online {
+    for type in allSettings.map({ type(of: $0) }) where type is any PassesOverRollouts.Type {
       _ = try product(type, ["rollouts", "epochs", "minibatches"])
       _ = try product(type, ["rollouts", "prompts_per_rollout", "samples_per_prompt"])
     }
