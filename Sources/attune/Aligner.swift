@@ -3,7 +3,6 @@
 #if Server
   import AttuneData
   import AttuneServer
-  import AttuneRewards
   import AttuneStudies
   import AttuneTraining
   import Foundation

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import AttuneRewards
-import AttuneStudies
 import AttuneTraining
 
 /// The command line: one subcommand a file in `Commands/`, no logic here.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneFiles
-import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 

@@ -5,7 +5,6 @@ import AttuneData
 import AttuneEngine
 import AttuneFiles
 import AttuneNative
-import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 import Foundation

@@ -2,7 +2,6 @@
 
 public import AttuneData
 import AttuneFiles
-import AttuneRewards
 import AttuneTraining
 public import Foundation
 

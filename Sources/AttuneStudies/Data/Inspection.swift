@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-import AttuneRewards
 public import AttuneTraining
 import Foundation
 

@@ -2,7 +2,6 @@
 
 import AttuneData
 import AttuneFiles
-import AttuneRewards
 public import AttuneTraining
 public import Foundation
 

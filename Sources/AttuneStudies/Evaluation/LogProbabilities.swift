@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-import AttuneEngine
 import AttuneFiles
-import AttuneRewards
 public import AttuneTraining
 public import Foundation
 

@@ -3,7 +3,6 @@
 public import AttuneData
 import AttuneFiles
 import AttuneObjectives
-import AttuneRewards
 public import AttuneTraining
 public import Foundation
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneFiles
 import AttuneData
 import AttuneEngine
-import AttuneObjectives
+import AttuneFiles
 import AttuneRewards
 import AttuneTraining
 public import Foundation

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
 public import AttuneTraining
 
 /// The knobs of a reward–KL frontier: which methods at which β, one budget for all of them, and the

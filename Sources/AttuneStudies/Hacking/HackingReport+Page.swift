@@ -2,7 +2,6 @@
 
 import AttuneFiles
 import AttuneObjectives
-import AttuneRewards
 import AttuneTraining
 import Foundation
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneData
 import AttuneObjectives
-import AttuneRewards
 import AttuneTraining
 import Foundation
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
 public import AttuneTraining
 
 /// The knobs of aligning while people label: of `attune collect --align`.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneObjectives
-import AttuneRewards
 public import AttuneTraining
 
 /// What one round of iterative preference optimisation showed.

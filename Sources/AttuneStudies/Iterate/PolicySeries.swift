@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
-import AttuneEngine
 import AttuneFiles
 import AttuneRewards
 public import AttuneTraining

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
 import AttuneTraining
 
 /// The prompts of `attune quickstart`, written for Attune: everyday instructions that one to three

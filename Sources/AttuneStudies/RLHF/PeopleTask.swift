@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
 public import AttuneTraining
 public import Foundation
 

@@ -2,7 +2,6 @@
 
 import AttuneData
 import AttuneFiles
-import AttuneRewards
 import AttuneTraining
 import Foundation
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import AttuneObjectives
-import AttuneRewards
 import AttuneTraining
 import Foundation
 

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneTraining
-
 /// The terms of this field in plain words: `Documentation/Glossary.md` is printed from them, and a page
 /// explains those that it uses.
 public enum Glossary {

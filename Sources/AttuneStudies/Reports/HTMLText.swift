@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneTraining
 import Foundation
 
 /// Text made safe for HTML and for attributes in double quotes; control characters that no

@@ -3,7 +3,6 @@
 import AttuneData
 import AttuneFiles
 import AttuneObjectives
-import AttuneRewards
 import AttuneTraining
 import Foundation
 

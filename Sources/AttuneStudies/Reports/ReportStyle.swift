@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneTraining
-
 extension Report {
   /// The page's style: system fonts, no network, light or dark as the reader's system is.
   static let style = """

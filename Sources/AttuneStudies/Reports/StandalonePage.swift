@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
 import AttuneTraining
 
 /// A page that loads nothing, in the report's style; the terms that it uses are explained at its end.

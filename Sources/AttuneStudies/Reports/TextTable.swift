@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneRewards
-import AttuneTraining
-
 /// Rows of words in columns: for a terminal and for a page.
 package struct TextTable {
   /// The columns' names.

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneFiles
 import ArgumentParser
 import AttuneData
-import AttuneRewards
+import AttuneFiles
 import AttuneStudies
 import AttuneTraining
 import Foundation

@@ -2,7 +2,6 @@
 
 import AttuneData
 import AttuneFiles
-import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 import Foundation

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneFiles
 import ArgumentParser
-import AttuneData
+import AttuneFiles
 import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 import Foundation
 
 /// The knobs of the recipe of the command that runs; its options were put on the line.

@@ -3,8 +3,6 @@
 import ArgumentParser
 import AttuneEngine
 import AttuneNative
-import AttuneRewards
-import AttuneStudies
 import AttuneTraining
 
 struct BenchCommand: ParsableCommand {

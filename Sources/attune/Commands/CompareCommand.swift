@@ -2,9 +2,7 @@
 
 import ArgumentParser
 import AttuneFiles
-import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 import Foundation
 
 struct CompareCommand: ParsableCommand {

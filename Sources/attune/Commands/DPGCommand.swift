@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import AttuneObjectives
-import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 

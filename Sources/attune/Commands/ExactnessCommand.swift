@@ -3,9 +3,7 @@
 import ArgumentParser
 import AttuneFiles
 import AttuneObjectives
-import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 import Foundation
 
 struct ExactnessCommand: ParsableCommand {

@@ -2,8 +2,6 @@
 
 import ArgumentParser
 import AttuneEngine
-import AttuneRewards
-import AttuneStudies
 import AttuneTraining
 import Foundation
 

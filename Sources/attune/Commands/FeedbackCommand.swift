@@ -3,10 +3,8 @@
 import ArgumentParser
 import AttuneData
 import AttuneFiles
-import AttuneRewards
 import AttuneStore
 import AttuneStudies
-import AttuneTraining
 import Foundation
 
 extension RowFormat: ExpressibleByArgument {

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 
 struct GenerateCommand: TakesKnobs {
   static let knobDefaults = Generating.defaults

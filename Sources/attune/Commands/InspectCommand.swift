@@ -2,9 +2,7 @@
 
 import ArgumentParser
 import AttuneData
-import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

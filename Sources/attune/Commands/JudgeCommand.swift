@@ -4,7 +4,6 @@ import ArgumentParser
 import AttuneData
 import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 import Foundation
 
 extension JudgeSettings.Way: ExpressibleByArgument {}

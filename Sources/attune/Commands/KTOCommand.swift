@@ -3,7 +3,6 @@
 import ArgumentParser
 import AttuneData
 import AttuneObjectives
-import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 import Foundation

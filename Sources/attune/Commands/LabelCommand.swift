@@ -3,7 +3,6 @@
 import ArgumentParser
 import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 
 extension Labeller: ExpressibleByArgument {}
 extension PreferenceMaker.Shape: ExpressibleByArgument {}

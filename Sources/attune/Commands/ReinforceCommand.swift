@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import AttuneObjectives
-import AttuneRewards
-import AttuneStudies
 import AttuneTraining
 
 extension ReinforceSettings.Baseline: ExpressibleByArgument {}

@@ -3,8 +3,6 @@
 import ArgumentParser
 import AttuneData
 import AttuneRewards
-import AttuneStudies
-import AttuneTraining
 import Foundation
 
 struct ReviseCommand: TakesKnobs {

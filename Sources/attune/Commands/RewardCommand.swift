@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import AttuneData
-import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 import Foundation

@@ -2,9 +2,7 @@
 
 import ArgumentParser
 import AttuneData
-import AttuneRewards
 import AttuneStudies
-import AttuneTraining
 import Foundation
 
 struct SplitCommand: ParsableCommand {
