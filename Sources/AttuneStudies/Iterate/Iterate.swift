@@ -307,7 +307,7 @@ struct IterateRun {
         let scores = ContrastiveScores<PreferenceLabel>(
           policy: policy, origin: start, needs: knobs.needs,
           trunks: TrunkCache(
-            policy, megabytes: knobs.trunkMegabytes,
+            policy, megabytes: knobs.trunkMegabytes ?? 0,
             tokens: batch.reduce(0) { $0 + $1.encoded.tokens }),
           pieceTokens: knobs.pieceTokens)
         totals.merge(

@@ -8,7 +8,7 @@ public import Foundation
 /// The knobs of training on pairs.
 public struct DPOSettings: ContrastiveSettings {
   /// The knobs of every trainer.
-  @Flattened public var training = TrainingSettings()
+  @Flattened public var training = TrainingSettings.keepingTrunks
   /// The loss.
   public var loss = PreferenceLoss.dpo
   /// The loss's own knobs.
@@ -24,8 +24,6 @@ public struct DPOSettings: ContrastiveSettings {
   @Flattened public var rows = RowsSettings()
   /// Share of the prompts held out for evaluation where no file is given for it.
   public var evaluationShare = 0.1
-  /// Megabytes in which the frozen layers' results may be kept for later epochs.
-  public var trunkMegabytes = 2000
 
   /// A knob of the loss.
   public subscript<Value>(dynamicMember knob: WritableKeyPath<PreferenceSettings, Value>) -> Value {
@@ -80,8 +78,8 @@ public struct DPOSettings: ContrastiveSettings {
       Knob.softLabels, Knob.precomputeReference,
     ]
     + RowsSettings.knobs(batch: "Pairs") + OptimiserSettings.knobs + [Knob.evaluationShare]
-    + EngineSettings.knobs(cutBetween: "rows") + [
-      Knob.trunkMegabytes, TrainingSettings.checkpointSeconds,
+    + EngineSettings.knobs(cutBetween: "rows", keepsTrunks: true) + [
+      TrainingSettings.checkpointSeconds,
       Knob.seed("the order of rows and the held-out choice"),
     ]
 

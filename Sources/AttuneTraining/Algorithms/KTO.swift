@@ -8,7 +8,7 @@ public import Foundation
 /// The knobs of training on thumbs.
 public struct KTOSettings: ContrastiveSettings {
   /// The knobs of every trainer.
-  @Flattened public var training = TrainingSettings()
+  @Flattened public var training = TrainingSettings.keepingTrunks
   /// The loss.
   public var loss = UnpairedLoss.kto
   /// The loss's own knobs.
@@ -19,8 +19,6 @@ public struct KTOSettings: ContrastiveSettings {
   @Flattened public var rows = RowsSettings()
   /// Share of the prompts held out for evaluation where no file is given for it.
   public var evaluationShare = 0.1
-  /// Megabytes in which the frozen layers' results may be kept for later epochs.
-  public var trunkMegabytes = 2000
 
   /// A knob of the loss.
   public subscript<Value>(dynamicMember knob: WritableKeyPath<UnpairedSettings, Value>) -> Value {
@@ -43,8 +41,8 @@ public struct KTOSettings: ContrastiveSettings {
       Knob.precomputeReference,
     ]
     + RowsSettings.knobs(batch: "Responses") + OptimiserSettings.knobs + [Knob.evaluationShare]
-    + EngineSettings.knobs(cutBetween: "rows") + [
-      Knob.trunkMegabytes, TrainingSettings.checkpointSeconds,
+    + EngineSettings.knobs(cutBetween: "rows", keepsTrunks: true) + [
+      TrainingSettings.checkpointSeconds,
       Knob.seed("the order of rows, the mismatched pairs and the held-out choice"),
     ]
 

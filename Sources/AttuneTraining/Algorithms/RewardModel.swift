@@ -17,7 +17,7 @@ public struct RewardModelSettings: ReadsRows {
   }
 
   /// The knobs of every trainer.
-  @Flattened public var training = TrainingSettings()
+  @Flattened public var training = TrainingSettings.keepingTrunks
   /// The loss.
   public var loss = RewardLoss.bradleyTerry
   /// The loss's own knobs.
@@ -32,8 +32,6 @@ public struct RewardModelSettings: ReadsRows {
   public var evaluationShare = 0.1
   /// Groups that are evaluated at most; 0 is all.
   public var evaluationGroups = 1000
-  /// Megabytes in which the frozen layers' results may be kept for later epochs.
-  public var trunkMegabytes = 2000
 
   /// A knob of the loss.
   public subscript<Value>(dynamicMember knob: WritableKeyPath<RewardSettings, Value>) -> Value {
@@ -67,8 +65,8 @@ public struct RewardModelSettings: ReadsRows {
       Knob(
         "evaluation_groups", "Groups that are evaluated at most; 0 is all.", .whole(atLeast: 0)),
     ]
-    + EngineSettings.knobs(cutBetween: "groups") + [
-      Knob.trunkMegabytes, TrainingSettings.checkpointSeconds,
+    + EngineSettings.knobs(cutBetween: "groups", keepsTrunks: true) + [
+      TrainingSettings.checkpointSeconds,
       Knob.seed("the order of rows and the held-out choice"),
     ]
 
@@ -185,7 +183,7 @@ public enum RewardModel {
     let model = try start.model.copy(
       training: settings.trainable(start.model.spec), scalarHead: keepsHead ? nil : .zero)
     let trunks = TrunkCache(
-      model, megabytes: settings.trunkMegabytes,
+      model, megabytes: settings.trunkMegabytes ?? 0,
       tokens: (set.training + set.heldOut).reduce(0) { $0 + $1.encoded.tokens }, store: store)
     var order = BatchOrder(
       rows: set.training.count, batch: settings.batchSize, seed: settings.seed)

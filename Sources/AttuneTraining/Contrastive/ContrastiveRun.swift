@@ -9,7 +9,6 @@ import Foundation
 package protocol ContrastiveSettings: ReadsRows {
   var precomputeReference: Bool { get }
   var evaluationShare: Double { get }
-  var trunkMegabytes: Int { get }
 }
 
 /// What a contrastive run came to.
@@ -108,7 +107,7 @@ final class ContrastiveRun<Label, Settings: ContrastiveSettings> {
     var scores = ContrastiveScores<Label>(
       policy: model, origin: reference ?? copy start, needs: needs,
       trunks: TrunkCache(
-        model, megabytes: settings.trunkMegabytes,
+        model, megabytes: settings.trunkMegabytes ?? 0,
         tokens: all.reduce(0) { $0 + $1.encoded.tokens }),
       pieceTokens: settings.pieceTokens)
     folder.say(settings.rateRemark)

@@ -11,10 +11,6 @@ extension Knob {
     "evaluation_share",
     "Share of the prompts held out for evaluation where no file is given for it.",
     .number(.from(0, below: 1)))
-  static let trunkMegabytes = Knob(
-    "trunk_megabytes",
-    "Megabytes in which the frozen layers' results may be kept for later epochs.",
-    .whole(atLeast: 0))
   static let precomputeReference = Knob(
     "precompute_reference",
     "Whether the reference's log-probabilities are computed once, before training.", .flag)

@@ -18,6 +18,13 @@ public struct TrainingSettings: Codable, Sendable, Equatable {
   /// The defaults.
   public init() {}
 
+  /// The defaults of trainers that keep the frozen layers' results.
+  static var keepingTrunks: TrainingSettings {
+    var training = TrainingSettings()
+    training.engine.trunkMegabytes = 2000
+    return training
+  }
+
   /// Seconds between checkpoints: up to a year.
   static let checkpointSeconds = Knob(
     "checkpoint_seconds", "Seconds between checkpoints; more where writing one takes long.",
