@@ -124,9 +124,8 @@ public struct IterateSettings: Settings {
 }
 
 extension IterateSettings: PolicyMethod {
-  package static var summary: String {
+  package static let summary =
     "rounds of a loss on pairs of the policy's own answers (iterate.dpo.loss)"
-  }
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("dpo.loss", variants(\.dpo.loss))
   }

@@ -53,9 +53,7 @@ public struct BRAInSettings: PassesOverRollouts {
 extension BRAInSettings: OnlineMethod {
   package typealias Algorithm = BRAIn
 
-  package static var summary: String {
-    "distribution matching among a prompt's answers"
-  }
+  package static let summary = "distribution matching among a prompt's answers"
   package mutating func setBeta(_ beta: Double) { self.beta = beta }
 }
 

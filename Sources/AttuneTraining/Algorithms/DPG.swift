@@ -84,9 +84,7 @@ public struct DPGSettings: PassesOverRollouts {
 extension DPGSettings: OnlineMethod {
   package typealias Algorithm = DPG
 
-  package static var summary: String {
-    "distribution matching (dpg.method: dpg, gdc++, fdpg)"
-  }
+  package static let summary = "distribution matching (dpg.method: dpg, gdc++, fdpg)"
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     (
       "method",

@@ -113,9 +113,7 @@ public struct DPOSettings: ContrastiveSettings {
 }
 
 extension DPOSettings: PolicyMethod {
-  package static var summary: String {
-    "a loss on the collected pairs (dpo.loss)"
-  }
+  package static let summary = "a loss on the collected pairs (dpo.loss)"
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("loss", variants(\.loss))
   }

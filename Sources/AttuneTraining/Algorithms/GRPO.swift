@@ -144,9 +144,8 @@ public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
 extension GRPOSettings: OnlineMethod {
   package typealias Algorithm = GRPO
 
-  package static var summary: String {
+  package static let summary =
     "group-normalised advantages (grpo.variant: dr_grpo, dapo, gspo, cispo)"
-  }
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("variant", variants(\.variant))
   }

@@ -61,9 +61,8 @@ public struct KTOSettings: ContrastiveSettings {
 }
 
 extension KTOSettings: PolicyMethod {
-  package static var summary: String {
+  package static let summary =
     "thumbs: each pair's chosen answer up, its rejected one down (kto.loss)"
-  }
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("loss", variants(\.loss))
   }

@@ -149,9 +149,7 @@ public struct PPOSettings: SteersKL, PassesOverRollouts {
 extension PPOSettings: OnlineMethod {
   package typealias Algorithm = PPO
 
-  package static var summary: String {
-    "proximal policy optimisation (ppo.variant: reinforce++)"
-  }
+  package static let summary = "proximal policy optimisation (ppo.variant: reinforce++)"
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("variant", variants(\.variant))
   }

@@ -82,9 +82,7 @@ public struct RAFTSettings: PassesOverRollouts {
 extension RAFTSettings: OnlineMethod {
   package typealias Algorithm = RAFT
 
-  package static var summary: String {
-    "supervised learning from the best of n answers"
-  }
+  package static let summary = "supervised learning from the best of n answers"
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("selection", variants(\.selection))
   }

@@ -66,9 +66,7 @@ public struct RLOOSettings: SteersKL, PassesOverRollouts {
 extension RLOOSettings: OnlineMethod {
   package typealias Algorithm = RLOO
 
-  package static var summary: String {
-    "the policy gradient, each answer against the prompt's others"
-  }
+  package static let summary = "the policy gradient, each answer against the prompt's others"
 }
 
 /// REINFORCE leave-one-out: an answer's reward, with the KL of the whole answer in it, against the

@@ -118,9 +118,7 @@ public struct ReinforceSettings: SteersKL, HasKLTerm {
 extension ReinforceSettings: OnlineMethod {
   package typealias Algorithm = Reinforce
 
-  package static var summary: String {
-    "the policy gradient with a baseline"
-  }
+  package static let summary = "the policy gradient with a baseline"
   package static var variants: (knob: String, all: [MethodVariant<Self>])? {
     ("kl", variants(\.kl))
   }
