@@ -42,11 +42,7 @@ extension JSONValue {
 
   /// The string under a key.
   func string(_ key: String, at place: DataPlace) throws -> String {
-    guard let value = self[key] else { throw place.error("key \"\(key)\" is missing") }
-    guard case .string(let text) = value else {
-      throw place.error("key \"\(key)\" must be a string, not \(value.kindName)")
-    }
-    return text
+    try required(key, "a string", \.asString, at: place)
   }
 
   /// The string under a key, nil where it is missing or null.
@@ -56,11 +52,17 @@ extension JSONValue {
 
   /// The list under a key.
   func array(_ key: String, at place: DataPlace) throws -> [JSONValue] {
+    try required(key, "a list", \.asArray, at: place)
+  }
+
+  private func required<Value>(
+    _ key: String, _ kind: String, _ read: (JSONValue) -> Value?, at place: DataPlace
+  ) throws -> Value {
     guard let value = self[key] else { throw place.error("key \"\(key)\" is missing") }
-    guard case .array(let values) = value else {
-      throw place.error("key \"\(key)\" must be a list, not \(value.kindName)")
+    guard let found = read(value) else {
+      throw place.error("key \"\(key)\" must be \(kind), not \(value.kindName)")
     }
-    return values
+    return found
   }
 
   /// The finite number under a key, nil where it is missing or null.
@@ -71,7 +73,7 @@ extension JSONValue {
   /// The whole number under a key, nil where it is missing or null.
   package func optionalInt(_ key: String, at place: DataPlace) throws -> Int? {
     guard let value = present(key) else { return nil }
-    guard case .number(let text) = value, let number = Int(text) else {
+    guard let number = value.asInt else {
       throw place.error("key \"\(key)\" must be a whole number")
     }
     return number

@@ -53,14 +53,11 @@ public struct Preference: Sendable, Hashable {
 extension Preference: JSONRow {
   /// Reads `{"prompt","chosen","rejected", …}` with an explicit prompt.
   public init(json: JSONValue, at place: DataPlace) throws {
-    func content(_ key: String) throws -> Content {
-      guard let value = json[key] else { throw place.error("key \"\(key)\" is missing") }
-      return try Content(value, name: key, at: place)
-    }
+    let columns = Columns(json, at: place)
     self.init(
-      prompt: try content("prompt"), chosen: try content("chosen"),
-      rejected: try content("rejected"))
-    try readMarks(Columns(json, at: place))
+      prompt: try columns.content("prompt"), chosen: try columns.content("chosen"),
+      rejected: try columns.content("rejected"))
+    try readMarks(columns)
   }
 
   /// Reads what stands beside the texts: outcome, probability, margin, scores, labeller.

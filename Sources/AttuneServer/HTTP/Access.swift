@@ -111,19 +111,11 @@ package struct Access: Sendable {
   }
 
   private static func bytes(_ hexadecimal: Substring) -> [UInt8]? {
-    guard hexadecimal.utf8.count % 2 == 0, hexadecimal.utf8.count <= 1024 else { return nil }
-    var bytes: [UInt8] = []
-    var high: UInt8?
-    for character in hexadecimal {
-      guard character.isASCII, let value = character.hexDigitValue else { return nil }
-      if let first = high {
-        bytes.append(first << 4 | UInt8(value))
-        high = nil
-      } else {
-        high = UInt8(value)
-      }
+    let digits = hexadecimal.utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+    guard digits.count == hexadecimal.utf8.count, digits.count % 2 == 0, digits.count <= 1024 else {
+      return nil
     }
-    return bytes
+    return stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
   }
 
   private static func percentEncoded(_ text: String) -> String {

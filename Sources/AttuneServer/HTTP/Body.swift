@@ -49,27 +49,25 @@ struct Body {
   }
 
   func optionalString(_ key: String, upTo length: Int) throws -> String? {
-    switch json[key] {
-    case nil, .null: return nil
-    case .string(let text) where text.utf8.count <= length: return text
-    default: throw Failure.bad("\(key) must be a text of at most \(length) bytes")
+    guard let value = json.present(key) else { return nil }
+    guard let text = value.asString, text.utf8.count <= length else {
+      throw Failure.bad("\(key) must be a text of at most \(length) bytes")
     }
+    return text
   }
 
   func optionalInt(_ key: String, in range: ClosedRange<Int>) throws -> Int? {
-    switch json[key] {
-    case nil, .null: return nil
-    case .number(let digits):
-      if let value = Int(digits), range.contains(value) { return value }
-      fallthrough
-    default: throw Failure.bad("\(key) must be a whole number of \(range)")
+    guard let value = json.present(key) else { return nil }
+    guard let number = value.asInt, range.contains(number) else {
+      throw Failure.bad("\(key) must be a whole number of \(range)")
     }
+    return number
   }
 
   /// The judgement, in the shape that people are asked for.
   func verdict(_ settings: CollectSettings) throws -> Submission.Verdict {
     if settings.shape == .thumbs {
-      guard case .bool(let isGood)? = json["good"] else {
+      guard let isGood = json["good"]?.asBool else {
         throw Failure.bad("good must be true or false")
       }
       return .thumb(isGood: isGood)
@@ -79,9 +77,9 @@ struct Body {
       throw Failure.bad("ranks must be a list with a rank for each answer")
     }
     let given = try values.map { value -> Int in
-      guard case .number(let digits) = value, let rank = Int(digits),
-        (1...values.count).contains(rank)
-      else { throw Failure.bad("ranks are 1 to \(values.count)") }
+      guard let rank = value.asInt, (1...values.count).contains(rank) else {
+        throw Failure.bad("ranks are 1 to \(values.count)")
+      }
       return rank
     }
     // The best have rank 1, and a rank is one more than the answers before it.

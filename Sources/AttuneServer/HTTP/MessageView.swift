@@ -56,10 +56,7 @@ enum MessageView {
 
   /// A list or an object that a tool gave.
   private static func structure(_ text: String) -> JSONValue? {
-    switch try? JSONValue(parsing: text) {
-    case .array(let values): .array(values)
-    case .object(let fields): .object(fields)
-    default: nil
-    }
+    let value = try? JSONValue(parsing: text)
+    return value?.asArray != nil || value?.asFields != nil ? value : nil
   }
 }

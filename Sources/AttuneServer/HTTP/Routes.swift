@@ -54,12 +54,7 @@ struct Routes: Sendable {
       return annotator(of: request).map(session) ?? session(of: nil)
     case (.post, "/api/session"): return await beginSession(request, host: host, from: address)
     case (.get, "/api/progress"):
-      return await read(request) { _ in
-        Reply(
-          status: .ok, type: "application/json",
-          bytes: Array(try await collector.progress().text.utf8),
-          headers: [(.cacheControl, "no-store")])
-      }
+      return await read(request) { _ in .json(try await collector.progress().fields) }
     case (.get, "/api/guidelines"):
       return await read(request) { _ in
         .json([.init("html", collector.guidelines.map { .string($0) } ?? .null)])
@@ -231,9 +226,9 @@ struct Routes: Sendable {
   private func turn(
     _ turn: Collector.Turn, _ name: String, given: StandingJudgement? = nil
   ) -> Reply {
-    var view = TurnView(
-      turn, for: name, counts: collector.counts(for: name), settings: collector.settings)
-    view.given = given
+    let view = TurnView(
+      turn: turn, given: given, annotator: name, counts: collector.counts(for: name),
+      settings: collector.settings)
     return .json(view.fields)
   }
 

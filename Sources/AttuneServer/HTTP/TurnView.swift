@@ -12,16 +12,6 @@ struct TurnView {
   let counts: Collector.Counts
   let settings: CollectSettings
 
-  init(
-    _ turn: Collector.Turn, for annotator: String, counts: Collector.Counts,
-    settings: CollectSettings
-  ) {
-    self.turn = turn
-    self.annotator = annotator
-    self.counts = counts
-    self.settings = settings
-  }
-
   var fields: [JSONValue.Field] {
     var fields: [JSONValue.Field]
     switch turn {

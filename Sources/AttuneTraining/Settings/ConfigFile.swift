@@ -141,18 +141,6 @@ public enum ConfigFile {
     }
   }
 
-  /// Settings as a recipe's JSON text, knob by knob.
-  ///
-  /// - Throws: `TrainingError` if a number is not finite.
-  public static func text(_ settings: some Settings) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(try value(of: settings)) else {
-      throw TrainingError(.badSetting, "a setting is not a finite number")
-    }
-    return String(decoding: data, as: UTF8.self) + "\n"
-  }
-
   /// Settings as a JSON value with names in snake case, the knobs of groups among the others.
   ///
   /// - Parameter namingInfinity: Whether numbers that are not finite become texts.
