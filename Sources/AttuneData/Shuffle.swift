@@ -55,15 +55,15 @@ public enum Shuffle {
 
 /// Numbers of which the n-th depends on seed, stream and n alone (SplitMix64's finisher over a
 /// counter, Steele et al. 2014).
-package struct CounterGenerator: RandomNumberGenerator {
+struct CounterGenerator: RandomNumberGenerator {
   private let key: UInt64
   private var counter: UInt64 = 0
 
-  package init(seed: UInt64, stream: UInt64) {
+  init(seed: UInt64, stream: UInt64) {
     key = Self.mixed(Self.mixed(seed) ^ Self.mixed(stream &+ 0x9E37_79B9_7F4A_7C15))
   }
 
-  package mutating func next() -> UInt64 {
+  mutating func next() -> UInt64 {
     counter &+= 1
     return Self.mixed(key &+ counter &* 0x9E37_79B9_7F4A_7C15)
   }

@@ -48,7 +48,7 @@ extension TransformerSpec {
 
 extension TransformerSpec {
   /// YaRN's amplitude where a file does not say it, and DeepSeek's scales of it.
-  package static func yarnAttentionFactor(_ factor: Double, scale: Double = 1) -> Double {
+  static func yarnAttentionFactor(_ factor: Double, scale: Double = 1) -> Double {
     factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1
   }
 

@@ -76,7 +76,7 @@ extension TransformerSpec {
   }
 
   /// The embeddings' part of the table.
-  package var embeddingGroups: [ModuleGroup] {
+  var embeddingGroups: [ModuleGroup] {
     let tokens = ModuleGroup(Module(.embedding, "model.embed_tokens", [vocabularySize, width]))
     guard case .learned = positions else { return [tokens] }
     let places = Module(.positionEmbedding, "model.embed_positions", [maximumPositions, width])
@@ -122,7 +122,7 @@ extension TransformerSpec {
   }
 
   /// The table's part of the last norm and the untied head.
-  package var finalGroups: [ModuleGroup] {
+  var finalGroups: [ModuleGroup] {
     let norm = ModuleGroup(Module(.finalNorm, "model.norm", [width], bias: norm.hasBias))
     return tiedHead
       ? [norm] : [norm, ModuleGroup(Module(.head, "lm_head", [vocabularySize, width]))]
@@ -138,7 +138,7 @@ extension TransformerSpec {
   public var tensors: [Tensor] { blocks.joined().flatMap(\.modules).flatMap(\.tensors) }
 
   /// The scalar head's weight, in models that have one.
-  package var scoreTensor: Tensor { Module(.score, "score", [1, width]).weight }
+  var scoreTensor: Tensor { Module(.score, "score", [1, width]).weight }
 
   /// Number of weights, a tied head counted once.
   public var parameterCount: Int { tensors.reduce(0) { $0 + $1.count } }

@@ -11,7 +11,7 @@ public struct TransformerSpec: Sendable, Equatable {
     /// Mean and variance, with a weight and a bias (Ba et al. 2016).
     case layer
 
-    package var hasBias: Bool {
+    var hasBias: Bool {
       switch self {
       case .rms: false
       case .layer: true
@@ -178,7 +178,7 @@ extension TransformerSpec {
   ///
   /// - Parameter place: Where it comes from, for the error.
   /// - Throws: `EngineError` that names the field.
-  package func validated(_ place: String) throws {
+  func validated(_ place: String) throws {
     func check(_ value: Int, _ name: String, atMost limit: Int) throws {
       guard (1...limit).contains(value) else {
         throw EngineError(

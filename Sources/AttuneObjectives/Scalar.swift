@@ -28,7 +28,7 @@ package func logSumExp(_ x: some Sequence<Double>) -> Double {
 }
 
 /// log(1 − e^a) for a < 0, accurate at both ends (Mächler 2012).
-package func log1mexp(_ a: Double) -> Double {
+func log1mexp(_ a: Double) -> Double {
   a > -0.693147180559945 ? log(-expm1(a)) : log1p(-exp(a))
 }
 
@@ -43,7 +43,7 @@ public let exponentialBound = 20.0
 /// overflows; underflows to 0 below.
 ///
 /// - Returns: The value and the derivative with respect to `z`.
-package func boundedExp(
+func boundedExp(
   _ z: Double, bound: Double = exponentialBound
 ) -> (value: Double, slope: Double) {
   guard z > bound else {

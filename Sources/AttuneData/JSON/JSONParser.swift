@@ -4,25 +4,25 @@
 /// trailing commas, valid UTF-8 only, nesting up to ``deepest`` levels.
 package struct JSONParser {
   /// How deep arrays and objects may be nested.
-  package static let deepest = 128
+  static let deepest = 128
 
   /// What was wrong, where, and in which line counted from the start of the text.
   package struct Failure: Error {
-    package let message: String
-    package let column: Int
-    package let line: Int
+    let message: String
+    let column: Int
+    let line: Int
   }
 
   private let bytes: UnsafeBufferPointer<UInt8>
   private var at = 0
   /// The line that the parser stands in, from 0, counted only by ``skipSpace()``: inside a string a
   /// line feed is an error anyway.
-  package private(set) var line = 0
+  private(set) var line = 0
   private var lineStart = 0
   /// Whether a key may stand twice in an object, as in vocabularies that nobody wrote by hand.
   private let allowsRepeatedKeys: Bool
 
-  package init(_ bytes: UnsafeBufferPointer<UInt8>, allowsRepeatedKeys: Bool = false) {
+  init(_ bytes: UnsafeBufferPointer<UInt8>, allowsRepeatedKeys: Bool = false) {
     self.bytes = bytes
     self.allowsRepeatedKeys = allowsRepeatedKeys
   }
@@ -38,13 +38,13 @@ package struct JSONParser {
   }
 
   /// Fails unless nothing but white space is left.
-  package mutating func end() throws(Failure) {
+  mutating func end() throws(Failure) {
     skipSpace()
     if at < bytes.count { throw failure("text goes on after the end of the value") }
   }
 
   /// Reads the start of a list, and says whether there was one.
-  package mutating func opensList() -> Bool {
+  mutating func opensList() -> Bool {
     skipSpace()
     guard at < bytes.count, bytes[at] == UInt8(ascii: "[") else { return false }
     at += 1
@@ -52,7 +52,7 @@ package struct JSONParser {
   }
 
   /// Moves to the next element of a list that was opened; false, past its end, where none is left.
-  package mutating func nextElement(first: Bool) throws(Failure) -> Bool {
+  mutating func nextElement(first: Bool) throws(Failure) -> Bool {
     skipSpace()
     guard at < bytes.count else { throw failure("the text ends inside a list") }
     if bytes[at] == UInt8(ascii: "]") {
@@ -68,7 +68,7 @@ package struct JSONParser {
   }
 
   /// Reads one value.
-  package mutating func value(depth: Int = 0) throws(Failure) -> JSONValue {
+  mutating func value(depth: Int = 0) throws(Failure) -> JSONValue {
     skipSpace()
     guard at < bytes.count else { throw failure("the text ends where a value is expected") }
     if depth > Self.deepest { throw failure("nested deeper than \(Self.deepest) levels") }

@@ -90,7 +90,7 @@ extension JSONValue {
   }
 
   /// Appends the value as JSON.
-  package func write(into bytes: inout [UInt8]) {
+  func write(into bytes: inout [UInt8]) {
     switch self {
     case .null: bytes += Array("null".utf8)
     case .bool(let value): bytes += Array((value ? "true" : "false").utf8)
@@ -160,7 +160,7 @@ extension JSONValue {
 
   /// Appends a string's text as it stands between the quotes: Python's `json.dumps` with
   /// `ensure_ascii` off escapes the same characters in the same way.
-  package static func escape(_ text: String, into bytes: inout [UInt8]) {
+  static func escape(_ text: String, into bytes: inout [UInt8]) {
     let hex = Array("0123456789abcdef".utf8)
     for byte in text.utf8 {
       switch byte {

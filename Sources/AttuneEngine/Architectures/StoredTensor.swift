@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Where a canonical tensor lies in a file, and what makes it the canonical one.
-package struct StoredTensor: Sendable, Equatable {
-  package enum Layout: Sendable, Equatable {
+struct StoredTensor: Sendable, Equatable {
+  enum Layout: Sendable, Equatable {
     /// As it is.
     case plain
     /// The file holds `[input, outputs of all parts]` (GPT-2's Conv1D): these columns, transposed.
@@ -14,12 +14,12 @@ package struct StoredTensor: Sendable, Equatable {
   }
 
   /// Its name in the file.
-  package var name: String
+  var name: String
   /// The whole file tensor's shape, row-major.
-  package var shape: [Int]
-  package var layout: Layout
+  var shape: [Int]
+  var layout: Layout
 
-  package init(_ name: String, _ shape: [Int], _ layout: Layout = .plain) {
+  init(_ name: String, _ shape: [Int], _ layout: Layout = .plain) {
     self.name = name
     self.shape = shape
     self.layout = layout

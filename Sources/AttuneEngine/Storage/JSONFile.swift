@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import AttuneFiles
-package import Foundation
+import AttuneFiles
+import Foundation
 
 /// A JSON file whose top is an object, read field by field with errors that name file and field.
-package struct JSONFile: Sendable {
+struct JSONFile: Sendable {
   /// The file, for errors.
-  package let path: String
+  let path: String
   /// What it holds.
-  package let fields: [String: JSONTree]
+  let fields: [String: JSONTree]
   /// Fields that enclose these, for errors: "rope_scaling.".
   private var prefix = ""
 
-  package init(path: String, fields: [String: JSONTree]) {
+  init(path: String, fields: [String: JSONTree]) {
     self.path = path
     self.fields = fields
   }
@@ -20,7 +20,7 @@ package struct JSONFile: Sendable {
   /// Reads a file.
   ///
   /// - Throws: `EngineError` if it cannot be read or is no JSON object.
-  package init(_ url: URL) throws {
+  init(_ url: URL) throws {
     path = url.path
     let data = try StorageFile(url).readAll(limit: 1 << 26)
     do {
@@ -31,7 +31,7 @@ package struct JSONFile: Sendable {
   }
 
   /// The enclosed object of that name; nil if absent or null.
-  package func object(_ key: String) throws -> JSONFile? {
+  func object(_ key: String) throws -> JSONFile? {
     let inner = try field(key, "an object") { value -> [String: JSONTree]? in
       if case .object(let fields) = value { fields } else { nil }
     }
@@ -41,7 +41,7 @@ package struct JSONFile: Sendable {
     return file
   }
 
-  package func integer(_ key: String) throws -> Int? {
+  func integer(_ key: String) throws -> Int? {
     try field(key, "a whole number") { value in
       switch value {
       case .int(let value): value
@@ -51,13 +51,13 @@ package struct JSONFile: Sendable {
     }
   }
 
-  package func number(_ key: String) throws -> Double? { try field(key, "a number", \.number) }
+  func number(_ key: String) throws -> Double? { try field(key, "a number", \.number) }
 
-  package func bool(_ key: String) throws -> Bool? {
+  func bool(_ key: String) throws -> Bool? {
     try field(key, "true or false") { if case .bool(let value) = $0 { value } else { nil } }
   }
 
-  package func string(_ key: String) throws -> String? {
+  func string(_ key: String) throws -> String? {
     try field(key, "a string") { if case .string(let value) = $0 { value } else { nil } }
   }
 
@@ -71,7 +71,7 @@ package struct JSONFile: Sendable {
   }
 
   /// One token id or a list of them.
-  package func ids(_ key: String) throws -> [Int32] {
+  func ids(_ key: String) throws -> [Int32] {
     let values: [JSONTree]
     switch fields[key] {
     case nil, .null: return []
@@ -86,19 +86,19 @@ package struct JSONFile: Sendable {
     }
   }
 
-  package func required<Value>(_ key: String, _ read: (String) throws -> Value?) throws -> Value {
+  func required<Value>(_ key: String, _ read: (String) throws -> Value?) throws -> Value {
     guard let value = try read(key) else {
       throw EngineError(.badModel, "\(path): \(prefix)\(key) is missing")
     }
     return value
   }
 
-  package func wrong(_ key: String, _ expected: String) -> EngineError {
+  func wrong(_ key: String, _ expected: String) -> EngineError {
     EngineError(.badModel, "\(path): \(prefix)\(key) is not \(expected)")
   }
 
   /// An error about a value that is understood but not supported.
-  package func refused(_ key: String, _ why: String) -> EngineError {
+  func refused(_ key: String, _ why: String) -> EngineError {
     EngineError(.badModel, "\(path): \(prefix)\(key): \(why)")
   }
 }

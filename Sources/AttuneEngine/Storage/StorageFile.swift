@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Foundation
+import Foundation
 
 /// A file read at given places; the size is that at opening, and a file that shrinks afterwards is
 /// an error, not a crash as with memory maps.
-package final class StorageFile: Sendable {
-  package let path: String
+final class StorageFile: Sendable {
+  let path: String
   /// Bytes.
-  package let size: Int
+  let size: Int
   private let descriptor: Int32
 
   /// Opens a file for reading.
   ///
   /// - Throws: `EngineError` that names it.
-  package init(_ url: URL) throws {
+  init(_ url: URL) throws {
     path = url.path
     let opened = open(url.path, O_RDONLY | O_CLOEXEC)
     guard opened >= 0 else {
@@ -35,7 +35,7 @@ package final class StorageFile: Sendable {
   /// Fills a buffer from a place in the file. Safe from several threads.
   ///
   /// - Throws: `EngineError` if the file ends before.
-  package func read(_ buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+  func read(_ buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     guard let base = buffer.baseAddress else { return }
     var done = 0
     while done < buffer.count {
@@ -52,12 +52,12 @@ package final class StorageFile: Sendable {
     }
   }
 
-  package func read(count: Int, at offset: Int) throws -> [UInt8] {
+  func read(count: Int, at offset: Int) throws -> [UInt8] {
     try [UInt8](count: count) { try read(UnsafeMutableRawBufferPointer($0), at: offset) }
   }
 
   /// The whole file, if it is no longer than `limit`.
-  package func readAll(limit: Int) throws -> Data {
+  func readAll(limit: Int) throws -> Data {
     guard size <= limit else {
       throw EngineError(.badModel, "\(path): \(size) bytes are too many, at most \(limit)")
     }

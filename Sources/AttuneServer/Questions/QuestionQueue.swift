@@ -102,7 +102,7 @@ package struct QuestionQueue: Sendable {
   }
 
   /// Questions that have no priority and that nobody has had before them yet.
-  package func unscored(_ most: Int) -> [Question] {
+  func unscored(_ most: Int) -> [Question] {
     var found: [Question] = []
     for place in fresh where states[place].priority == nil {
       if found.count == most { break }

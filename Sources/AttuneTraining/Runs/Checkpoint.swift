@@ -140,16 +140,16 @@ package struct Count: Codable {
 
 /// When the next checkpoint is due: after an interval, but so that writing takes at most a
 /// twentieth of the time.
-package struct CheckpointClock {
+struct CheckpointClock {
   let interval: Duration
   private var last = ContinuousClock.now
   private var cost = Duration.zero
 
-  package init(seconds: Double) { interval = .seconds(seconds) }
+  init(seconds: Double) { interval = .seconds(seconds) }
 
-  package var isDue: Bool { ContinuousClock.now - last >= max(interval, cost * 20) }
+  var isDue: Bool { ContinuousClock.now - last >= max(interval, cost * 20) }
 
-  package mutating func time(_ write: () throws -> Void) rethrows {
+  mutating func time(_ write: () throws -> Void) rethrows {
     let start = ContinuousClock.now
     try write()
     last = ContinuousClock.now
@@ -157,7 +157,16 @@ package struct CheckpointClock {
   }
 }
 
-extension Host {
+/// The machine that computes.
+enum Host {
+  private static var processor: String {
+    guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8),
+      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("model name") }),
+      let name = line.split(separator: ":").last
+    else { return "unknown processor" }
+    return name.trimmingCharacters(in: .whitespaces)
+  }
+
   /// Everything that decides the last bits of a number.
   static func computing(_ models: [any LanguageModel]) -> String {
     let record = models.first?.engine.record

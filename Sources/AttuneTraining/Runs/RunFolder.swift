@@ -241,25 +241,9 @@ public final class RunFolder {
   }
 }
 
-/// What a bit-for-bit resume depends on beside the run's own record.
-package enum Host {
-  /// The processor's name.
-  package static var processor: String {
-    guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8),
-      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("model name") }),
-      let name = line.split(separator: ":").last
-    else { return "unknown processor" }
-    return name.trimmingCharacters(in: .whitespaces)
-  }
-}
-
 /// The number that a file's format has, so that one of another version is not called damaged.
 package enum FormatVersion {
-  private struct Said: Decodable {
-    var version: Int
-
-    private enum CodingKeys: String, CodingKey { case version = "format_version" }
-  }
+  private struct Said: Decodable { var formatVersion: Int }
 
   /// Refuses a file of another version.
   ///
@@ -273,7 +257,7 @@ package enum FormatVersion {
   package static func require(_ version: Int, of data: Data, at file: URL, orElse remedy: String)
     throws
   {
-    let found = try JSONDecoder().decode(Said.self, from: data).version
+    let found = try JSONText.read(Said.self, from: data).formatVersion
     guard found != version else { return }
     throw TrainingError(
       .badOutput,

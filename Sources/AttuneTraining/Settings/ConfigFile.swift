@@ -215,7 +215,7 @@ package func hint(
 }
 
 /// How many letters must be put in, left out or replaced to make one text the other.
-package func editDistance(_ a: String, _ b: String) -> Int {
+func editDistance(_ a: String, _ b: String) -> Int {
   let a = Array(a)
   let b = Array(b)
   var row = Array(0...b.count)

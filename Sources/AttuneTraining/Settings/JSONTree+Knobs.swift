@@ -81,7 +81,7 @@ extension JSONTree {
   }
 
   /// The names of an object's members; none of anything else.
-  package var memberNames: [String] {
+  var memberNames: [String] {
     guard case .object(let members) = self else { return [] }
     return Array(members.keys)
   }

@@ -41,7 +41,7 @@ package enum TextStatistics {
 
   /// The words that carry a text's matter: lower case, letters and digits alone, at least three
   /// characters, common function words and words of instruction left out.
-  package static func contentWords(_ text: String) -> Set<String> {
+  static func contentWords(_ text: String) -> Set<String> {
     Set(tokens(text).filter { $0.count >= 3 && !functionWords.contains($0) }.map(stem))
   }
 
