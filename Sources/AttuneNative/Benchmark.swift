@@ -26,17 +26,6 @@ public struct BenchmarkResult: Codable, Sendable {
   public var threads: Int
   /// The BLAS library and the kernels that it chose.
   public var blas: String
-
-  enum CodingKeys: String, CodingKey {
-    case trainTokensPerSecond = "train_tokens_per_second"
-    case trainStepSeconds = "train_step_seconds"
-    case sgemmShare = "sgemm_share"
-    case sgemmGflops = "sgemm_gflops"
-    case sampleTokensPerSecond = "sample_tokens_per_second"
-    case sampleTokensPerSecondSingle = "sample_tokens_per_second_single"
-    case peakMemoryMB = "peak_memory_mb"
-    case threads, blas
-  }
 }
 
 /// Timing of the engine on one model.

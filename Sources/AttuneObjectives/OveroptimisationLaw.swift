@@ -19,11 +19,6 @@ public struct OveroptimisationLaw: Codable, Sendable, Equatable {
     public var value: Double
     /// Its standard error, from the residuals.
     public var standardError: Double
-
-    private enum CodingKeys: String, CodingKey {
-      case value
-      case standardError = "standard_error"
-    }
   }
 
   /// R₀, the reward of the start.

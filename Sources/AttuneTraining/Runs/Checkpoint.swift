@@ -157,7 +157,7 @@ struct CheckpointClock {
   }
 }
 
-/// The machine that computes.
+/// What a bit-for-bit resume depends on beside the run's own record.
 enum Host {
   private static var processor: String {
     guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8),
