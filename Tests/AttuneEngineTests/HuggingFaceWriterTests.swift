@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneFiles
 import AttuneEngine
+import AttuneFiles
 import AttuneTestSupport
 import Foundation
 import Testing
