@@ -8,12 +8,17 @@ TEST_PACKAGES := chromium-headless-shell fonts-dejavu-core
 # Warnings are errors in our own targets (Package.swift), undeclared imports everywhere.
 SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
+SWIFT_SOURCES := Sources Tests Examples Package.swift
 # Where make install puts the program: the binary alone, which holds its page and texts.
 PREFIX ?= /usr/local
 BINARY := $(DESTDIR)$(PREFIX)/bin/attune
 
+# What `make docs` writes, and of which rooms.
+DOCS ?= .build/docs
+DOCUMENTED := AttuneKit AttuneTraining AttuneRewards AttuneObjectives AttuneEngine AttuneNative AttuneData
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall model quickstart test check lint format bench bench-trl agreement \
+.PHONY: help setup build install uninstall model quickstart test check examples docs lint format bench bench-trl agreement \
   campaign record record-compare clean
 
 help: ## Print this list.
@@ -61,13 +66,23 @@ test: setup ## Set up, then run the tests.
 	swift test -c release --skip-build
 
 lint: ## Check the format of all Swift sources.
-	swift format lint --strict --recursive --parallel Sources Tests Package.swift
+	swift format lint --strict --recursive --parallel $(SWIFT_SOURCES)
 
 format: ## Format all Swift sources.
-	swift format --in-place --recursive --parallel Sources Tests Package.swift
+	swift format --in-place --recursive --parallel $(SWIFT_SOURCES)
+
+examples: build ## Build the example packages without the server, and run them on a tiny model.
+	Examples/try.sh $(ATTUNE)
+
+# The plugin comes for this alone. Warnings are errors: a link that leads nowhere, a parameter unnamed.
+docs: setup ## Write the library's documentation (DocC) to DOCS=.build/docs.
+	ATTUNE_DOCS=1 swift package --disable-default-traits --allow-writing-to-directory $(DOCS) \
+	  generate-documentation $(addprefix --target ,$(DOCUMENTED)) --enable-experimental-combined-documentation \
+	  --warnings-as-errors --transform-for-static-hosting --output-path $(DOCS)
 
 check: PACKAGES += $(TEST_PACKAGES)
-check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, exactness, two minutes of the campaign.
+check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, examples, exactness, two minutes of the campaign.
+	Examples/try.sh $(ATTUNE)
 	$(ATTUNE) exactness
 	MINUTES=2 python3 Scripts/campaign/run.py
 

@@ -20,12 +20,15 @@ let package = Package(
   name: "Attune",
   platforms: [.macOS(.v15)],
   products: [
+    // For apps: `import AttuneKit` brings the rooms that it is made of.
     .library(
       name: "Attune",
       targets: [
-        "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
-        "AttuneTraining", "AttuneRewards", "AttuneStudies", "AttuneStore", "AttuneServer",
+        "AttuneKit", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
+        "AttuneTraining", "AttuneRewards", "AttuneStudies",
       ]),
+    // What keeps feedback, and the page that collects it.
+    .library(name: "AttuneFeedback", targets: ["AttuneStore", "AttuneServer"]),
     .executable(name: "attune", targets: ["attune"]),
   ],
   // The server and what it depends on double the time of a build; `make quickstart` does without.
@@ -111,6 +114,14 @@ let package = Package(
         "label.js", "labels.js", "ranking.js", "progress.js", "charts.js", "icon.svg",
       ].map { .embedInCode("Page/\($0)") },
       swiftSettings: room),
+    // Not "Attune": where a file system ignores case, that is the executable's folder.
+    .target(
+      name: "AttuneKit",
+      dependencies: [
+        "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
+        "AttuneTraining", "AttuneRewards", "AttuneStudies",
+      ],
+      swiftSettings: room),
     .executableTarget(
       name: "attune",
       dependencies: [
@@ -171,6 +182,9 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
+      name: "AttuneKitTests", dependencies: ["AttuneKit", "AttuneTestSupport"],
+      swiftSettings: strict),
+    .testTarget(
       name: "AttuneStoreTests",
       dependencies: [
         "AttuneStore", "AttuneFiles", "AttuneObjectives", "AttuneData",
@@ -186,3 +200,9 @@ let package = Package(
       swiftSettings: strict),
   ]
 )
+
+// Only `make docs` needs it: nobody else fetches it.
+if Context.environment["ATTUNE_DOCS"] != nil {
+  package.dependencies.append(
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
+}

@@ -13,6 +13,7 @@
 ///   whether a prefix is shared or written out, but for rounding.
 /// - The same calls on equal models give the same bits, where `engine`'s record says the same.
 /// - A request that does not fit the model is an `EngineError` and changes nothing.
+/// - In a task that was cancelled, no pass and no token is begun any more: `CancellationError`.
 ///
 /// Nothing else is promised: memory may be anywhere, a pass may run on one device or many.
 public protocol LanguageModel: AnyObject {

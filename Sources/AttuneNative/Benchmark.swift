@@ -44,6 +44,7 @@ public enum Benchmark {
   ///   - sampleBatch: Sequences sampled side by side.
   ///   - sampleTokens: Tokens sampled of each.
   ///   - steps: Training steps timed, after one that is not.
+  ///   - seed: Decides the tokens that are scored and drawn.
   /// - Returns: The figures.
   /// - Throws: `EngineError` if the shape does not fit the model.
   public static func run(

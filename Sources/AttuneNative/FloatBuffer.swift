@@ -61,7 +61,11 @@ final class Workspace {
   /// the next pass of any.
   private(set) var pass = 0
 
-  func beginPass() { pass += 1 }
+  /// - Throws: `CancellationError` in a task that was cancelled.
+  func beginPass() throws {
+    try Task.checkCancellation()
+    pass += 1
+  }
 
   /// Memory for at least `count` floats; what it held is undefined.
   func take(_ slot: Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
@@ -75,6 +79,6 @@ final class Workspace {
   /// Gives all memory back, and with it what a pass kept.
   func release() {
     buffers = [:]
-    beginPass()
+    pass += 1
   }
 }

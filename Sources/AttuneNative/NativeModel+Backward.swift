@@ -56,7 +56,7 @@ extension NativeModel {
       }
     }
     try backward(pass, dHidden: dHidden)
-    workspace.beginPass()
+    try workspace.beginPass()
   }
 
   /// The gradient of the head's matrix, where it is trained.

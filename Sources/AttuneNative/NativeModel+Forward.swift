@@ -201,7 +201,7 @@ extension NativeModel {
         .badRequest, "a trunk of \(layers) layers: only \(sharedLayers) are shared with others")
     }
     let plan = try BatchPlan(segments, spec: spec)
-    workspace.beginPass()
+    try workspace.beginPass()
     let states = try FloatBuffer(plan.rows * spec.width)
     embed(plan, into: states.pointer)
     try runLayers(0, layers, stream: states.pointer, plan, keeping: false)
@@ -214,7 +214,7 @@ extension NativeModel {
   func run(
     _ segments: [Segment], _ plan: BatchPlan, trunk: (any Trunk)?, keeping: Bool
   ) throws -> UnsafeMutablePointer<Float> {
-    workspace.beginPass()
+    try workspace.beginPass()
     let stream = try workspace.take(.stream, plan.rows * spec.width)
     var first = 0
     if let trunk {

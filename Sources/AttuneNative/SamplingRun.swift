@@ -141,6 +141,7 @@ package struct SamplingRun {
   package mutating func run(_ onToken: ((SampleEvent) throws -> Bool)?) throws -> [[Sample]] {
     let samples = prompts.count * settings.samplesPerPrompt
     while waiting < samples || !active.isEmpty {
+      try Task.checkCancellation()
       admit()
       try step(onToken)
       retire()

@@ -16,7 +16,7 @@ public enum BestOfN {
   ///
   /// - Parameters:
   ///   - n: Samples.
-  ///   - keeping: How many of the best are kept, at most n.
+  ///   - k: How many of the best are kept, at most n.
   public static func klBound(of n: Int, keeping k: Int = 1) -> Double {
     precondition(k >= 1 && k <= n, "of n samples 1 to n are kept")
     let count = Double(n)

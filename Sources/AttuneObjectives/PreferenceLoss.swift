@@ -107,6 +107,10 @@ public enum PreferenceLoss: String, CaseIterable, Codable, Sendable {
   /// Whether values of other rows of the batch are needed, which takes one more forward pass.
   public var needsCurrentScores: Bool { traits.currentScores }
 
+  /// Whether rows are sorted over the batch, so that a loss is not of one pair: such a loss reads neither
+  /// weights nor ties.
+  public var sortsBatch: Bool { self == .aot || self == .aotUnpaired }
+
   /// The settings that the loss reads; any other that is set is refused.
   public var reads: [PreferenceSettings.Knob] {
     let divergences: [PreferenceSettings.Knob] = [.divergence, .divergenceAlpha]

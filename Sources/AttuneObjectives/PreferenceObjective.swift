@@ -48,7 +48,7 @@ public struct PreferenceObjective: Sendable {
       statistics.rows += row.weight
       statistics.tokens += row.weight * Double(likelihood(row.chosen).tokens)
     }
-    if loss.needsCurrentScores {
+    if loss.sortsBatch {
       guard rows.allSatisfy({ $0.weight == 1 && $0.outcome == .preferred }) else {
         throw ObjectiveError(
           .badRows, "\(loss.rawValue) sorts the batch: it reads no weights, ties or 'both bad'")
@@ -95,7 +95,7 @@ public struct PreferenceObjective: Sendable {
       let weight = scale * row.weight
       let q = row.outcome == .preferred ? row.probability : 0.5
       var term: PreferenceLoss.PairTerm
-      if loss.needsCurrentScores {
+      if loss.sortsBatch {
         term = loss.sorted(row, at: positions?[index] ?? index, statistics, knobs)
       } else {
         term = loss.pair(row.chosen, row.rejected, knobs).scaled(q)

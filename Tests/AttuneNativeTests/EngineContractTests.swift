@@ -377,6 +377,27 @@ struct EngineContractTests {
     #expect(throws: EngineError.self) { try last.backward(gradients) }
   }
 
+  @Test(arguments: [TinyModel.llama, .table])
+  func `in a cancelled task nothing is begun any more`(tiny: TinyModel) async throws {
+    let task = Task {
+      let frozen = try tiny.frozen()
+      let model = try frozen.copy(training: .full)
+      let segments = [Segment([1, 2, 3], scored: [1..<3])]
+      _ = try model.score(segments)
+      withUnsafeCurrentTask { $0?.cancel() }
+      #expect(throws: CancellationError.self) { try model.score(segments) }
+      #expect(throws: CancellationError.self) { try model.pass(segments) }
+      #expect(throws: CancellationError.self) {
+        try model.supervise(segments, weights: [[1, 1]])
+      }
+      #expect(throws: CancellationError.self) {
+        try model.klDivergence(segments, to: frozen, temperature: 1, trunk: nil)
+      }
+      #expect(throws: CancellationError.self) { try model.sample([[1, 2]], SamplingSettings()) }
+    }
+    try await task.value
+  }
+
   @Test func `an engine need not keep trunks`() throws {
     let model = try TabularEngine(hasTrunks: false).random(TinyModel.table.spec, seed: 1)
     #expect(try model.trunk([Segment([1])], layers: 1) == nil)

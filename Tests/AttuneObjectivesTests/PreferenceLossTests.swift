@@ -23,7 +23,7 @@ struct PreferenceLossTests {
         chosen: response(), rejected: response(),
         probability: loss.readsSoftLabels && i % 3 == 1 ? 0.3 : 1,
         outcome: loss.readsSoftLabels && i % 5 == 4 ? .tie : .preferred,
-        weight: loss.needsCurrentScores ? 1 : number(0.5...2))
+        weight: loss.sortsBatch ? 1 : number(0.5...2))
     }
   }
 
@@ -230,7 +230,7 @@ struct PreferenceLossTests {
         for label in [
           PreferenceLabel(), .init(probability: 0.2), .init(probability: 0.5),
           .init(probability: 1.5), .init(outcome: .tie),
-        ] where !loss.needsCurrentScores || label.outcome == .preferred {
+        ] where !loss.sortsBatch || label.outcome == .preferred {
           let row = PreferenceRow(
             chosen: good, rejected: good, probability: label.probability, outcome: label.outcome)
           let learned = (try? objective.statistics(of: [row])).map { $0.rows > 0 }

@@ -144,6 +144,7 @@ extension TabularModel {
   private func run(
     _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?, record: ((DataRow) -> Void)?
   ) throws -> HeadScores {
+    try Task.checkCancellation()
     guard request.temperature > 0, request.temperature.isFinite,
       request.candidates.allSatisfy({ (0..<Int32(spec.vocabularySize)).contains($0) })
     else { throw EngineError(.badRequest, "the request does not fit the model") }
@@ -300,6 +301,7 @@ extension TabularModel {
         let stream = (streams?[p] ?? UInt64(p * n)) &+ UInt64(i)
         var (context, sample) = (start, Sample(ids: [], logProbability: [], finishReason: .length))
         while sample.ids.count < settings.maxTokens, context.count <= spec.maximumPositions {
+          try Task.checkCancellation()
           let all = Self.logSoftmax(
             try logits(context), settings.temperature == 0 ? 1 : settings.temperature)
           var mix = SplitMix(seed: settings.seed &* 0xD134_2543_DE82_EF95 ^ stream)

@@ -34,8 +34,10 @@ public struct DataFile: Sendable {
     public var reason: String
   }
 
-  /// The file.
+  /// The file; of rows in memory a name for messages.
   public var url: URL
+  /// Whether the rows never stood in a file.
+  public var isInMemory = false
   /// The shape of its rows.
   public var format: RowFormat
   /// What the rows are.
@@ -94,6 +96,34 @@ public struct DataFile: Sendable {
   public static func read(
     _ url: URL, expecting: [DataKind] = [], use: ColumnUse = ColumnUse(), limit: Int = .max
   ) throws -> DataFile {
+    try read(url, expecting: expecting, use: use, limit: limit) {
+      try JSONLines.forEach(in: url, $0)
+    }
+  }
+
+  /// Takes rows that are in memory, which are checked as those of a file are.
+  ///
+  /// - Parameters:
+  ///   - examples: The rows, of one kind; messages name them `rows:1`, `rows:2` and so on.
+  ///   - use: What the caller does with what it does not read.
+  /// - Throws: ``DataError`` that names the row at fault; where there is none.
+  public static func rows(_ examples: [Example], use: ColumnUse = ColumnUse()) throws -> DataFile {
+    guard let url = URL(string: "rows"), !examples.isEmpty else {
+      throw DataError(.badData, "there are no rows; give at least one")
+    }
+    var data = try read(url, expecting: [], use: use, limit: .max) { row in
+      for (index, example) in examples.enumerated() {
+        try row(example.json, DataPlace(url, line: index + 1))
+      }
+    }
+    data.isInMemory = true
+    return data
+  }
+
+  private static func read(
+    _ url: URL, expecting: [DataKind], use: ColumnUse, limit: Int,
+    _ forEach: ((_ json: JSONValue, _ place: DataPlace) throws -> Void) throws -> Void
+  ) throws -> DataFile {
     struct Enough: Error {}
     var format: RowFormat?
     var kind: DataKind?
@@ -103,7 +133,7 @@ public struct DataFile: Sendable {
     var otherForm: Int?
     let census = ColumnCensus(use)
     do {
-      try JSONLines.forEach(in: url) { json, place in
+      try forEach { json, place in
         let shape = try format ?? RowFormat.of(json, at: place)
         format = shape
         let columns = Columns(json, at: place)

@@ -71,4 +71,23 @@ public enum Example: Sendable, Hashable {
     default: prompt?.isConversational ?? false
     }
   }
+
+  /// The row that says it, in Attune's own format.
+  public var json: JSONValue {
+    switch self {
+    case .text(let content):
+      .object([.init(content.isConversational ? "messages" : "text", content.json)])
+    case .prompt(let prompt): .object([.init("prompt", prompt.json)])
+    case .completion(let prompt, let completion):
+      .object([.init("prompt", prompt.json), .init("completion", completion.json)])
+    case .preference(let pair): pair.json
+    case .unpaired(let prompt, let completion, let label):
+      .object([
+        .init("prompt", prompt.json), .init("completion", completion.json),
+        .init("label", .bool(label)),
+      ])
+    case .ranking(let row): row.json
+    case .samples(let row): row.json
+    }
+  }
 }

@@ -70,7 +70,7 @@ extension [Message] {
   public var answersFrom: Int { (firstIndex { $0.role == "user" } ?? 0) + 1 }
 
   /// Descriptions of tools that stand with the conversation: at the turn that brings them, where
-  /// ``Content/given(tools:)`` puts a row's.
+  /// `Content.given(tools:)` puts a row's.
   public var tools: JSONValue? { toolLists.first }
 
   /// The different lists of tools of its turns; an empty one says nothing beside another.

@@ -123,7 +123,7 @@ extension ExactnessSuite {
         }
       for j in rivals {
         var p = problem.preferred(i, j)
-        if loss.needsCurrentScores {
+        if loss.sortsBatch {
           labels.append(
             p >= 0.5
               ? Label(chosen: i, rejected: j, weight: 1)
@@ -194,7 +194,7 @@ extension ExactnessSuite {
       let policy = TabularPolicy(logits: logits)
       let logs = policy.probabilities.map { log($0) }
       var sums = rho.map { exploration * $0 }
-      if loss.needsCurrentScores {
+      if loss.sortsBatch {
         sorted(loss, beta, settings.smoothing ?? 0, labels, logs, problem.logRho, &sums)
       } else {
         for label in labels {

@@ -135,7 +135,9 @@ public enum Scoring {
   /// stands before the assistant first speaks.
   ///
   /// - Throws: `TrainingError` for a row without an answer.
-  static func answers(of row: DataRow) throws -> (prompt: Content, completions: [Completion]) {
+  package static func answers(
+    of row: DataRow
+  ) throws -> (prompt: Content, completions: [Completion]) {
     func ended(_ key: String) -> Bool { row.json[key] != .string("length") }
     switch row.example {
     case .text(.text(let text)): return (.text(""), [try completion(.text(text), ended: true)])

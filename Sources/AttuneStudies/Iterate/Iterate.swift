@@ -64,7 +64,7 @@ public enum Iterate {
     let mix = try MixedPairs(mixed, encoder: encoder, settings: settings)
     var inputs = [
       (name: "reward", digest: settings.hasJudge ? "judge" : rewardFingerprint),
-      ("mixed data", try mixed.map { try Fingerprint.of(file: $0.url) } ?? "none"),
+      ("mixed data", try mixed.map { try Fingerprint.of(data: $0) } ?? "none"),
       ("watched", watched?.name ?? "none"),
     ]
     if settings.hasJudge {

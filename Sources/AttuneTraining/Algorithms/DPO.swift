@@ -255,7 +255,7 @@ public enum DPO {
         let encoded = try group(row, pair, encoder, settings)
         if label.outcome == .preferred { try encoder.requireDifferent(encoded) }
         // The sorted losses read no ties at all; they are left out here.
-        if settings.loss.needsCurrentScores, label.outcome != .preferred {
+        if settings.loss.sortsBatch, label.outcome != .preferred {
           throw PassedOver(row.line, "\(settings.loss.rawValue) reads no ties")
         }
         guard encoded.answers.prefix(2).allSatisfy({ !$0.scored.allSatisfy(\.isEmpty) }) else {

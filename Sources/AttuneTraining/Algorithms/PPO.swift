@@ -192,13 +192,11 @@ public enum PPO: OnlineAlgorithm {
   ) throws -> OnlineReport {
     try settings.validate()
     RunFolder.resumeClock(of: output, options)
-    var progress = ProgressLine("ppo", total: 1, style: options.progress)
     let ptx = try settings.ptx(
-      mixed, try TextEncoder(start, maximumLength: settings.maxLength)
-    ) { progress.say($0) }
+      mixed, try TextEncoder(start, maximumLength: settings.maxLength), say: options.say)
     let separate = try settings.valueModel(start, from: valueStart)
     let headOnPolicy = settings.hasValues && separate == nil
-    let mixedDigest = try mixed.map { try Fingerprint.of(file: $0.url) } ?? "none"
+    let mixedDigest = try mixed.map { try Fingerprint.of(data: $0) } ?? "none"
     let run = try OnlineRun(
       "ppo", start, data: data, rewards: rewards, watched: watched, settings: settings,
       steps: settings.steps,

@@ -86,21 +86,22 @@ extension ContrastiveScores {
   }
 
   /// Gives rows the reference's log-probabilities: from the file beside the data, or computed now
-  /// and written there.
+  /// and written there; rows in memory have no such place.
   func addReference(
     to rows: inout [ContrastiveRow<Label>], of data: DataFile, say: (String) -> Void
   ) throws {
     guard let origin else { return }
     let groups = rows.map(\.encoded)
-    let file = try ReferenceFile(data: data, reference: origin, groups: groups)
+    let file =
+      data.isInMemory ? nil : try ReferenceFile(data: data, reference: origin, groups: groups)
     let values: [[Double]]
-    if let kept = file.read() {
+    if let file, let kept = file.read() {
       say("log-probabilities of the reference: \(file.url.lastPathComponent)")
       values = kept
     } else {
       say("log-probabilities of the reference, once for all \(rows.count) rows")
       values = try once(origin.model, groups)
-      if let failure = file.write(values) { say("they are not kept for the next run: \(failure)") }
+      if let failure = file?.write(values) { say("they are not kept for the next run: \(failure)") }
     }
     for i in rows.indices { rows[i].reference = values[i] }
   }

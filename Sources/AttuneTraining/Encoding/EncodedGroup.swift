@@ -26,7 +26,7 @@ public struct EncodedGroup: Sendable, Hashable {
   public var promptCut: Int
   /// The answers.
   public var answers: [EncodedAnswer]
-  /// The row's ``DataRow/number``; 0 where it is of no file.
+  /// The row's `DataRow.number`; 0 where it is of no file.
   public var row = 0
 
   package init(line: Int, prompt: [Int32], promptCut: Int, answers: [EncodedAnswer], row: Int = 0) {

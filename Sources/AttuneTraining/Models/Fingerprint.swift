@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import AttuneData
 import AttuneFiles
 public import Foundation
 
@@ -48,6 +49,14 @@ public enum Fingerprint {
       piece.withUnsafeBytes { digest.update($0) }
     }
     return digest.hexadecimal()
+  }
+
+  /// The digest of rows: of their file as it stands, or of what they say where they have none.
+  ///
+  /// - Throws: `TrainingError` if the file can't be read.
+  public static func of(data: DataFile) throws -> String {
+    guard data.isInMemory else { return try of(file: data.url) }
+    return of(Data(data.rows.map { $0.json.text + "\n" }.joined().utf8))
   }
 
   /// The digest of a model: a `.gguf` file, or the files of a folder that make the model up

@@ -58,7 +58,10 @@ extension LoadedModel {
     }
     try AtomicFile.makeFolder(folder)
     var note = Note(reward: reward)
-    if let base = try Self.base(of: name), let fingerprint = base.fingerprint {
+    // A model of random weights has no files of its own.
+    if (try? Self.resolve(name)) != nil, let base = try Self.base(of: name),
+      let fingerprint = base.fingerprint
+    {
       note.base = Note.Base(name: base.name, fingerprint: fingerprint)
       note.trained = .full
     }

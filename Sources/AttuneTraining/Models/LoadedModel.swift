@@ -88,7 +88,7 @@ public struct LoadedModel {
 
   /// The same model with other weights, so that its own can go where nothing reads them any more:
   /// beside a copy of which every weight is trained they are a fifth of the memory.
-  func holding(_ model: any LanguageModel) -> LoadedModel {
+  package func holding(_ model: any LanguageModel) -> LoadedModel {
     var held = self
     held.model = model
     return held

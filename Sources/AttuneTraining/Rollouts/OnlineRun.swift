@@ -151,11 +151,13 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     let draw = draw ?? state.rollout
     let chosen = order.promptsOfRollout(draw)
     if let recorded { return recorded.rollout(chosen) }
-    let rollout = try Rollout.sample(
-      sampler ?? policy, prompts: chosen.map { prompts[$0] },
-      promptIds: chosen.map { promptIds[$0] }, tokenizer: run.start.tokenizer,
-      settings: settings.sampling(draw: draw, end: encoder.endings), isOffPolicy: sampler != nil,
-      shouldStop: run.output.options.shouldStop)
+    let rollout = try run.saving {
+      try Rollout.sample(
+        sampler ?? policy, prompts: chosen.map { prompts[$0] },
+        promptIds: chosen.map { promptIds[$0] }, tokenizer: run.start.tokenizer,
+        settings: settings.sampling(draw: draw, end: encoder.endings), isOffPolicy: sampler != nil,
+        shouldStop: run.output.options.shouldStop)
+    }
     guard let rollout else { throw try run.interrupted() }
     times?.rollout += ContinuousClock.now - began
     times?.tokens += rollout.answers.reduce(0) { $0 + $1.completion.ids.count }
@@ -174,13 +176,16 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
     _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool
   ) throws -> ScoredRollout {
     let began = ContinuousClock.now
-    var rollout = try ScoredRollout(
-      rollout,
-      ScoringModels(
-        policy: policy, reference: reference, value: value, layers: sharedLayers,
-        temperature: settings.temperature, pieceTokens: settings.pieceTokens),
-      asksPolicy: asksPolicy)
-    try rollout.reward(rewards, origin: run.start.origin)
+    var rollout = try run.saving {
+      var rollout = try ScoredRollout(
+        rollout,
+        ScoringModels(
+          policy: policy, reference: reference, value: value, layers: sharedLayers,
+          temperature: settings.temperature, pieceTokens: settings.pieceTokens),
+        asksPolicy: asksPolicy)
+      try rollout.reward(rewards, origin: run.start.origin)
+      return rollout
+    }
     if run.output.options.shouldStop() { throw try run.interrupted() }
     if state.scale == nil {
       state.scale = settings.scale(of: rollout.answers.map(\.reward), sources: rewards)

@@ -8,7 +8,7 @@ import Synchronization
   import Glibc
 #endif
 
-/// Ctrl-C and `kill`: the trainers look at this between steps, write a checkpoint and end.
+/// Ctrl-C, `kill` and cancelled tasks: the trainers look at this between steps, write a checkpoint and end.
 public enum Interrupt {
   private static let asked = Atomic<Bool>(false)
 
@@ -31,6 +31,6 @@ public enum Interrupt {
     signal(SIGXFSZ, SIG_IGN)
   }
 
-  /// Whether a clean end was asked for.
-  public static var isRequested: Bool { asked.load(ordering: .relaxed) }
+  /// Whether a clean end was asked for: by a signal, or by cancelling the task that asks.
+  public static var isRequested: Bool { asked.load(ordering: .relaxed) || Task.isCancelled }
 }

@@ -12,12 +12,21 @@ public struct RunOptions: Sendable {
   public var report: (@Sendable (RunRecord, URL) throws -> Void)?
   /// Where progress goes.
   public var progress = ProgressLine.Style.automatic
+  /// Is told how far a training run is and what it says, beside what goes to `progress`.
+  public var onEvent: (@Sendable (TrainingEvent) -> Void)?
   /// Is asked between optimiser steps; on true a checkpoint is written and the run ends with
   /// `TrainingError.Code.interrupted`.
   public var shouldStop: @Sendable () -> Bool = { Interrupt.isRequested }
 
   /// The defaults.
   public init() {}
+
+  /// Says a line where progress goes.
+  package func say(_ text: String) {
+    var line = ProgressLine("", total: 1, style: progress)
+    line.say(text)
+    onEvent?(.remark(text))
+  }
 
   /// Trains into a folder that is part of a larger run's: goes on with what is there, or begins anew
   /// where that is of no use, and says so.
@@ -31,8 +40,7 @@ public struct RunOptions: Sendable {
       switch error.code {
       case .finished: break  // Killed before the larger run noted that it is.
       case .badOutput:
-        var progress = ProgressLine("", total: 0, style: progress)
-        progress.say("warning: \(error.message) (done, for this part of the run)")
+        say("warning: \(error.message) (done, for this part of the run)")
       default: throw error
       }
       var options = self
@@ -40,6 +48,26 @@ public struct RunOptions: Sendable {
       return try train(options)
     }
   }
+}
+
+/// What a program that trains is told on the way.
+public enum TrainingEvent: Sendable {
+  /// A step was made, or a rollout where answers are sampled.
+  case progress(TrainingProgress)
+  /// A line for people: rows that were left out, a warning.
+  case remark(String)
+}
+
+/// How far a training run is.
+public struct TrainingProgress: Sendable {
+  /// The trainer: `dpo`.
+  public let stage: String
+  /// Steps or rollouts made, with those of earlier processes.
+  public let done: Int
+  /// Steps or rollouts of the whole run.
+  public let total: Int
+  /// What was measured, by the names of `metrics.jsonl`.
+  public let metrics: [String: Double]
 }
 
 /// Which numbers of a model a trainer changes.

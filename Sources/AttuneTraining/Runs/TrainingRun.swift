@@ -61,8 +61,8 @@ package struct RunOutput {
     to url: URL, _ options: RunOptions
   ) throws {
     var inputs = inputs
-    inputs += [("model", start.fingerprint), ("data", try Fingerprint.of(file: data.url))]
-    if let heldOut { inputs.append(("held-out data", try Fingerprint.of(file: heldOut.url))) }
+    inputs += [("model", start.fingerprint), ("data", try Fingerprint.of(data: data))]
+    if let heldOut { inputs.append(("held-out data", try Fingerprint.of(data: heldOut))) }
     record = try RunRecord(
       stage: stage, settings: settings, model: start, inputs: inputs)
     folder = try RunFolder(url, record: record, restart: options.restart)
@@ -72,10 +72,7 @@ package struct RunOutput {
   }
 
   /// Says a line where progress goes.
-  package func say(_ text: String) {
-    var progress = ProgressLine(record.stage, total: 1, style: options.progress)
-    progress.say(text)
-  }
+  package func say(_ text: String) { options.say(text) }
 
   /// Ends the run: greedy answers and report are written, and the folder is marked as finished.
   package func finish(_ trained: @autoclosure () throws -> LoadedModel) throws {
@@ -106,6 +103,7 @@ package final class TrainingRun<State: RunState> {
   private var progress: ProgressLine
   private var clock: CheckpointClock
   private var lastStep = Duration.zero
+  private var lastMetrics = MetricTotals()
 
   /// Begins, or goes on from the folder's checkpoint.
   ///
@@ -144,7 +142,7 @@ package final class TrainingRun<State: RunState> {
     self.state = saved?.state ?? state
     let done = self.state.done
     if done > 0 {
-      progress.say("resuming at \(State.unit) \(done)")
+      output.say("resuming at \(State.unit) \(done)")
       progress.resume(at: done)
     }
     metrics = try MetricsFile(
@@ -161,7 +159,10 @@ package final class TrainingRun<State: RunState> {
   package var goesOn: Bool { state.done < all }
 
   /// Says a line, above the progress.
-  package func say(_ text: String) { progress.say(text) }
+  package func say(_ text: String) {
+    progress.say(text)
+    output.options.onEvent?(.remark(text))
+  }
 
   /// One optimiser step.
   ///
@@ -172,12 +173,14 @@ package final class TrainingRun<State: RunState> {
   ///   - rateKnob: The name of the knob that the error names.
   ///   - accumulate: Adds the gradients to the model; is told the learning rate of this step.
   /// - Returns: What `accumulate` measured, with gradient norm and learning rate.
-  /// - Throws: `TrainingError.diverged` where a number is not finite.
+  /// - Throws: `TrainingError.diverged` where a number is not finite; `interrupted` where the task was
+  ///   cancelled on the way, after a checkpoint of a run that is counted by steps.
   package func step(
     on batch: [EncodedGroup] = [], place: String = "", scheduled: Int? = nil,
     rateKnob: String = "learning_rate", accumulate: (_ rate: Double) throws -> MetricTotals
   ) throws -> MetricTotals {
     let began = ContinuousClock.now
+    let before = state
     let rate = schedule.rate(scheduled ?? state.step)
     do {
       model.zeroGradients()
@@ -192,6 +195,10 @@ package final class TrainingRun<State: RunState> {
       state.step += 1
       lastStep = ContinuousClock.now - began
       return totals
+    } catch is CancellationError where State.unit == .step {
+      // No weight has changed since the last step ended.
+      state = before
+      throw try interrupted()
     } catch let error as EngineError where error.code == .notFinite {
       let lines = batch.prefix(20).map { "\($0.line)" }.joined(separator: ", ")
       let rows = "; lines \(lines)\(batch.count > 20 ? " …" : "") of the data"
@@ -202,8 +209,22 @@ package final class TrainingRun<State: RunState> {
     }
   }
 
+  /// Does what changes neither weights nor state, before the first step of a rollout.
+  ///
+  /// - Throws: `interrupted` after a checkpoint where the task was cancelled on the way.
+  func saving<Result>(_ body: () throws -> Result) throws -> Result {
+    do {
+      return try body()
+    } catch is CancellationError {
+      throw try interrupted()
+    }
+  }
+
   /// Writes the numbers of what was just done.
-  package func log(_ totals: MetricTotals) throws { try metrics.append(step: state.done, totals) }
+  package func log(_ totals: MetricTotals) throws {
+    lastMetrics = totals
+    try metrics.append(step: state.done, totals)
+  }
 
   /// Shows how far the run is, stops it if it was asked to, and writes a checkpoint if one is due.
   ///
@@ -211,6 +232,11 @@ package final class TrainingRun<State: RunState> {
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
   package func goOn(_ note: String) throws {
     progress.update(state.done, note)
+    output.options.onEvent?(
+      .progress(
+        TrainingProgress(
+          stage: output.record.stage, done: state.done, total: all,
+          metrics: Dictionary(uniqueKeysWithValues: lastMetrics.named))))
     if output.options.shouldStop(), goesOn { throw try interrupted() }
     if clock.isDue, goesOn { try checkpoint() }
   }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneData
+import AttuneRewards
+import AttuneTraining
+
+/// Where a session's rewards come from.
+public struct SessionReward: Sendable {
+  /// What it is called in reports; another name is another reward to a run that is gone on with.
+  public let name: String
+  /// What it is multiplied by where several are added up.
+  public let weight: Double
+  fileprivate let open: @Sendable (SessionModels) throws -> RewardSources
+
+  /// The session's own reward model (`session.train` with `RewardModelSettings`).
+  ///
+  /// - Parameter weight: What it is multiplied by where several are added up.
+  public static func trained(weight: Double = 1) -> SessionReward {
+    SessionReward(name: "model", weight: weight) { models in
+      guard let model = models.reward else {
+        throw TrainingError(
+          .badModel, "the session has no reward model yet: train one with RewardModelSettings")
+      }
+      let source = try ModelReward(model, name: "model")
+      return RewardSources(weighted: [(source, weight)], fingerprint: model.fingerprint)
+    }
+  }
+
+  /// A source as the command line names it: `length:20-40`, `model:DIR`, `exec:COMMAND`.
+  ///
+  /// - Parameter text: `KIND:ARGUMENT`, with `@WEIGHT` behind it.
+  /// - Throws: ``AttuneError`` that says what is wrong with it.
+  public static func source(_ text: String) throws(AttuneError) -> SessionReward {
+    let specification = try translated { try RewardSpecification(text) }
+    return SessionReward(name: specification.name, weight: specification.weight) { models in
+      try RewardSources([specification], on: models.start.engine, beside: models.start)
+    }
+  }
+
+  /// A function of the app's.
+  ///
+  /// - Parameters:
+  ///   - name: What it is called; change it with what the function computes.
+  ///   - weight: What it is multiplied by where several are added up.
+  ///   - reward: The reward of an answer's text, finite; the higher the better. It runs on the sessions'
+  ///     thread.
+  public static func function(
+    _ name: String, weight: Double = 1,
+    _ reward: @escaping @Sendable (_ prompt: Content, _ answer: String) throws -> Double
+  ) -> SessionReward {
+    SessionReward(name: name, weight: weight) { _ in
+      RewardSources(
+        weighted: [(FunctionReward(name: name, reward: reward), weight)], fingerprint: name)
+    }
+  }
+}
+
+private struct FunctionReward: RewardSource {
+  let name: String
+  let reward: @Sendable (Content, String) throws -> Double
+
+  func scores(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [Double] {
+    try zip(prompts, completions).map { try reward($0.content, $1.text) }
+  }
+}
+
+extension RewardSources {
+  /// Opens a session's rewards.
+  init(_ rewards: [SessionReward], _ models: SessionModels) throws {
+    let opened = try rewards.map { try $0.open(models) }
+    let names = opened.flatMap { $0.weighted.map(\.source.name) }
+    guard !names.isEmpty else { throw TrainingError(.badSetting, "there is no reward; give one") }
+    guard Set(names).count == names.count else {
+      throw TrainingError(.badSetting, "a reward is given twice; give it one weight")
+    }
+    self.init(
+      weighted: opened.flatMap(\.weighted),
+      fingerprint: try Fingerprint.of(
+        value: zip(opened, rewards).map { "\($0.fingerprint) \($1.weight)" }))
+  }
+}
