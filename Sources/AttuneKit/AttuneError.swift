@@ -5,9 +5,10 @@ import AttuneEngine
 import AttuneFiles
 import AttuneObjectives
 import AttuneTraining
+public import Foundation
 
 /// What went wrong in a session, in words that a person can act on.
-public struct AttuneError: Error, Sendable, CustomStringConvertible {
+public struct AttuneError: LocalizedError, Sendable, CustomStringConvertible {
   /// The kind of failure, for callers that react to it.
   public enum Code: String, Sendable, CaseIterable {
     /// The task was cancelled. Training saved where it stood: the same call goes on from there.
@@ -38,11 +39,15 @@ public struct AttuneError: Error, Sendable, CustomStringConvertible {
   /// The message.
   public var description: String { message }
 
+  /// The message, for alerts.
+  public var errorDescription: String? { message }
+
   /// Takes an error of a room below, or of the app's own code.
   init(_ error: any Error) {
     let code: Code =
       switch error {
-      case is CancellationError: .cancelled
+      // One that the app's own code throws in a task that goes on is its own.
+      case is CancellationError where Task.isCancelled: .cancelled
       case let error as TrainingError:
         switch error.code {
         case .interrupted: .cancelled

@@ -258,6 +258,10 @@ struct AttuneSessionTests {
       }
       #expect(own?.code == .own)
       #expect(own?.underlying is Own)
+      let cancelled = await #expect(throws: AttuneError.self) {
+        try await session.perform { _ in throw CancellationError() }
+      }
+      #expect(cancelled?.code == .own, "nobody cancelled this task")
     }
   }
 
@@ -268,6 +272,7 @@ struct AttuneSessionTests {
         _ = try await AttuneSession.open(folder.appending(path: "gone").path)
       }
       #expect(gone?.code == .badModel)
+      #expect(gone?.localizedDescription == gone?.message)
       let session = try await AttuneSession.open(try model(in: folder))
       let empty = await #expect(throws: AttuneError.self) {
         try await session.train([], with: dpo())

@@ -8,6 +8,7 @@ import AttuneTestSupport
 import AttuneTraining
 import AttuneTrainingTestSupport
 import Foundation
+import Synchronization
 import Testing
 
 struct ContrastiveTests {
@@ -52,7 +53,12 @@ struct ContrastiveTests {
   {
     let folder = try TemporaryFolder()
     let data = try folder.rows("pairs.jsonl", TestRows.pairs(40))
+    let remarks = Mutex<[String]>([])
     func run(_ name: String, _ change: (inout DPOSettings) -> Void) throws -> [[String: Double]] {
+      var options = RunOptions.quiet
+      options.onEvent = { event in
+        if case .remark(let text) = event { remarks.withLock { $0.append("\(name): \(text)") } }
+      }
       var settings = DPOSettings.tiny()
       settings.train = .lora
       settings.rank = 4
@@ -62,12 +68,13 @@ struct ContrastiveTests {
       settings.sftWeight = 0.1
       change(&settings)
       let out = folder.url.appending(path: name)
-      _ = try DPO.train(tableModel(), data: data, settings: settings, output: out, options: .quiet)
+      _ = try DPO.train(tableModel(), data: data, settings: settings, output: out, options: options)
       return try metrics(out)
     }
     let once = try run("once") { _ in }
     let files = try FileManager.default.contentsOfDirectory(atPath: folder.url.path)
-    #expect(files.count { $0.hasPrefix("pairs.jsonl.reference-") } == 1)
+    let kept = files.filter { $0.hasPrefix("pairs.jsonl.reference-") }
+    #expect(kept.count == 1)
     let others = [
       try run("again") { _ in },
       try run("each-step") { $0.precomputeReference = false },
@@ -76,6 +83,9 @@ struct ContrastiveTests {
     ]
     #expect(once.count == 9)
     for other in others { try checkAgree(once, other) }
+    let told = remarks.withLock { $0 }
+    #expect(told.contains("once: log-probabilities of the reference, once for all 40 rows"))
+    #expect(told.contains("again: log-probabilities of the reference: \(kept[0])"))
   }
 
   @Test func `answers that many pairs share are scored once with the same result`() throws {

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneKit
+import Foundation
 
 /// A chat that learns from its own thumbs, eight at a time: `swift run -c release Thumbs MODEL`.
 @main
 enum Thumbs {
-  static func main() async throws {
+  static func main() async {
+    do {
+      try await chat()
+    } catch {
+      print(error)
+      exit(1)
+    }
+  }
+
+  static func chat() async throws {
     let session = try await AttuneSession.open(CommandLine.arguments.dropFirst().first ?? "smollm2")
     var sampling = SampleSettings()
     sampling.temperature = 0.7

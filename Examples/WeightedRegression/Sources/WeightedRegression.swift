@@ -18,7 +18,16 @@ enum WeightedRegression {
     -abs(log(max(1, Double(answer.split(separator: " ").count)) / 8))
   }
 
-  static func main() async throws {
+  static func main() async {
+    do {
+      try await regress()
+    } catch {
+      print(error)
+      exit(1)
+    }
+  }
+
+  static func regress() async throws {
     let arguments = CommandLine.arguments
     let session = try await AttuneSession.open(arguments.count > 1 ? arguments[1] : "smollm2")
     let steps = arguments.count > 2 ? Int(arguments[2]) ?? 8 : 8

@@ -49,7 +49,7 @@ struct ReferenceFile {
   /// What is kept; nil if there is none, or if it is of something else or damaged.
   func read() -> [[Double]]? {
     guard let bytes = try? Data(contentsOf: url),
-      let content = try? JSONDecoder().decode(Content.self, from: bytes),
+      let content = try? JSONText.read(Content.self, from: bytes),
       content.formatVersion == 1, content.key == key,
       content.logProbabilities.map(\.count) == counts,
       content.logProbabilities.allSatisfy({ $0.allSatisfy(\.isFinite) })
