@@ -144,6 +144,7 @@ extension AttuneSession {
     _ onEvent: (@Sendable (TrainingEvent) -> Void)?, marks: [String] = [],
     _ train: Trainer<Report>
   ) throws -> (Report, LoadedModel) {
+    try settings.validate()
     let data = try DataFile.rows(rows)
     let heldOut = heldOut.isEmpty ? nil : try DataFile.rows(heldOut)
     var options = RunOptions()

@@ -108,7 +108,8 @@ public actor AttuneSession {
     return try answers(to: [prompt], settings, onText: { onText?($2) })[0][0]
   }
 
-  /// An answer's text as it comes; who stops listening stops the answer.
+  /// An answer's text as it comes; who stops listening stops the answer. In a task that is cancelled it
+  /// ends without an error, as streams do.
   ///
   /// - Parameters:
   ///   - prompt: What is answered.
@@ -292,6 +293,10 @@ private actor SessionOpening {
     _ name: String, threads: Int, precision: MatmulPrecision
   ) throws(AttuneError) -> sending SessionModels {
     try translated {
+      try Task.checkCancellation()
+      guard threads >= 0 else {
+        throw TrainingError(.badSetting, "threads must be at least 0 (it is \(threads))")
+      }
       let engine = try NativeEngine(threads: threads, precision: precision)
       return SessionModels(start: try LoadedModel.open(name, on: engine))
     }

@@ -75,6 +75,9 @@ extension RewardSources {
     guard Set(names).count == names.count else {
       throw TrainingError(.badSetting, "a reward is given twice; give it one weight")
     }
+    if let wrong = rewards.first(where: { !$0.weight.isFinite }) {
+      throw TrainingError(.badSetting, "reward \(wrong.name): its weight is no finite number")
+    }
     self.init(
       weighted: opened.flatMap(\.weighted),
       fingerprint: try Fingerprint.of(

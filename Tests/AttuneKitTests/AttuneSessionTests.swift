@@ -223,6 +223,21 @@ struct AttuneSessionTests {
         rewards: [.trained(), .function("bytes", weight: 0.1) { Double($1.utf8.count) }],
         with: settings)
       #expect(report.rollouts == 2)
+
+      struct Own: Error {}
+      let cases: [(SessionReward, AttuneError.Code)] = [
+        (.function("nan") { _, _ in .nan }, .badData),
+        (.function("weight", weight: .nan) { _, _ in 1 }, .badSetting),
+        (.function("throws") { _, _ in throw Own() }, .own),
+        (.function("cancels") { _, _ in throw CancellationError() }, .own),
+      ]
+      for (reward, code) in cases {
+        let error = await #expect(throws: AttuneError.self) {
+          try await session.train(
+            RLOO.self, on: [.user("a"), .user("b")], rewards: [reward], with: settings)
+        }
+        #expect(error?.code == code, "\(reward.name): \(error?.message ?? "")")
+      }
     }
   }
 
@@ -284,12 +299,16 @@ struct AttuneSessionTests {
       #expect(mixed?.code == .badData)
       #expect(mixed?.message.contains("rows:2") == true, "\(mixed?.message ?? "")")
       var settings = dpo()
-      settings.learningRate = -1
+      settings.learningRate = .nan
       let bad = await #expect(throws: AttuneError.self) {
         try await session.train(pairs(), with: settings)
       }
       #expect(bad?.code == .badSetting)
       #expect(bad?.message.contains("learning_rate") == true)
+      let threads = await #expect(throws: AttuneError.self) {
+        _ = try await AttuneSession.open(folder.path, threads: -1)
+      }
+      #expect(threads?.code == .badSetting)
       let full = await #expect(throws: AttuneError.self) {
         try await session.save(to: folder)
       }

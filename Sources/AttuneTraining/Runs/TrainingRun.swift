@@ -195,7 +195,7 @@ package final class TrainingRun<State: RunState> {
       state.step += 1
       lastStep = ContinuousClock.now - began
       return totals
-    } catch is CancellationError where State.unit == .step {
+    } catch is CancellationError where State.unit == .step && Task.isCancelled {
       // No weight has changed since the last step ended.
       state = before
       throw try interrupted()
@@ -215,7 +215,7 @@ package final class TrainingRun<State: RunState> {
   func saving<Result>(_ body: () throws -> Result) throws -> Result {
     do {
       return try body()
-    } catch is CancellationError {
+    } catch is CancellationError where Task.isCancelled {
       throw try interrupted()
     }
   }
