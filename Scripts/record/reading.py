@@ -12,7 +12,7 @@ MEASURED = ["time", "date", "seconds", "reference_seconds", "seconds/*", "speed/
 # The same in texts: where the page is, what it could ask, dates, rates, durations, sizes.
 WORDS = [(r"of \d+ questions finished", "of QUESTIONS finished"),
          (r"http://127\.0\.0\.1:\d+", "PAGE"), (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "DATE"),
-         (r"  [\d.]+ (\w+/s|s/\w+)", "  RATE"), (r"\b([\d.]+ (h|min|s) ?)+\b", "TIME"),
+         (r"  [\d.]+ (s/\w+|\w+/s)", "  RATE"), (r"\b([\d.]+ (h|min|s) ?)+\b", "TIME"),
          (r"[\d.]+ GFLOP/s at the start(,| and) \d+", "RATE"),
          (r"(?<= %)  +\d+  +\d+$|(?<=\.\d\d)  +\d+  +\d+$", "  TIME  MEMORY"),
          (r"(?<=<td class=\"n\">)\d+</td><td class=\"n\">\d+</td></tr>$", "TIME, MEMORY")]

@@ -67,7 +67,8 @@ def fill(options, attune, work):
     shutil.copytree(folder, os.path.join(options.output, "inputs"))
     smollm2 = None
     if options.smollm2:
-        smollm2 = subprocess.check_output([attune, "pull", "smollm2"], text=True).strip()
+        # It says where the model's file is; the cache has its folder.
+        smollm2 = os.path.dirname(subprocess.check_output([attune, "pull", "smollm2"], text=True).strip())
     cases = Cases(Program(inputs), options.smollm2).all
     place = Place(os.path.join(work, "case"), inputs, smollm2)
     names = [name for name in cases if fnmatch.fnmatchcase(name, options.only)]
