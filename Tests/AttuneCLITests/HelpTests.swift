@@ -124,7 +124,7 @@ struct HelpTests {
       guard page.code == 0 else {
         // A command without knobs refuses --set; all of these files say so.
         #expect(page.code == 64 && page.failure.contains("has no knobs"), "\(page.errors)")
-        let name = command.words[0]
+        let name = command.words[0].replacing("-", with: "")
         let file = try FileManager.default.contentsOfDirectory(atPath: sources.path).first {
           $0.lowercased() == name + "command.swift"
         }
