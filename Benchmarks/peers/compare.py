@@ -45,5 +45,5 @@ for key, aim in [("train_tokens_per_second", "1.5"), ("sample_tokens_per_second_
     a = [row[key] for row in ours]
     b = [row[key] for row in theirs]
     print(side_by_side.row(key, a, b, [x / y for x, y in zip(a, b)], aim=aim))
-print(f"{'sgemm_share':34}{statistics.median(r['sgemm_share'] for r in ours):10.2f}")
+print(f"{'gemm_share':34}{statistics.median(r['gemm_share'] for r in ours):10.2f}")
 print(f"threads {options.threads}; {ours[0]['blas']}; torch {theirs[0]['torch']}")

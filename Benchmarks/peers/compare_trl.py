@@ -11,7 +11,7 @@ answers of 64. A step sees all rows of its file, so that losses can be compared 
 whatever order a side takes them. rloo and grpo sample 4 answers to each of 4 prompts from a model
 whose end token is one that it never says, so that every answer has 64 tokens.
 
-With --tiles Attune runs once more in each round, with --matmul-precision high, which multiplies in
+With --tiles Attune runs once more in each round, with --precision high, which multiplies in
 matrix tiles where the processor has them. TRL runs at --peer-precision, which is PyTorch's own knob of
 that name: high is to it what highest is where the processor has no tiles for it.
 
@@ -67,7 +67,7 @@ arguments.add_argument("--rounds", type=int, default=3)
 arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--steps", type=int, default=3, help="steps that are timed, after the first")
 arguments.add_argument("--tiles", action="store_true",
-                       help="run Attune with --matmul-precision high too")
+                       help="run Attune with --precision high too")
 arguments.add_argument("--peer-precision", default="highest", choices=["highest", "high", "medium"],
                        help="of TRL's matrix products")
 arguments.add_argument("--json", metavar="FILE", help="write every number there")
@@ -137,7 +137,7 @@ def ours(name, method, precision="highest"):
         f"epochs={steps}", f"batch_size={method.batch}"]
     command = [attune, method.trainer, "--model", endless if online else model, "--data",
                path(method.data), "--output", scratch, "--threads", str(options.threads),
-               "--learning-rate", str(LEARNING_RATE), "--matmul-precision", precision]
+               "--learning-rate", str(LEARNING_RATE), "--precision", precision]
     command += ["--reward", "labeller:concise"] if online else []
     for knob in knobs:
         command += ["--set", knob]

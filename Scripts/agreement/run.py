@@ -18,9 +18,10 @@ if not os.path.exists(python):
     subprocess.check_call([sys.executable, "-m", "venv", venv])
     subprocess.check_call([python, "-m", "pip", "install", "-q", "torch==2.13.0+cpu",
                            "transformers", "gguf", "accelerate"])
-if not os.path.exists(os.path.join(reference, "reference.json")):
-    subprocess.check_call([python, os.path.join(ROOT, "Scripts", "agreement", "write_reference.py"),
-                           "--gguf", gguf, "--output", reference])
+script = os.path.join(ROOT, "Scripts", "agreement", "write_reference.py")
+written = os.path.join(reference, "reference.json")
+if not os.path.exists(written) or os.path.getmtime(written) < os.path.getmtime(script):
+    subprocess.check_call([python, script, "--gguf", gguf, "--output", reference])
 environment = dict(os.environ, ATTUNE_AGREEMENT=reference, ATTUNE_AGREEMENT_MODEL=gguf)
 # Built as `make test` builds: a build by `swift test` has other flags and would begin from nothing.
 swift = ["-c", "release", "--explicit-target-dependency-import-check", "error"]

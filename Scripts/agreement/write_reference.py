@@ -4,10 +4,13 @@
     python write_reference.py --gguf MODEL.gguf --output DIR
 
 DIR receives reference.json (texts' ids and log-probabilities, greedy continuations with the margin
-between the two best logits, losses over ten AdamW steps at learning rate 1e-5) and
-gradients.safetensors (the gradient of every tensor for one batch). float32, one thread setting.
+between the two best logits, losses over ten AdamW steps at learning rate 1e-5, and what autocast to bfloat16
+and a model held in bfloat16 give in their place) and gradients.safetensors (the gradient of every tensor for
+one batch). float32 but for these, one thread setting.
 """
 import argparse
+import contextlib
+import copy
 import json
 import os
 
@@ -43,14 +46,22 @@ model.eval()
 
 texts = TEXTS + [f"Write two sentences about {t}. {t.capitalize()} matters because" for t in TOPICS]
 texts += [f"Q: What is {i} times {i + 3}?\nA: {i * (i + 3)}." for i in range(3, 23)]
-rows = []
+def log_probabilities(model, ids):
+    logits = model(torch.tensor([ids])).logits[0].double()
+    log_probability = logits.log_softmax(-1)
+    return [log_probability[i - 1, ids[i]].item() for i in range(1, len(ids))]
+
+
 with torch.no_grad():
+    rows = []
     for text in texts:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        logits = model(torch.tensor([ids])).logits[0].double()
-        log_probability = logits.log_softmax(-1)
-        rows.append({"text": text, "ids": ids, "log_probabilities": [
-            log_probability[i - 1, ids[i]].item() for i in range(1, len(ids))]})
+        rows.append({"text": text, "ids": ids, "log_probabilities": log_probabilities(model, ids)})
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        autocast = [log_probabilities(model, row["ids"]) for row in rows]
+    halves = copy.deepcopy(model).to(torch.bfloat16)
+    bf16 = [log_probabilities(halves, row["ids"]) for row in rows]
+    del halves
     greedy = []
     for topic in TOPICS:
         ids = tokenizer(f"Tell me about {topic}.", add_special_tokens=False)["input_ids"]
@@ -68,29 +79,41 @@ with torch.no_grad():
 batch = [row["ids"][:48] for row in rows[:8]]
 
 
-def mean_loss():
+def mean_loss(model):
     total, count = 0.0, 0
     for ids in batch:
-        logits = model(torch.tensor([ids])).logits[0]
+        logits = model(torch.tensor([ids])).logits[0].float()
         total = total - logits.log_softmax(-1)[
             torch.arange(len(ids) - 1), torch.tensor(ids[1:])].sum()
         count += len(ids) - 1
     return total / count
 
 
-model.train()
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, betas=(0.9, 0.999), eps=1e-8,
-                              weight_decay=0.01)
-losses = []
-for step in range(10):
-    optimizer.zero_grad()
-    loss = mean_loss()
-    loss.backward()
-    losses.append(loss.item())
-    if step == 0:
-        save_file({n: p.grad.contiguous() for n, p in model.named_parameters()},
-                  os.path.join(options.output, "gradients.safetensors"))
-    optimizer.step()
+def train(model, context):
+    """Losses of ten AdamW steps; the first step's gradients."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, betas=(0.9, 0.999), eps=1e-8,
+                                  weight_decay=0.01)
+    losses, gradients = [], {}
+    for step in range(10):
+        optimizer.zero_grad()
+        with context:
+            loss = mean_loss(model)
+        loss.backward()
+        losses.append(loss.item())
+        if step == 0:
+            gradients = {n: p.grad.clone() for n, p in model.named_parameters()}
+        optimizer.step()
+    return losses, gradients
+
+
+start = copy.deepcopy(model)
+losses, gradients = train(model, contextlib.nullcontext())
+save_file(gradients, os.path.join(options.output, "gradients.safetensors"))
+autocast_losses, rounded = train(start, torch.autocast("cpu", dtype=torch.bfloat16))
+apart = sum(((rounded[n] - g) ** 2).sum().item() for n, g in gradients.items())
+size = sum((g ** 2).sum().item() for g in gradients.values())
 json.dump({"rows": rows, "greedy": greedy, "batch": batch, "losses": losses,
-           "learning_rate": 1e-5, "weight_decay": 0.01},
+           "learning_rate": 1e-5, "weight_decay": 0.01, "autocast": autocast, "bf16": bf16,
+           "autocast_losses": autocast_losses, "autocast_gradient_distance": (apart / size) ** 0.5},
           open(os.path.join(options.output, "reference.json"), "w"))

@@ -60,27 +60,33 @@ public struct EngineRecord: Sendable, Equatable {
   public var library: String
   /// How many threads compute.
   public var threads: Int
-  /// How large products are computed, which is part of what decides a run's outcome.
-  public var precision: MatmulPrecision
+  /// How products are computed, which is part of what decides a run's outcome.
+  public var precision: Precision
 
   /// Makes a record.
   ///
   /// - Parameters:
   ///   - library: The library of matrix products.
   ///   - threads: How many threads compute.
-  ///   - precision: How large products are computed.
-  public init(library: String, threads: Int, precision: MatmulPrecision) {
+  ///   - precision: How products are computed.
+  public init(library: String, threads: Int, precision: Precision) {
     self.library = library
     self.threads = threads
     self.precision = precision
   }
 }
 
-/// How large products of float32 matrices are computed, in PyTorch's words.
-public enum MatmulPrecision: String, Sendable, CaseIterable {
+/// How matrix products are computed. Trained weights, gradients, moments, norms, softmax, losses and all
+/// sums are float32 in each.
+public enum Precision: String, Sendable, CaseIterable {
   /// In float32.
-  case highest
-  /// As sums of bfloat16 products, three for each product, where the processor has matrix tiles (Intel
-  /// AMX): up to four times as fast, off by 4e-6 of the result in the root mean square.
+  case float32
+  /// Large ones as sums of bfloat16 products, three for each product, where the processor has matrix
+  /// tiles (Intel AMX), else as float32: up to four times as fast, off by 4e-6 of the result in the root
+  /// mean square. PyTorch's "high".
   case high
+  /// Mixed precision: operands of products with weights are rounded to bfloat16, and so is what a pass
+  /// keeps for its backward pass; twice the speed of float32 where the processor multiplies bfloat16
+  /// (AVX512-BF16).
+  case bf16
 }

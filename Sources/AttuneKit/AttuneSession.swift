@@ -42,10 +42,10 @@ public actor AttuneSession {
   ///   - runs: A folder in which training keeps what it needs to go on, should the app be killed; nil: a
   ///     temporary one that goes with the session.
   ///   - threads: How many threads compute; 0 takes one a core. It holds for all sessions.
-  ///   - precision: How large products are computed. It holds for all sessions.
+  ///   - precision: How matrix products are computed.
   /// - Throws: ``AttuneError`` that names what is missing or damaged.
   public static func open(
-    _ name: String, runs: URL? = nil, threads: Int = 0, precision: MatmulPrecision = .highest
+    _ name: String, runs: URL? = nil, threads: Int = 0, precision: Precision = .float32
   ) async throws(AttuneError) -> AttuneSession {
     let models = try await SessionOpening().models(name, threads: threads, precision: precision)
     return AttuneSession(models, SessionFolder(runs))
@@ -290,7 +290,7 @@ private actor SessionOpening {
   }
 
   func models(
-    _ name: String, threads: Int, precision: MatmulPrecision
+    _ name: String, threads: Int, precision: Precision
   ) throws(AttuneError) -> sending SessionModels {
     try translated {
       try Task.checkCancellation()

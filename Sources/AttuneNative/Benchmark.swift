@@ -6,22 +6,24 @@ import Foundation
 
 /// How fast a model trains and samples on this machine.
 public struct BenchmarkResult: Codable, Sendable {
-  /// Tokens a second of a full training step in float32: loss at every position, forward, backward
+  /// Tokens a second of a full training step: loss at every position, forward, backward
   /// and AdamW, nothing recomputed, no prefix shared; the median step.
   public var trainTokensPerSecond: Double
   /// Seconds of the median step.
   public var trainStepSeconds: Double
-  /// Time that the step's matrix products take at the rate of BLAS alone on the same shapes, over
+  /// Time that the step's matrix products take alone on the same shapes, over
   /// the step's time.
-  public var sgemmShare: Double
-  /// BLAS alone on those shapes, in GFLOP/s.
-  public var sgemmGflops: Double
+  public var gemmShare: Double
+  /// Those products alone, by BLAS in float32 and by the own kernel in bf16, in GFLOP/s.
+  public var gemmGflops: Double
   /// Tokens a second of sampling as many sequences side by side as were asked for.
   public var sampleTokensPerSecond: Double
   /// The same for one sequence.
   public var sampleTokensPerSecondSingle: Double
   /// Peak resident memory after the training steps, in MB (2²⁰ bytes).
   public var peakMemoryMB: Double
+  /// How products were computed.
+  public var precision: String
   /// Threads that computed.
   public var threads: Int
   /// The BLAS library and the kernels that it chose.
@@ -30,7 +32,7 @@ public struct BenchmarkResult: Codable, Sendable {
 
 /// Timing of the engine on one model.
 public enum Benchmark {
-  /// Tokens of a pass: the products of so many rows run at BLAS's full rate, and the activations of
+  /// Tokens of a pass: the products of so many rows run at their full rate, and the activations of
   /// more would only take memory. Gradients of a batch's passes accumulate.
   public static let tokensPerPass = 512
 
@@ -81,15 +83,16 @@ public enum Benchmark {
     }
     let step = times.dropFirst().sorted()[steps / 2]
     let memory = peakMemory()
-    let products = try matrixProducts(model.spec, rows: perPass * length, length: length)
+    let products = try matrixProducts(
+      model.spec, rows: perPass * length, length: length, model.engine.record.precision)
     let passes = Double(sequences) / Double(perPass)
     let record = model.engine.record
     return BenchmarkResult(
       trainTokensPerSecond: Double(sequences * length) / step, trainStepSeconds: step,
-      sgemmShare: passes * products.seconds / step,
-      sgemmGflops: products.work / products.seconds * 1e-9,
+      gemmShare: passes * products.seconds / step,
+      gemmGflops: products.work / products.seconds * 1e-9,
       sampleTokensPerSecond: batch, sampleTokensPerSecondSingle: single, peakMemoryMB: memory,
-      threads: record.threads, blas: record.library)
+      precision: record.precision.rawValue, threads: record.threads, blas: record.library)
   }
 
   private static func seconds(_ body: () throws -> Void) rethrows -> Double {
@@ -121,9 +124,9 @@ public enum Benchmark {
     return (try rate(1), try rate(batch))
   }
 
-  /// The matrix products of a pass by BLAS alone: seconds and floating-point operations.
+  /// The matrix products of a pass alone: seconds and floating-point operations.
   private static func matrixProducts(
-    _ spec: TransformerSpec, rows: Int, length: Int
+    _ spec: TransformerSpec, rows: Int, length: Int, _ precision: Precision
   ) throws -> (seconds: Double, work: Double) {
     let scored = rows - rows / length
     let size = LayerSizes(spec, rows: rows)
@@ -145,9 +148,14 @@ public enum Benchmark {
       for i in 0..<y.count { y.pointer[i] = Float(i % 3) * 0.1 }
       for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
       func once() {
-        atk_blas_product(x.pointer, ATK_PLAIN, y.pointer, ATK_PLAIN, w.pointer, m, k, n, 0)
-        atk_blas_product(dw.pointer, ATK_TRANSPOSED, y.pointer, ATK_PLAIN, x.pointer, n, k, m, 1)
-        atk_blas_product(y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, m, n, k, 0)
+        atk_product(
+          x.pointer, ATK_PLAIN, y.pointer, ATK_PLAIN, w.pointer, m, k, n, 0, precision.ofProducts)
+        atk_product(
+          dw.pointer, ATK_TRANSPOSED, y.pointer, ATK_PLAIN, x.pointer, n, k, m, 1,
+          precision.ofProducts)
+        atk_product(
+          y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, m, n, k, 0,
+          precision.ofProducts)
       }
       once()
       var best = Double.infinity

@@ -49,6 +49,8 @@ final class Workspace {
     case headLogProbability, headLogSumExp, headEntropy, headCandidates, headLogits
     case otherHeadNormed
     case layer(Int, Kept)
+    /// The same in bfloat16.
+    case halves(Int, Kept)
   }
   /// What a layer keeps for its backward pass.
   enum Kept: Hashable {
@@ -75,6 +77,9 @@ final class Workspace {
     buffers[slot] = buffer
     return buffer.pointer
   }
+
+  /// Bytes of all buffers.
+  var bytes: Int { buffers.values.reduce(0) { $0 + 4 * $1.count } }
 
   /// Gives all memory back, and with it what a pass kept.
   func release() {

@@ -3,37 +3,40 @@
 import AttuneEngine
 import CAttuneKernels
 
-/// y[M, rows] = x[M, columns] · wᵀ + bias, in whichever precision the weights are kept.
-func linearForward(
-  _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix,
-  bias: UnsafePointer<Float>? = nil, rows m: Int, accumulate: Bool = false
-) {
-  switch w.storage {
-  case .float32(let p):
-    atk_linear_forward(
-      y, x, p, bias, m, w.rows, w.columns, w.rows, w.columns, accumulate ? 1 : 0)
-  case .bfloat16(let p):
-    atk_linear_forward_bf16(
-      y, x, p, bias, m, w.rows, w.columns, w.rows, w.columns, accumulate ? 1 : 0)
-  }
-}
-
-/// dx[M, columns] = dy[M, rows] · w.
-func linearBackwardInput(
-  _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ w: Matrix, rows m: Int,
-  accumulate: Bool = false
-) {
-  switch w.storage {
-  case .float32(let p):
-    atk_linear_backward_input(
-      dx, dy, p, m, w.rows, w.columns, w.columns, w.rows, accumulate ? 1 : 0)
-  case .bfloat16(let p):
-    atk_linear_backward_input_bf16(
-      dx, dy, p, m, w.rows, w.columns, w.columns, w.rows, accumulate ? 1 : 0)
-  }
-}
-
 extension NativeModel {
+  /// How products of this model are computed.
+  var precision: atk_precision { origin.engine.precision.ofProducts }
+
+  /// y[M, rows] = x[M, columns] · wᵀ + bias, in whichever precision the weights are kept.
+  func linearForward(
+    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix,
+    bias: UnsafePointer<Float>? = nil, rows m: Int, accumulate: Bool = false
+  ) {
+    switch w.storage {
+    case .float32(let p):
+      atk_linear_forward(
+        y, x, p, bias, m, w.rows, w.columns, w.rows, w.columns, accumulate ? 1 : 0, precision)
+    case .bfloat16(let p):
+      atk_linear_forward_bf16(
+        y, x, p, bias, m, w.rows, w.columns, w.rows, w.columns, accumulate ? 1 : 0, precision)
+    }
+  }
+
+  /// dx[M, columns] = dy[M, rows] · w.
+  func linearBackwardInput(
+    _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ w: Matrix, rows m: Int,
+    accumulate: Bool = false
+  ) {
+    switch w.storage {
+    case .float32(let p):
+      atk_linear_backward_input(
+        dx, dy, p, m, w.rows, w.columns, w.columns, w.rows, accumulate ? 1 : 0, precision)
+    case .bfloat16(let p):
+      atk_linear_backward_input_bf16(
+        dx, dy, p, m, w.rows, w.columns, w.columns, w.rows, accumulate ? 1 : 0, precision)
+    }
+  }
+
   /// y[M, fused] += the adapters' part, and what the backward needs of it.
   ///
   /// `lowRank` [M, adapters · rank] receives scale · x · Aᵀ.
@@ -45,12 +48,13 @@ extension NativeModel {
     let rank = adapters.settings.rank
     let ranks = rank * group.adapters.count
     atk_linear_forward(
-      lowRank, x, arena.pointer + first.a, nil, m, ranks, first.inputs, ranks, first.inputs, 0)
+      lowRank, x, arena.pointer + first.a, nil, m, ranks, first.inputs, ranks, first.inputs, 0,
+      precision)
     atk_scale(lowRank, adapters.scale, m * ranks)
     for (j, adapter) in group.adapters.enumerated() {
       atk_linear_forward(
         y + adapter.fusedRow, lowRank + j * rank, arena.pointer + adapter.b, nil, m,
-        adapter.outputs, rank, fused, ranks, 1)
+        adapter.outputs, rank, fused, ranks, 1, precision)
     }
   }
 
@@ -66,16 +70,17 @@ extension NativeModel {
     for (j, adapter) in group.adapters.enumerated() {
       atk_linear_backward_weight(
         gradients.pointer + adapter.b, nil, dy + adapter.fusedRow, lowRank + j * rank, 1, m,
-        adapter.outputs, rank, fused, ranks)
+        adapter.outputs, rank, fused, ranks, precision)
       atk_linear_backward_input(
         dLowRank + j * rank, dy + adapter.fusedRow, arena.pointer + adapter.b, m,
-        adapter.outputs, rank, ranks, fused, 0)
+        adapter.outputs, rank, ranks, fused, 0, precision)
     }
     atk_scale(dLowRank, adapters.scale, m * ranks)
     atk_linear_backward_weight(
       gradients.pointer + first.a, nil, dLowRank, x, 1, m, ranks, first.inputs, ranks,
-      first.inputs)
+      first.inputs, precision)
     atk_linear_backward_input(
-      dx, dLowRank, arena.pointer + first.a, m, ranks, first.inputs, first.inputs, ranks, 1)
+      dx, dLowRank, arena.pointer + first.a, m, ranks, first.inputs, first.inputs, ranks, 1,
+      precision)
   }
 }

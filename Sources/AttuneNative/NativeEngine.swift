@@ -7,34 +7,43 @@ import Synchronization
 
 /// The engine of the CPU: one pool of threads and one BLAS for the whole process.
 public struct NativeEngine: Engine {
-  /// What the pool was started with; threads as asked for, 0 for one a core.
-  private static let started = Mutex<(threads: Int, precision: MatmulPrecision)?>(nil)
+  /// How many threads the pool was started with, as asked for: 0 for one a core.
+  private static let started = Mutex<Int?>(nil)
 
+  /// How the products of this engine's models are computed.
+  let precision: Precision
   /// How frozen layers are kept.
   let frozenPrecision: FrozenPrecision
 
-  /// Loads BLAS and starts the pool, unless that was done with the same settings before; other
-  /// settings hold for all models of the process from then on.
+  /// Loads BLAS and starts the pool, unless that was done with as many threads before; another number
+  /// holds for all models of the process from then on.
   ///
   /// - Parameters:
   ///   - threads: How many threads compute; 0 takes one a core.
-  ///   - precision: How large products are computed.
+  ///   - precision: How products are computed.
   ///   - frozenPrecision: How the layers of models that are loaded are kept.
-  /// - Throws: `EngineError` if no BLAS library can be loaded, or there is no memory for it.
+  /// - Throws: `EngineError` if no BLAS library can be loaded, there is no memory for it, or the processor
+  ///   does not compute in the precision.
   public init(
-    threads: Int = 0, precision: MatmulPrecision = .highest,
+    threads: Int = 0, precision: Precision = .float32,
     frozenPrecision: FrozenPrecision = .float32
   ) throws {
+    self.precision = precision
     self.frozenPrecision = frozenPrecision
+    guard precision != .bf16 || atk_has_bf16() else {
+      throw EngineError(
+        .unavailable,
+        "precision bf16: this processor does not multiply bfloat16 numbers (it has no AVX512-BF16), and "
+          + "without that it would be slower than float32; leave out --precision bf16")
+    }
     try Self.started.withLock { started in
-      if let started, started == (threads, precision) { return }
-      try Self.start(threads: threads, precision: precision)
-      started = (threads, precision)
+      if started == threads { return }
+      try Self.start(threads: threads)
+      started = threads
     }
   }
 
-  private static func start(threads: Int, precision: MatmulPrecision) throws {
-    atk_allow_tiles(precision == .high)
+  private static func start(threads: Int) throws {
     let count = threads > 0 ? threads : ProcessInfo.processInfo.activeProcessorCount
     guard atk_start(Int32(clamping: count)) == 0 else {
       throw EngineError(
@@ -55,8 +64,7 @@ public struct NativeEngine: Engine {
   public var record: EngineRecord {
     EngineRecord(
       library: "\(String(cString: atk_blas_config())) (\(String(cString: atk_blas_core())))",
-      threads: Int(atk_threads()),
-      precision: Self.started.withLock { $0?.precision } ?? .highest)
+      threads: Int(atk_threads()), precision: precision)
   }
 
   /// Refuses a model whose weights are more than memory and swap, or the limit of address space.
@@ -91,8 +99,9 @@ public struct NativeEngine: Engine {
     for i in 0..<w.count { w.pointer[i] = Float(i % 5) * 0.1 }
     func layer() {
       for (n, k) in shapes {
-        atk_blas_product(
-          y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, rows, n, k, 0)
+        atk_product(
+          y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, rows, n, k, 0,
+          ATK_PRODUCTS_FLOAT32)
       }
     }
     layer()
@@ -109,5 +118,16 @@ public struct NativeEngine: Engine {
         + Double((clock.now - start).components.attoseconds) * 1e-18
     } while elapsed < seconds
     return done / elapsed * 1e-9
+  }
+}
+
+extension Precision {
+  /// What kernels call it.
+  var ofProducts: atk_precision {
+    switch self {
+    case .float32: ATK_PRODUCTS_FLOAT32
+    case .high: ATK_PRODUCTS_HIGH
+    case .bf16: ATK_PRODUCTS_BF16
+    }
   }
 }

@@ -35,7 +35,7 @@ extension NativeModel {
             onEntropies == nil ? nil : dEntropy.baseAddress, hidden, headMatrix,
             plan.scoredTarget, workspace.take(.headLogSumExp, n),
             onEntropies == nil ? nil : workspace.take(.headEntropy, n), logits,
-            Float(pass.request.temperature), n, d, spec.vocabularySize)
+            Float(pass.request.temperature), n, d, spec.vocabularySize, precision)
         }
       }
     } else {
@@ -111,6 +111,8 @@ extension NativeModel {
           from: workspace.take(.layer(layer, .input), plan.rows * d), count: plan.rows * d)
         try layerForward(
           layer, a, out: workspace.take(.stream, plan.rows * d), plan, size)
+      } else if keepsHalves {
+        try restoreHalves(layer, a, size)
       }
       try layerBackward(layer, a, dStream: dStream, plan, size, isLowest: layer == pass.firstLayer)
     }
@@ -153,7 +155,7 @@ extension NativeModel {
       atk_linear_backward_weight(
         dDown, gradient(block, .down, bias: true), dStream, activated, 1, rows, size.width,
         size.mlp,
-        size.width, size.mlp)
+        size.width, size.mlp, precision)
     }
     let dGate = gradient(block, .up)
     let hasGateAdapters = !(lora?.mlpInput.adapters.isEmpty ?? true)
@@ -164,7 +166,7 @@ extension NativeModel {
     if let dGate {
       atk_linear_backward_weight(
         dGate, gradient(block, .up, bias: true), dGateUp, normed, 1,
-        rows, size.gates, size.width, size.gates, size.width)
+        rows, size.gates, size.width, size.gates, size.width, precision)
     }
     if let weights = block.matrix(.up) {
       linearBackwardInput(dNormed, dGateUp, weights, rows: rows)
@@ -185,7 +187,7 @@ extension NativeModel {
     if let dOutput = gradient(block, .output) {
       atk_linear_backward_weight(
         dOutput, gradient(block, .output, bias: true), dStream, a.attention, 1, rows, size.width,
-        size.queries, size.width, size.queries)
+        size.queries, size.width, size.queries, precision)
     }
     if let group = lora?.attentionOutput {
       try adaptersBackward(
@@ -204,7 +206,7 @@ extension NativeModel {
       atk_linear_backward_weight(
         dQuery, gradient(block, .query, bias: true), dFused, normed, 1, rows, size.fused,
         size.width,
-        size.fused, size.width)
+        size.fused, size.width, precision)
     }
     if let weights = block.matrix(.query) {
       linearBackwardInput(dNormed, dFused, weights, rows: rows)
@@ -230,7 +232,7 @@ extension NativeModel {
       atk_attention_backward(
         dFused, dFused + queries, dFused + queries + keys, dAttention, a.queryKeyValue,
         a.queryKeyValue + queries, a.queryKeyValue + queries + keys, a.attention, a.logSumExp,
-        segments, size.heads, size.keyValueHeads, size.headWidth, fused, fused, fused)
+        segments, size.heads, size.keyValueHeads, size.headWidth, fused, fused, fused, precision)
     }
     if case .rotary = spec.positions {
       let (cosine, sine) = try rotary.tables(plan.positionCount)

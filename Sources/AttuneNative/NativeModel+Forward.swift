@@ -79,11 +79,14 @@ extension NativeModel {
     }
   }
 
-  /// The memory of a layer's activations; layer −1 is the one shared by all that are not kept.
+  /// The memory of a layer's activations; layer −1 is the one shared by all that are not kept. In bf16
+  /// the wide ones of all layers lie there, and what is kept of them lies apart (`keepHalves`).
   func activations(_ layer: Int, _ size: LayerSizes) throws -> LayerActivations {
     let rank = adapters?.settings.rank ?? 0
+    let keepsHalves = self.keepsHalves
     func take(_ kept: Workspace.Kept, _ columns: Int) throws -> UnsafeMutablePointer<Float> {
-      try workspace.take(.layer(layer, kept), size.rows * columns)
+      let isApart = keepsHalves && Self.isWide(kept)
+      return try workspace.take(.layer(isApart ? -1 : layer, kept), size.rows * columns)
     }
     let queryKeyValue = try take(.queryKeyValue, size.fused)
     let normed = spec.queryKeyNorm
@@ -98,6 +101,55 @@ extension NativeModel {
       gateUp: take(.gateUp, size.gates), lowRankInput: take(.lowRankInput, 3 * rank),
       lowRankOutput: take(.lowRankOutput, rank), lowRankGate: take(.lowRankGate, 2 * rank),
       lowRankDown: take(.lowRankDown, rank))
+  }
+
+  /// Whether what a pass keeps is kept in bfloat16.
+  var keepsHalves: Bool { origin.engine.precision == .bf16 }
+
+  /// What of a layer's activations has many columns.
+  private static func isWide(_ kept: Workspace.Kept) -> Bool {
+    switch kept {
+    case .rstd1, .mean1, .rstd2, .mean2, .rstdQuery, .rstdKey, .logSumExp: false
+    case .input, .queryKeyValue, .raw, .attention, .middle, .gateUp, .lowRankInput,
+      .lowRankOutput, .lowRankGate, .lowRankDown:
+      true
+    }
+  }
+
+  /// Keeps a layer's wide activations in bfloat16. Attention multiplies queries, keys and values rounded
+  /// so, forward and backward: its backward pass sees the numbers that its forward pass saw.
+  func keepHalves(_ layer: Int, _ a: LayerActivations, _ size: LayerSizes) throws {
+    for (kept, values, count) in wide(a, size) {
+      atk_bf16_from_float(try halves(layer, kept, count), values, count)
+    }
+  }
+
+  /// Brings them back for the layer's backward pass.
+  func restoreHalves(_ layer: Int, _ a: LayerActivations, _ size: LayerSizes) throws {
+    for (kept, values, count) in wide(a, size) {
+      atk_float_from_bf16(values, try halves(layer, kept, count), count)
+    }
+  }
+
+  private func halves(
+    _ layer: Int, _ kept: Workspace.Kept, _ count: Int
+  ) throws -> UnsafeMutablePointer<UInt16> {
+    let floats = try workspace.take(.halves(layer, kept), (count + 1) / 2)
+    return UnsafeMutableRawPointer(floats).assumingMemoryBound(to: UInt16.self)
+  }
+
+  private func wide(
+    _ a: LayerActivations, _ size: LayerSizes
+  ) -> [(Workspace.Kept, UnsafeMutablePointer<Float>, count: Int)] {
+    let rank = adapters?.settings.rank ?? 0
+    let list: [(Workspace.Kept, UnsafeMutablePointer<Float>, count: Int)] = [
+      (.input, a.input, size.width), (.queryKeyValue, a.queryKeyValue, size.fused),
+      (.raw, a.raw, spec.queryKeyNorm ? size.fused : 0), (.attention, a.attention, size.queries),
+      (.middle, a.middle, size.width), (.gateUp, a.gateUp, size.gates),
+      (.lowRankInput, a.lowRankInput, 3 * rank), (.lowRankOutput, a.lowRankOutput, rank),
+      (.lowRankGate, a.lowRankGate, 2 * rank), (.lowRankDown, a.lowRankDown, rank),
+    ]
+    return list.filter { $0.count > 0 }.map { ($0, $1, size.rows * $2) }
   }
 
   /// One layer: reads `a.input`, leaves its output in `out` [rows, D].
@@ -140,7 +192,7 @@ extension NativeModel {
       atk_attention_forward(
         a.attention, a.logSumExp, a.queryKeyValue, a.queryKeyValue + size.queries,
         a.queryKeyValue + size.queries + size.keys, segments, size.heads, size.keyValueHeads,
-        size.headWidth, size.fused, size.fused, size.fused)
+        size.headWidth, size.fused, size.fused, size.fused, precision)
     }
     a.middle.update(from: a.input, count: rows * size.width)
     if let weights = block.matrix(.output) {
@@ -192,6 +244,7 @@ extension NativeModel {
           .update(from: stream, count: plan.rows * size.width)
       }
       try layerForward(layer, a, out: stream, plan, size)
+      if !shared && keepsHalves { try keepHalves(layer, a, size) }
     }
   }
 

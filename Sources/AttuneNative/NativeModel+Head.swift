@@ -40,7 +40,7 @@ extension NativeModel {
       atk_head_forward(
         logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
         logits, hidden, headMatrix, plan.scoredTarget, request.candidates,
-        Float(request.temperature), n, m, spec.width, spec.vocabularySize)
+        Float(request.temperature), n, m, spec.width, spec.vocabularySize, precision)
     }
     let kept = KeptPass(
       plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
@@ -67,7 +67,7 @@ extension NativeModel {
     if n > 0 {
       atk_head_forward_backward(
         logProbability, dHidden, headGradient, dLogProbability, hidden, headMatrix,
-        plan.scoredTarget, 1, n, spec.width, spec.vocabularySize)
+        plan.scoredTarget, 1, n, spec.width, spec.vocabularySize, precision)
     }
     (dHidden + n * spec.width).update(repeating: 0, count: plan.scalarRow.count * spec.width)
     let result = try scores(plan, .init(), hidden: hidden)
@@ -97,7 +97,7 @@ extension NativeModel {
     if n > 0 {
       atk_head_kl(
         &kl, ours, headMatrix, copy, other.headMatrix, Float(temperature), n, spec.width,
-        spec.vocabularySize)
+        spec.vocabularySize, precision)
     }
     return BatchPlan.cut(kl.map { Double($0) }, plan.scoredPerSegment)
   }

@@ -41,7 +41,7 @@ extension NativeModel {
       atk_scale(scaled, adapters.scale, adapter.outputs * rank)
       atk_linear_backward_input(
         floats, scaled, arena.pointer + adapter.a, adapter.outputs, rank, adapter.inputs,
-        adapter.inputs, rank, 1)
+        adapter.inputs, rank, 1, ATK_PRODUCTS_FLOAT32)
     }
   }
 }

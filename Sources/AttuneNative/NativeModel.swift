@@ -78,6 +78,9 @@ package final class NativeModel: LanguageModel {
   /// How many numbers the model has, adapters and scalar head not counted.
   package var parameterCount: Int { blocks.reduce(0) { $0 + $1.layout.count } }
 
+  /// Bytes of what passes of this model and those made from the same one work in.
+  package var workspaceBytes: Int { workspace.bytes }
+
   /// How many numbers are trained.
   package var trainedCount: Int { arena?.count ?? 0 }
 

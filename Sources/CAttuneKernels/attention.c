@@ -20,6 +20,7 @@ typedef struct {
   const int32_t *block_segment, *block_row;  // forward: the work list
   const int32_t *root, *roots;               // backward: each segment's tree, and the trees
   float scale;
+  atk_precision precision;
 } attention_job;
 
 static size_t row_of(const attention_job *job, int32_t s) {
@@ -60,7 +61,7 @@ static size_t count_prefix(const attention_job *job, int32_t segment) {
 static void block_scores(const attention_job *job, float *scores, size_t ld, const float *q,
                          int32_t segment, size_t rows, size_t own_keys, size_t g) {
   FOR_EACH_SPAN(span, segment, own_keys) {
-    atk_sgemm(ATK_PLAIN, ATK_TRANSPOSED, rows, span.count, job->C, job->scale, q, job->ldq,
+    atk_gemm(job->precision, ATK_PLAIN, ATK_TRANSPOSED, rows, span.count, job->C, job->scale, q, job->ldq,
               job->k + span.row * job->ldk + g * job->C, job->ldk, 0, scores + span.column, ld);
   }
 }
@@ -120,7 +121,7 @@ static void forward_block(void *context, size_t index) {
     float beta = 0;
     FOR_EACH_SPAN(span, segment, own_keys) {
       if (span.count == 0) continue;
-      atk_sgemm(ATK_PLAIN, ATK_PLAIN, rows, C, span.count, 1, scores + span.column, ld,
+      atk_gemm(job->precision, ATK_PLAIN, ATK_PLAIN, rows, C, span.count, 1, scores + span.column, ld,
                 job->v + span.row * job->ldv + g * C, job->ldv, beta, out, job->H * C);
       beta = 1;
     }
@@ -129,7 +130,7 @@ static void forward_block(void *context, size_t index) {
 
 void atk_attention_forward(float *out, float *lse, const float *q, const float *k, const float *v,
                            atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
-                           size_t ldk, size_t ldv) {
+                           size_t ldk, size_t ldv, atk_precision precision) {
   size_t blocks = 0;
   for (size_t s = 0; s < segments.segments; s++)
     blocks += ((size_t)segments.segment_count[s] + BLOCK_ROWS - 1) / BLOCK_ROWS;
@@ -144,7 +145,7 @@ void atk_attention_forward(float *out, float *lse, const float *q, const float *
   attention_job job = {.out = out, .lse = lse, .q = q, .k = k, .v = v, .segments = segments,
                        .H = H, .G = G, .C = C, .ldq = ldq, .ldk = ldk, .ldv = ldv,
                        .block_segment = list, .block_row = list + blocks,
-                       .scale = (float)(1.0 / sqrt((double)C))};
+                       .scale = (float)(1.0 / sqrt((double)C)), .precision = precision};
   atk_parallel_each(blocks * G, forward_block, &job);
 }
 
@@ -193,10 +194,10 @@ static void backward_block(const attention_job *job, int32_t segment, size_t fir
     probability_rows(p, job->saved_lse + row * job->H + h, rows, visible, total, ld, job->H);
     FOR_EACH_SPAN(span, segment, own_keys) {
       size_t at = span.row * job->ldv + g * C;
-      atk_sgemm(ATK_TRANSPOSED, ATK_PLAIN, span.count, C, rows, 1, p + span.column, ld, dout,
-                ldout, 1, job->dv + at, job->ldv);
-      atk_sgemm(ATK_PLAIN, ATK_TRANSPOSED, rows, span.count, C, 1, dout, ldout, job->v + at,
-                job->ldv, 0, ds + span.column, ld);
+      atk_gemm(job->precision, ATK_TRANSPOSED, ATK_PLAIN, span.count, C, rows, 1, p + span.column, ld,
+               dout, ldout, 1, job->dv + at, job->ldv);
+      atk_gemm(job->precision, ATK_PLAIN, ATK_TRANSPOSED, rows, span.count, C, 1, dout, ldout,
+               job->v + at, job->ldv, 0, ds + span.column, ld);
     }
     softmax_backward_rows(ds, p, dout, job->saved_out + row * ldout + h * C, job->scale, rows,
                           visible, total, ld, C, ldout);
@@ -204,10 +205,10 @@ static void backward_block(const attention_job *job, int32_t segment, size_t fir
     FOR_EACH_SPAN(span, segment, own_keys) {
       if (span.count == 0) continue;
       size_t at = span.row * job->ldk + g * C;
-      atk_sgemm(ATK_PLAIN, ATK_PLAIN, rows, C, span.count, 1, ds + span.column, ld, job->k + at,
-                job->ldk, beta, dq, job->ldq);
+      atk_gemm(job->precision, ATK_PLAIN, ATK_PLAIN, rows, C, span.count, 1, ds + span.column, ld,
+               job->k + at, job->ldk, beta, dq, job->ldq);
       beta = 1;
-      atk_sgemm(ATK_TRANSPOSED, ATK_PLAIN, span.count, C, rows, 1, ds + span.column, ld, q,
+      atk_gemm(job->precision, ATK_TRANSPOSED, ATK_PLAIN, span.count, C, rows, 1, ds + span.column, ld, q,
                 job->ldq, 1, job->dk + at, job->ldk);
     }
   }
@@ -237,7 +238,7 @@ static void backward_tree(void *context, size_t index) {
 void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
                             const float *k, const float *v, const float *out, const float *lse,
                             atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
-                            size_t ldk, size_t ldv) {
+                            size_t ldk, size_t ldv, atk_precision precision) {
   size_t count = segments.segments, trees = 0;
   int32_t *root = atk_scratch(ATK_SCRATCH_SHARED, 2 * count * sizeof(int32_t));
   int32_t *roots = root + count;
@@ -249,6 +250,6 @@ void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, 
   attention_job job = {.dq = dq, .dk = dk, .dv = dv, .q = q, .k = k, .v = v, .dout = dout,
                        .saved_out = out, .saved_lse = lse, .segments = segments, .H = H, .G = G,
                        .C = C, .ldq = ldq, .ldk = ldk, .ldv = ldv, .root = root, .roots = roots,
-                       .scale = (float)(1.0 / sqrt((double)C))};
+                       .scale = (float)(1.0 / sqrt((double)C)), .precision = precision};
   atk_parallel_each(trees * G, backward_tree, &job);
 }

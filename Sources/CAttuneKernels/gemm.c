@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products: large ones by matrix tiles where that is allowed (tiles.c); A · B and
-// A · Bᵀ by an own kernel on processors with 512-bit vectors; and the others by BLAS.
+// Matrix products of float32: A · B and A · Bᵀ by an own kernel on processors with 512-bit vectors, the
+// others by BLAS; and the choice of those that are less precise (tiles.c, gemm_bf16.c).
 //
 // A training step is five sixths matrix products, and OpenBLAS copies both operands of each. Here a
 // tile of 8 × 48 outputs stays in registers while it runs along K (Goto & van de Geijn 2008): B is
@@ -159,9 +159,6 @@ void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t 
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc) {
 #ifdef HAS_OWN_KERNEL
-  if (atk_tiles_pay(order_a, M, N, K) &&
-      atk_sgemm_tiles(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc))
-    return;
   // Smaller ones are BLAS's. Pieces of a linear layer are cut at multiples of 32 rows or columns,
   // so that all but a remainder take the same way whatever the number of threads.
   if (order_a == ATK_PLAIN && M >= ROWS && N >= LANES && K >= LANES && has_wide_vectors()) {
@@ -170,4 +167,17 @@ void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t 
   }
 #endif
   atk_blas_sgemm(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void atk_gemm(atk_precision precision, atk_order order_a, atk_order order_b, size_t M, size_t N,
+              size_t K, float alpha, const float *a, size_t lda, const float *b, size_t ldb,
+              float beta, float *c, size_t ldc) {
+  if (precision != ATK_PRODUCTS_FLOAT32 && atk_tiles_pay(order_a, M, N, K) &&
+      atk_sgemm_tiles(precision == ATK_PRODUCTS_BF16 ? 1 : 2, order_a, order_b, M, N, K, alpha, a, lda,
+                      b, ldb, beta, c, ldc))
+    return;
+  if (precision == ATK_PRODUCTS_BF16 &&
+      atk_sgemm_bf16(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc))
+    return;
+  atk_sgemm(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
 }

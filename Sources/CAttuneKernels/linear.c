@@ -14,6 +14,7 @@ typedef struct {
   float alpha;
   int accumulate;
   bool by_rows, blas_alone;
+  atk_precision precision;
 } gemm_job;
 
 ATK_MULTIVERSION static void add_bias(float *y, const float *bias, size_t rows, size_t columns,
@@ -38,9 +39,13 @@ static void gemm_piece(const gemm_job *job, size_t row, size_t rows, size_t colu
     add_bias(c, job->bias + column, rows, columns, job->ldc, accumulate);
     accumulate = 1;
   }
-  (job->blas_alone ? atk_blas_sgemm : atk_sgemm)(
-      job->order_a, job->order_b, rows, columns, job->K, job->alpha, a, job->lda, b, job->ldb,
-      accumulate ? 1 : 0, c, job->ldc);
+  float beta = accumulate ? 1 : 0;
+  if (job->blas_alone)
+    atk_blas_sgemm(job->order_a, job->order_b, rows, columns, job->K, job->alpha, a, job->lda, b,
+                   job->ldb, beta, c, job->ldc);
+  else
+    atk_gemm(job->precision, job->order_a, job->order_b, rows, columns, job->K, job->alpha, a,
+             job->lda, b, job->ldb, beta, c, job->ldc);
 }
 
 static void gemm_parts(void *context, size_t begin, size_t end) {
@@ -68,25 +73,28 @@ static void run_gemm(gemm_job job) {
 }
 
 void atk_linear_forward(float *y, const float *x, const float *w, const float *bias_or_null,
-                        size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate) {
+                        size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate,
+                        atk_precision precision) {
   run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_TRANSPOSED, .M = M, .N = N, .K = K,
                       .lda = ldx, .ldb = K, .ldc = ldy, .a = x, .b = w, .c = y,
-                      .bias = bias_or_null, .alpha = 1, .accumulate = accumulate});
+                      .bias = bias_or_null, .alpha = 1, .accumulate = accumulate,
+                      .precision = atk_precision_for(precision, N, K)});
 }
 
 void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_t M, size_t N,
-                               size_t K, size_t lddx, size_t lddy, int accumulate) {
+                               size_t K, size_t lddx, size_t lddy, int accumulate,
+                               atk_precision precision) {
   run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_PLAIN, .M = M, .N = K, .K = N,
                       .lda = lddy, .ldb = K, .ldc = lddx, .a = dy, .b = w, .c = dx, .alpha = 1,
-                      .accumulate = accumulate});
+                      .accumulate = accumulate, .precision = atk_precision_for(precision, N, K)});
 }
 
-void atk_blas_product(float *c, atk_order order_a, const float *a, atk_order order_b,
-                      const float *b, size_t M, size_t N, size_t K, int accumulate) {
+void atk_product(float *c, atk_order order_a, const float *a, atk_order order_b, const float *b,
+                 size_t M, size_t N, size_t K, int accumulate, atk_precision precision) {
   run_gemm((gemm_job){.order_a = order_a, .order_b = order_b, .M = M, .N = N, .K = K,
                       .lda = order_a == ATK_PLAIN ? K : M, .ldb = order_b == ATK_PLAIN ? N : K,
                       .ldc = N, .a = a, .b = b, .c = c, .alpha = 1, .accumulate = accumulate,
-                      .blas_alone = true});
+                      .precision = precision, .blas_alone = precision == ATK_PRODUCTS_FLOAT32});
 }
 
 typedef struct {
@@ -108,10 +116,11 @@ static void bias_columns(void *context, size_t begin, size_t end) {
 
 void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy, const float *x,
                                 float scale, size_t M, size_t N, size_t K, size_t lddy,
-                                size_t ldx) {
+                                size_t ldx, atk_precision precision) {
   run_gemm((gemm_job){.order_a = ATK_TRANSPOSED, .order_b = ATK_PLAIN, .M = N, .N = K, .K = M,
                       .lda = lddy, .ldb = ldx, .ldc = K, .a = dy, .b = x, .c = dw,
-                      .alpha = scale, .accumulate = 1});
+                      .alpha = scale, .accumulate = 1,
+                      .precision = atk_precision_for(precision, N, K)});
   if (dbias_or_null) {
     bias_job job = {dbias_or_null, dy, M, lddy};
     atk_parallel_rows(N, M, bias_columns, &job);
@@ -126,6 +135,7 @@ typedef struct {
   const uint16_t *w;
   size_t M, N, K, ldy, ldx, blocks;
   int accumulate;
+  atk_precision precision;
 } bf16_job;
 
 ATK_MULTIVERSION static void widen(float *y, const uint16_t *x, size_t rows, size_t columns,
@@ -154,18 +164,18 @@ static void forward_bf16_blocks(void *context, size_t begin, size_t end) {
     gemm_job piece = {.order_a = ATK_PLAIN, .order_b = ATK_TRANSPOSED, .K = job->K,
                       .lda = job->ldx, .ldb = job->K, .ldc = job->ldy, .a = job->x, .b = w,
                       .c = job->y + row, .bias = job->bias ? job->bias + row : NULL, .alpha = 1,
-                      .accumulate = job->accumulate};
+                      .accumulate = job->accumulate, .precision = job->precision};
     gemm_piece(&piece, 0, job->M, 0, rows);
   }
 }
 
 void atk_linear_forward_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
                              size_t M, size_t N, size_t K, size_t ldy, size_t ldx,
-                             int accumulate) {
+                             int accumulate, atk_precision precision) {
   if (M == 0 || N == 0) return;
   bf16_job job = {.y = y, .x = x, .bias = bias_or_null, .w = w, .M = M, .N = N, .K = K,
                   .ldy = ldy, .ldx = ldx, .blocks = count_blocks(N, K, 64),
-                  .accumulate = accumulate};
+                  .accumulate = accumulate, .precision = atk_precision_for(precision, N, K)};
   atk_parallel_for(job.blocks, forward_bf16_blocks, &job);
 }
 
@@ -177,16 +187,17 @@ static void backward_bf16_blocks(void *context, size_t begin, size_t end) {
     if (columns == 0) continue;
     float *w = atk_scratch(ATK_SCRATCH_OWN, job->N * columns * sizeof(float));
     widen(w, job->w + column, job->N, columns, job->K);
-    atk_sgemm(ATK_PLAIN, ATK_PLAIN, job->M, columns, job->N, 1, job->x, job->ldx, w, columns,
-              job->accumulate ? 1 : 0, job->y + column, job->ldy);
+    atk_gemm(job->precision, ATK_PLAIN, ATK_PLAIN, job->M, columns, job->N, 1, job->x, job->ldx, w,
+             columns, job->accumulate ? 1 : 0, job->y + column, job->ldy);
   }
 }
 
 void atk_linear_backward_input_bf16(float *dx, const float *dy, const uint16_t *w, size_t M,
                                     size_t N, size_t K, size_t lddx, size_t lddy,
-                                    int accumulate) {
+                                    int accumulate, atk_precision precision) {
   if (M == 0 || K == 0) return;
   bf16_job job = {.y = dx, .x = dy, .w = w, .M = M, .N = N, .K = K, .ldy = lddx, .ldx = lddy,
-                  .blocks = count_blocks(K, N, 128), .accumulate = accumulate};
+                  .blocks = count_blocks(K, N, 128), .accumulate = accumulate,
+                  .precision = atk_precision_for(precision, N, K)};
   atk_parallel_for(job.blocks, backward_bf16_blocks, &job);
 }

@@ -36,6 +36,7 @@ typedef struct {
   tiling tile;
   size_t n, m, D, V;  // n: rows of this chunk
   float inverse_temperature;
+  atk_precision precision;
   const float *hidden, *w, *hidden_q, *w_q;
   const int32_t *target, *candidates;
   // forward
@@ -67,9 +68,9 @@ static tile_place place_tile(const head_job *job, size_t tile) {
 
 static void tile_logits(const head_job *job, tile_place at, const float *hidden, const float *w,
                         size_t tile) {
-  atk_sgemm(ATK_PLAIN, ATK_TRANSPOSED, job->n, tile_width(job, tile), job->D,
-            job->inverse_temperature, hidden, job->D, w + tile * job->tile.columns * job->D, job->D,
-            0, at.z, at.ld);
+  atk_gemm(job->precision, ATK_PLAIN, ATK_TRANSPOSED, job->n, tile_width(job, tile), job->D,
+           job->inverse_temperature, hidden, job->D, w + tile * job->tile.columns * job->D, job->D,
+           0, at.z, at.ld);
 }
 
 // ---- forward -----------------------------------------------------------------------------------
@@ -138,13 +139,15 @@ static row_sums join_tiles(const tile_sums *sums, size_t tiles, size_t n, size_t
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
                       float *candidate_or_null, float *logits_or_null, const float *hidden,
                       const float *w, const int32_t *target, const int32_t *candidates,
-                      float temperature, size_t n, size_t m, size_t D, size_t V) {
+                      float temperature, size_t n, size_t m, size_t D, size_t V,
+                      atk_precision precision) {
   if (n == 0) return;
   if (!candidate_or_null) m = 0;
   tiling tile = make_tiling(n, V, 1024);
   tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, tile.tiles * tile.rows * sizeof *sums);
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .m = m, .D = D, .V = V,
+                    .precision = atk_precision_for(precision, V, D),
                     .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
                     .target = target + row, .candidates = candidates, .sums = sums,
                     .target_logit = log_probability + row,
@@ -224,11 +227,11 @@ static void backward_part(const head_job *job, size_t part) {
     if (!job->kept) tile_logits(job, at, job->hidden, job->w, tile);
     if (job->exponentials) gradient_of_exponentials(job, at, tile);
     else tile_gradient(job, at, tile);
-    atk_sgemm(ATK_PLAIN, ATK_PLAIN, n, D, width, 1, at.z, at.ld, job->w + first * D, D,
-              tile == begin ? 0 : 1, dhidden, D);
+    atk_gemm(job->precision, ATK_PLAIN, ATK_PLAIN, n, D, width, 1, at.z, at.ld, job->w + first * D,
+             D, tile == begin ? 0 : 1, dhidden, D);
     if (job->dw)
-      atk_sgemm(ATK_TRANSPOSED, ATK_PLAIN, width, D, n, 1, at.z, at.ld, job->hidden, D, 1,
-                job->dw + first * D, D);
+      atk_gemm(job->precision, ATK_TRANSPOSED, ATK_PLAIN, width, D, n, 1, at.z, at.ld, job->hidden,
+               D, 1, job->dw + first * D, D);
   }
 }
 
@@ -261,11 +264,12 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
                        const float *dentropy_or_null, const float *hidden, const float *w,
                        const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
-                       size_t n, size_t D, size_t V) {
+                       size_t n, size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
   tiling tile = make_tiling(n, V, 1024);
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
+                    .precision = atk_precision_for(precision, V, D),
                     .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
                     .target = target + row,
                     .dlog_probability = dlog_probability ? dlog_probability + row : NULL,
@@ -281,7 +285,7 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
                                const float *dlog_probability, const float *hidden, const float *w,
                                const int32_t *target, float temperature, size_t n, size_t D,
-                               size_t V) {
+                               size_t V, atk_precision precision) {
   if (n == 0) return;
   tiling tile = make_tiling(n, V, 256);
   tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, tile.tiles * tile.rows * sizeof *sums);
@@ -289,6 +293,7 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
   float *log_sum_exp = kept + tile.rows * V;
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
+                    .precision = atk_precision_for(precision, V, D),
                     .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
                     .target = target + row, .sums = sums, .kept = kept, .exponentials = true,
                     .target_logit = log_probability + row,
@@ -334,13 +339,15 @@ static void divergence_tile(void *context, size_t tile) {
 }
 
 void atk_head_kl(float *kl, const float *hidden_p, const float *w_p, const float *hidden_q,
-                 const float *w_q, float temperature, size_t n, size_t D, size_t V) {
+                 const float *w_q, float temperature, size_t n, size_t D, size_t V,
+                 atk_precision precision) {
   if (n == 0) return;
   tiling tile = make_tiling(n, V, 512);
   size_t count = tile.tiles * tile.rows;
   tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, 2 * count * sizeof *sums);
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
+                    .precision = atk_precision_for(precision, V, D),
                     .inverse_temperature = 1.0f / temperature, .hidden = hidden_p + row * D,
                     .w = w_p, .hidden_q = hidden_q + row * D, .w_q = w_q, .sums = sums,
                     .sums_q = sums + count};

@@ -23,10 +23,11 @@ struct SharedOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Matrix products of float32 numbers: highest or high, which is faster on processors with \
-      matrix tiles (Intel AMX) and off by 4e-6 (default: highest; quickstart: high).
+      Matrix products: float32; high, which is faster on processors with matrix tiles (Intel AMX) and \
+      off by 4e-6; or bf16, mixed precision on processors with AVX512-BF16, twice as fast \
+      (default: float32; quickstart: high).
       """, valueName: "p"))
-  var matmulPrecision: MatmulPrecision?
+  var precision: Precision?
 
   @Option(
     help: ArgumentHelp(
@@ -67,9 +68,9 @@ struct SharedOptions: ParsableArguments {
 
   /// The engine that everything is computed on, its threads started: the one place that chooses it.
   ///
-  /// - Parameter precision: Of matrix products, unless the option says it.
-  func engine(precision: MatmulPrecision = .highest) throws -> any Engine {
-    try NativeEngine(threads: threads ?? 0, precision: matmulPrecision ?? precision)
+  /// - Parameter standard: The precision of matrix products, unless the option says it.
+  func engine(precision standard: Precision = .float32) throws -> any Engine {
+    try NativeEngine(threads: threads ?? 0, precision: precision ?? standard)
   }
 
   /// Refuses `--set` where the command has no settings; of a recipe it takes its options.
@@ -160,4 +161,4 @@ struct KnobOption: ExpressibleByStringLiteral {
   }
 }
 
-extension MatmulPrecision: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}

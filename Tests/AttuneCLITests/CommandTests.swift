@@ -232,9 +232,9 @@ struct CommandTests {
     #expect(other.code == 1)
     #expect(other.failure.contains("rollouts (2 there, 3 now)"))
     #expect(other.failure.contains("--from policy"))
-    let tiles = try bench.attune(line: "\(line) --matmul-precision high")
+    let tiles = try bench.attune(line: "\(line) --precision high")
     #expect(tiles.code == 1)
-    #expect(tiles.failure.contains("matmul_precision (not set there, high now)"))
+    #expect(tiles.failure.contains("precision (not set there, high now)"))
 
     let redone = try bench.attune(line: "\(line) --set ppo.rollouts=3 --from policy --json")
     #expect(redone.code == 0, "\(redone.errors)")

@@ -75,12 +75,13 @@ extension KernelTests {
               guard let q = fused.baseAddress else { return }
               let (k, v) = (q + H * C, q + (H + G) * C)
               atk_attention_forward(
-                &out, &logSumExp, q, k, v, segments, H, G, C, stride, stride, stride)
+                &out, &logSumExp, q, k, v, segments, H, G, C, stride, stride, stride,
+                ATK_PRODUCTS_FLOAT32)
               gradient.withUnsafeMutableBufferPointer { gradient in
                 guard let dq = gradient.baseAddress else { return }
                 atk_attention_backward(
                   dq, dq + H * C, dq + (H + G) * C, dout, q, k, v, out, logSumExp, segments, H, G,
-                  C, stride, stride, stride)
+                  C, stride, stride, stride, ATK_PRODUCTS_FLOAT32)
               }
             }
           }
@@ -129,7 +130,7 @@ extension KernelTests {
                 guard let q = rows.baseAddress else { return }
                 atk_attention_forward(
                   &out, &logSumExp, q, q + width, q + 2 * width, segments, H, H, C, 3 * width,
-                  3 * width, 3 * width)
+                  3 * width, 3 * width, ATK_PRODUCTS_FLOAT32)
               }
             }
           }
@@ -164,7 +165,8 @@ extension KernelTests {
             let segments = atk_segments(
               segment_row: row.baseAddress, segment_count: count.baseAddress,
               parent: parent.baseAddress, segments: 1)
-            atk_attention_forward(&out, &logSumExp, q, q, v, segments, 1, 1, C, C, C, C)
+            atk_attention_forward(
+              &out, &logSumExp, q, q, v, segments, 1, 1, C, C, C, C, ATK_PRODUCTS_FLOAT32)
           }
         }
       }

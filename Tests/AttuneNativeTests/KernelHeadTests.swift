@@ -79,14 +79,14 @@ extension KernelTests {
       var logits = [Float](repeating: 9, count: n * V)
       atk_head_forward(
         &target, &logSumExp, &entropy, &candidates, &logits, input.hidden, input.weight,
-        input.target, input.candidates, size.temperature, n, m, D, V)
+        input.target, input.candidates, size.temperature, n, m, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(target, expected.target) < 1e-5)
       #expect(relativeError(entropy, expected.entropy) < 1e-5)
       #expect(relativeError(candidates, expected.candidates) < 1e-5)
       var (plain, plainSum) = (target, target)
       atk_head_forward(
         &plain, &plainSum, nil, nil, nil, input.hidden, input.weight, input.target, nil,
-        size.temperature, n, 0, D, V)
+        size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(plain, doubles(target)) < 1e-6)
 
       func loss(_ hidden: [Double], _ weight: [Double]) -> Double {
@@ -99,11 +99,12 @@ extension KernelTests {
       var dhidden = [Float](repeating: 9, count: n * D)
       atk_head_backward(
         &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden, input.weight,
-        input.target, logSumExp, entropy, nil, size.temperature, n, D, V)
+        input.target, logSumExp, entropy, nil, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       var (keptWeight, keptHidden) = (start, [Float](repeating: 9, count: n * D))
       atk_head_backward(
         &keptHidden, &keptWeight, input.gradients, input.entropyGradients, input.hidden,
-        input.weight, input.target, logSumExp, entropy, &logits, size.temperature, n, D, V)
+        input.weight, input.target, logSumExp, entropy, &logits, size.temperature, n, D, V,
+        ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(keptHidden, doubles(dhidden)) < 1e-6)
       #expect(relativeError(keptWeight, doubles(dweight)) < 1e-6)
       #expect(
@@ -129,10 +130,11 @@ extension KernelTests {
         var dweight = [Float](repeating: 0, count: V * D)
         atk_head_forward(
           &target, &logSumExp, &entropy, nil, nil, input.hidden, input.weight, input.target, nil,
-          size.temperature, n, 0, D, V)
+          size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
         atk_head_backward(
           &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden,
-          input.weight, input.target, logSumExp, entropy, nil, size.temperature, n, D, V)
+          input.weight, input.target, logSumExp, entropy, nil, size.temperature, n, D, V,
+          ATK_PRODUCTS_FLOAT32)
         results.append(target + entropy + dhidden + dweight)
       }
       #expect(results[0] == results[1] && results[0] == results[2])
@@ -149,23 +151,23 @@ extension KernelTests {
       var dweight = [Float](repeating: 0, count: V * D)
       atk_head_forward(
         &target, &logSumExp, nil, nil, nil, input.hidden, input.weight, input.target, nil,
-        size.temperature, n, 0, D, V)
+        size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       atk_head_backward(
         &dhidden, &dweight, input.gradients, nil, input.hidden, input.weight, input.target,
-        logSumExp, nil, nil, size.temperature, n, D, V)
+        logSumExp, nil, nil, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       var onceTarget = [Float](repeating: 9, count: n)
       var onceHidden = [Float](repeating: 9, count: n * D)
       var onceWeight = [Float](repeating: 0, count: V * D)
       atk_head_forward_backward(
         &onceTarget, &onceHidden, &onceWeight, input.gradients, input.hidden, input.weight,
-        input.target, size.temperature, n, D, V)
+        input.target, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(onceTarget, doubles(target)) < 1e-6)
       #expect(relativeError(onceHidden, doubles(dhidden)) < 1e-5)
       #expect(relativeError(onceWeight, doubles(dweight)) < 1e-5)
       var frozen = onceHidden
       atk_head_forward_backward(
         &onceTarget, &frozen, nil, input.gradients, input.hidden, input.weight, input.target,
-        size.temperature, n, D, V)
+        size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(frozen == onceHidden)
     }
 
@@ -190,11 +192,12 @@ extension KernelTests {
       var divergence = [Float](repeating: 9, count: n)
       atk_head_kl(
         &divergence, input.hidden, input.weight, otherHidden, otherWeight, size.temperature, n, D,
-        V)
+        V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(divergence, expected) < 1e-5)
       let (hiddenCopy, weightCopy) = (input.hidden.map { $0 }, input.weight.map { $0 })
       atk_head_kl(
-        &divergence, input.hidden, input.weight, hiddenCopy, weightCopy, size.temperature, n, D, V)
+        &divergence, input.hidden, input.weight, hiddenCopy, weightCopy, size.temperature, n, D, V,
+        ATK_PRODUCTS_FLOAT32)
       #expect(divergence.allSatisfy { $0 == 0 })
     }
 
@@ -208,16 +211,19 @@ extension KernelTests {
       var logProbability: [Float] = [9, 9]
       var (logSumExp, entropy) = (logProbability, logProbability)
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V)
+        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V,
+        ATK_PRODUCTS_FLOAT32)
       #expect(logProbability == [0, -99_000])
       #expect(entropy == [0, 0])
       var dhidden: [Float] = [9, 9]
       atk_head_backward(
-        &dhidden, nil, [1, 1], [1, 1], hidden, weight, target, logSumExp, entropy, nil, 1, n, D, V)
+        &dhidden, nil, [1, 1], [1, 1], hidden, weight, target, logSumExp, entropy, nil, 1, n, D, V,
+        ATK_PRODUCTS_FLOAT32)
       #expect(dhidden == [0, 990])
       hidden[0] = .nan
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V)
+        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V,
+        ATK_PRODUCTS_FLOAT32)
       #expect(logProbability[0].isNaN)
       #expect(logProbability[1] == -99_000)
     }

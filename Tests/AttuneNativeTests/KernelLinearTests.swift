@@ -46,7 +46,8 @@ extension KernelTests {
           var y = start
           bias.withUnsafeBufferPointer { bias in
             atk_linear_forward(
-              &y, x, w, withBias ? bias.baseAddress : nil, M, N, K, ldy, ldx, accumulate ? 1 : 0)
+              &y, x, w, withBias ? bias.baseAddress : nil, M, N, K, ldy, ldx, accumulate ? 1 : 0,
+              ATK_PRODUCTS_FLOAT32)
           }
           #expect(relativeError(y, expected) < 1e-5)
         }
@@ -67,13 +68,13 @@ extension KernelTests {
       }
       let samples = M * N * K > 100_000 ? 4 : 16
       var dx = random.floats(M * K)
-      atk_linear_backward_input(&dx, dy, w, M, N, K, K, N, 0)
+      atk_linear_backward_input(&dx, dy, w, M, N, K, K, N, 0, ATK_PRODUCTS_FLOAT32)
       #expect(
         checkGradient(dx, at: x, samples: samples) { loss($0, doubles(w), doubles(bias)) } < 1e-5)
 
       let (scale, startWeight, startBias) = (Float(0.5), random.floats(N * K), random.floats(N))
       var (dw, dbias) = (startWeight, startBias)
-      atk_linear_backward_weight(&dw, &dbias, dy, x, scale, M, N, K, N, K)
+      atk_linear_backward_weight(&dw, &dbias, dy, x, scale, M, N, K, N, K, ATK_PRODUCTS_FLOAT32)
       dw = zip(dw, startWeight).map { ($0 - $1) / scale }
       dbias = zip(dbias, startBias).map { $0 - $1 }
       #expect(
@@ -83,7 +84,7 @@ extension KernelTests {
           < 1e-5)
 
       var again = dx
-      atk_linear_backward_input(&again, dy, w, M, N, K, K, N, 1)
+      atk_linear_backward_input(&again, dy, w, M, N, K, K, N, 1, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(again, dx.map { 2 * Double($0) }) < 1e-5)
     }
 
@@ -102,15 +103,19 @@ extension KernelTests {
       for accumulate: Int32 in [0, 1] {
         let start = random.floats(M * ldy)
         var (y, expected) = (start, start)
-        atk_linear_forward_bf16(&y, x, narrow, bias, M, N, K, ldy, ldx, accumulate)
-        atk_linear_forward(&expected, x, w, bias, M, N, K, ldy, ldx, accumulate)
+        atk_linear_forward_bf16(
+          &y, x, narrow, bias, M, N, K, ldy, ldx, accumulate, ATK_PRODUCTS_FLOAT32)
+        atk_linear_forward(
+          &expected, x, w, bias, M, N, K, ldy, ldx, accumulate, ATK_PRODUCTS_FLOAT32)
         #expect(relativeError(y, doubles(expected)) < 1e-5)
 
         let dy = random.floats(M * ldy)
         var dx = x
         var expectedGradient = x
-        atk_linear_backward_input_bf16(&dx, dy, narrow, M, N, K, ldx, ldy, accumulate)
-        atk_linear_backward_input(&expectedGradient, dy, w, M, N, K, ldx, ldy, accumulate)
+        atk_linear_backward_input_bf16(
+          &dx, dy, narrow, M, N, K, ldx, ldy, accumulate, ATK_PRODUCTS_FLOAT32)
+        atk_linear_backward_input(
+          &expectedGradient, dy, w, M, N, K, ldx, ldy, accumulate, ATK_PRODUCTS_FLOAT32)
         #expect(relativeError(dx, doubles(expectedGradient)) < 1e-5)
       }
     }
@@ -118,10 +123,10 @@ extension KernelTests {
     @Test func `no rows are no work`() {
       _ = atk_start(2)
       var y: [Float] = [5]
-      atk_linear_forward(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0)
-      atk_linear_forward_bf16(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0)
+      atk_linear_forward(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0, ATK_PRODUCTS_FLOAT32)
+      atk_linear_forward_bf16(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0, ATK_PRODUCTS_FLOAT32)
       #expect(y == [5])
-      atk_linear_backward_weight(&y, nil, [1], [1], 1, 0, 1, 1, 1, 1)
+      atk_linear_backward_weight(&y, nil, [1], [1], 1, 0, 1, 1, 1, 1, ATK_PRODUCTS_FLOAT32)
       #expect(y == [5])
     }
   }

@@ -41,28 +41,42 @@ extension KernelTests {
       return c
     }
 
+    /// Who computes it.
+    enum Way { case float32, twoParts, onePart, bfloat16 }
+
     /// The greatest error in units of what rounding may do; infinite if anything else was written.
     func error(
-      alpha: Float, beta: Float, tiles: Bool = false, random: inout SplitMix
+      alpha: Float, beta: Float, by way: Way = .float32, random: inout SplitMix
     ) -> Double {
-      let a = random.floats(countA)
-      let b = random.floats(countB)
+      var a = random.floats(countA)
+      var b = random.floats(countB)
       let start = random.floats(size.m * ldc)
       var c = start
       for m in 0..<size.m {
         for n in 0..<size.n where beta == 0 { c[m * ldc + n] = .nan }
       }
-      if tiles {
-        _ = atk_sgemm_tiles(
-          orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
-      } else {
+      switch way {
+      case .float32:
         atk_sgemm(
           orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      case .twoParts:
+        _ = atk_sgemm_tiles(
+          2, orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      case .onePart:
+        _ = atk_sgemm_tiles(
+          1, orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      case .bfloat16:
+        _ = atk_sgemm_bf16(
+          orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+      }
+      if way == .onePart || way == .bfloat16 {
+        // The operands are these, and nothing else is rounded but sums.
+        (a, b) = (a.map(toBFloat16), b.map(toBFloat16))
       }
       let product = reference(a, b)
       // Partial sums and their roundings grow together: in proportion to the terms.
       // Sums of bfloat16 products lose 2^-17 of each, of either sign.
-      let parts = tiles ? 1e-5 * Double(size.k).squareRoot() : 0
+      let parts = way == .twoParts ? 1e-5 * Double(size.k).squareRoot() : 0
       let unit = (2e-6 + 1e-7 * Double(size.k) + parts) * max(1, Double(abs(alpha)))
       var worst = 0.0
       for m in 0..<size.m {
@@ -175,8 +189,10 @@ extension KernelTests {
       for (m, n, k) in sizes {
         for (alpha, beta): (Float, Float) in [(1, 0), (1, 1), (0.37, 0.5)] {
           let product = Product(orderA: orderA, orderB: orderB, size: (m, n, k), gap: (1, 2, 3))
-          let error = product.error(alpha: alpha, beta: beta, tiles: true, random: &random)
-          #expect(error < 1, "\(product.testDescription), α \(alpha), β \(beta)")
+          for way in [Product.Way.twoParts, .onePart] {
+            let error = product.error(alpha: alpha, beta: beta, by: way, random: &random)
+            #expect(error < 1, "\(product.testDescription), α \(alpha), β \(beta), \(way)")
+          }
         }
       }
     }
@@ -190,11 +206,11 @@ extension KernelTests {
       let (a, b) = (random.floats(m * k), random.floats(n * k))
       let start = random.floats(m * n)
       var (whole, rows) = (start, start)
-      _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, beta, &whole, n)
+      _ = atk_sgemm_tiles(2, ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, beta, &whole, n)
       for row in 0..<m {
         var one = Array(start[row * n..<(row + 1) * n])
         let x = Array(a[row * k..<(row + 1) * k])
-        _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, 1, n, k, 1, x, k, b, k, beta, &one, n)
+        _ = atk_sgemm_tiles(2, ATK_PLAIN, ATK_TRANSPOSED, 1, n, k, 1, x, k, b, k, beta, &one, n)
         rows.replaceSubrange(row * n..<(row + 1) * n, with: one)
       }
       #expect(rows == whole)
@@ -212,6 +228,73 @@ extension KernelTests {
         a[orderA == ATK_PLAIN ? 7 * 50 + 3 : 3 * 40 + 7] = Float(bitPattern: UInt32(bits))
         var c = [Float](repeating: 0, count: 40 * 36)
         _ = atk_sgemm_tiles(
+          2, orderA, ATK_PLAIN, 40, 36, 50, 1, a, orderA == ATK_PLAIN ? 50 : 40, b, 36, 0, &c, 36)
+        for (index, value) in c.enumerated() { #expect(value.isFinite == (index / 36 != 7)) }
+      }
+    }
+
+    @Test(.enabled(if: atk_has_bf16()), arguments: Product.orders)
+    func `products of bfloat16 operands`(orderA: atk_order, orderB: atk_order) {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 13)
+      // Edges of tiles (8 × 48), of pairs along K, of what is packed in one go.
+      let sizes = [
+        (1, 1, 1), (7, 5, 9), (8, 48, 32), (9, 49, 33), (17, 64, 31), (33, 47, 769),
+        (300, 50, 800), (100, 200, 1600),
+      ]
+      for (m, n, k) in sizes {
+        for (alpha, beta): (Float, Float) in [(1, 0), (1, 1), (0.37, 0.5)] {
+          let product = Product(orderA: orderA, orderB: orderB, size: (m, n, k), gap: (1, 2, 3))
+          let error = product.error(alpha: alpha, beta: beta, by: .bfloat16, random: &random)
+          #expect(error < 1, "\(product.testDescription), α \(alpha), β \(beta)")
+        }
+      }
+    }
+
+    @Test(.enabled(if: atk_has_bf16()), arguments: Product.orders)
+    func `a bfloat16 product is the same in any pieces`(orderA: atk_order, orderB: atk_order) {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 14)
+      let (m, n, k) = (71, 180, 1500)
+      let (lda, ldb) = (orderA == ATK_PLAIN ? k : m, orderB == ATK_PLAIN ? n : k)
+      let (a, b) = (random.floats(m * k), random.floats(n * k))
+      let start = random.floats(m * n)
+      for beta: Float in [0, 1] {
+        var (whole, pieces) = (start, start)
+        _ = atk_sgemm_bf16(orderA, orderB, m, n, k, 1, a, lda, b, ldb, beta, &whole, n)
+        pieces.withUnsafeMutableBufferPointer { pieces in
+          a.withUnsafeBufferPointer { a in
+            b.withUnsafeBufferPointer { b in
+              guard let a = a.baseAddress, let b = b.baseAddress, let c = pieces.baseAddress
+              else { return }
+              // Rows one by one, columns in two.
+              for row in 0..<m {
+                for (column, columns) in [(0, 77), (77, n - 77)] {
+                  _ = atk_sgemm_bf16(
+                    orderA, orderB, 1, columns, k, 1, a + (orderA == ATK_PLAIN ? row * k : row),
+                    lda, b + (orderB == ATK_PLAIN ? column : column * k), ldb, beta,
+                    c + row * n + column, n)
+                }
+              }
+            }
+          }
+        }
+        #expect(pieces == whole)
+      }
+    }
+
+    @Test(
+      .enabled(if: atk_has_bf16()),
+      arguments: [0x7fc0_0000, 0x7f80_0001, 0xffff_ffff, 0x7f80_0000, 0xff80_0000])
+    func `what is no number is none in bfloat16`(bits: Int) {
+      _ = atk_start(1)
+      var random = SplitMix(seed: 15)
+      for orderA in [ATK_PLAIN, ATK_TRANSPOSED] {
+        var a = random.floats(40 * 50)
+        let b = random.floats(50 * 36)
+        a[orderA == ATK_PLAIN ? 7 * 50 + 3 : 3 * 40 + 7] = Float(bitPattern: UInt32(bits))
+        var c = [Float](repeating: 0, count: 40 * 36)
+        _ = atk_sgemm_bf16(
           orderA, ATK_PLAIN, 40, 36, 50, 1, a, orderA == ATK_PLAIN ? 50 : 40, b, 36, 0, &c, 36)
         for (index, value) in c.enumerated() { #expect(value.isFinite == (index / 36 != 7)) }
       }
@@ -226,10 +309,10 @@ extension KernelTests {
       let start = random.floats(70 * 90)
       let expected = product.reference(a, b)
       var c = start
-      atk_blas_product(&c, orders.0, a, orders.1, b, 70, 90, 50, 0)
+      atk_product(&c, orders.0, a, orders.1, b, 70, 90, 50, 0, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(c, expected) < 1e-5)
       c = start
-      atk_blas_product(&c, orders.0, a, orders.1, b, 70, 90, 50, 1)
+      atk_product(&c, orders.0, a, orders.1, b, 70, 90, 50, 1, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(c, zip(expected, start).map { $0 + Double($1) }) < 1e-5)
     }
   }

@@ -87,7 +87,7 @@ extension KernelTests {
         var dweights = [Float](repeating: 0, count: vocabulary * width)
         atk_head_forward_backward(
           &logProbability, &dhidden, &dweights, gradient, hidden, weights, targets, 1, n, width,
-          vocabulary)
+          vocabulary, ATK_PRODUCTS_FLOAT32)
         return (logProbability + dhidden + dweights).map(\.bitPattern)
       }
       let expected = pass()

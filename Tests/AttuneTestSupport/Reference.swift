@@ -6,6 +6,12 @@
   import Darwin
 #endif
 
+/// The bfloat16 number nearest to a finite one, ties to even, as a float32.
+public func toBFloat16(_ x: Float) -> Float {
+  let bits = x.bitPattern
+  return Float(bitPattern: (bits &+ 0x7fff &+ (bits >> 16 & 1)) & 0xffff_0000)
+}
+
 /// The kernels' operations in Double, written as their formulas are: slow, and plain to read.
 public enum Reference {
   /// y[M,N] = x[M,K] · w[N,K]ᵀ + bias[N].

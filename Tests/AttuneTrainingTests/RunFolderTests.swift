@@ -206,7 +206,7 @@ struct RunFolderTests {
   @Test func `a record is the same read by either kind of decoder`() throws {
     var whole = try record()
     whole.templateDate = "2024-07-26T00:00:00"
-    whole.matmulPrecision = "high"
+    whole.precision = "high"
     let data = try JSONText.pretty(whole)
     let snake = JSONDecoder()
     snake.keyDecodingStrategy = .convertFromSnakeCase

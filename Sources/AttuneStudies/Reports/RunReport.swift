@@ -202,8 +202,8 @@ extension RunRecord {
         stage: "input", name: name, value: digest.count == 64 ? String(digest.prefix(12)) : digest)
     }
     list += settings.leaves().map { .init(stage: stage, name: $0.path, value: $0.value.line) }
-    if let matmulPrecision {
-      list.append(.init(stage: stage, name: "matmul_precision", value: matmulPrecision))
+    if let precision {
+      list.append(.init(stage: stage, name: "precision", value: precision))
     }
     return list
   }

@@ -18,14 +18,13 @@ public struct RunRecord: Codable, Sendable, Equatable {
   package var inputs: [String: String]
   /// What the chat template took for now, where it writes the date.
   package var templateDate: String?
-  /// How matrix products are computed, where that is not exactly.
-  package var matmulPrecision: String?
+  /// How matrix products are computed, where that is not in float32.
+  package var precision: String?
 
   /// Single words: a record is read by decoders that turn snake case and by others.
   private enum CodingKeys: String, CodingKey {
-    case stage, version, settings, inputs
+    case stage, version, settings, inputs, precision
     case templateDate = "clock"
-    case matmulPrecision = "precision"
   }
 
   /// Makes a record.
@@ -46,8 +45,8 @@ public struct RunRecord: Codable, Sendable, Equatable {
     self.settings = try ConfigFile.value(of: settings).without(Self.idleKnobs)
     self.inputs = Dictionary(inputs, uniquingKeysWith: { $1 })
     templateDate = model?.chatTemplate?.readsClock == true ? TemplateClock.text : nil
-    let precision = model?.engine.record.precision ?? .highest
-    matmulPrecision = precision == .highest ? nil : precision.rawValue
+    let precision = model?.engine.record.precision ?? .float32
+    self.precision = precision == .float32 ? nil : precision.rawValue
   }
 
   /// Knobs that change nothing of what comes out.
@@ -75,7 +74,7 @@ public struct RunRecord: Codable, Sendable, Equatable {
       compare(knob, there[knob]?.line, now[knob]?.line)
     }
     compare("template_date", recorded.templateDate, templateDate)
-    compare("matmul_precision", recorded.matmulPrecision, matmulPrecision)
+    compare("precision", recorded.precision, precision)
     return list
   }
 }

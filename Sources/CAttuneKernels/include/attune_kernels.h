@@ -43,38 +43,51 @@ void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), 
 
 // ---- products (gemm.c, linear.c) ---------------------------------------------------------------
 typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
-// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, by an own kernel, BLAS
-// or, where they are allowed, matrix tiles, whichever is the fastest for the shape. C is not read if beta is 0.
+// How the products of a kernel that takes one are computed; numbers in memory are float32 in each.
+typedef enum {
+  ATK_PRODUCTS_FLOAT32,
+  ATK_PRODUCTS_HIGH,  // large ones as sums of bfloat16 products on matrix tiles (tiles.c), where there are such
+  ATK_PRODUCTS_BF16   // operands rounded to bfloat16, sums in float32; needs atk_has_bf16()
+} atk_precision;
+bool atk_has_tiles(void);
+bool atk_has_bf16(void);
+// C[M,N] = alpha · op(A)[M,K] · op(B)[K,N] + beta · C on the calling thread, by an own kernel or BLAS,
+// whichever is the faster for the shape. C is not read if beta is 0.
 void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc);
-// Whether large products may be sums of bfloat16 products on matrix tiles (tiles.c), where the processor
-// has such; at first they may not.
-void atk_allow_tiles(bool allowed);
-bool atk_has_tiles(void);
-// atk_sgemm on tiles, whatever is allowed; false where there are none.
-bool atk_sgemm_tiles(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
-                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
-                     size_t ldc);
-// The same of dense matrices by BLAS alone, split over the pool as the linear layers are: what
+// The same on tiles, of operands as two bfloat16 parts or rounded to one, and of operands rounded to
+// bfloat16 by vectors; false where the processor can't.
+bool atk_sgemm_tiles(int parts, atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
+                     float alpha, const float *a, size_t lda, const float *b, size_t ldb, float beta,
+                     float *c, size_t ldc);
+bool atk_sgemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                    const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                    size_t ldc);
+// The same of dense matrices split over the pool as the linear layers are, in float32 by BLAS alone: what
 // their speed is measured by. accumulate: 0 `=`, 1 `+=`.
-void atk_blas_product(float *c, atk_order order_a, const float *a, atk_order order_b,
-                      const float *b, size_t M, size_t N, size_t K, int accumulate);
+void atk_product(float *c, atk_order order_a, const float *a, atk_order order_b, const float *b, size_t M,
+                 size_t N, size_t K, int accumulate, atk_precision precision);
 
-// ---- linear (linear.c): y[M,N] = x[M,K] · w[N,K]ᵀ by atk_sgemm, pieces split over the pool ------
+// ---- linear (linear.c): y[M,N] = x[M,K] · w[N,K]ᵀ, pieces split over the pool ---------------------
 // ldx, ldy are row strides in floats (K and N if dense). accumulate: 0 `=`, 1 `+=`.
 void atk_linear_forward(float *y, const float *x, const float *w, const float *bias_or_null,
-                        size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate);
+                        size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate,
+                        atk_precision precision);
 void atk_linear_forward_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
-                             size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate);
+                             size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate,
+                             atk_precision precision);
 // dx[M,K] = dy[M,N] · w[N,K]
 void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_t M, size_t N,
-                               size_t K, size_t lddx, size_t lddy, int accumulate);
+                               size_t K, size_t lddx, size_t lddy, int accumulate,
+                               atk_precision precision);
 void atk_linear_backward_input_bf16(float *dx, const float *dy, const uint16_t *w, size_t M,
-                                    size_t N, size_t K, size_t lddx, size_t lddy, int accumulate);
+                                    size_t N, size_t K, size_t lddx, size_t lddy, int accumulate,
+                                    atk_precision precision);
 // dw[N,K] += scale · dy[M,N]ᵀ · x[M,K];  dbias[N] += column sums of dy (skipped if NULL)
 void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy, const float *x,
-                                float scale, size_t M, size_t N, size_t K, size_t lddy, size_t ldx);
+                                float scale, size_t M, size_t N, size_t K, size_t lddy, size_t ldx,
+                                atk_precision precision);
 
 // ---- small-batch linear (decode.c): own kernels that stream each weight once -------------------
 // How a weight matrix is kept; each row begins a group anew, and rows follow one another.
@@ -173,12 +186,12 @@ typedef struct {
 // out[T,H·C] `=`; lse[T,H] `=` is the log of each row's softmax denominator (of scaled scores).
 void atk_attention_forward(float *out, float *lse, const float *q, const float *k, const float *v,
                            atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
-                           size_t ldk, size_t ldv);
+                           size_t ldk, size_t ldv, atk_precision precision);
 // dq, dk, dv `=` (written whole, rows that nobody sees become 0), strides as of q, k, v.
 void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
                             const float *k, const float *v, const float *out, const float *lse,
                             atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
-                            size_t ldk, size_t ldv);
+                            size_t ldk, size_t ldv, atk_precision precision);
 
 // ---- activations (swiglu.c, gelu.c, other_activations.c) ------------------------------------------
 // gate_up[T,2F]: gate in columns 0..<F, up in F..<2F. y[T,F] = silu(gate)·up
@@ -205,7 +218,7 @@ void atk_relu_backward(float *dx /* = */, float *y_or_null /* = */, const float 
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
                       float *candidate_or_null, float *logits_or_null, const float *hidden,
                       const float *w, const int32_t *target, const int32_t *candidates,
-                      float temperature, size_t n, size_t m, size_t D, size_t V);
+                      float temperature, size_t n, size_t m, size_t D, size_t V, atk_precision precision);
 // dhidden[n,D] `=`, dw[V,D] `+=` (skipped if NULL), from the gradients on log_probability[n] and
 // entropy[n] (NULL: zero). logits[n,V]: what the forward left, which is overwritten; if NULL they are
 // computed again.
@@ -213,16 +226,16 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
                        const float *dentropy_or_null, const float *hidden, const float *w,
                        const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
-                       size_t n, size_t D, size_t V);
+                       size_t n, size_t D, size_t V, atk_precision precision);
 // Both in one pass, where the gradient on each log-probability is known before (supervised loss):
 // no logits are computed twice. log_probability `=`, dhidden `=`, dw `+=` (skipped if NULL).
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
                                const float *dlog_probability, const float *hidden, const float *w,
                                const int32_t *target, float temperature, size_t n, size_t D,
-                               size_t V);
+                               size_t V, atk_precision precision);
 // Exact KL(p ‖ q) a row, in nats, between two heads over the same vocabulary.
 void atk_head_kl(float *kl /* = */, const float *hidden_p, const float *w_p, const float *hidden_q,
-                 const float *w_q, float temperature, size_t n, size_t D, size_t V);
+                 const float *w_q, float temperature, size_t n, size_t D, size_t V, atk_precision precision);
 
 // ---- optimiser and vectors (adamw.c, vector.c) -------------------------------------------------
 // AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW:

@@ -10,9 +10,9 @@ struct BenchCommand: ParsableCommand {
     commandName: "bench",
     abstract: "Times a training step and sampling, and says how much memory training took.",
     discussion: """
-      A step is full fine-tuning in float32: loss at every position, forward, backward and AdamW, \
-      nothing recomputed, no prefix shared. sgemm_share is the time that its matrix products take \
-      at the rate of BLAS alone on the same shapes, over the step's time.
+      A step is full fine-tuning: loss at every position, forward, backward and AdamW, \
+      nothing recomputed, no prefix shared. gemm_share is the time that its matrix products take \
+      alone on the same shapes (in float32 by BLAS, in bf16 by the own kernel), over the step's time.
 
       Example: attune bench --model smollm2 --train-shape 8x128 --sample-batch 32 --json
       """)
@@ -64,8 +64,8 @@ struct BenchCommand: ParsableCommand {
       """
       training   \(fixed(result.trainTokensPerSecond, 0)) tokens/s, \
       \(fixed(result.trainStepSeconds, 2)) s a step of \(trainShape)
-      products   \(fixed(result.sgemmShare * 100, 0)) % of the step at BLAS's \
-      \(fixed(result.sgemmGflops, 0)) GFLOP/s
+      products   \(fixed(result.gemmShare * 100, 0)) % of the step at the \
+      \(fixed(result.gemmGflops, 0)) GFLOP/s of \(result.precision)
       sampling   \(fixed(result.sampleTokensPerSecondSingle, 0)) tokens/s for one sequence, \
       \(fixed(result.sampleTokensPerSecond, 0)) for \(sampleBatch)
       memory     \(fixed(result.peakMemoryMB, 0)) MB at most, training
