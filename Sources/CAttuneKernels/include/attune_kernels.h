@@ -237,13 +237,23 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
 void atk_head_kl(float *kl /* = */, const float *hidden_p, const float *w_p, const float *hidden_q,
                  const float *w_q, float temperature, size_t n, size_t D, size_t V, atk_precision precision);
 
-// ---- optimiser and vectors (adamw.c, vector.c) -------------------------------------------------
+// ---- optimiser and vectors (adamw.c, adamw8.c, moment_codes.c, vector.c) -----------------------
 // AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW:
 // p -= lr·wd·p; m, v updated from g·gradient_scale; p -= lr·(m/bias1)/(sqrt(v/bias2) + epsilon),
 // bias1 = 1 − β1^step, bias2 = 1 − β2^step.
 void atk_adamw_step(float *p, float *m, float *v, const float *g, float gradient_scale,
                     float learning_rate, float beta1, float beta2, float epsilon,
                     float weight_decay, float bias1, float bias2, size_t count);
+// The same with moments of 8 bits (block-wise dynamic quantisation, Dettmers et al. 2022): a code a
+// number in m and v, and for each block of 256 (the last may be shorter) the scale, its largest moment,
+// in m_scale and v_scale. All zero before the first step. The step is that of the moments in float32,
+// which are then rounded to the nearest code; second moments never to that of 0.
+enum { ATK_MOMENT_BLOCK = 256 };
+void atk_adamw8_step(float *p, uint8_t *m, uint8_t *v, float *m_scale, float *v_scale, const float *g,
+                     float gradient_scale, float learning_rate, float beta1, float beta2,
+                     float epsilon, float weight_decay, float bias1, float bias2, size_t count);
+// What a code of the first (1) or second (2) moment stands for, in its block's scale.
+float atk_moment_value(int moment, uint8_t code);
 double atk_sum_of_squares(const float *x, size_t count);  // NaN or infinity shows in the result
 void atk_add(float *y /* += */, const float *x, float scale, size_t count);
 void atk_scale(float *x, float scale, size_t count);
