@@ -144,7 +144,8 @@ public protocol LanguageModel: AnyObject {
   ///   - learningRate: The learning rate of this step.
   ///   - maximumNorm: Gradients are scaled down to this norm; nil: never.
   /// - Returns: The gradients' norm before scaling.
-  /// - Throws: `EngineError` if a gradient is not finite; nothing is changed then.
+  /// - Throws: `EngineError` if a gradient is not finite, or the moments are another optimiser's; nothing
+  ///   is changed then.
   @discardableResult
   func step(_ optimizer: AdamW, learningRate: Double, maximumNorm: Double?) throws -> Double
 
@@ -167,9 +168,9 @@ public protocol LanguageModel: AnyObject {
   /// - Throws: `EngineError` that names a tensor that is missing, unknown or of another shape.
   func setTrainedParameters(_ parameters: [NamedTensor]) throws
 
-  /// Names and shapes of the training state: trained numbers, then AdamW's moments (`moment1.…`,
-  /// `moment2.…`) once a step was made.
-  var trainingTensors: [(name: String, shape: [Int])] { get }
+  /// Names, shapes and types of the training state: trained numbers, then AdamW's moments (`moment1.…`,
+  /// `moment2.…`, in 8 bits also their `scale1.…` and `scale2.…`) once a step was made.
+  var trainingTensors: [(name: String, shape: [Int], type: Safetensors.ElementType)] { get }
 
   /// Hands out everything that a checkpoint needs beside `optimizerSteps` for a run to go on bit for
   /// bit: copies of `trainingTensors`, in their order and one at a time, since three times the
@@ -181,10 +182,14 @@ public protocol LanguageModel: AnyObject {
   /// Goes back to a saved state: from there on the model computes what the one that gave it would.
   ///
   /// - Parameters:
-  ///   - tensors: As `withTrainingState` gave them.
+  ///   - names: Those of the tensors that `withTrainingState` gave.
   ///   - step: The optimiser's step.
-  /// - Throws: `EngineError` that names a tensor that does not fit.
-  func restoreTrainingState(_ tensors: [NamedTensor], step: Int) throws
+  ///   - read: Gives the tensor of a name; is asked for one after another, for all are more than can be
+  ///     held beside the model.
+  /// - Throws: `EngineError` that names a tensor that does not fit, what was read before it being set.
+  func restoreTrainingState(
+    _ names: [String], step: Int, read: (String) throws -> NamedTensor
+  ) throws
 
   /// A weight by canonical name, adapters merged in, or `score.weight`.
   ///
@@ -257,6 +262,17 @@ extension LanguageModel {
   @discardableResult
   public func step(_ optimizer: AdamW, learningRate: Double) throws -> Double {
     try step(optimizer, learningRate: learningRate, maximumNorm: nil)
+  }
+
+  /// Goes back to a saved state that is in memory.
+  public func restoreTrainingState(_ tensors: [NamedTensor], step: Int) throws {
+    let named = Dictionary(tensors.map { ($0.name, $0) }) { $1 }
+    try restoreTrainingState(tensors.map(\.name), step: step) { name in
+      guard let tensor = named[name] else {
+        throw EngineError(.badModel, "tensor \(name) is missing")
+      }
+      return tensor
+    }
   }
 
   /// Draws answers to prompts, numbered through all of them.

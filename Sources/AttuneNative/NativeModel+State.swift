@@ -2,7 +2,6 @@
 
 package import AttuneEngine
 import CAttuneKernels
-import Foundation
 
 extension NativeModel {
   package func zeroGradients() {
@@ -35,7 +34,7 @@ extension NativeModel {
   }
 
   /// Sums the gradients of all passes.
-  private func sumGradients() {
+  func sumGradients() {
     guard let last = gradients, earlierGradients?.isEmpty == false else { return }
     earlierGradients?.append(last)
     gradients = earlierGradients?.take()
@@ -61,31 +60,31 @@ extension NativeModel {
         .notFinite, "the gradient of step \(optimizerSteps + 1) is not finite (norm \(norm))")
     }
     let scale = maximumNorm.map { norm > $0 ? $0 / (norm + 1e-6) : 1 } ?? 1
-    let first = try firstMoment ?? FloatBuffer(arena.count)
-    let second = try secondMoment ?? FloatBuffer(arena.count)
-    firstMoment = first
-    secondMoment = second
+    let moments =
+      try moments ?? Moments(of: optimizer.name, trainedTensors, count: arena.count)
+    try moments.optimizer.require(optimizer.name)
+    self.moments = moments
     optimizerSteps += 1
     version += 1
     guard let gradients else { return norm }
-    atk_adamw_step(
-      arena.pointer, first.pointer, second.pointer, gradients.pointer, Float(scale),
-      Float(learningRate), Float(optimizer.beta1), Float(optimizer.beta2),
-      Float(optimizer.epsilon), Float(optimizer.weightDecay),
-      Float(1 - pow(optimizer.beta1, Double(optimizerSteps))),
-      Float(1 - pow(optimizer.beta2, Double(optimizerSteps))), arena.count)
+    moments.step(
+      arena, gradients, scale: scale, optimizer, learningRate: learningRate,
+      number: optimizerSteps)
     return norm
   }
 
-  /// The arena's tensors: name, shape, offset.
-  private var trainedTensors: [(name: String, shape: [Int], offset: Int)] {
+  /// The arena's tensors.
+  var trainedTensors: [ArenaTensor] {
     guard let arena else { return [] }
-    var list: [(name: String, shape: [Int], offset: Int)] = []
+    var list: [ArenaTensor] = []
+    func add(_ name: String, _ shape: [Int], at offset: Int) {
+      list.append(ArenaTensor(name: name, shape: shape, offset: offset))
+    }
     for block in blocks {
       for tensor in block.layout.tensors {
         guard let floats = block.floats(tensor) else { continue }
         let offset = floats - arena.pointer
-        if offset >= 0, offset < arena.count { list.append((tensor.name, tensor.shape, offset)) }
+        if offset >= 0, offset < arena.count { add(tensor.name, tensor.shape, at: offset) }
       }
     }
     if let adapters {
@@ -93,98 +92,13 @@ extension NativeModel {
         for adapter in adapters[layer: i]?.groups.flatMap(\.adapters) ?? [] {
           let name = adapter.module.name
           let rank = adapters.settings.rank
-          list.append((name + ".lora_A.weight", [rank, adapter.inputs], adapter.a))
-          list.append((name + ".lora_B.weight", [adapter.outputs, rank], adapter.b))
+          add(name + ".lora_A.weight", [rank, adapter.inputs], at: adapter.a)
+          add(name + ".lora_B.weight", [adapter.outputs, rank], at: adapter.b)
         }
       }
     }
-    if let scalarHeadOffset { list.append(("score.weight", [1, spec.width], scalarHeadOffset)) }
+    if let scalarHeadOffset { add("score.weight", [1, spec.width], at: scalarHeadOffset) }
     return list
-  }
-
-  private func tensors(of buffer: FloatBuffer) -> [NamedTensor] {
-    trainedTensors.map { tensor in
-      NamedTensor(
-        name: tensor.name, shape: tensor.shape,
-        values: Array(
-          UnsafeBufferPointer(
-            start: buffer.pointer + tensor.offset, count: tensor.shape.reduce(1, *))))
-    }
-  }
-
-  package func trainedParameters() -> [NamedTensor] {
-    arena.map { tensors(of: $0) } ?? []
-  }
-
-  package func trainedGradients() -> [NamedTensor] {
-    sumGradients()
-    return gradients.map { tensors(of: $0) } ?? []
-  }
-
-  package func setTrainedParameters(_ parameters: [NamedTensor]) throws {
-    guard let arena else {
-      throw EngineError(.badRequest, "a frozen model has no trained parameters to set")
-    }
-    try set(parameters, prefix: "", into: arena)
-    version += 1
-  }
-
-  private func set(_ values: [NamedTensor], prefix: String, into buffer: FloatBuffer) throws {
-    var left: [String: NamedTensor] = [:]
-    for value in values { left[value.name] = value }
-    for tensor in trainedTensors {
-      guard let value = left.removeValue(forKey: prefix + tensor.name) else {
-        throw EngineError(.badModel, "tensor \(prefix + tensor.name) is missing")
-      }
-      guard value.shape.reduce(1, *) == tensor.shape.reduce(1, *),
-        value.values.count == tensor.shape.reduce(1, *)
-      else {
-        throw EngineError(
-          .badModel,
-          "tensor \(value.name) has shape \(value.shape), the model's is \(tensor.shape)")
-      }
-      (buffer.pointer + tensor.offset).update(from: value.values, count: value.values.count)
-    }
-    if let name = left.keys.min() {
-      throw EngineError(.badModel, "tensor \(name) is not among those that this model trains")
-    }
-  }
-
-  package var trainingTensors: [(name: String, shape: [Int])] {
-    let tensors = trainedTensors
-    return trainingBuffers.flatMap { prefix, _ in tensors.map { (prefix + $0.name, $0.shape) } }
-  }
-
-  package func withTrainingState(_ body: (NamedTensor) throws -> Void) rethrows {
-    let tensors = trainedTensors
-    for (prefix, buffer) in trainingBuffers {
-      for (name, shape, offset) in tensors {
-        let values = UnsafeBufferPointer(
-          start: buffer.pointer + offset, count: shape.reduce(1, *))
-        try body(NamedTensor(name: prefix + name, shape: shape, values: Array(values)))
-      }
-    }
-  }
-
-  private var trainingBuffers: [(prefix: String, buffer: FloatBuffer)] {
-    var buffers = arena.map { [("", $0)] } ?? []
-    if let firstMoment, let secondMoment {
-      buffers += [("moment1.", firstMoment), ("moment2.", secondMoment)]
-    }
-    return buffers
-  }
-
-  package func restoreTrainingState(_ tensors: [NamedTensor], step: Int) throws {
-    let first = tensors.filter { $0.name.hasPrefix("moment1.") }
-    let second = tensors.filter { $0.name.hasPrefix("moment2.") }
-    try setTrainedParameters(tensors.filter { !$0.name.hasPrefix("moment") })
-    if let arena, !first.isEmpty || !second.isEmpty {
-      let moments = (try FloatBuffer(arena.count), try FloatBuffer(arena.count))
-      try set(first, prefix: "moment1.", into: moments.0)
-      try set(second, prefix: "moment2.", into: moments.1)
-      (firstMoment, secondMoment) = moments
-    }
-    optimizerSteps = step
   }
 
   package func weight(_ name: String) throws -> NamedTensor? {

@@ -45,8 +45,8 @@ package final class NativeModel: LanguageModel {
   var spareGradients: [FloatBuffer] = []
   /// Whether `gradients` holds any pass.
   var hasGradients = false
-  var firstMoment: FloatBuffer?
-  var secondMoment: FloatBuffer?
+  /// AdamW's, from its first step on.
+  var moments: Moments?
   /// Optimiser steps taken.
   package internal(set) var optimizerSteps = 0
   /// Counts changes of weights, so that merged copies are made anew when they are stale.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import AttuneData
+import AttuneEngine
 import AttuneRewards
 import AttuneStudies
 import AttuneTraining
@@ -182,11 +183,26 @@ struct TrainingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Passes over the data.", valueName: "n"))
   var epochs: Int?
 
+  @OptionGroup var moments: OptimizerOption
+
   /// Them as knobs.
   func knobs(in path: String = "") -> KnobFlags {
-    [KnobOption(path + "learning_rate"): learningRate, KnobOption(path + "epochs"): epochs]
+    [
+      KnobOption(path + "learning_rate"): learningRate, KnobOption(path + "epochs"): epochs,
+      KnobOption(path + "optimizer"): moments.optimizer,
+    ]
   }
 }
+
+/// The optimiser of a trainer.
+struct OptimizerOption: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "adamw, or adamw-8bit: a quarter of the memory for moments.", valueName: "name"))
+  var optimizer: OptimizerName?
+}
+
+extension OptimizerName: ExpressibleByArgument {}
 
 /// How answers are drawn.
 struct SamplingOptions: ParsableArguments {

@@ -29,6 +29,7 @@ struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
   @Option(help: ArgumentHelp("Highest learning rate.", valueName: "x"))
   var learningRate: Double?
 
+  @OptionGroup var moments: OptimizerOption
   @OptionGroup var shared: SharedOptions
 }
 
@@ -58,7 +59,10 @@ extension OnlineCommand {
   func onlineSettings(_ own: KnobFlags, _ others: KnobFlags = [:]) throws -> Knobs {
     try settings(
       own, others,
-      ["beta": online.beta, "learning_rate": online.learningRate, "seed": shared.seed])
+      [
+        "beta": online.beta, "learning_rate": online.learningRate,
+        "optimizer": online.moments.optimizer, "seed": shared.seed,
+      ])
   }
 
   /// Reads the data and opens the models.

@@ -35,11 +35,27 @@ struct SafetensorsTests {
         case .float32: value
         case .float16: Float(Float16(value))
         case .bfloat16: Self.nearestBrain(value)
+        case .uint8: value  // no type of weights
         }
       }
       #expect(try file.read("b.weight").map(\.bitPattern) == expected.map(\.bitPattern))
       // Only the file itself is there: nothing beside it.
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["a.safetensors"])
+    }
+  }
+
+  @Test func `codes are written as bytes and are no weights`() throws {
+    try withTemporaryFolder { folder in
+      let url = folder.appendingPathComponent("a.safetensors")
+      let codes = (0..<256).map { Float($0) }
+      try Safetensors.write([("codes", [2, 128], codes)], to: url, as: .uint8)
+      let file = try Safetensors.File(url)
+      #expect(file.isCodes("codes") && !file.isCodes("none"))
+      #expect(try file.readCodes("codes") == codes)
+      #expect(throws: EngineError.self) { try file.read("codes") }
+      #expect(throws: EngineError.self) { try file.readCodes("none") }
+      try Safetensors.write([("weights", [1], [1])], to: url)
+      #expect(throws: EngineError.self) { try Safetensors.File(url).readCodes("weights") }
     }
   }
 

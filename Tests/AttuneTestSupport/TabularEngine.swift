@@ -35,9 +35,12 @@ public struct TabularEngine: Engine {
     EngineRecord(library: "tables", threads: 1, precision: .float32)
   }
 
-  /// A table has no activations to compute again.
+  /// A table has no activations to compute again, and too few numbers to keep their moments as codes.
   public var unreadKnobs: [(knob: String, why: String)] {
-    [("recompute", "a table has no activations")]
+    [
+      ("recompute", "a table has no activations"),
+      ("optimizer", "a table keeps its moments in float32"),
+    ]
   }
 
   /// Tables are small.

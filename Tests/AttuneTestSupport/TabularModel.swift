@@ -233,6 +233,7 @@ final class TabularModel: LanguageModel {
     guard !values.isEmpty else {
       throw EngineError(.badRequest, "a frozen model has nothing to train")
     }
+    try OptimizerName.adamw.require(optimizer.name)
     let norm = gradientNorm()
     guard norm.isFinite else {
       throw EngineError(
@@ -299,9 +300,9 @@ final class TabularModel: LanguageModel {
     tables = []
   }
 
-  var trainingTensors: [(name: String, shape: [Int])] {
+  var trainingTensors: [(name: String, shape: [Int], type: Safetensors.ElementType)] {
     (moments == nil ? [""] : ["", "moment1.", "moment2."]).flatMap { prefix in
-      places.map { (prefix + $0.name, $0.shape) }
+      places.map { (prefix + $0.name, $0.shape, .float32) }
     }
   }
 
@@ -313,7 +314,10 @@ final class TabularModel: LanguageModel {
     }
   }
 
-  func restoreTrainingState(_ tensors: [NamedTensor], step: Int) throws {
+  func restoreTrainingState(
+    _ names: [String], step: Int, read: (String) throws -> NamedTensor
+  ) throws {
+    let tensors = try names.map(read)
     let first = tensors.filter { $0.name.hasPrefix("moment1.") }
     let second = tensors.filter { $0.name.hasPrefix("moment2.") }
     try setTrainedParameters(tensors.filter { !$0.name.hasPrefix("moment") })

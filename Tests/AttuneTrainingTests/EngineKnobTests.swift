@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneEngine
 import AttuneTestSupport
 import AttuneTraining
 import Testing
@@ -13,5 +14,10 @@ struct EngineKnobTests {
     settings.recompute = true
     let error = #expect(throws: TrainingError.self) { try settings.check(against: model) }
     #expect(error?.message == "recompute is set but not read: a table has no activations")
+    settings.recompute = false
+    settings.optimizer = .adamw8bit
+    let other = #expect(throws: TrainingError.self) { try settings.check(against: model) }
+    #expect(
+      other?.message == "optimizer is set but not read: a table keeps its moments in float32")
   }
 }

@@ -77,6 +77,36 @@ struct ResumeTests {
       folder.bytes("whole/evaluation.jsonl") == folder.bytes("parts/evaluation.jsonl"))
   }
 
+  @Test func `a run whose moments are codes goes on bit for bit, and with no others`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", TestRows.completions)
+    func train(
+      _ output: String, _ optimizer: OptimizerName = .adamw8bit, _ options: RunOptions = .quiet
+    ) throws {
+      var settings = Self.sft()
+      settings.train = .full
+      settings.optimizer = optimizer
+      _ = try SFT.train(
+        tinyModel(), data: data, settings: settings, output: folder.url.appending(path: output),
+        options: options)
+    }
+    try train("whole")
+    #expect(throws: TrainingError.self) { try train("parts", .adamw8bit, .stopping(after: 2)) }
+    let file = try Safetensors.File(folder.url.appending(path: "parts/checkpoint.safetensors"))
+    let codes = file.names.filter { file.isCodes($0) }
+    #expect(
+      codes == ["0.moment1.model.embed_tokens.weight", "0.moment2.model.embed_tokens.weight"])
+    let error = #expect(throws: TrainingError.self) { try train("parts", .adamw) }
+    #expect(
+      error?.message.contains(#"optimizer ("adamw-8bit" there, "adamw" now)"#) == true,
+      "\(error as Any)")
+    try train("parts")
+    try train("float32", .adamw)
+    let weights = folder.bytes("whole/model.safetensors")
+    #expect(weights != nil && weights == folder.bytes("parts/model.safetensors"))
+    #expect(weights != folder.bytes("float32/model.safetensors"))
+  }
+
   // MARK: - Metrics
 
   @Test func `metrics that are gone are named, and no NULs take their place`() throws {

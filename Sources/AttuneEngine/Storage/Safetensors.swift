@@ -6,7 +6,7 @@ public import Foundation
 /// The safetensors format: eight bytes with the length of a JSON header that names types, shapes
 /// and places, then the numbers.
 public enum Safetensors {
-  /// Types of numbers that are read and written.
+  /// Types of numbers that are written.
   public enum ElementType: String, Codable, Sendable, CaseIterable {
     /// Four bytes.
     case float32
@@ -14,9 +14,20 @@ public enum Safetensors {
     case bfloat16
     /// IEEE half precision.
     case float16
+    /// A whole number from 0 to 255: a code, no weight.
+    case uint8
+
+    /// Those that weights are written as.
+    public static let allCases: [ElementType] = [.float32, .bfloat16, .float16]
 
     /// Bytes an element.
-    public var size: Int { self == .float32 ? 4 : 2 }
+    public var size: Int {
+      switch self {
+      case .float32: 4
+      case .bfloat16, .float16: 2
+      case .uint8: 1
+      }
+    }
 
     /// The header's name.
     package var tag: String {
@@ -24,12 +35,8 @@ public enum Safetensors {
       case .float32: "F32"
       case .bfloat16: "BF16"
       case .float16: "F16"
+      case .uint8: "U8"
       }
-    }
-
-    package init?(tag: String) {
-      guard let type = Self.allCases.first(where: { $0.tag == tag }) else { return nil }
-      self = type
     }
   }
 
@@ -81,6 +88,27 @@ public enum Safetensors {
     public func read(_ name: String) throws -> [Float] {
       let count = (shape(of: name) ?? []).reduce(1, *)
       return try [Float](count: count) { try read(name, into: $0) }
+    }
+
+    /// Whether a tensor is of codes.
+    ///
+    /// - Parameter name: Its name in the file.
+    package func isCodes(_ name: String) -> Bool {
+      entries[name]?.tag == ElementType.uint8.tag
+    }
+
+    /// Reads codes, which are no numbers to be taken for weights.
+    ///
+    /// - Parameter name: Its name in the file.
+    /// - Returns: Its elements, row-major, from 0 to 255.
+    /// - Throws: `EngineError` that names the file and the tensor.
+    package func readCodes(_ name: String) throws -> [Float] {
+      guard let entry = entries[name], isCodes(name) else {
+        throw EngineError(.badModel, "\(path): has no tensor \(name) of codes")
+      }
+      return try storage.read(count: entry.range.count, at: entry.range.lowerBound).map {
+        Float($0)
+      }
     }
 
     /// Reads a tensor as float32 into a buffer of exactly its elements.

@@ -59,6 +59,9 @@ extension Safetensors {
         "\(name) of \(values.count) elements is not the layout's \(expected.name)")
       written += 1
       if expected.type == .float32 { return try file.write(UnsafeRawBufferPointer(values)) }
+      if expected.type == .uint8 {
+        return try values.map { UInt8($0) }.withUnsafeBytes { try file.write($0) }
+      }
       var halves = [UInt16](repeating: 0, count: min(values.count, 1 << 18))
       var start = 0
       while start < values.count {

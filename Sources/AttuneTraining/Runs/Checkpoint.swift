@@ -35,7 +35,7 @@ struct RunCheckpoint<State: Codable> {
         "\(Self.url(folder).path): can't be written: a number of the run's state is not finite")
     }
     let layout = models.enumerated().flatMap { i, model in
-      model.trainingTensors.map { ("\(i).\($0.name)", $0.shape, Safetensors.ElementType.float32) }
+      model.trainingTensors.map { ("\(i).\($0.name)", $0.shape, $0.type) }
     }
     let writer = try Safetensors.Writer(
       Self.url(folder), layout: layout, metadata: ["attune": String(decoding: note, as: UTF8.self)])
@@ -85,21 +85,23 @@ struct RunCheckpoint<State: Codable> {
     }
     for (i, model) in models.enumerated() {
       let prefix = "\(i)."
-      let tensors = try file.names.filter { $0.hasPrefix(prefix) }.map { name in
-        let tensor = NamedTensor(
-          name: String(name.dropFirst(prefix.count)), shape: file.shape(of: name) ?? [],
-          values: try file.read(name))
-        // The mean of squares, of which AdamW takes the root.
-        let least: Float = tensor.name.hasPrefix("moment2.") ? 0 : -.infinity
-        guard tensor.values.allSatisfy({ $0.isFinite && $0 >= least }) else {
-          throw damaged(
-            "the tensor \(name) has numbers that are not finite" + (least == 0 ? " or below 0" : "")
-          )
-        }
-        return tensor
-      }
       do {
-        try model.restoreTrainingState(tensors, step: note.steps[i].wrappedValue)
+        let names = file.names.filter { $0.hasPrefix(prefix) }
+        try model.restoreTrainingState(
+          names.map { String($0.dropFirst(prefix.count)) }, step: note.steps[i].wrappedValue
+        ) { name in
+          let stored = prefix + name
+          let values = try file.isCodes(stored) ? file.readCodes(stored) : file.read(stored)
+          // The mean of squares, of which AdamW takes the root, and what scales codes.
+          let isPositive = ["moment2.", "scale1.", "scale2."].contains(where: name.hasPrefix)
+          let least: Float = isPositive ? 0 : -.infinity
+          guard values.allSatisfy({ $0.isFinite && $0 >= least }) else {
+            throw damaged(
+              "the tensor \(stored) has numbers that are not finite"
+                + (isPositive ? " or below 0" : ""))
+          }
+          return NamedTensor(name: name, shape: file.shape(of: stored) ?? [], values: values)
+        }
       } catch let error as EngineError {
         throw damaged(error.message)
       }

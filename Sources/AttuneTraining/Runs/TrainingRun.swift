@@ -131,7 +131,8 @@ package final class TrainingRun<State: RunState> {
     schedule = Schedule(
       peak: settings.learningRate, decay: settings.decay,
       warmupSteps: min(settings.warmupSteps, steps / 10), totalSteps: steps)
-    optimizer = AdamW(epsilon: settings.adamEpsilon, weightDecay: settings.weightDecay)
+    optimizer = AdamW(
+      settings.optimizer, epsilon: settings.adamEpsilon, weightDecay: settings.weightDecay)
     let stage = output.record.stage
     progress = ProgressLine(
       stage, total: all, unit: State.unit.rawValue + "s", style: output.options.progress)

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The knobs that say how large a step is.
+public import AttuneEngine
+
+/// The knobs of the optimiser: which it is, and how large a step.
 public struct OptimiserSettings: Codable, Sendable, Equatable {
+  /// Which optimiser it is: how AdamW keeps its moments.
+  public var optimizer = OptimizerName.adamw
   /// Highest learning rate.
   public var learningRate = 2e-4
   /// How the learning rate falls.
@@ -18,6 +22,10 @@ public struct OptimiserSettings: Codable, Sendable, Equatable {
 
   /// Every knob.
   static let knobs = [
+    Knob(
+      "optimizer",
+      "Which optimiser it is: adamw keeps its moments in float32, 8 bytes a trained number, "
+        + "adamw-8bit as 8-bit codes, 2 bytes.", .choice(OptimizerName.self)),
     Knob(
       "learning_rate",
       "Highest learning rate; unless given it follows train: that of LoRA is ten times, that of the "

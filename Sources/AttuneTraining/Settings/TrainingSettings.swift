@@ -6,7 +6,7 @@ import AttuneEngine
 public struct TrainingSettings: Codable, Sendable, Equatable {
   /// Which numbers are trained.
   @Flattened public var weights = WeightsSettings()
-  /// How large a step is.
+  /// The optimiser, and how large a step is.
   @Flattened public var optimiser = OptimiserSettings()
   /// How the engine does its work.
   @Flattened public var engine = EngineSettings()

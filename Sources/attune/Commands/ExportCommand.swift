@@ -5,7 +5,13 @@ import AttuneEngine
 import AttuneTraining
 import Foundation
 
-extension Safetensors.ElementType: ExpressibleByArgument {}
+extension Safetensors.ElementType: ExpressibleByArgument {
+  /// A type of weights by its name.
+  public init?(argument: String) {
+    guard let type = Self.allCases.first(where: { $0.rawValue == argument }) else { return nil }
+    self = type
+  }
+}
 
 struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
