@@ -270,6 +270,12 @@ static void free_scratch(void *set) {
 
 static void make_scratch_key(void) { pthread_key_create(&scratch_key, free_scratch); }
 
+size_t atk_scratch_held(void) {
+  size_t bytes = 0;
+  for (int slot = 0; scratch && slot < ATK_SCRATCH_SLOTS; slot++) bytes += scratch->bytes[slot];
+  return bytes;
+}
+
 void *atk_scratch(atk_scratch_slot slot, size_t bytes) {
   if (!scratch) {
     pthread_once(&scratch_once, make_scratch_key);

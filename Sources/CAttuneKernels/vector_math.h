@@ -3,6 +3,7 @@
 #ifndef ATTUNE_VECTOR_MATH_H
 #define ATTUNE_VECTOR_MATH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,13 +12,14 @@
 
 // exp(x), within 2 units in the last place; 0 below -87.3 (no denormals), infinity above 88.72,
 // NaN for NaN. Cephes' expf: x = n·ln 2 + r, a polynomial for exp(r), n added to the exponent.
-ATK_INLINE float atk_expf(float x) {
+// What can't be above ½·ln 2 is spared the comparisons for it.
+ATK_INLINE float atk_exp(float x, bool is_small) {
 // The two steps that take n·ln 2 off must stay two.
 #pragma clang fp reassociate(off) contract(fast)
   float inside = x > -87.3f ? x : -87.3f;
-  inside = inside < 88.72f ? inside : 88.72f;
+  if (!is_small) inside = inside < 88.72f ? inside : 88.72f;
   float quotient = inside * 1.44269504088896341f;
-  int32_t n = (int32_t)(quotient + (quotient >= 0 ? 0.5f : -0.5f));
+  int32_t n = (int32_t)(quotient + (!is_small && quotient >= 0 ? 0.5f : -0.5f));
   float r = inside - (float)n * 0.693359375f;
   r = r - (float)n * -2.12194440e-4f;
   float p = 1.9875691500e-4f;
@@ -33,32 +35,38 @@ ATK_INLINE float atk_expf(float x) {
   float result;
   memcpy(&result, &bits, sizeof result);
   result = x < -87.3f ? 0.0f : result;
-  result = x > 88.72f ? __builtin_inff() : result;
+  if (!is_small) result = x > 88.72f ? __builtin_inff() : result;
   return x != x ? x : result;
 }
+
+ATK_INLINE float atk_expf(float x) { return atk_exp(x, false); }
 
 ATK_INLINE float atk_sigmoidf(float x) { return 1.0f / (1.0f + atk_expf(-x)); }
 
 // Good to about 1e-7 absolutely, which is what 1 + tanh needs.
 ATK_INLINE float atk_tanhf(float x) { return 1.0f - 2.0f / (atk_expf(2.0f * x) + 1.0f); }
 
-// The largest of x[0..<count], -infinity if there is none; NaN is passed over. Lanes of its own,
-// because a loop over one maximum vectorises only where NaN is ruled out.
+// The largest of x[0..<count], -infinity if there is none; NaN is passed over. In vectors by hand:
+// a loop over one maximum vectorises only where NaN is ruled out, one over lanes by halves.
 ATK_INLINE float atk_largest(const float *x, size_t count) {
-  enum { LANES = 32 };
-  float lane[LANES], most = -__builtin_inff();
+  typedef float vector __attribute__((vector_size(64), aligned(4)));
+  typedef int32_t mask __attribute__((vector_size(64)));
+  enum { LANES = 16 };
+  float most = -__builtin_inff();
   if (count < LANES) {
     for (size_t i = 0; i < count; i++) most = x[i] > most ? x[i] : most;
     return most;
   }
-  for (size_t l = 0; l < LANES; l++) lane[l] = most;
+  vector lane = {0};
+  lane += most;
   for (size_t i = 0; i < count; i += LANES) {
-    const float *from = x + (i + LANES <= count ? i : count - LANES);  // the last may overlap
-    for (size_t l = 0; l < LANES; l++) lane[l] = from[l] > lane[l] ? from[l] : lane[l];
+    // The last may overlap.
+    vector from = *(const vector *)(x + (i + LANES <= count ? i : count - LANES));
+    mask larger = from > lane;
+    lane = (vector)((larger & (mask)from) | (~larger & (mask)lane));
   }
-  for (size_t half = LANES / 2; half > 0; half /= 2)
-    for (size_t l = 0; l < half; l++) lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
-  return lane[0];
+  for (size_t l = 0; l < LANES; l++) most = lane[l] > most ? lane[l] : most;
+  return most;
 }
 
 ATK_INLINE float atk_float_of_bf16(uint16_t x) {

@@ -40,34 +40,30 @@ extension KernelTests {
       return fused
     }
 
-    @Test(arguments: threads, AttentionCase.all)
-    func `forward and backward against dense attention`(threads: Int, size: AttentionCase) throws {
-      _ = atk_start(Int32(threads))
-      let (H, G, C, T) = (size.heads, size.keyValueHeads, size.headWidth, size.tree.rows)
-      var random = SplitMix(seed: 1)
-      let q = random.floats(T * H * C, scale: 2)
-      let k = random.floats(T * G * C, scale: 2)
-      let v = random.floats(T * G * C)
-      let dout = random.floats(T * H * C)
-      func attention(_ q: [Double], _ k: [Double], _ v: [Double]) -> [Double] {
-        Reference.attention(
-          q, k, v, tree: size.tree, heads: H, keyValueHeads: G, headWidth: C
-        ).out
-      }
-      let expected = Reference.attention(
-        doubles(q), doubles(k), doubles(v), tree: size.tree, heads: H, keyValueHeads: G,
-        headWidth: C)
+    /// What the kernels give for a tree.
+    struct Run: Equatable {
+      var out: [Float], logSumExp: [Float]
+      var dq: [Float], dk: [Float], dv: [Float]
+      /// What lies between the rows of the gradients, 7 before.
+      var padding: [Float]
+    }
 
-      // One fused buffer, as the decoder has it.
+    /// Forward and backward on one fused buffer, as the decoder has it.
+    static func run(
+      _ q: [Float], _ k: [Float], _ v: [Float], _ dout: [Float], _ tree: Reference.Tree,
+      heads H: Int,
+      keyValueHeads G: Int, headWidth C: Int
+    ) -> Run {
+      let T = tree.rows
       let widths = [H * C, G * C, G * C]
       let stride = widths.reduce(0, +) + 3
-      let fused = Self.joined([q, k, v], widths: widths, rows: T, padding: 3)
+      let fused = joined([q, k, v], widths: widths, rows: T, padding: 3)
       var out = [Float](repeating: 9, count: T * H * C)
       var logSumExp = [Float](repeating: 9, count: T * H)
       var gradient = [Float](repeating: 7, count: fused.count)
-      size.tree.row.withUnsafeBufferPointer { row in
-        size.tree.count.withUnsafeBufferPointer { count in
-          size.tree.parent.withUnsafeBufferPointer { parent in
+      tree.row.withUnsafeBufferPointer { row in
+        tree.count.withUnsafeBufferPointer { count in
+          tree.parent.withUnsafeBufferPointer { parent in
             let segments = atk_segments(
               segment_row: row.baseAddress, segment_count: count.baseAddress,
               parent: parent.baseAddress, segments: row.count)
@@ -87,26 +83,54 @@ extension KernelTests {
           }
         }
       }
-      #expect(relativeError(out, expected.out) < 1e-5)
-      #expect(relativeError(logSumExp, expected.logSumExp) < 1e-5)
-
       func part(_ first: Int, _ width: Int) -> [Float] {
         (0..<T).flatMap { t in gradient[t * stride + first..<t * stride + first + width] }
       }
+      return Run(
+        out: out, logSumExp: logSumExp, dq: part(0, H * C), dk: part(H * C, G * C),
+        dv: part((H + G) * C, G * C), padding: part(stride - 3, 3))
+    }
+
+    @Test(arguments: threads, AttentionCase.all)
+    func `forward and backward against dense attention`(threads: Int, size: AttentionCase) throws {
+      _ = atk_start(Int32(threads))
+      try Self.check(size, samples: 16)
+    }
+
+    static func check(_ size: AttentionCase, samples: Int) throws {
+      let (H, G, C, T) = (size.heads, size.keyValueHeads, size.headWidth, size.tree.rows)
+      var random = SplitMix(seed: 1)
+      let q = random.floats(T * H * C, scale: 2)
+      let k = random.floats(T * G * C, scale: 2)
+      let v = random.floats(T * G * C)
+      let dout = random.floats(T * H * C)
+      func attention(_ q: [Double], _ k: [Double], _ v: [Double]) -> [Double] {
+        Reference.attention(
+          q, k, v, tree: size.tree, heads: H, keyValueHeads: G, headWidth: C
+        ).out
+      }
+      let expected = Reference.attention(
+        doubles(q), doubles(k), doubles(v), tree: size.tree, heads: H, keyValueHeads: G,
+        headWidth: C)
+
+      let result = Self.run(q, k, v, dout, size.tree, heads: H, keyValueHeads: G, headWidth: C)
+      #expect(relativeError(result.out, expected.out) < 1e-5)
+      #expect(relativeError(result.logSumExp, expected.logSumExp) < 1e-5)
+
       let (exactQ, exactK, exactV) = (doubles(q), doubles(k), doubles(v))
       #expect(
-        checkGradient(part(0, H * C), at: q, samples: 16) {
+        checkGradient(result.dq, at: q, samples: samples) {
           dot(attention($0, exactK, exactV), dout)
         } < 1e-4)
       #expect(
-        checkGradient(part(H * C, G * C), at: k, samples: 16) {
+        checkGradient(result.dk, at: k, samples: samples) {
           dot(attention(exactQ, $0, exactV), dout)
         } < 1e-4)
       #expect(
-        checkGradient(part((H + G) * C, G * C), at: v, samples: 16) {
+        checkGradient(result.dv, at: v, samples: samples) {
           dot(attention(exactQ, exactK, $0), dout)
         } < 1e-4)
-      #expect(part(stride - 3, 3).allSatisfy { $0 == 7 })
+      #expect(result.padding.allSatisfy { $0 == 7 })
     }
 
     @Test(arguments: threads)

@@ -41,6 +41,9 @@ void atk_parallel_for(size_t count, void (*body)(void *context, size_t begin, si
 // shared memory.
 void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), void *context);
 
+// The bytes of scratch that the calling thread keeps.
+size_t atk_scratch_held(void);
+
 // ---- products (gemm.c, linear.c) ---------------------------------------------------------------
 typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
 // How the products of a kernel that takes one are computed; numbers in memory are float32 in each.
@@ -169,12 +172,13 @@ void atk_rope_forward(float *x, const int32_t *position, const float *cosine, co
 void atk_rope_backward(float *dx, const int32_t *position, const float *cosine, const float *sine,
                        size_t T, size_t heads, size_t C, size_t ldx);
 
-// ---- attention (attention.c) ------------------------------------------------------------------
+// ---- attention (attention.c, attention_backward.c) -----------------------------------------------
 // Causal attention of a batch of segments that lie one after another in the rows. Segment s owns
 // rows segment_row[s] ..< segment_row[s] + segment_count[s]; parent[s] < s is the segment that it
 // continues, or -1: its tokens see the whole of every ancestor, and themselves causally. Scores
-// are scaled by C^-½. Work is split by tree and key/value head, so that gradients of shared
-// prefixes are summed in a fixed order.
+// are scaled by C^-½. Rows meet keys in blocks of 512 positions, so that scratch does not grow with the
+// length; every sum has one order, which depends neither on the number of threads nor, for what belongs
+// to one row, on other segments.
 typedef struct {
   const int32_t *segment_row;
   const int32_t *segment_count;
