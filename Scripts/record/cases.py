@@ -71,7 +71,7 @@ VALUES = {
     "smoothing": 0.2, "divergence_alpha": 0.3, "fixed_length": 6, "early_rollouts": 1,
     "held_out_share": 0.5, "constitution": "principles.txt", "words": 2, "greedy": 2, "betas": [0.2],
     "rules": ["mean"], "methods": ["raft"], "method": "grpo:dapo", "members": 3, "refresh_every": 2,
-    "reasoning_tokens": 6, "mix_share": 0.3, "max_draws": 2,
+    "reasoning_tokens": 6, "mix_share": 0.3, "max_draws": 2, "importance_cap": 1.0,
 }
 # What else a case has where it changes a knob: "COMMAND:KNOB=VALUE", "COMMAND:KNOB", "KNOB=VALUE" or "KNOB".
 LORA, REFERENCE = {"train": "lora"}, {"--against": None}
@@ -111,6 +111,7 @@ COMPANY = {
     "label:labeller=positive": {"labeller": None, "--labeller": "positive"},
     "judge:shape": {"by": "rubric", "pairs_per_prompt": None}, "judge:reasoning": {"reasoning_tokens": 6},
     "judge:reasoning_tokens": {"reasoning": True, "pairs_per_prompt": 1},
+    "importance_weights": {"sampler": "int8"}, "importance_cap": {"sampler": "int8"},
     "rlhf:early_rollouts": {"rounds": 2},
     "frontier:methods": {"--methods": None, "methods": ["raft"]},
     "frontier:betas": {"--betas": None},

@@ -1,5 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/// Which numbers answers are drawn with.
+public enum Sampler: String, Codable, Sendable, CaseIterable {
+  /// Those that the model is scored and trained with.
+  case same
+  /// Weights in 8-bit codes, and what they are multiplied with brought to 8 bits on the way: faster,
+  /// and a distribution that is a little off the model's. A sample's log-probabilities are those of
+  /// the distribution that drew it.
+  case int8
+}
+
+extension Engine {
+  /// Whether samples are drawn with the numbers that models are scored with, but for rounding in
+  /// float32: decoding is in float32 where passes are in bfloat16.
+  public func samplesAsItScores(_ sampler: Sampler) -> Bool {
+    sampler == .same && record.precision != .bf16
+  }
+}
+
 /// How answers are drawn.
 ///
 /// Filters apply in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p.
@@ -25,11 +43,13 @@ public struct SamplingSettings: Codable, Sendable, Equatable {
   public var stopIds: [Int32]?
   /// How many answers are decoded together. Changes speed and memory, not the answers.
   public var batch = 32
+  /// Which numbers they are drawn with.
+  public var sampler = Sampler.same
 
   /// Default settings.
   public init() {}
 
-  /// Whether samples come from the model's own distribution at the temperature, so that their
+  /// Whether samples come from the sampler's own distribution at the temperature, so that their
   /// log-probabilities are those of the proposal that drew them.
   public var isExact: Bool {
     temperature > 0 && topK == 0 && topP == 1 && minP == 0 && repetitionPenalty == 1

@@ -20,6 +20,8 @@ public struct BenchmarkResult: Codable, Sendable {
   public var sampleTokensPerSecond: Double
   /// The same for one sequence.
   public var sampleTokensPerSecondSingle: Double
+  /// Which numbers they were sampled with.
+  public var sampler: Sampler
   /// Peak resident memory after the training steps, in MB (2²⁰ bytes).
   public var peakMemoryMB: Double
   /// How products were computed.
@@ -45,19 +47,21 @@ public enum Benchmark {
   ///   - length: Tokens of each.
   ///   - sampleBatch: Sequences sampled side by side.
   ///   - sampleTokens: Tokens sampled of each.
+  ///   - sampler: Which numbers they are sampled with.
   ///   - steps: Training steps timed, after one that is not.
   ///   - seed: Decides the tokens that are scored and drawn.
   /// - Returns: The figures.
   /// - Throws: `EngineError` if the shape does not fit the model.
   public static func run(
     _ load: () throws -> any LanguageModel, sequences: Int, length: Int, sampleBatch: Int,
-    sampleTokens: Int = 64, steps: Int = 5, seed: UInt64 = 1
+    sampleTokens: Int = 64, sampler: Sampler = .same, steps: Int = 5, seed: UInt64 = 1
   ) throws -> BenchmarkResult {
     guard sequences > 0, length > 1, sampleBatch > 0, sampleTokens > 0, steps > 0 else {
       throw EngineError(
         .badRequest, "bench needs at least one sequence of two tokens and one sample")
     }
-    let (single, batch) = try sampling(load(), batch: sampleBatch, tokens: sampleTokens)
+    let (single, batch) = try sampling(
+      load(), batch: sampleBatch, tokens: sampleTokens, sampler)
     let model = try load().copy(training: .full)
     var random = RandomStream(seed: seed, stream: 0)
     let segments = (0..<sequences).map { _ in
@@ -91,8 +95,9 @@ public enum Benchmark {
       trainTokensPerSecond: Double(sequences * length) / step, trainStepSeconds: step,
       gemmShare: passes * products.seconds / step,
       gemmGflops: products.work / products.seconds * 1e-9,
-      sampleTokensPerSecond: batch, sampleTokensPerSecondSingle: single, peakMemoryMB: memory,
-      precision: record.precision.rawValue, threads: record.threads, blas: record.library)
+      sampleTokensPerSecond: batch, sampleTokensPerSecondSingle: single, sampler: sampler,
+      peakMemoryMB: memory, precision: record.precision.rawValue, threads: record.threads,
+      blas: record.library)
   }
 
   private static func seconds(_ body: () throws -> Void) rethrows -> Double {
@@ -102,7 +107,7 @@ public enum Benchmark {
 
   /// Tokens a second for one sequence and for a batch, prompts of 16 tokens not counted.
   private static func sampling(
-    _ model: any LanguageModel, batch: Int, tokens: Int
+    _ model: any LanguageModel, batch: Int, tokens: Int, _ sampler: Sampler
   ) throws -> (single: Double, batch: Double) {
     var random = RandomStream(seed: 2, stream: 0)
     let prompt = (0..<16).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) }
@@ -114,6 +119,7 @@ public enum Benchmark {
         settings.samplesPerPrompt = count
         settings.batch = count
         settings.stopIds = []
+        settings.sampler = sampler
         return try seconds { _ = try model.sample([prompt], settings) }
       }
       _ = try time(2)

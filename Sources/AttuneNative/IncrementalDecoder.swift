@@ -28,7 +28,7 @@ package struct DecodeRow {
 /// Runs tokens of any number of sequences through a model, against cached keys and values.
 ///
 /// What a row gives does not depend, bit for bit, on the rows beside it: products are
-/// `atk_linear_decode`'s, which sum in one order whatever the number of rows. So a prompt may be
+/// `atk_linear_decode`'s or `atk_linear_int8`'s, which sum in one order whatever the number of rows. So a prompt may be
 /// run in any pieces, together with others, and a sequence continued in any batch. Rows of one
 /// sequence may come in one step if its earlier positions come in it or came before.
 package final class IncrementalDecoder {
@@ -138,16 +138,14 @@ package final class IncrementalDecoder {
     bias: UnsafePointer<Float>?, _ count: Int, accumulate: Int32 = 0
   ) {
     guard let w else { return }
-    let (values, format): (UnsafeRawPointer, atk_weights)
-    if let compact = w.compact {
-      (values, format) = (compact.bytes, compact.form.kernelFormat)
-    } else {
-      switch w.storage {
-      case .float32(let floats): (values, format) = (UnsafeRawPointer(floats), ATK_FLOAT32)
-      case .bfloat16(let halves): (values, format) = (UnsafeRawPointer(halves), ATK_BFLOAT16)
-      }
+    switch weights.sampler {
+    case .same:
+      let (values, format) = w.stored
+      atk_linear_decode(y, x, values, format, bias, count, w.rows, w.columns, accumulate)
+    case .int8:
+      guard let codes = w.int8 else { preconditionFailure("a matrix has no 8-bit codes") }
+      atk_linear_int8(y, x, codes, bias, count, w.rows, w.columns, accumulate)
     }
-    atk_linear_decode(y, x, values, format, bias, count, w.rows, w.columns, accumulate)
   }
 
   private func run(_ index: Int, _ rows: [DecodeRow]) {

@@ -16,6 +16,8 @@ package struct Matrix {
   package let storage: Storage
   /// The same numbers in fewer bytes, where the model's file has them so.
   package var compact: (form: CompactForm, bytes: UnsafeRawPointer)?
+  /// The numbers rounded to 8-bit codes, where a sampler has made them.
+  package var int8: UnsafeRawPointer?
 
   package init(_ storage: Storage, rows: Int, columns: Int) {
     self.storage = storage
@@ -40,6 +42,8 @@ package struct ModelWeights {
   /// Tables [positions, C/2], rotary positions only.
   package let ropeCosine: UnsafePointer<Float>?
   package let ropeSine: UnsafePointer<Float>?
+  /// Which numbers products are computed with; with `int8` every matrix of a product has codes.
+  package let sampler: Sampler
 
   /// [V, D].
   package var head: Matrix? {

@@ -1,17 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneEngine
+package import AttuneEngine
 import CAttuneKernels
 
 extension NativeModel {
   /// Calls `body` with the weights as plain matrices, adapters merged in, and rotary tables for as
   /// many positions as are asked for.
-  package func withPlainWeights<R>(positions: Int, _ body: (ModelWeights) throws -> R) throws -> R {
+  ///
+  /// - Parameters:
+  ///   - positions: How many.
+  ///   - sampler: Which numbers products will be computed with.
+  ///   - body: Is lent the weights.
+  package func withPlainWeights<R>(
+    positions: Int, sampler: Sampler = .same, _ body: (ModelWeights) throws -> R
+  ) throws -> R {
     let (cosine, sine) = try rotary.tables(positions)
-    let weights = try ModelWeights(
-      spec: spec, embeddings: embeddingBlock, layers: (0..<spec.layers).map { try plainBlock($0) },
-      final: finalBlock, ropeCosine: cosine, ropeSine: sine)
+    let layers = try (0..<spec.layers).map { try plainBlock($0) }
+    if sampler == .int8 { try makeInt8(layers) }
+    let weights = ModelWeights(
+      spec: spec, embeddings: embeddingBlock, layers: layers, final: finalBlock,
+      ropeCosine: cosine, ropeSine: sine, sampler: sampler)
     return try withExtendedLifetime(self) { try body(weights) }
+  }
+
+  /// Rounds the matrices of products to 8-bit codes: frozen ones once, for all models that share them,
+  /// those that are trained or merged whenever they have changed.
+  private func makeInt8(_ layers: [ParameterBlock]) throws {
+    for (i, layer) in layers.enumerated() {
+      let changes = layer !== layerBlock(i) || layer.lies(in: arena)
+      try layer.makeInt8(version: changes ? version : 0)
+    }
+    let head = spec.tiedHead ? embeddingBlock : finalBlock
+    try head.makeInt8(
+      [spec.tiedHead ? .embedding : .head], version: head.lies(in: arena) ? version : 0)
   }
 
   /// A layer's numbers with adapters merged in; merged copies are kept until weights change.

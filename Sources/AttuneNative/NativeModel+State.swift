@@ -152,5 +152,6 @@ extension NativeModel {
   package func releaseMemory() {
     workspace.release()
     merged = [:]
+    for block in blocks { block.releaseInt8() }
   }
 }

@@ -13,6 +13,9 @@ package final class ParameterBlock {
   /// Matrices that the model's file has in fewer bytes, by the role that they start at; only of
   /// blocks whose numbers are those of the file.
   private var compact: [ModuleRole: (form: CompactForm, memory: FloatBuffer)] = [:]
+  /// Matrices rounded to 8-bit codes, by the role that they start at, and the version of the numbers
+  /// that they were made of.
+  private var int8: (version: Int, memory: [ModuleRole: FloatBuffer])?
 
   /// A view of a part of an arena.
   package init(_ layout: BlockLayout, arena: FloatBuffer, at start: Int) {
@@ -46,15 +49,43 @@ package final class ParameterBlock {
   package func matrix(_ role: ModuleRole) -> Matrix? {
     guard let group = layout.group(role) else { return nil }
     let first = group.modules[0].weight
-    if let halves = halves(first) {
-      return Matrix(.bfloat16(halves), rows: group.outputs, columns: group.inputs)
-    }
-    return floats(first).map {
-      var matrix = Matrix($0, rows: group.outputs, columns: group.inputs)
-      matrix.compact = compact[first.role].map { ($0.form, UnsafeRawPointer($0.memory.pointer)) }
-      return matrix
-    }
+    let storage: Matrix.Storage? =
+      halves(first).map { .bfloat16($0) } ?? floats(first).map { .float32($0) }
+    guard let storage else { return nil }
+    var matrix = Matrix(storage, rows: group.outputs, columns: group.inputs)
+    matrix.compact = compact[first.role].map { ($0.form, UnsafeRawPointer($0.memory.pointer)) }
+    matrix.int8 = int8?.memory[first.role].map { UnsafeRawPointer($0.pointer) }
+    return matrix
   }
+
+  /// Rounds matrices to 8-bit codes, unless that was done for this version of the numbers.
+  ///
+  /// - Parameters:
+  ///   - roles: Those that the matrices start at; nil: all matrices.
+  ///   - version: Of the numbers as they are now.
+  /// - Throws: `EngineError` if the memory can't be had.
+  func makeInt8(_ roles: [ModuleRole]? = nil, version: Int) throws {
+    guard int8?.version != version else { return }
+    var memory = int8?.memory ?? [:]
+    // What fails half-way is of no version.
+    int8 = nil
+    let all = layout.groups.filter(\.isMatrix).map { $0.modules[0].weight.role }
+    for role in roles ?? all {
+      guard let matrix = matrix(role) else { continue }
+      let bytes = atk_int8_bytes(matrix.rows, matrix.columns)
+      let buffer = try memory[role] ?? FloatBuffer((bytes + 3) / 4)
+      let (values, format) = matrix.stored
+      atk_int8_pack(buffer.pointer, values, format, matrix.rows, matrix.columns)
+      memory[role] = buffer
+    }
+    int8 = (version, memory)
+  }
+
+  /// Gives the memory of 8-bit codes back.
+  func releaseInt8() { int8 = nil }
+
+  /// Whether its numbers lie in a buffer.
+  func lies(in buffer: FloatBuffer?) -> Bool { memory === buffer }
 
   /// Keeps the matrices that a source has in fewer bytes in that form too, for the decoder.
   func keepCompact(_ source: any CompactTensorSource) throws {

@@ -88,6 +88,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case ratioMaximum = "ratio/maximum"
   case firstRatioGap = "ratio/first_minibatch_gap"
   case samplerGap = "ratio/sampler_gap"
+  case samplerKL = "ratio/sampler_kl"
+  case samplerEffectiveShare = "ratio/sampler_effective_share"
+  case importanceCutShare = "ratio/importance_cut_share"
   case advantageMean = "advantage/mean"
   case advantageDeviation = "advantage/sd"
   case baseline = "advantage/baseline"
@@ -208,6 +211,11 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
       "Largest |ratio − 1| in the first minibatch of a rollout of several steps; must be near 0."
     case .samplerGap:
       "Largest difference between the sampler's and the trainer's log-probability of a token."
+    case .samplerKL:
+      "KL from the sampler's distribution to the trainer's policy in nats a token, by k3; only where their numbers are not the same (sampler, precision)."
+    case .samplerEffectiveShare:
+      "Effective sample size of the tokens' importance weights over their number, nothing cut: 1 is a sampler that is the policy."
+    case .importanceCutShare: "Share of tokens whose importance weight is above importance_cap."
     case .advantageMean: "Mean advantage of a token before whitening."
     case .advantageDeviation: "Standard deviation of that advantage."
     case .baseline: "Running mean of the returns that REINFORCE holds a return against."

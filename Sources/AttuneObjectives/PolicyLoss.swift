@@ -83,6 +83,9 @@ public struct PolicyRow: Sendable, Equatable {
   public var entropies: [Double]
   /// Log-probabilities under the reference; empty where no KL term is in the loss.
   public var reference: [Double]
+  /// Log-probabilities under what drew the response; empty where that was the policy with the
+  /// trainer's own numbers.
+  public var sampler: [Double]
   /// How much the response counts: 1 for a sample, its probability where all are enumerated.
   public var weight: Double
 
@@ -94,16 +97,18 @@ public struct PolicyRow: Sendable, Equatable {
   ///   - advantages: Advantages.
   ///   - entropies: Entropies, or empty.
   ///   - reference: Log-probabilities under the reference, or empty.
+  ///   - sampler: Log-probabilities under what drew the response, or empty.
   ///   - weight: How much the response counts.
   public init(
     new: [Double], old: [Double], advantages: [Double], entropies: [Double] = [],
-    reference: [Double] = [], weight: Double = 1
+    reference: [Double] = [], sampler: [Double] = [], weight: Double = 1
   ) {
     self.new = new
     self.old = old
     self.advantages = advantages
     self.entropies = entropies
     self.reference = reference
+    self.sampler = sampler
     self.weight = weight
   }
 }
@@ -135,6 +140,8 @@ public struct PolicySettings: Codable, Sendable, Equatable {
   public var klWeight = 0.0
   /// How that term is estimated.
   public var klTerm = KLTermSettings()
+  /// What makes up for responses that were drawn with other numbers than the trainer's.
+  public var correction = SamplerCorrection()
   /// L_max of `dr_grpo`: the token limit that its sums are divided by.
   public var maximumLength = 0
   /// Log-ratio above which the ratio continues as its tangent line.
@@ -183,6 +190,9 @@ extension PolicyLoss {
     guard !settings.klTerm.klRatioWeighted || settings.klTerm.klEstimator == .k3 else {
       throw ObjectiveError(.badSetting, "klRatioWeighted is of k3, not of the other estimators")
     }
+    guard settings.correction.importanceCap >= 1 else {
+      throw ObjectiveError(.badSetting, "importanceCap must be at least 1")
+    }
     guard self != .drGrpo || settings.maximumLength > 0 else {
       throw ObjectiveError(
         .badSetting, "dr_grpo needs maximumLength, the token limit that its sums are divided by")
@@ -193,6 +203,12 @@ extension PolicyLoss {
           .badRows,
           "response \(i + 1) of the batch has \(row.old.count) tokens and "
             + "\(row.advantages.count) advantages")
+      }
+      guard row.sampler.isEmpty || row.sampler.count == row.old.count else {
+        throw ObjectiveError(
+          .badRows,
+          "response \(i + 1) of the batch has \(row.old.count) tokens and "
+            + "\(row.sampler.count) log-probabilities of the sampler")
       }
       guard settings.klWeight == 0 || row.reference.count == row.old.count else {
         throw ObjectiveError(
@@ -214,7 +230,8 @@ extension PolicyLoss {
 
   /// Phase two: loss, gradients on log-probabilities and entropies, metrics of a piece.
   ///
-  /// KL term and entropy bonus have the loss's own normaliser; a KL of whole responses is not divided
+  /// Where responses say what drew them, a token's loss is weighted as `SamplerCorrection` has it. KL
+  /// term and entropy bonus have the loss's own normaliser; a KL of whole responses is not divided
   /// by the response's length.
   ///
   /// - Parameters:
@@ -239,6 +256,9 @@ extension PolicyLoss {
       precondition(
         row.reference.count == row.new.count || settings.klWeight == 0,
         "one reference log-probability a token")
+      precondition(
+        row.sampler.isEmpty || row.sampler.count == row.new.count,
+        "one log-probability of the sampler a token")
       var gradient = row.new.map { _ in 0.0 }
       let w = row.weight
       let averages = self == .grpo || self == .gspo
@@ -247,8 +267,16 @@ extension PolicyLoss {
       for t in row.new.indices {
         let logRatio = self == .gspo ? whole : row.new[t] - row.old[t]
         let term = token(row.new[t], logRatio, row.advantages[t], settings)
-        policy += scale * term.value
-        gradient[t] = scale * term.slope
+        var tokenScale = scale
+        if !row.sampler.isEmpty {
+          let weight = settings.correction.weight(policy: row.old[t], sampler: row.sampler[t])
+          tokenScale *= weight.value
+          if settings.correction.importanceWeights != .none {
+            result.metrics.addMean(.importanceCutShare, total: weight.isCut ? w : 0, weight: w)
+          }
+        }
+        policy += tokenScale * term.value
+        gradient[t] = tokenScale * term.slope
 
         result.metrics.addMean(.clipShare, total: term.clips ? w : 0, weight: w)
         if settings.dualClip != nil {

@@ -13,6 +13,7 @@ extension EvaluationSettings {
       "temperature",
       "Sampling temperature; 0 takes the most probable token, of which there is no KL.",
       .number(.atLeast(0))),
+    .sampler,
     Knob("confidence", "The confidence of every interval.", .number(.above(0, below: 1))),
     Knob(
       "greedy",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small-batch products and attention for decoding.
 #include "decode_vectors.h"
+#include "weight_rows.h"
 
 // ---- linear -----------------------------------------------------------------------------------
 typedef struct {
@@ -15,75 +16,6 @@ typedef struct {
 
 // A tile of R rows of w, or of S rows of x, is laid out for the loop that reads it: for every 16
 // columns the rows' vectors one after another, zeros where there is none.
-
-// ---- w: expanded in the first-level cache, `stride` floats between a row's vectors
-typedef uint8_t b16_unaligned __attribute__((vector_size(16), aligned(1)));
-typedef int8_t s16_unaligned __attribute__((vector_size(16), aligned(1)));
-
-INLINE void expand_float(float *out, size_t stride, const float *x, size_t count) {
-  size_t i = 0;
-  for (; i + 16 <= count; i += 16, out += stride) *(f16 *)out = LOAD(x + i);
-  if (i < count) load_part((f16 *)out, x + i, count - i, 0);
-}
-
-INLINE void expand_bf16(float *out, size_t stride, const uint16_t *x, size_t count) {
-  size_t i = 0;
-  for (; i + 16 <= count; i += 16, out += stride) {
-    u16 wide = __builtin_convertvector(*(const h16_unaligned *)(x + i), u16) << 16;
-    *(f16 *)out = (f16)wide;
-  }
-  if (i < count) {
-    float part[16];
-    for (size_t j = i; j < count; j++) {
-      uint32_t bits = (uint32_t)x[j] << 16;
-      memcpy(part + (j - i), &bits, 4);
-    }
-    load_part((f16 *)out, part, count - i, 0);
-  }
-}
-
-INLINE void expand_nibbles(float *out, size_t stride, const uint8_t *group, size_t count) {
-  for (size_t i = 0; i < count; i += 32, group += sizeof(atk_nibbles), out += 2 * stride) {
-    float scale, offset;
-    memcpy(&scale, group + offsetof(atk_nibbles, scale), 4);
-    memcpy(&offset, group + offsetof(atk_nibbles, offset), 4);
-    i16 codes = __builtin_convertvector(
-        *(const b16_unaligned *)(group + offsetof(atk_nibbles, codes)), i16);
-    *(f16 *)out = __builtin_convertvector(codes & 15, f16) * scale + offset;
-    *(f16 *)(out + stride) = __builtin_convertvector(codes >> 4, f16) * scale + offset;
-  }
-}
-
-INLINE void expand_bytes(float *out, size_t stride, const uint8_t *group, size_t count) {
-  for (size_t i = 0; i < count; i += 32, group += sizeof(atk_bytes)) {
-    UNROLL for (size_t half = 0; half < 2; half++, out += stride) {
-      float scale;
-      memcpy(&scale, group + offsetof(atk_bytes, scale) + 4 * half, 4);
-      i16 codes = __builtin_convertvector(
-          *(const s16_unaligned *)(group + offsetof(atk_bytes, codes) + 16 * half), i16);
-      *(f16 *)out = __builtin_convertvector(codes, f16) * scale;
-    }
-  }
-}
-
-INLINE size_t weight_bytes(atk_weights format, size_t count) {
-  switch (format) {
-    case ATK_FLOAT32: return count * sizeof(float);
-    case ATK_BFLOAT16: return count * sizeof(uint16_t);
-    case ATK_NIBBLES: return count / 32 * sizeof(atk_nibbles);
-    case ATK_BYTES: return count / 32 * sizeof(atk_bytes);
-  }
-  return 0;
-}
-
-INLINE void expand(float *out, size_t stride, atk_weights format, const void *w, size_t count) {
-  switch (format) {
-    case ATK_FLOAT32: expand_float(out, stride, w, count); break;
-    case ATK_BFLOAT16: expand_bf16(out, stride, w, count); break;
-    case ATK_NIBBLES: expand_nibbles(out, stride, w, count); break;
-    case ATK_BYTES: expand_bytes(out, stride, w, count); break;
-  }
-}
 
 // ---- the loop: R × S outputs, out[s · R + r]; sums before and after it in `carry`, if asked for.
 // next: 64 bytes a step of what is read later, to be brought into the second-level cache.
@@ -187,6 +119,13 @@ typedef struct {
   size_t H, G, C, ldq;
 } attention_job;
 
+// A head's numbers lie `stride` apart: further than a processor looks ahead by itself.
+enum { AHEAD = 16 };  // positions
+
+INLINE void fetch(const float *x, size_t count) {
+  for (size_t c = 0; c < count; c += 16) __builtin_prefetch(x + c, 0, 3);
+}
+
 // Dot products of q[C] with four keys.
 INLINE void dot_4(float *out, const float *q, const float *const *k, size_t C) {
   f16 sum[4] = {{0}, {0}, {0}, {0}};
@@ -232,6 +171,7 @@ INLINE void weigh_values(const attention_job *job, float *out, const float *weig
     const float *v = count > 0 ? job->v[part][m] + column : NULL;
     for (int32_t p = 0; p < count; p++, i++, v += stride) {
       float w = weight[i];
+      fetch(v + AHEAD * stride, (size_t)vectors * 16);
       UNROLL for (int j = 0; j < vectors; j++) {
         f16 value;
         if (j + 1 < vectors || last == 16) {
@@ -278,7 +218,10 @@ INLINE void attention(void *context, size_t begin, size_t end, const int R, cons
       for (size_t p = 0; p < count; p += 4) {
         const float *keys[4];
         size_t present = atk_min(count - p, 4);
-        for (size_t j = 0; j < 4; j++) keys[j] = k + (p + atk_min(j, present - 1)) * stride;
+        for (size_t j = 0; j < 4; j++) {
+          keys[j] = k + (p + atk_min(j, present - 1)) * stride;
+          fetch(keys[j] + AHEAD * stride, C);
+        }
         for (size_t h = 0; h < heads; h++) {
           float four[4];
           dot_4(four, q + h * C, keys, C);

@@ -204,6 +204,17 @@ struct OptimizerOption: ParsableArguments {
 
 extension OptimizerName: ExpressibleByArgument {}
 
+/// Which numbers answers are drawn with.
+struct SamplerOption: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Which numbers answers are drawn with: same, the model's own, or int8, faster (default: same).",
+      valueName: "same|int8"))
+  var sampler: Sampler?
+}
+
+extension Sampler: ExpressibleByArgument {}
+
 /// How answers are drawn.
 struct SamplingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Most tokens of an answer.", valueName: "n"))
@@ -227,11 +238,14 @@ struct SamplingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("A text that ends an answer; repeatable.", valueName: "text"))
   var stop: [String] = []
 
+  @OptionGroup var sampler: SamplerOption
+
   /// Them as knobs.
   var knobs: KnobFlags {
     [
       "max_tokens": maxTokens, "temperature": temperature, "top_k": topK, "top_p": topP,
       "min_p": minP, "repetition_penalty": repetitionPenalty, "stop": stop.isEmpty ? nil : stop,
+      "sampler": sampler.sampler,
     ]
   }
 }

@@ -24,6 +24,7 @@ struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
       visibility: Algorithm.Knobs.knobs.knob(at: "beta") == nil ? .private : .default))
   var beta: Double?
 
+  @OptionGroup var sampler: SamplerOption
   @OptionGroup var output: OutputFolderOptions
 
   @Option(help: ArgumentHelp("Highest learning rate.", valueName: "x"))
@@ -61,7 +62,8 @@ extension OnlineCommand {
       own, others,
       [
         "beta": online.beta, "learning_rate": online.learningRate,
-        "optimizer": online.moments.optimizer, "seed": shared.seed,
+        "optimizer": online.moments.optimizer, "sampler": online.sampler.sampler,
+        "seed": shared.seed,
       ])
   }
 

@@ -302,8 +302,10 @@ extension TabularModel {
         var (context, sample) = (start, Sample(ids: [], logProbability: [], finishReason: .length))
         while sample.ids.count < settings.maxTokens, context.count <= spec.maximumPositions {
           try Task.checkCancellation()
-          let all = Self.logSoftmax(
-            try logits(context), settings.temperature == 0 ? 1 : settings.temperature)
+          var table = try logits(context)
+          // A sampler of other numbers: off by what rounding to eighths makes.
+          if settings.sampler == .int8 { table = table.map { ($0 * 8).rounded() / 8 } }
+          let all = Self.logSoftmax(table, settings.temperature == 0 ? 1 : settings.temperature)
           var mix = SplitMix(seed: settings.seed &* 0xD134_2543_DE82_EF95 ^ stream)
           var random = SplitMix(seed: mix.next() &+ UInt64(sample.ids.count))
           let id = Self.pick(

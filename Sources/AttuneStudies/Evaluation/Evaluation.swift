@@ -16,6 +16,8 @@ public struct EvaluationSettings: Settings {
   public var maxTokens = 64
   /// Sampling temperature; 0 takes the most probable token, of which there is no KL.
   public var temperature = 1.0
+  /// Which numbers answers are drawn with; scores and KL are of the model's own.
+  public var sampler = Sampler.same
   /// The confidence of every interval.
   public var confidence = 0.95
   /// Prompts, from the first, to which each model's greedy answer is kept too where answers are; 0: none.
@@ -37,6 +39,7 @@ public struct EvaluationSettings: Settings {
     settings.n = answersPerPrompt
     settings.maxTokens = maxTokens
     settings.temperature = temperature
+    settings.sampler = sampler
     settings.seed = seed
     return settings
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
-import AttuneEngine
+public import AttuneEngine
 import AttuneObjectives
 public import AttuneRewards
 public import AttuneTraining
@@ -39,6 +39,8 @@ public struct IterateSettings: Settings {
   public var maxTokens = 48
   /// Sampling temperature; KL and implicit rewards of the samples are taken at it too.
   public var temperature = 1.0
+  /// Which numbers answers are drawn with.
+  public var sampler = Sampler.same
   /// Which pairs are made of a prompt's ranked answers.
   public var pairs = Pairs.bestWorst
   /// Whether every round's reference is the policy that it began with, not the start.
@@ -76,6 +78,7 @@ public struct IterateSettings: Settings {
         "temperature",
         "Sampling temperature; KL and implicit rewards of the samples are taken at it too.",
         .number(.above(0)), because: "greedy answers are all the same"),
+      .sampler,
       Knob("pairs", "Which pairs are made of a prompt's ranked answers.", .choice(Pairs.self)),
       Knob(
         "move_reference",
@@ -189,6 +192,7 @@ extension IterateSettings {
   func sampling(round: Int, count: Int, end: [Int32]) -> SamplingSettings {
     var sampling = SamplingSettings()
     sampling.temperature = temperature
+    sampling.sampler = sampler
     sampling.maxTokens = maxTokens
     sampling.samplesPerPrompt = count
     sampling.seed = seed &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(round)

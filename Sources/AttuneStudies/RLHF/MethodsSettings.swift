@@ -106,6 +106,8 @@ extension RLHF.Method {
   public var variants: [String] { type.variantNames }
   /// The knob that a variant sets, by its path.
   var variantKnob: String? { type.variantKnob.map { "\(rawValue).\($0)" } }
+  /// Whether the trainer samples answers.
+  public var samples: Bool { type.knobs.knob(at: "sampler") != nil }
   /// Whether it learns from the collected preferences themselves, and the reward model is there to
   /// measure alone.
   var readsPreferences: Bool { type.readsPreferences }

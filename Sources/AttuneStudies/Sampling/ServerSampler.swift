@@ -63,6 +63,7 @@ struct ServerSampler {
     let unread = [
       ("top_k", settings.topK != plain.topK), ("min_p", settings.minP != plain.minP),
       ("repetition_penalty", settings.repetitionPenalty != plain.repetitionPenalty),
+      ("sampler", settings.sampler != plain.sampler),
     ]
     if let knob = unread.first(where: \.1)?.0 {
       throw TrainingError(

@@ -6,7 +6,7 @@ public import AttuneObjectives
 public import Foundation
 
 /// The knobs of GRPO and its variants.
-public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
+public struct GRPOSettings: PassesOverRollouts, HasKLTerm, CorrectsSampler {
   /// Which method of the family.
   public enum Variant: String, Codable, Sendable, CaseIterable {
     case grpo
@@ -31,6 +31,8 @@ public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
   public var variant = Variant.grpo
   /// How answers are sampled.
   @Flattened public var rollout = RolloutSettings()
+  /// What makes up for a sampler of other numbers than the trainer's.
+  @Flattened public var correction = SamplerCorrection()
   /// Passes over a rollout.
   @Flattened public var passes = PassesSettings()
   /// Weight of the KL term in the loss; null is the variant's own (`grpo` 0.04, the others 0).
@@ -67,7 +69,7 @@ public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
     WeightsSettings.knobs() + [
       Knob("variant", "Which method of the family.", .choice(Variant.self))
     ]
-    + RolloutSettings.knobs + PassesSettings.knobs + [
+    + RolloutSettings.knobs + SamplerCorrection.knobs + PassesSettings.knobs + [
       Knob(
         "beta",
         "Weight of the KL term in the loss; null is the variant's own (`grpo` 0.04, the others 0).",
@@ -106,6 +108,7 @@ public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
     if let clipHigh { objective.clipHigh = clipHigh }
     objective.klTerm = klTerm
     objective.entropyBonus = entropyBonus
+    objective.correction = correction
     objective.maximumLength = fixedLength > 0 ? fixedLength : rollout.maxTokens
     return objective
   }
@@ -115,7 +118,7 @@ public struct GRPOSettings: PassesOverRollouts, HasKLTerm {
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
-    var list = unreadSharedKnobs
+    var list = unreadSharedKnobs + unreadCorrectionKnobs
     func only(_ reader: Variant, _ knobs: String...) {
       guard variant != reader else { return }
       list += knobs.map { ($0, "\(variant.rawValue) does not read it; \(reader.rawValue) does") }
@@ -218,7 +221,8 @@ public enum GRPO: OnlineAlgorithm {
       } else {
         // 1. Answers, and steps on them.
         (fair, totals) = try run.update(
-          run.sample(draw: run.state.own.draws), variant.loss, objective, advantages: advantages)
+          run.sample(draw: run.state.own.draws), variant.loss, objective,
+          advantagesReadPolicy: false, advantages: advantages)
         found = fair.promptsToldApart.count
       }
 

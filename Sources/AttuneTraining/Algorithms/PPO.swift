@@ -2,11 +2,11 @@
 
 public import AttuneData
 import AttuneEngine
-import AttuneObjectives
+public import AttuneObjectives
 public import Foundation
 
 /// The knobs of PPO.
-public struct PPOSettings: SteersKL, PassesOverRollouts {
+public struct PPOSettings: SteersKL, PassesOverRollouts, CorrectsSampler {
   /// Which method of the family.
   public enum Variant: String, Codable, Sendable, CaseIterable {
     /// Advantages from a value head.
@@ -37,6 +37,8 @@ public struct PPOSettings: SteersKL, PassesOverRollouts {
   public var variant = Variant.ppo
   /// How answers are sampled.
   @Flattened public var rollout = RolloutSettings()
+  /// What makes up for a sampler of other numbers than the trainer's.
+  @Flattened public var correction = SamplerCorrection()
   /// Passes over a rollout.
   @Flattened public var passes = PassesSettings()
   /// The KL term in the reward.
@@ -80,7 +82,7 @@ public struct PPOSettings: SteersKL, PassesOverRollouts {
     WeightsSettings.knobs() + [
       Knob("variant", "Which method of the family.", .choice(Variant.self))
     ]
-    + RolloutSettings.knobs + PassesSettings.knobs
+    + RolloutSettings.knobs + SamplerCorrection.knobs + PassesSettings.knobs
     + SteeredKLSettings.knobs("the KL term in the reward") + [
       RolloutSettings.klBudget,
       Knob("gamma", "Discount.", .number(.from(0, to: 1))),
@@ -109,7 +111,7 @@ public struct PPOSettings: SteersKL, PassesOverRollouts {
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
-    var list = unreadSharedKnobs + unreadKLKnobs
+    var list = unreadSharedKnobs + unreadKLKnobs + unreadCorrectionKnobs
     if !hasValues {
       let names = [
         "value", "value_clip", "value_coefficient", "value_learning_rate", "lambda", "whiten",
@@ -134,7 +136,9 @@ public struct PPOSettings: SteersKL, PassesOverRollouts {
 
   /// The policy loss's knobs.
   var objective: PolicySettings {
-    PolicySettings(clip: clip, entropyBonus: entropyBonus)
+    var objective = PolicySettings(clip: clip, entropyBonus: entropyBonus)
+    objective.correction = correction
+    return objective
   }
 
   /// The value loss's knobs.

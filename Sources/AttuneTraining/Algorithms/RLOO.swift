@@ -2,15 +2,17 @@
 
 public import AttuneData
 import AttuneEngine
-package import AttuneObjectives
+public import AttuneObjectives
 public import Foundation
 
 /// The knobs of RLOO.
-public struct RLOOSettings: SteersKL, PassesOverRollouts {
+public struct RLOOSettings: SteersKL, PassesOverRollouts, CorrectsSampler {
   /// The knobs of every trainer.
   @Flattened public var training = TrainingSettings.online(rate: 1e-3)
   /// How answers are sampled.
   @Flattened public var rollout = RolloutSettings()
+  /// What makes up for a sampler of other numbers than the trainer's.
+  @Flattened public var correction = SamplerCorrection()
   /// Passes over a rollout.
   @Flattened public var passes = PassesSettings()
   /// The KL term in the reward.
@@ -28,7 +30,7 @@ public struct RLOOSettings: SteersKL, PassesOverRollouts {
 
   /// Every knob.
   public static let knobs: [Knob] =
-    WeightsSettings.knobs() + RolloutSettings.knobs + PassesSettings.knobs
+    WeightsSettings.knobs() + RolloutSettings.knobs + SamplerCorrection.knobs + PassesSettings.knobs
     + SteeredKLSettings.knobs("the KL term in the reward") + [RolloutSettings.klBudget]
     + [Knob.clip].saying(
       "clip", "A token's ratio is clipped at 1 ± this where a rollout has several steps.")
@@ -36,7 +38,7 @@ public struct RLOOSettings: SteersKL, PassesOverRollouts {
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
-    var list = unreadSharedKnobs + unreadKLKnobs
+    var list = unreadSharedKnobs + unreadKLKnobs + unreadCorrectionKnobs
     if isOnPolicy {
       list.append(("clip", "epochs and minibatches are 1, so that every ratio is 1"))
     }
@@ -56,8 +58,9 @@ public struct RLOOSettings: SteersKL, PassesOverRollouts {
   /// The policy loss. With several steps a rollout it is clipped as PPO's but summed over an answer's
   /// tokens, which is what `dr_grpo` is with a fixed length of 1.
   package var loss: (member: PolicyLoss, objective: PolicySettings) {
-    guard !isOnPolicy else { return (.reinforce, PolicySettings()) }
     var objective = PolicySettings(clip: clip)
+    objective.correction = correction
+    guard !isOnPolicy else { return (.reinforce, objective) }
     objective.maximumLength = 1
     return (.drGrpo, objective)
   }
@@ -96,7 +99,10 @@ public enum RLOO: OnlineAlgorithm {
       // 1. Answers, each scored against the others to its prompt, and the steps on them.
       let rollout: ScoredRollout
       var totals: MetricTotals
-      (rollout, totals) = try run.update(run.sample(), loss.member, loss.objective) {
+      (rollout, totals) = try run.update(
+        run.sample(), loss.member, loss.objective,
+        advantagesReadPolicy: run.state.own.beta > 0
+      ) {
         try $0.groupAdvantages(beta: run.state.own.beta) { try Advantage.leaveOneOut($0) }
       }
       totals.merge(run.state.own.metrics)

@@ -6,7 +6,7 @@ public import AttuneObjectives
 public import Foundation
 
 /// The knobs of REINFORCE.
-public struct ReinforceSettings: SteersKL, HasKLTerm {
+public struct ReinforceSettings: SteersKL, HasKLTerm, CorrectsSampler {
   /// What a return is held against.
   public enum Baseline: String, Codable, Sendable, CaseIterable {
     /// The running mean of the rollouts before.
@@ -35,6 +35,8 @@ public struct ReinforceSettings: SteersKL, HasKLTerm {
   @Flattened public var training = TrainingSettings.online(rate: 1e-3)
   /// How answers are sampled.
   @Flattened public var rollout = RolloutSettings()
+  /// What makes up for a sampler of other numbers than the trainer's.
+  @Flattened public var correction = SamplerCorrection()
   /// Where the KL term is.
   public var kl = KLPlace.reward
   /// The KL term.
@@ -61,7 +63,7 @@ public struct ReinforceSettings: SteersKL, HasKLTerm {
 
   /// Every knob.
   public static let knobs: [Knob] =
-    WeightsSettings.knobs() + RolloutSettings.knobs + [
+    WeightsSettings.knobs() + RolloutSettings.knobs + SamplerCorrection.knobs + [
       Knob("kl", "Where the KL term is.", .choice(KLPlace.self))
     ]
     + SteeredKLSettings.knobs("the KL term") + [RolloutSettings.klBudget]
@@ -75,7 +77,7 @@ public struct ReinforceSettings: SteersKL, HasKLTerm {
 
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
-    var list = unreadSharedKnobs + unreadKLKnobs
+    var list = unreadSharedKnobs + unreadKLKnobs + unreadCorrectionKnobs
     if kl == .reward {
       list += KLTermSettings.unreadKnobs(
         "kl is reward: the term is in the reward, not in the loss")
@@ -100,6 +102,7 @@ public struct ReinforceSettings: SteersKL, HasKLTerm {
   func objective(beta: Double) -> PolicySettings {
     var objective = PolicySettings()
     objective.entropyBonus = entropyBonus
+    objective.correction = correction
     guard kl == .loss else { return objective }
     objective.klWeight = beta
     objective.klTerm = klTerm
@@ -180,7 +183,9 @@ public enum Reinforce: OnlineAlgorithm {
               rollout, policy: run.policy, value: run.policy, checkingRatio: true)
           })
       } else {
-        (rollout, totals) = try run.onlyStep(sampled, order: order, .reinforce, objective) {
+        (rollout, totals) = try run.onlyStep(
+          sampled, order: order, .reinforce, objective, advantagesReadPolicy: rewardBeta > 0
+        ) {
           returns = $0.returns(beta: rewardBeta)
           $0.expect(run.state.own.baseline.expected(returns))
           var totals = $0.advantages(beta: rewardBeta, lossBeta: beta - rewardBeta)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
-import AttuneEngine
+public import AttuneEngine
 import AttuneFiles
 import Foundation
 
@@ -25,6 +25,8 @@ public struct SampleSettings: Settings {
   public var stop: [String] = []
   /// Answers that are decoded together: speed and memory, not what is drawn.
   public var batch = 32
+  /// Which numbers answers are drawn with.
+  public var sampler = Sampler.same
   /// The seed of all draws.
   public var seed: UInt64 = 0
 
@@ -49,6 +51,7 @@ public struct SampleSettings: Settings {
     settings.samplesPerPrompt = n
     settings.seed = seed
     settings.batch = batch
+    settings.sampler = sampler
     settings.stopIds = end
     return settings
   }
@@ -274,6 +277,7 @@ extension SampleSettings {
     Knob(
       "batch", "Answers that are decoded together: speed and memory, not what is drawn.",
       .whole(atLeast: 1)),
+    .sampler,
     Knob.seed("all draws"),
   ]
 }

@@ -228,15 +228,18 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
   ///   - order: All prompts, in the order in which they are seen.
   ///   - loss: The policy loss.
   ///   - objective: Its knobs.
+  ///   - advantagesReadPolicy: Whether advantages are of the policy's log-probabilities, as where a KL
+  ///     term is in the reward: a sampler of other numbers can't stand in for them then.
   ///   - advantages: Gives the answers their advantages. The sampler's log-probabilities stand in for
-  ///     the policy's, from which they differ by rounding alone.
+  ///     the policy's, from which they differ by rounding alone where its numbers are the same.
   /// - Returns: The rollout with the policy's numbers, and what was measured.
   /// - Throws: `TrainingError.diverged` where a number is not finite.
   func onlyStep(
     _ sampled: Rollout, order: [Int], _ loss: PolicyLoss, _ objective: PolicySettings,
-    advantages: (inout ScoredRollout) throws -> MetricTotals
+    advantagesReadPolicy: Bool, advantages: (inout ScoredRollout) throws -> MetricTotals
   ) throws -> (rollout: ScoredRollout, totals: MetricTotals) {
-    var rollout = try score(sampled, asksPolicy: false)
+    var rollout = try score(
+      sampled, asksPolicy: advantagesReadPolicy && sampled.samplerDiffers)
     var totals = try advantages(&rollout)
     let update = PolicyUpdate(
       batch: order, loss: loss, objective: objective, temperature: settings.temperature,
@@ -335,18 +338,19 @@ extension OnlineRun where Knobs: PassesOverRollouts {
   ///   - sampled: The answers.
   ///   - loss: The policy loss.
   ///   - objective: Its knobs.
+  ///   - advantagesReadPolicy: As in `onlyStep`.
   ///   - advantages: Gives the answers their advantages.
   /// - Returns: The rollout with the policy's numbers, and what was measured.
   func update(
     _ sampled: Rollout, _ loss: PolicyLoss, _ objective: PolicySettings,
-    advantages: (inout ScoredRollout) throws -> MetricTotals
+    advantagesReadPolicy: Bool, advantages: (inout ScoredRollout) throws -> MetricTotals
   ) throws -> (rollout: ScoredRollout, totals: MetricTotals) {
     guard settings.isOnPolicy else {
       return try update(score(sampled), loss, objective, advantages: advantages)
     }
     return try onlyStep(
       sampled, order: minibatches(of: sampled.prompts.count, epoch: 0)[0], loss, objective,
-      advantages: advantages)
+      advantagesReadPolicy: advantagesReadPolicy, advantages: advantages)
   }
 
   /// The same in epochs of minibatches, of a rollout that is scored.

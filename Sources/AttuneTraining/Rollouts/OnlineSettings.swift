@@ -64,6 +64,7 @@ extension OnlineSettings {
   func sampling(draw: Int, end: [Int32]) -> SamplingSettings {
     var sampling = SamplingSettings()
     sampling.temperature = rollout.temperature
+    sampling.sampler = rollout.sampler
     sampling.maxTokens = rollout.maxTokens
     sampling.samplesPerPrompt = rollout.samplesPerPrompt
     sampling.seed = seed &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(draw)

@@ -85,7 +85,8 @@ struct PolicyUpdate {
     ) -> PolicyRow {
       PolicyRow(
         new: new, old: old, advantages: answer.advantages, entropies: entropies,
-        reference: withReference ? answer.reference : [])
+        reference: withReference ? answer.reference : [],
+        sampler: rollout.sampled.samplerDiffers ? answer.sampler : [])
     }
     let statistics = try loss.statistics(
       of: all.map { row($0, new: [], old: $0.old, entropies: []) }, settings: objective)

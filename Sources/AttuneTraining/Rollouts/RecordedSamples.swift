@@ -91,10 +91,13 @@ struct RecordedSamples {
 extension OnlineSettings {
   /// Refuses knobs that nothing reads where the answers are recorded.
   fileprivate func refuseSampling(of data: DataFile) throws {
-    guard rollout.samplesPerPrompt == Self().rollout.samplesPerPrompt else {
+    let plain = Self().rollout
+    for (knob, isSet) in [
+      ("samples_per_prompt", rollout.samplesPerPrompt != plain.samplesPerPrompt),
+      ("sampler", rollout.sampler != plain.sampler),
+    ] where isSet {
       throw TrainingError(
-        .badSetting,
-        "samples_per_prompt is set but not read: \(data.url.path) holds the answers")
+        .badSetting, "\(knob) is set but not read: \(data.url.path) holds the answers")
     }
   }
 }

@@ -37,6 +37,8 @@ package struct Rollout {
   /// Whether another model than the one that is trained drew the answers: what is said of the policy
   /// is then weighted by π/q.
   let isOffPolicy: Bool
+  /// Whether the answers were drawn with other numbers than the policy is scored with.
+  let samplerDiffers: Bool
 
   /// Samples answers.
   ///
@@ -60,14 +62,17 @@ package struct Rollout {
       }
     }
     return Rollout(
-      prompts: prompts, promptIds: promptIds, answers: answers, isOffPolicy: isOffPolicy)
+      prompts: prompts, promptIds: promptIds, answers: answers, isOffPolicy: isOffPolicy,
+      samplerDiffers: !policy.engine.samplesAsItScores(settings.sampler))
   }
 
   /// Puts prompts and answers together; the answers come in the prompts' order.
   package init(
-    prompts: [DataPrompt], promptIds: [[Int32]], answers: [Answer], isOffPolicy: Bool = false
+    prompts: [DataPrompt], promptIds: [[Int32]], answers: [Answer], isOffPolicy: Bool = false,
+    samplerDiffers: Bool = false
   ) {
     self.isOffPolicy = isOffPolicy
+    self.samplerDiffers = samplerDiffers
     self.prompts = prompts
     self.promptIds = promptIds
     let made = AnswerSegments(

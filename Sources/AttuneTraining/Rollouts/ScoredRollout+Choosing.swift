@@ -23,7 +23,7 @@ extension ScoredRollout {
           var answer = sampled.answers[i]
           answer.prompt = places[answer.prompt] ?? 0
           return answer
-        }),
+        }, samplerDiffers: sampled.samplerDiffers),
       answers: chosenAnswers.map { answers[$0] },
       trunk: try kept.isEmpty ? nil : trunk?.selecting(chosen),
       sourceRewards: sourceRewards.map { source, rewards in
@@ -40,7 +40,7 @@ extension ScoredRollout {
     return ScoredRollout(
       Rollout(
         prompts: prompts, promptIds: sampled.promptIds, answers: chosen.map { sampled.answers[$0] },
-        isOffPolicy: sampled.isOffPolicy),
+        isOffPolicy: sampled.isOffPolicy, samplerDiffers: sampled.samplerDiffers),
       answers: chosen.map { answers[$0] },
       trunk: try trunk?.selecting(
         sampled.segments.indices.filter {
@@ -63,7 +63,7 @@ extension ScoredRollout {
     return ScoredRollout(
       Rollout(
         prompts: rollouts.flatMap(\.prompts), promptIds: rollouts.flatMap(\.sampled.promptIds),
-        answers: all),
+        answers: all, samplerDiffers: rollouts.contains { $0.sampled.samplerDiffers }),
       answers: rollouts.flatMap(\.answers),
       trunk: try rollouts.compactMap(\.trunk).joined(),
       sourceRewards: (rollouts.first?.sourceRewards ?? []).enumerated().map { place, source in

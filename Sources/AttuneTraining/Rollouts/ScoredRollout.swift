@@ -10,7 +10,8 @@ import Foundation
 ///
 /// A rollout of one optimiser step needs no pass of its own for the policy's numbers: that of the update,
 /// which comes before anything is trained, gives the same. Until then those of the sampler stand in,
-/// which differ from them by rounding alone; a KL term in the reward is computed from these.
+/// which differ from them by rounding alone where its numbers are the trainer's; a KL term in the reward
+/// is computed from these. A sampler of other numbers stands in only where nothing is computed from them.
 struct ScoredRollout {
   /// One answer.
   @dynamicMemberLookup
@@ -168,6 +169,12 @@ extension ScoredRollout {
     if !sampled.isOffPolicy {
       let gaps = answers.flatMap { zip($0.sampler, $0.old).map { abs($0 - $1) } }
       totals.addMaximum(.samplerGap, gaps.max() ?? 0)
+      if sampled.samplerDiffers,
+        let gap = SamplerGap(policy: answers.map(\.old), sampler: answers.map(\.sampler))
+      {
+        totals.add(.samplerKL, gap.klPerToken)
+        totals.add(.samplerEffectiveShare, gap.effectiveShare)
+      }
     }
     return totals
   }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import AttuneEngine
+
 /// The knobs of a trainer that samples its own answers: how it does, and what it has because it does.
 public struct RolloutSettings: Codable, Sendable, Equatable {
   /// How often answers are sampled.
@@ -14,6 +16,8 @@ public struct RolloutSettings: Codable, Sendable, Equatable {
   public var maxLength = 0
   /// Sampling temperature; log-probabilities are taken at it too.
   public var temperature = 1.0
+  /// Which numbers answers are drawn with.
+  public var sampler = Sampler.same
   /// Training ends when KL in nats a sequence is above this; 0 is never.
   public var klBudget = 0.0
   /// Adam's ε.
@@ -39,6 +43,7 @@ public struct RolloutSettings: Codable, Sendable, Equatable {
     Knob(
       "temperature", "Sampling temperature; log-probabilities are taken at it too.",
       .number(.above(0)), because: "greedy answers have no log-probability"),
+    .sampler,
   ]
 
   static let klBudget = Knob(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneEngine
 import AttuneObjectives
 
 /// Knobs outside of groups that more than one trainer has.
@@ -7,6 +8,11 @@ extension Knob {
   /// What random choices follow from.
   package static func seed(_ what: String) -> Knob { Knob("seed", "The seed of \(what).", .seed) }
 
+  /// Which numbers answers are drawn with.
+  package static let sampler = Knob(
+    "sampler",
+    "Which numbers answers are drawn with: the model's own, or 8-bit codes of them, which is faster.",
+    .choice(Sampler.self))
   static let evaluationShare = Knob(
     "evaluation_share",
     "Share of the prompts held out for evaluation where no file is given for it.",

@@ -28,6 +28,8 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Tokens sampled of each.", valueName: "n"))
   var sampleTokens = 64
 
+  @OptionGroup var sampler: SamplerOption
+
   @Option(help: ArgumentHelp("Training steps that are timed.", valueName: "n"))
   var steps = 5
 
@@ -57,8 +59,8 @@ struct BenchCommand: ParsableCommand {
     let place = try LoadedModel.resolve(model.model)
     let result = try Benchmark.run(
       { try engine.load(Checkpoint.open(place)) }, sequences: shape.sequences,
-      length: shape.length, sampleBatch: sampleBatch, sampleTokens: sampleTokens, steps: steps,
-      seed: shared.seed ?? 1)
+      length: shape.length, sampleBatch: sampleBatch, sampleTokens: sampleTokens,
+      sampler: sampler.sampler ?? .same, steps: steps, seed: shared.seed ?? 1)
     if shared.json { return try Output.json(result) }
     try Output.line(
       """
@@ -67,7 +69,7 @@ struct BenchCommand: ParsableCommand {
       products   \(fixed(result.gemmShare * 100, 0)) % of the step at the \
       \(fixed(result.gemmGflops, 0)) GFLOP/s of \(result.precision)
       sampling   \(fixed(result.sampleTokensPerSecondSingle, 0)) tokens/s for one sequence, \
-      \(fixed(result.sampleTokensPerSecond, 0)) for \(sampleBatch)
+      \(fixed(result.sampleTokensPerSecond, 0)) for \(sampleBatch), sampler \(result.sampler.rawValue)
       memory     \(fixed(result.peakMemoryMB, 0)) MB at most, training
       machine    \(result.threads) threads, \(result.blas)
       """)

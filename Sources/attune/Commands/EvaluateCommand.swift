@@ -54,6 +54,8 @@ struct EvaluateCommand: TakesKnobs {
   @Option(help: ArgumentHelp("Sampling temperature.", valueName: "t"))
   var temperature: Double?
 
+  @OptionGroup var sampler: SamplerOption
+
   @Option(
     help: ArgumentHelp("Where every answer is written.", valueName: "file"), completion: .file())
   var answers: String?
@@ -68,7 +70,10 @@ struct EvaluateCommand: TakesKnobs {
 
   func run() throws {
     let settings = try settings(
-      ["n": n, "max_tokens": maxTokens, "temperature": temperature, "seed": shared.seed])
+      [
+        "n": n, "max_tokens": maxTokens, "temperature": temperature, "seed": shared.seed,
+        "sampler": sampler.sampler,
+      ])
     let judges = try judge.settings(seed: shared.seed)
     let specifications =
       rewards.sources.isEmpty

@@ -63,6 +63,7 @@ struct IterateCommand: TakesKnobs {
   @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
   var watch: String?
 
+  @OptionGroup var sampler: SamplerOption
   @OptionGroup var output: OutputFolderOptions
   @OptionGroup var training: TrainingOptions
   @OptionGroup var shared: SharedOptions
@@ -98,7 +99,7 @@ struct IterateCommand: TakesKnobs {
         KnobOption("samples_per_prompt", as: "--n"): n, "max_tokens": maxTokens, "pairs": pairs,
         "move_reference": moveReference ? true : nil,
         KnobOption("mix_share", as: "--mix"): mixed?.share,
-        "seed": shared.seed,
+        "seed": shared.seed, "sampler": sampler.sampler,
       ], training.knobs(in: "dpo."))
     let specifications = judge.judges.isEmpty ? try rewards.specifications : []
     let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }

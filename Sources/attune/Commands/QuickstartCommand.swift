@@ -25,13 +25,15 @@ struct QuickstartCommand: TakesKnobs {
   @Option(help: "The labeller (default: concise).")
   var labeller: Labeller?
 
+  @OptionGroup var sampler: SamplerOption
   @OptionGroup var job: JobOptions
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
     let (seed, folder) = Quickstart.place(
       in: URL(filePath: output, directoryHint: .isDirectory), seed: shared.seed)
-    let settings = try settings(["label.labeller": labeller, "seed": seed])
+    let settings = try settings(
+      ["label.labeller": labeller, "seed": seed], sampler.knobs(Self.knobDefaults.method))
     try Pull.named(Quickstart.model).fetch(say: Output.note)
     let engine = try shared.engine(precision: .high)
     Output.note("The run's folder is \(folder.path)")

@@ -40,6 +40,20 @@ struct JobOptions: ParsableArguments {
 
 extension RLHF.Method: ExpressibleByArgument {}
 
+extension SamplerOption {
+  /// It as the knobs of every stage that samples.
+  ///
+  /// - Parameter method: How the policy is trained; what learns from pairs alone samples nothing.
+  func knobs(_ method: RLHF.Method) -> KnobFlags {
+    let samples = method.samples ? sampler : nil
+    return [
+      KnobOption("sample.sampler", as: "--sampler"): sampler,
+      KnobOption("\(method.rawValue).sampler", as: "--sampler"): samples,
+      KnobOption("evaluation.sampler", as: "--sampler"): sampler,
+    ]
+  }
+}
+
 struct RLHFCommand: TakesKnobs {
   static let knobDefaults = RLHFSettings()
   static let configuration = CommandConfiguration(
@@ -92,6 +106,7 @@ struct RLHFCommand: TakesKnobs {
   @Option(help: ArgumentHelp("The run's folder.", valueName: "dir"), completion: .directory)
   var output: String
 
+  @OptionGroup var sampler: SamplerOption
   @OptionGroup var job: JobOptions
   #if Server
     @OptionGroup(title: "The page of --labeller human") var server: ServerOptions
@@ -131,7 +146,7 @@ struct RLHFCommand: TakesKnobs {
         "label.labeller": judge.judges.isEmpty && !isHuman ? labeller : nil,
         "people.labels": labels,
         "seed": shared.seed,
-      ], judge.knobs(in: "judge."))
+      ], judge.knobs(in: "judge."), sampler.knobs(method ?? .ppo))
     guard isHuman == settings.hasPeople else {
       throw ValidationError("--labeller human and people.labels above 0 go together.")
     }

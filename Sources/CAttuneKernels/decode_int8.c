@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small-batch products of weights in 8-bit codes with inputs that are brought to 8 bits on the way.
+//
+// An input is code · scale with a code of −127 to 127, a scale for each row and group. Sums of a group
+// are sums of integers, so exact in any order; groups are added one after another in float32, where
+// each operation is rounded as it is written. So a row gives the same bits in any batch, on any number
+// of threads and on every processor. AVX512-VNNI multiplies unsigned bytes with signed ones.
+#include "int8_codes.h"
+
+// As in the header.
+#pragma clang fp reassociate(off) contract(off)
+
+enum { PANELS = 2, ROWS = 8 };  // a tile
+
+// One row's inputs of one group.
+typedef struct {
+  int32_t codes[QUADS];
+  float scale;
+  float sum;  // of the inputs as their codes have them
+} input_group;
+
+// ---- inputs -------------------------------------------------------------------------------------
+typedef struct {
+  input_group *out;
+  const float *x;
+  size_t K;
+} input_job;
+
+INLINE void pack_group(input_group *out, const float *x) {
+  f16 a = LOAD(x), b = LOAD(x + LANES);
+  // Magnitudes as bits, which are ordered as they are: infinity and NaN are the greatest.
+  int32_t bits = __builtin_reduce_max(
+      __builtin_elementwise_max((i16)a & 0x7fffffff, (i16)b & 0x7fffffff));
+  float greatest;
+  memcpy(&greatest, &bits, sizeof greatest);
+  bool counts = !(greatest <= 1e-30f);  // what is less has no use, and no reciprocal
+  float inverse = counts ? 127.0f / greatest : 0, scale = counts ? greatest / 127.0f : 0;
+  f16 first = a * inverse + rounder, second = b * inverse + rounder;
+  store_codes(out->codes, &first);
+  store_codes(out->codes + LANES / 4, &second);
+  f16 zero = (f16){0} + rounder;
+  i16 codes = (i16)first - (i16)zero + (i16)second - (i16)zero;
+  out->scale = scale;
+  out->sum = (float)__builtin_reduce_add(codes) * scale;
+}
+
+INLINE void pack_inputs(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const input_job *job = context;
+  size_t K = job->K, groups = groups_of(K);
+  for (size_t m = begin; m < end; m++) {
+    input_group *out = job->out + m * groups;
+    const float *x = job->x + m * K;
+    for (size_t g = 0; g < K / GROUP; g++) pack_group(out + g, x + g * GROUP);
+    if (K % GROUP == 0) continue;
+    float part[GROUP] = {0};
+    memcpy(part, x + K / GROUP * GROUP, K % GROUP * sizeof(float));
+    pack_group(out + groups - 1, part);
+  }
+}
+BODIES(pack_inputs)
+
+// ---- the product --------------------------------------------------------------------------------
+typedef struct {
+  float *y;
+  const input_group *x;
+  const weight_group *w;
+  const float *bias;
+  size_t M, N, groups;
+  int accumulate;
+} int8_job;
+
+// sum += Σ code of w · code of x over four inputs, in each lane.
+INLINE void multiply_quad_plain(i16 *sum, const uint32_t *w, const int32_t *x) {
+  i16 codes = *(const i16 *)w;
+  int32_t quad = *x;
+  *sum += (codes & 255) * (int32_t)(int8_t)quad;
+  *sum += ((codes >> 8) & 255) * (int32_t)(int8_t)(quad >> 8);
+  *sum += ((codes >> 16) & 255) * (int32_t)(int8_t)(quad >> 16);
+  *sum += ((codes >> 24) & 255) * (quad >> 24);
+}
+
+#if defined(__x86_64__)
+typedef int i512 __attribute__((vector_size(64)));
+__attribute__((target("avx512f,avx512vnni"), always_inline)) static inline void multiply_quad_vnni(
+    i16 *sum, const uint32_t *w, const int32_t *x) {
+  *sum = (i16)__builtin_ia32_vpdpbusd512((i512)*sum, (i512) * (const i16 *)w, (i512){0} + *x);
+}
+#endif
+
+// What is read after this panel, and how many of its lines are fetched with each group.
+typedef struct {
+  const char *line;
+  size_t lines;
+} ahead;
+
+// S rows of x times `panels` panels of w, to y + 16 · panel of each row.
+#define MULTIPLY(name, quad)                                                                      \
+  INLINE void name(const int8_job *job, size_t m, size_t panel, ahead *next, const int S,         \
+                   const int panels) {                                                            \
+    size_t groups = job->groups;                                                                  \
+    const weight_group *w = job->w + panel * groups;                                              \
+    const input_group *x = job->x + m * groups;                                                   \
+    f16 total[PANELS * ROWS];                                                                     \
+    UNROLL for (int i = 0; i < PANELS * ROWS; i++) total[i] = (f16){0};                           \
+    for (size_t g = 0; g < groups; g++, w++, x++) {                                               \
+      i16 sum[PANELS * ROWS];                                                                     \
+      for (size_t i = 0; i < next->lines; i++, next->line += 64)                                  \
+        __builtin_prefetch(next->line, 0, 2);                                                     \
+      UNROLL for (int i = 0; i < PANELS * ROWS; i++) sum[i] = (i16){0};                           \
+      UNROLL for (int q = 0; q < QUADS; q++) {                                                    \
+        UNROLL for (int p = 0; p < panels; p++)                                                   \
+          UNROLL for (int s = 0; s < S; s++)                                                      \
+            quad(&sum[p * S + s], w[p * groups].codes[q], &x[s * groups].codes[q]);               \
+      }                                                                                           \
+      UNROLL for (int p = 0; p < panels; p++) {                                                   \
+        f16 scale = *(const f16 *)w[p * groups].scale;                                            \
+        f16 offset = *(const f16 *)w[p * groups].offset;                                          \
+        UNROLL for (int s = 0; s < S; s++) {                                                      \
+          f16 *t = &total[p * S + s];                                                             \
+          *t = __builtin_elementwise_fma(__builtin_convertvector(sum[p * S + s], f16) * scale,    \
+                                         (f16){0} + x[s * groups].scale, *t);                     \
+          *t = __builtin_elementwise_fma(offset, (f16){0} + x[s * groups].sum, *t);               \
+        }                                                                                         \
+      }                                                                                           \
+    }                                                                                             \
+    UNROLL for (int p = 0; p < panels; p++)                                                       \
+      UNROLL for (int s = 0; s < S; s++)                                                          \
+        store(job, m + (size_t)s, panel + (size_t)p, &total[p * S + s]);                          \
+  }
+
+INLINE void store(const int8_job *job, size_t m, size_t panel, const f16 *total) {
+  size_t n = panel * LANES, count = atk_min(job->N - n, LANES);
+  float *y = job->y + m * job->N + n;
+  f16 value = *total, bias = {0}, before;
+  if (count == LANES) {
+    if (job->bias) value += LOAD(job->bias + n);
+    if (job->accumulate) value += LOAD(y);
+    *(f16_unaligned *)y = value;
+  } else {
+    if (job->bias) load_part(&bias, job->bias + n, count, 0);
+    if (job->bias) value += bias;
+    if (job->accumulate) load_part(&before, y, count, 0), value += before;
+    for (size_t r = 0; r < count; r++) y[r] = value[r];
+  }
+}
+
+MULTIPLY(multiply_plain, multiply_quad_plain)
+
+#define ROW_TILES(multiply, panels, most)                                                   \
+  size_t tiles = (job->M + most - 1) / most;                                                \
+  ahead next = {(const char *)(job->w + (panel + panels) * job->groups),                    \
+                (panels * sizeof(weight_group) / 64 + tiles - 1) / tiles};                  \
+  for (size_t m = 0; m < job->M;) {                                                         \
+    size_t rows = atk_min(job->M - m, most);                                                \
+    switch (rows) {                                                                         \
+      case 1: multiply(job, m, panel, &next, 1, panels); break;                                    \
+      case 2: multiply(job, m, panel, &next, most < 2 ? most : 2, panels); break;                  \
+      case 3: multiply(job, m, panel, &next, most < 3 ? most : 3, panels); break;                  \
+      case 4: multiply(job, m, panel, &next, most < 4 ? most : 4, panels); break;                  \
+      case 5: multiply(job, m, panel, &next, most < 5 ? most : 5, panels); break;                  \
+      case 6: multiply(job, m, panel, &next, most < 6 ? most : 6, panels); break;                  \
+      case 7: multiply(job, m, panel, &next, most < 7 ? most : 7, panels); break;                  \
+      default: multiply(job, m, panel, &next, most, panels); break;                                \
+    }                                                                                       \
+    m += rows;                                                                              \
+  }
+
+// Panels begin ..< end.
+INLINE void int8_plain(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const int8_job *job = context;
+  for (size_t panel = begin; panel < end; panel++) { ROW_TILES(multiply_plain, 1, 2) }
+}
+BODIES(int8_plain)
+
+#if defined(__x86_64__)
+#define VNNI __attribute__((target("arch=x86-64-v4,avx512vnni"), min_vector_width(512)))
+#undef INLINE
+#define INLINE VNNI static inline __attribute__((always_inline))
+MULTIPLY(multiply_vnni, multiply_quad_vnni)
+
+VNNI static void int8_vnni(void *context, size_t begin, size_t end) {
+  const int8_job *job = context;
+  size_t panel = begin;
+  for (; panel + PANELS <= end; panel += PANELS) { ROW_TILES(multiply_vnni, PANELS, ROWS) }
+  for (; panel < end; panel++) { ROW_TILES(multiply_vnni, 1, ROWS) }
+}
+
+bool atk_has_vnni(void) {
+  __builtin_cpu_init();
+  return level() == 4 && __builtin_cpu_supports("avx512vnni");
+}
+#else
+bool atk_has_vnni(void) { return false; }
+#endif
+
+static void product(float *y, const float *x, const void *w, const float *bias, size_t M, size_t N,
+                    size_t K, int accumulate, body_function *body) {
+  if (M == 0 || N == 0) return;
+  size_t groups = groups_of(K);
+  input_group *inputs = atk_scratch(ATK_SCRATCH_SHARED, M * groups * sizeof(input_group));
+  input_job pack = {inputs, x, K};
+  atk_parallel_rows(M, K, BODY(pack_inputs), &pack);
+  int8_job job = {y, inputs, w, bias, M, N, groups, accumulate};
+  atk_parallel_for((N + LANES - 1) / LANES, body, &job);
+}
+
+void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias, size_t M,
+                           size_t N, size_t K, int accumulate) {
+  product(y, x, codes, bias, M, N, K, accumulate, BODY(int8_plain));
+}
+
+void atk_linear_int8(float *y, const float *x, const void *codes, const float *bias, size_t M,
+                     size_t N, size_t K, int accumulate) {
+#if defined(__x86_64__)
+  if (atk_has_vnni()) {
+    product(y, x, codes, bias, M, N, K, accumulate, int8_vnni);
+    return;
+  }
+#endif
+  atk_linear_int8_plain(y, x, codes, bias, M, N, K, accumulate);
+}

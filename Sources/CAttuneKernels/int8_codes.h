@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// 8-bit codes of weights and inputs, as the kernels share them.
+//
+// A weight is code · scale + offset with a code of 0 to 255, scale and offset for each output and group
+// of 32 inputs: the very numbers of what a file has in groups of 32 with codes of 4 or 8 bits, else the
+// group's range in 255 steps. Codes lie in panels of 16 outputs, a group after a group: 16 scales and
+// offsets, then for every four inputs the 16 outputs' four codes.
+#ifndef ATTUNE_INT8_CODES_H
+#define ATTUNE_INT8_CODES_H
+
+#include "decode_vectors.h"
+
+// Sums and products are rounded one by one, and fused where that is written: other ways would differ
+// between instruction sets.
+#pragma clang fp reassociate(off) contract(off)
+
+enum { GROUP = 32, QUADS = GROUP / 4, LANES = 16 };
+
+typedef struct {
+  float scale[LANES], offset[LANES];
+  uint32_t codes[QUADS][LANES];
+} weight_group;
+
+static inline size_t groups_of(size_t K) { return (K + GROUP - 1) / GROUP; }
+
+// Numbers are rounded to integers by adding 1.5 · 2^23: they are then in the lowest bits.
+static const float rounder = 12582912.0f;
+
+typedef int8_t s16_lanes __attribute__((vector_size(16)));
+
+INLINE void store_codes(void *codes, const f16 *shifted) {
+  *(s16_lanes *)codes = __builtin_convertvector(*(const i16 *)shifted, s16_lanes);
+}
+
+#endif
