@@ -18,7 +18,8 @@ DOCS ?= .build/docs
 DOCUMENTED := AttuneKit AttuneTraining AttuneRewards AttuneObjectives AttuneEngine AttuneNative AttuneData
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall model quickstart test check examples docs lint format bench bench-trl agreement \
+.PHONY: help setup build install uninstall model quickstart test check examples docs lint format bench \
+  bench-trl bench-llama bench-rates bench-peers agreement \
   campaign record record-compare clean
 
 help: ## Print this list.
@@ -86,12 +87,36 @@ check: setup lint test ## What CI runs: lint, build with warnings as errors and 
 	$(ATTUNE) exactness
 	MINUTES=2 python3 Scripts/campaign/run.py
 
-bench: model ## Compare speed and memory with PyTorch/transformers (installs them in .build/).
-	python3 Benchmarks/peers/compare.py
+# What every comparison below takes: PRECISION=bf16, ROUNDS=3, OPTIONS="--optimizer adamw-8bit" for
+# Attune, SAMPLING="--sampler int8" for what of it samples. PEERS is for the script's own (--help).
+PRECISION ?= float32
+ROUNDS ?= 3
+COMPARED = --precision $(PRECISION) --rounds $(ROUNDS) --attune-options="$(OPTIONS)" \
+  --sampling-options="$(SAMPLING)" $(PEERS)
 
-# Three rounds take an hour and a half, and a gigabyte and a half under .build/.
+bench: model ## Compare speed and memory with PyTorch/transformers (installs them in .build/).
+	python3 Benchmarks/peers/compare.py $(COMPARED)
+
+# Three rounds of all methods take two hours and more, and a gigabyte and a half under .build/.
 bench-trl: model ## Compare every trainer's speed and memory with TRL's (installs it in .build/).
-	python3 Benchmarks/peers/compare_trl.py
+	python3 Benchmarks/peers/compare_trl.py $(COMPARED)
+
+bench-llama: model ## Compare sampling with llama.cpp's, from the same GGUF files (installs it in .build/).
+	python3 Benchmarks/peers/compare_llama.py $(COMPARED)
+
+bench-rates: ## Measure the rates of PyTorch's matrix products at the model's shapes.
+	python3 Benchmarks/peers/library_rates.py
+
+# A quarter of an hour: one round, of TRL's columns the one that PRECISION is held against, and of its
+# defaults the memory of an SFT step.
+bench-peers: ROUNDS = 1
+bench-peers: model ## All these comparisons in short: PRECISION=bf16.
+	python3 Benchmarks/peers/library_rates.py --rows 1024
+	python3 Benchmarks/peers/compare.py $(COMPARED)
+	python3 Benchmarks/peers/compare_llama.py $(COMPARED)
+	python3 Benchmarks/peers/compare_trl.py $(COMPARED) --methods sft --columns defaults --steps 1
+	python3 Benchmarks/peers/compare_trl.py $(COMPARED) --methods sft,reward,dpo,kto,rloo,grpo \
+	  --columns $(if $(filter float32,$(PRECISION)),float32,no-checkpointing)
 
 # Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it.
 agreement: model ## Hold SmolLM2 against transformers (installs it in .build/): scores, gradients, AdamW.

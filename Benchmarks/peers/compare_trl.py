@@ -2,23 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attune beside TRL on this machine: the same weights, rows, batch shapes, threads and settings.
 
-    python3 Benchmarks/peers/compare_trl.py [--methods sft,dpo] [--rounds 3] [--steps 4] [--tiles]
+    python3 Benchmarks/peers/compare_trl.py [--methods sft,dpo] [--precision bf16]
+        [--sampling-options "--sampler int8"]
 
-SmolLM2-135M in float32, two threads, AdamW, gradient clipping at 1, no recomputation; full
-fine-tuning but for the two LoRA rows (rank 16 on every projection). The rows that both read are
-written here, of words that are one token each, so that lengths are exact: prompts of 32 tokens,
-answers of 64. A step sees all rows of its file, so that losses can be compared step by step, in
-whatever order a side takes them. rloo and grpo sample 4 answers to each of 4 prompts from a model
-whose end token is one that it never says, so that every answer has 64 tokens.
+SmolLM2-135M, two threads, AdamW, gradient clipping at 1; full fine-tuning but for the two LoRA rows
+(rank 16 on every projection). TRL runs in three columns, their options printed:
 
-With --tiles Attune runs once more in each round, with --precision high, which multiplies in
-matrix tiles where the processor has them. TRL runs at --peer-precision, which is PyTorch's own knob of
-that name: high is to it what highest is where the processor has no tiles for it.
+- defaults: a float32 model under autocast to bfloat16, activations computed again (gradient
+  checkpointing): what a user gets who says nothing;
+- no-checkpointing: the same without computing them again;
+- float32: no autocast, no checkpointing.
 
-The two run in turn, each run a process. Seconds a step are the median of the steps after the
-first; memory is the largest that the process ever had, from its start to its end.
+Attune runs at one --precision against each. What is asked of its speed is asked against the faster
+of the two bfloat16 columns (in float32: against float32), what is asked of its memory against the
+defaults. The rows that both read are written here, of words that are one token each, so that
+lengths are exact: prompts of 32 tokens, answers of 64. A step sees all rows of its file, so that
+losses can be compared step by step, in whatever order a side takes them. rloo and grpo sample 4
+answers to each of 4 prompts from a model whose end token is one that it never says, so that every
+answer has 64 tokens.
+
+The sides run in turn, each run a process. Seconds a step are the median of the steps after the
+first two (the second is still a third slower in PyTorch); memory is the largest that the process
+ever had, from its start to its end.
 """
-import argparse
 import collections
 import json
 import os
@@ -29,9 +35,9 @@ import sys
 
 import side_by_side
 
-# What a method is given, and what is asked of it: how many times TRL's steps a minute, and how much
-# of its memory (or, above 2, how many MB).
-Method = collections.namedtuple("Method", "trainer data batch knobs peer speed memory")
+# What a method is given, and what is asked of it: how many times TRL's steps a minute in bfloat16 and
+# in float32, and how much of its memory (or, above 2, how many MB).
+Method = collections.namedtuple("Method", "trainer data batch knobs peer bf16 float32 memory")
 # What is kept for the backward is held for as many tokens at a time as a piece has.
 ADAPTERS = ["train=lora", "rank=16", "alpha=32", "layers=0", "piece_tokens=256"]
 ONLINE = ["train=full", "prompts_per_rollout=4", "samples_per_prompt=4", "max_tokens=64",
@@ -39,18 +45,21 @@ ONLINE = ["train=full", "prompts_per_rollout=4", "samples_per_prompt=4", "max_to
           "adam_epsilon=1e-8", "show_every=0"]
 PAIRS = ["evaluation_share=0"]
 METHODS = {
-    "sft": Method("sft", "completions", 8, ["train=full"], [], 1.8, 0.65),
-    "dpo": Method("dpo", "pairs", 8, ["train=full"] + PAIRS, [], 2.5, 0.55),
+    "sft": Method("sft", "completions", 8, ["train=full"], [], 2.5, 1.8, 0.65),
+    "dpo": Method("dpo", "pairs", 8, ["train=full"] + PAIRS, [], 3.5, 2.3, 0.55),
     "dpo-live": Method("dpo", "pairs", 8, ["train=full", "precompute_reference=false"] + PAIRS,
-                       ["--live-reference"], 2.5, 0.55),
-    "kto": Method("kto", "thumbs", 16, ["train=full"] + PAIRS, [], 2.0, 0.55),
-    "reward": Method("reward", "pairs", 8, ["train=full"] + PAIRS, [], 1.5, 0.65),
-    "rloo": Method("rloo", "prompts", 16, ONLINE + ["beta=0.05"], [], 2.3, 0.55),
-    "grpo": Method("grpo", "prompts", 16, ONLINE + ["beta=0.04"], [], 2.3, 0.55),
-    "sft-lora": Method("sft", "completions", 8, ADAPTERS, ["--lora"], None, 1000),
-    "dpo-lora": Method("dpo", "pairs", 8, ADAPTERS + PAIRS, ["--lora"], None, 1000),
+                       ["--live-reference"], 3.5, 2.3, 0.55),
+    "kto": Method("kto", "thumbs", 16, ["train=full"] + PAIRS, [], 3.5, 2.3, 0.55),
+    "reward": Method("reward", "pairs", 8, ["train=full"] + PAIRS, [], 2.5, 1.8, 0.65),
+    "rloo": Method("rloo", "prompts", 16, ONLINE + ["beta=0.05"], [], 3.5, 2.3, 0.55),
+    "grpo": Method("grpo", "prompts", 16, ONLINE + ["beta=0.04"], [], 3.5, 2.3, 0.55),
+    "sft-lora": Method("sft", "completions", 8, ADAPTERS, ["--lora"], None, None, 1000),
+    "dpo-lora": Method("dpo", "pairs", 8, ADAPTERS + PAIRS, ["--lora"], None, None, 1000),
 }
+COLUMNS = ["defaults", "no-checkpointing", "float32"]
 LEARNING_RATE = 1e-5
+# Steps before those that are timed.
+WARM_UP = 2
 WORDS = """the of and to in is that for it as was with be by on not he his but at are this have from
     or had an they which one you were all her she there would their we him been has when who will
     no more if out so up said what its about than into them can only other time new some could
@@ -60,38 +69,25 @@ WORDS = """the of and to in is that for it as was with be by on not he his but a
     still own men here""".split()
 PROMPT, ANSWER = 32, 64
 
-arguments = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+arguments = side_by_side.parser(__doc__)
 arguments.add_argument("--methods", default=",".join(METHODS), help="default: all, %(default)s")
-arguments.add_argument("--rounds", type=int, default=3)
-arguments.add_argument("--threads", type=int, default=2)
-arguments.add_argument("--steps", type=int, default=3, help="steps that are timed, after the first")
-arguments.add_argument("--tiles", action="store_true",
-                       help="run Attune with --precision high too")
-arguments.add_argument("--peer-precision", default="highest", choices=["highest", "high", "medium"],
-                       help="of TRL's matrix products")
-arguments.add_argument("--json", metavar="FILE", help="write every number there")
-arguments.add_argument("--venv", default=side_by_side.VENV)
-arguments.add_argument("--gguf", help="the model; default: the one that `attune pull smollm2` fetched")
+arguments.add_argument("--columns", default=",".join(COLUMNS), help="default: all, %(default)s")
+arguments.add_argument("--steps", type=int, default=2, help="steps that are timed, after two")
 options = arguments.parse_args()
-chosen = options.methods.split(",")
-for name in chosen:
-    if name not in METHODS:
-        sys.exit(f"there is no method {name}: {', '.join(METHODS)}")
+chosen, columns = options.methods.split(","), options.columns.split(",")
+for kind, names, known in [("method", chosen, METHODS), ("column", columns, COLUMNS)]:
+    for name in names:
+        if name not in known:
+            sys.exit(f"there is no {kind} {name}: {', '.join(known)}")
 if min(options.rounds, options.steps) < 1:
     sys.exit("give at least one round and one step")
 
 attune = side_by_side.attune()
 python = side_by_side.peer_python(options.venv)
 peer = [python, os.path.join(side_by_side.HERE, "trl_peer.py")]
-folder = os.path.join(side_by_side.ROOT, ".build", "peer-runs")
+folder = side_by_side.scratch_folder()
 scratch = os.path.join(folder, "scratch")
-os.makedirs(folder, exist_ok=True)
-model, endless = os.path.join(folder, "model"), os.path.join(folder, "endless")
-if not os.path.exists(os.path.join(endless, "model.safetensors")):
-    side_by_side.run(
-        peer + ["prepare", "--gguf", side_by_side.pulled_model(options.gguf), "--model", model,
-                "--endless", endless], log=os.path.join(folder, "prepare.log"))
+model, endless = side_by_side.dense_models(options)
 
 
 def path(data):
@@ -128,16 +124,16 @@ def write_rows():
             sys.exit(f"not {count} tokens: {line}")
 
 
-def ours(name, method, precision="highest"):
+def ours(name, method):
     """A run of Attune: seconds, losses, tokens of a step, memory."""
     online = method.data == "prompts"
-    steps = options.steps + 1
+    steps = options.steps + WARM_UP
     knobs = method.knobs + ["decay=constant", "warmup_steps=0", "checkpoint_seconds=86400"]
     knobs += [f"rollouts={steps}"] if online else [
         f"epochs={steps}", f"batch_size={method.batch}"]
     command = [attune, method.trainer, "--model", endless if online else model, "--data",
-               path(method.data), "--output", scratch, "--threads", str(options.threads),
-               "--learning-rate", str(LEARNING_RATE), "--precision", precision]
+               path(method.data), "--output", scratch, "--learning-rate", str(LEARNING_RATE)]
+    command += side_by_side.attune_options(options, samples=online)
     command += ["--reward", "labeller:concise"] if online else []
     for knob in knobs:
         command += ["--set", knob]
@@ -146,7 +142,7 @@ def ours(name, method, precision="highest"):
     with open(os.path.join(scratch, "metrics.jsonl")) as file:
         # The held-out rows and such of the end have a line of their own.
         lines = [line for line in map(json.loads, file) if "seconds/step" in line]
-    result = {"seconds": [line["seconds/step"] for line in lines[1:]], "memory_mb": memory}
+    result = {"seconds": [line["seconds/step"] for line in lines[WARM_UP:]], "memory_mb": memory}
     if online:
         result["length"] = statistics.mean(line["response/length"] for line in lines)
         result["tokens"] = method.batch * result["length"] + method.batch // 4 * PROMPT
@@ -156,44 +152,72 @@ def ours(name, method, precision="highest"):
     return result
 
 
-def theirs(name, method):
+def theirs(name, method, column):
     """A run of TRL, the same."""
     shutil.rmtree(scratch, ignore_errors=True)
     os.makedirs(scratch)
     command = peer + [
         method.trainer, "--model", endless if method.data == "prompts" else model, "--data",
         path(method.data), "--scratch", scratch, "--batch", str(method.batch), "--steps",
-        str(options.steps + 1), "--threads", str(options.threads), "--learning-rate",
-        str(LEARNING_RATE), "--precision", options.peer_precision]
+        str(options.steps + WARM_UP), "--threads", str(options.threads), "--learning-rate",
+        str(LEARNING_RATE), "--column", column]
     output, memory = side_by_side.run(
-        command + method.peer, log=os.path.join(folder, name + ".trl.log"))
-    return {**json.loads(output.strip().splitlines()[-1]), "memory_mb": memory}
+        command + method.peer, log=os.path.join(folder, f"{name}.{column}.log"))
+    result = {**json.loads(output.strip().splitlines()[-1]), "memory_mb": memory}
+    # Its seconds are those between two steps' ends: the first step has none.
+    result["seconds"] = result["seconds"][WARM_UP - 1:]
+    return result
 
 
-def show(name, method, rounds, side="attune"):
-    a = [pair[side] for pair in rounds]
-    b = [pair["trl"] for pair in rounds]
+def medians(rounds, side):
+    return [statistics.median(pair[side]["seconds"]) for pair in rounds]
 
-    def medians(rows):
-        return [statistics.median(row["seconds"]) for row in rows]
 
-    # Times as many steps a minute: the peer's seconds over ours.
-    print(side_by_side.row(
-        f"{name}: seconds a step", medians(a), medians(b),
-        [y / x for x, y in zip(medians(a), medians(b))], 2,
-        f"≥ {method.speed}" if method.speed else ""))
-    print(side_by_side.row(
-        f"{name}: peak memory, MB", [x["memory_mb"] for x in a], [x["memory_mb"] for x in b],
-        [x["memory_mb"] / y["memory_mb"] for x, y in zip(a, b)], 0,
-        f"≤ {method.memory}" if method.memory < 2 else f"{method.memory} MB"))
+def speed_column(rounds):
+    """The column that speed is asked against: of Attune's precision, the faster."""
+    asked = [c for c in columns if (c == "float32") == (options.precision != "bf16")]
+    return min(asked, key=lambda column: statistics.median(medians(rounds, column)), default=None)
+
+
+def show(name, method, rounds):
+    aim = method.bf16 if options.precision == "bf16" else method.float32
+    asked = speed_column(rounds)
+    for column in columns:
+        a, b = medians(rounds, "attune"), medians(rounds, column)
+        # Times as many steps a minute: the peer's seconds over ours.
+        print(side_by_side.row(
+            f"{name}: seconds a step, {column}", a, b, [y / x for x, y in zip(a, b)], 2,
+            f"≥ {aim}" if aim and column == asked else ""))
+    for column in columns:
+        a = [pair["attune"]["memory_mb"] for pair in rounds]
+        b = [pair[column]["memory_mb"] for pair in rounds]
+        limit = f"≤ {method.memory}" if method.memory < 2 else f"{method.memory} MB"
+        print(side_by_side.row(
+            f"{name}: peak memory, MB, {column}", a, b, [x / y for x, y in zip(a, b)], 0,
+            limit if column == "defaults" else ""))
+    sides = {side: rounds[0][side] for side in ["attune"] + columns}
     # Prompts are run once for all their answers here, once an answer there.
-    line = f"  tokens of a step {a[0]['tokens']:.0f} | {b[0]['tokens']:.0f}"
-    if "losses" in a[0]:
-        line += "; loss of steps 1 … " + " | ".join(
-            " ".join(f"{loss:.4f}" for loss in side[0]["losses"]) for side in (a, b))
-    if "length" in a[0]:
-        line += f"; tokens of an answer {a[0]['length']:.2f} | {b[0]['length']:.2f}"
-    print(line, flush=True)
+    print("  tokens of a step: " + ", ".join(
+        f"{side} {row['tokens']:.0f}" for side, row in sides.items()))
+    for side, row in sides.items():
+        if "losses" in row:
+            print(f"  loss of steps 1 …, {side}: " + " ".join(f"{x:.4f}" for x in row["losses"]))
+        if "length" in row:
+            print(f"  tokens of an answer, {side}: {row['length']:.2f}")
+    sys.stdout.flush()
+
+
+def show_options():
+    """What the peer ran with: once for what all methods share, then what each has of its own."""
+    for column in columns:
+        said = {name: results[name][0][column]["options"] for name in chosen}
+        shared = dict(set.intersection(*(set(one.items()) for one in said.values())))
+        first = said[chosen[0]]
+        print(f"TRL, {column}: " + ", ".join(f"{k} {first[k]}" for k in first if k in shared))
+        for name, one in said.items():
+            own = [f"{k} {one[k]}" for k in one if k not in shared]
+            if own:
+                print(f"  {name}: " + ", ".join(own))
 
 
 write_rows()
@@ -202,18 +226,19 @@ for number in range(options.rounds):
     for name in chosen:
         method = METHODS[name]
         print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
-        pair = {"attune": ours(name, method), "trl": theirs(name, method)}
-        if options.tiles:
-            pair["tiles"] = ours(name, method, "high")
-        results[name].append(pair)
+        results[name].append({
+            "attune": ours(name, method),
+            **{column: theirs(name, method, column) for column in columns}})
         if options.json:
             with open(options.json, "w") as file:
-                json.dump({"threads": options.threads, "methods": results}, file, indent=1)
+                json.dump({"processor": side_by_side.processor(), "precision": options.precision,
+                           "threads": options.threads, "methods": results}, file, indent=1)
 shutil.rmtree(scratch, ignore_errors=True)
+versions = results[chosen[0]][0][columns[0]]
+side_by_side.conditions(
+    options, f"trl {versions['trl']}", f"transformers {versions['transformers']}",
+    f"torch {versions['torch']}")
+show_options()
 print(side_by_side.head())
 for name in chosen:
     show(name, METHODS[name], results[name])
-    if options.tiles:
-        show(name + ", tiles", METHODS[name], results[name], "tiles")
-versions = results[chosen[0]][0]["trl"]
-print(f"threads {options.threads}; TRL at {options.peer_precision}; trl {versions['trl']}, torch {versions['torch']}")

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the comparisons with peers share: where things are, how a side is run, how a row reads."""
+import argparse
+import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -9,7 +12,33 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 HERE = os.path.join(ROOT, "Benchmarks", "peers")
 VENV = os.path.join(ROOT, ".build", "peer-venv")
 PACKAGES = ["torch==2.13.0+cpu", "transformers==5.23.*", "trl==1.16.0", "gguf", "accelerate", "peft",
-            "datasets"]
+            "datasets", "xllamacpp==2026.10.*"]
+
+
+def parser(description):
+    """The options that every comparison has."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--rounds", type=int, default=3)
+    result.add_argument("--threads", type=int, default=2, help="of both sides")
+    result.add_argument("--precision", default="float32", choices=["float32", "high", "bf16"],
+                        help="Attune's (default: float32)")
+    result.add_argument("--attune-options", default="", metavar='"--x y"',
+                        help="more options of Attune's")
+    result.add_argument("--sampling-options", default="", metavar='"--x y"',
+                        help="more of them, where Attune samples")
+    result.add_argument("--json", metavar="FILE", help="write every number there")
+    result.add_argument("--venv", default=VENV, help="the peers' virtual environment")
+    result.add_argument("--gguf",
+                        help="the model; default: the one that `attune pull smollm2` fetched")
+    return result
+
+
+def attune_options(options, samples=True):
+    """What Attune is run with, whatever the command."""
+    return (["--threads", str(options.threads), "--precision", options.precision]
+            + shlex.split(options.attune_options)
+            + (shlex.split(options.sampling_options) if samples else []))
 
 
 def attune():
@@ -34,6 +63,28 @@ def peer_python(venv):
     return python
 
 
+def enter(venv, threads):
+    """Goes on in the peers' Python, where this one is another: the script starts again there."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if os.path.realpath(sys.prefix) != os.path.realpath(venv):
+        python = peer_python(venv)
+        os.execv(python, [python] + sys.argv)
+
+
+def processor():
+    """The processor's name, and which of the instruction sets that matter here it has."""
+    with open("/proc/cpuinfo") as file:
+        lines = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines())
+    about = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = about.get("flags", "").split()
+    sets = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
+    return (f"{about.get('model name', 'a processor without a name')} (family "
+            f"{about.get('cpu family', '?')}, model {about.get('model', '?')}), {os.cpu_count()} "
+            f"cores; has {', '.join(s for s in sets if s in flags) or 'none of these'}; has not "
+            f"{', '.join(s for s in sets if s not in flags) or 'nothing'}")
+
+
 def pulled_model(path=None):
     """The GGUF file that both sides' weights come from."""
     cache = os.environ.get("ATTUNE_CACHE") or os.path.join(
@@ -42,6 +93,25 @@ def pulled_model(path=None):
     if not os.path.exists(path):
         sys.exit(f"{path} is not there: attune pull smollm2")
     return path
+
+
+def scratch_folder():
+    """Where the comparisons keep models, rows and logs."""
+    folder = os.path.join(ROOT, ".build", "peer-runs")
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
+def dense_models(options):
+    """The pulled model's weights as a folder of float32 numbers, which peers load as any model (from
+    GGUF transformers may keep the codes), and the same with an end token that is never said."""
+    folder = scratch_folder()
+    model, endless = os.path.join(folder, "model"), os.path.join(folder, "endless")
+    if not os.path.exists(os.path.join(endless, "model.safetensors")):
+        run([peer_python(options.venv), os.path.join(HERE, "trl_peer.py"), "prepare", "--gguf",
+             pulled_model(options.gguf), "--model", model, "--endless", endless],
+            log=os.path.join(folder, "prepare.log"))
+    return model, endless
 
 
 def run(command, log=None):
@@ -60,12 +130,24 @@ def run(command, log=None):
     return output, usage.ru_maxrss / 1024
 
 
+def last_object(command, log=None):
+    """Runs a side; the JSON object that its last line is."""
+    return json.loads(run(command, log)[0].strip().splitlines()[-1])
+
+
 def row(name, ours, theirs, ratios, digits=1, aim=""):
     """One line of a table: medians of both sides, the median of the rounds' ratios, each of them."""
-    return (f"{name:34}{statistics.median(ours):10.{digits}f}{statistics.median(theirs):10.{digits}f}"
-            f"{statistics.median(ratios):8.2f}{aim:>8}   " + " ".join(f"{r:.2f}" for r in ratios))
+    return (f"{name:46}{statistics.median(ours):10.{digits}f}{statistics.median(theirs):10.{digits}f}"
+            f"{statistics.median(ratios):8.2f}{aim:>9}   " + " ".join(f"{r:.2f}" for r in ratios))
 
 
 def head():
     """The line above such lines."""
-    return f"{'':34}{'attune':>10}{'peer':>10}{'ratio':>8}{'aim':>8}   (per round)"
+    return f"{'':46}{'attune':>10}{'peer':>10}{'ratio':>8}{'aim':>9}   (per round)"
+
+
+def conditions(options, *versions):
+    """What a table was made on and with: printed above it."""
+    print(processor())
+    print(f"{', '.join(versions)}; {options.threads} threads a side; Attune with "
+          + " ".join(attune_options(options)), flush=True)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """TRL's half of compare_trl.py: one of its trainers on the same weights, rows, shapes and threads.
 
-Prints one JSON object. Run by compare_trl.py in a virtual environment of its own. With --prepare it
-writes the folders that both sides load instead.
+Prints one JSON object. Run by compare_trl.py in a virtual environment of its own. `prepare` writes
+the folders that both sides load instead.
 """
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -24,7 +25,8 @@ arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--learning-rate", type=float, default=1e-5)
 arguments.add_argument("--lora", action="store_true")
 arguments.add_argument("--live-reference", action="store_true")
-arguments.add_argument("--precision", default="highest", help="PyTorch's float32 matmul precision")
+arguments.add_argument("--column", default="defaults", help="what is set of TRL's options",
+                       choices=["defaults", "no-checkpointing", "float32"])
 options = arguments.parse_args()
 
 os.environ["OMP_NUM_THREADS"] = str(options.threads)
@@ -33,11 +35,10 @@ if options.scratch:
     # What one run computed must not make the next one shorter.
     os.environ["HF_DATASETS_CACHE"] = os.path.join(options.scratch, "datasets")
 import torch  # noqa: E402
-from transformers import (  # noqa: E402
-    AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback)
+import transformers  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback  # noqa: E402
 
 torch.set_num_threads(options.threads)
-torch.set_float32_matmul_precision(options.precision)
 
 
 def prepare():
@@ -95,12 +96,17 @@ def near_twenty_words(completions, **others):
 
 with open(options.data) as file:
     rows = [json.loads(line) for line in file]
+# What makes it this benchmark; all else is TRL's, the optimiser too. Its defaults are a float32 model
+# under autocast to bfloat16, and activations that are computed again in the backward pass.
 settings = {
-    "output_dir": options.scratch, "use_cpu": True, "bf16": False,
-    "gradient_checkpointing": False, "max_steps": options.steps,
+    "output_dir": options.scratch, "use_cpu": True, "max_steps": options.steps,
     "per_device_train_batch_size": options.batch, "learning_rate": options.learning_rate,
-    "lr_scheduler_type": "constant", "max_grad_norm": 1.0, "logging_steps": 1, "report_to": [],
-    "save_strategy": "no", "disable_tqdm": True, "optim": "adamw_torch"}
+    "lr_scheduler_type": "constant", "logging_steps": 1, "report_to": [], "save_strategy": "no",
+    "disable_tqdm": True}
+if options.column != "defaults":
+    settings["gradient_checkpointing"] = False
+if options.column == "float32":
+    settings["bf16"] = False
 watch = Watch()
 common = {
     "processing_class": AutoTokenizer.from_pretrained(options.model), "callbacks": [watch],
@@ -110,43 +116,45 @@ if options.lora:
         r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def policy():
-    return AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
-
-
 online = {
     "num_generations": 4, "max_completion_length": 64, "temperature": 1.0}
-if options.method == "sft":
-    trainer = trl.SFTTrainer(
-        policy(), args=trl.SFTConfig(completion_only_loss=True, **settings), **common)
-elif options.method == "dpo":
-    trainer = trl.DPOTrainer(
-        policy(), args=trl.DPOConfig(
-            beta=0.1, precompute_ref_log_probs=not options.live_reference, **settings), **common)
-elif options.method == "kto":
-    trainer = trl.KTOTrainer(
-        policy(), args=trl.KTOConfig(beta=0.1, precompute_ref_log_probs=True, **settings), **common)
-elif options.method == "reward":
-    model = AutoModelForSequenceClassification.from_pretrained(
-        options.model, num_labels=1, dtype=torch.float32)
+# The trainer, its options, and what this benchmark sets of them.
+make, config, own = {
+    "sft": (trl.SFTTrainer, trl.SFTConfig, {"completion_only_loss": True}),
+    "dpo": (trl.DPOTrainer, trl.DPOConfig,
+            {"beta": 0.1, "precompute_ref_log_probs": not options.live_reference}),
+    "kto": (trl.KTOTrainer, trl.KTOConfig, {"beta": 0.1, "precompute_ref_log_probs": True}),
+    "reward": (trl.RewardTrainer, trl.RewardConfig, {}),
+    "rloo": (trl.RLOOTrainer, trl.RLOOConfig, {"beta": 0.05, **online}),
+    "grpo": (trl.GRPOTrainer, trl.GRPOConfig, {"beta": 0.04, "loss_type": "grpo", **online}),
+}[options.method]
+if own.keys() & online.keys():
+    common["reward_funcs"] = near_twenty_words
+# Made before the trainer, which keeps state that another set of options would reset. Without use_cpu
+# TRL's bfloat16 is refused on a machine that has no accelerator.
+defaults = config(output_dir=options.scratch, use_cpu=True)
+args = config(**own, **settings)
+trainer = make(options.model, args=args, **common)
+if options.method == "reward":
     # From zero as ours: another start would be another loss.
-    torch.nn.init.zeros_(model.score.weight)
-    trainer = trl.RewardTrainer(model, args=trl.RewardConfig(**settings), **common)
-elif options.method == "rloo":
-    trainer = trl.RLOOTrainer(
-        policy(), reward_funcs=near_twenty_words, args=trl.RLOOConfig(
-            beta=0.05, **online, **settings), **common)
-else:
-    trainer = trl.GRPOTrainer(
-        policy(), reward_funcs=near_twenty_words, args=trl.GRPOConfig(
-            beta=0.04, loss_type="grpo", **online, **settings), **common)
+    torch.nn.init.zeros_(trainer.model.get_submodule("score").weight)
+# The options that decide speed and memory, and after them all that were set.
+names = ["bf16", "gradient_checkpointing", "optim", "per_device_train_batch_size",
+         "gradient_accumulation_steps", "max_grad_norm", "torch_compile", "use_cpu"]
+names += [field.name for field in dataclasses.fields(args)
+          if getattr(args, field.name) != getattr(defaults, field.name) and field.name not in names
+          and field.name not in ("output_dir", "logging_dir", "run_name")]
+said = {"weights": str(next(trainer.model.parameters()).dtype),
+        "attention": trainer.model.config._attn_implementation,
+        **{name: str(getattr(args, name)) for name in names}}
 trainer.train()
 
 result = {
+    "options": said,
     "seconds": [b - a for a, b in zip(watch.ends, watch.ends[1:])],
     "losses": [float(log["loss"]) for log in watch.logs],
     "tokens": float(watch.logs[-1]["num_tokens"]) / options.steps,
-    "trl": trl.__version__, "torch": torch.__version__}
+    "trl": trl.__version__, "torch": torch.__version__, "transformers": transformers.__version__}
 lengths = [float(log["completions/mean_length"]) for log in watch.logs
            if "completions/mean_length" in log]
 if lengths:
