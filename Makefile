@@ -87,8 +87,9 @@ check: setup lint test ## What CI runs: lint, build with warnings as errors and 
 	$(ATTUNE) exactness
 	MINUTES=2 python3 Scripts/campaign/run.py
 
-# What every comparison below takes: PRECISION=bf16, ROUNDS=3, OPTIONS="--optimizer adamw-8bit" for
-# Attune, SAMPLING="--sampler int8" for what of it samples. PEERS is for the script's own (--help).
+# What every comparison below takes: PRECISION=bf16, ROUNDS=3, OPTIONS for all of Attune's commands,
+# SAMPLING="--sampler int8" for those that sample; TRAINER="--optimizer adamw-8bit" for its trainers.
+# PEERS is for the script's own (--help).
 PRECISION ?= float32
 ROUNDS ?= 3
 COMPARED = --precision $(PRECISION) --rounds $(ROUNDS) --attune-options="$(OPTIONS)" \
@@ -99,7 +100,7 @@ bench: model ## Compare speed and memory with PyTorch/transformers (installs the
 
 # Three rounds of all methods take two hours and more, and a gigabyte and a half under .build/.
 bench-trl: model ## Compare every trainer's speed and memory with TRL's (installs it in .build/).
-	python3 Benchmarks/peers/compare_trl.py $(COMPARED)
+	python3 Benchmarks/peers/compare_trl.py $(COMPARED) --trainer-options="$(TRAINER)"
 
 bench-llama: model ## Compare sampling with llama.cpp's, from the same GGUF files (installs it in .build/).
 	python3 Benchmarks/peers/compare_llama.py $(COMPARED)
@@ -108,14 +109,16 @@ bench-rates: ## Measure the rates of PyTorch's matrix products at the model's sh
 	python3 Benchmarks/peers/library_rates.py
 
 # A quarter of an hour: one round, of TRL's columns the one that PRECISION is held against, and of its
-# defaults the memory of an SFT step.
+# defaults the memory of an SFT step, ours with 8-bit moments.
 bench-peers: ROUNDS = 1
 bench-peers: model ## All these comparisons in short: PRECISION=bf16.
 	python3 Benchmarks/peers/library_rates.py --rows 1024
 	python3 Benchmarks/peers/compare.py $(COMPARED)
 	python3 Benchmarks/peers/compare_llama.py $(COMPARED)
-	python3 Benchmarks/peers/compare_trl.py $(COMPARED) --methods sft --columns defaults --steps 1
-	python3 Benchmarks/peers/compare_trl.py $(COMPARED) --methods sft,reward,dpo,kto,rloo,grpo \
+	python3 Benchmarks/peers/compare_trl.py $(COMPARED) --methods sft --columns defaults --steps 1 \
+	  --trainer-options="--optimizer adamw-8bit"
+	python3 Benchmarks/peers/compare_trl.py $(COMPARED) --trainer-options="$(TRAINER)" \
+	  --methods sft,reward,dpo,kto,rloo,grpo \
 	  --columns $(if $(filter float32,$(PRECISION)),float32,no-checkpointing)
 
 # Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it.

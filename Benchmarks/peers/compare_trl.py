@@ -73,6 +73,8 @@ arguments = side_by_side.parser(__doc__)
 arguments.add_argument("--methods", default=",".join(METHODS), help="default: all, %(default)s")
 arguments.add_argument("--columns", default=",".join(COLUMNS), help="default: all, %(default)s")
 arguments.add_argument("--steps", type=int, default=2, help="steps that are timed, after two")
+arguments.add_argument("--trainer-options", default="", metavar='"--x y"',
+                       help='more of Attune\'s options, of its trainers: "--optimizer adamw-8bit"')
 options = arguments.parse_args()
 chosen, columns = options.methods.split(","), options.columns.split(",")
 for kind, names, known in [("method", chosen, METHODS), ("column", columns, COLUMNS)]:

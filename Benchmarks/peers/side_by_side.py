@@ -38,6 +38,7 @@ def attune_options(options, samples=True):
     """What Attune is run with, whatever the command."""
     return (["--threads", str(options.threads), "--precision", options.precision]
             + shlex.split(options.attune_options)
+            + shlex.split(getattr(options, "trainer_options", ""))
             + (shlex.split(options.sampling_options) if samples else []))
 
 
