@@ -53,8 +53,9 @@ BASES = {
     "hacking": ({"--run": "job", "--output": "out"},
                 {"members": 2, **HACKED}),
 }
-# Commands that no case runs but for their help: they fetch, or are the work of minutes.
-HELP_ALONE = {"pull", "quickstart"}
+# Commands that no case runs but for their help: they fetch, are the work of minutes, or say what is the
+# machine's own.
+HELP_ALONE = {"pull", "quickstart", "plan"}
 # Knobs that are the same in every case: kills need checkpoints, and every line names its seed.
 FIXED = {"checkpoint_seconds", "dpo.checkpoint_seconds", "seed"}
 
@@ -221,6 +222,8 @@ class Cases:
     def base(self, command, knobs):
         """Options, knobs and kills of a command; None where nothing says what it reads."""
         names = {knob["knob"] for knob in knobs}
+        if command.split()[0] in HELP_ALONE:
+            return None
         if command in BASES:
             options, small = BASES[command]
         elif {"rollouts", "checkpoint_seconds"} <= names:
@@ -307,7 +310,7 @@ class Cases:
             self.of(command, {"--reference": "policy", "precompute_reference": False}, "reference on the way")
         for name in self.program.commands:
             names = {knob["knob"] for knob in self.program.knobs(name)}
-            if not {"rollouts", "checkpoint_seconds"} <= names or name in BASES:
+            if not {"rollouts", "checkpoint_seconds"} <= names or name in BASES or name.split()[0] in HELP_ALONE:
                 continue
             self.of(name, {"--reward": "model:reward", "--data": "chats.jsonl"}, "reward model, chats")
             self.of(name, {"--reward": ["ensemble:mean-1std:reward,reward-2", "regex:[aeiou]{2}@0.5",

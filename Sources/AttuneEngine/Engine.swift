@@ -21,6 +21,15 @@ public protocol Engine: Sendable {
   /// - Throws: `EngineError` with both sizes.
   func requireMemory(for spec: TransformerSpec, at place: String) throws
 
+  /// The memory that a run takes at its largest; nothing is allocated and no weight is read.
+  ///
+  /// - Parameters:
+  ///   - work: What the run asks for.
+  ///   - spec: The model that it starts from.
+  /// - Returns: The bytes of each part.
+  /// - Throws: `EngineError` if what is to be trained does not fit the model.
+  func memory(for work: ModelWork, of spec: TransformerSpec) throws -> MemoryEstimate
+
   /// Reads a model; all of it is frozen.
   ///
   /// - Parameter checkpoint: An opened model directory or GGUF file. A `score.weight` becomes the

@@ -49,6 +49,17 @@ package enum ProcessMemory {
     return Int(limit.rlim_cur)
   }
 
+  /// Bytes that it has taken of what `limit` counts: resident memory, or addresses where those are
+  /// fewer; 0 where the system does not say.
+  package static var taken: Int {
+    let pages =
+      (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?
+      .split(separator: " ").prefix(2).compactMap { Int($0) } ?? []
+    guard pages.count == 2 else { return 0 }
+    let isOfAddresses = addressSpaceLimit.map { $0 <= limit } ?? false
+    return pages[isOfAddresses ? 0 : 1] * Int(getpagesize())
+  }
+
   /// What of the address space is taken, where it is limited (`ulimit -v`).
   package static var addressSpace: String {
     guard let limit = addressSpaceLimit else { return "" }

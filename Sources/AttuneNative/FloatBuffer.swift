@@ -53,7 +53,7 @@ final class Workspace {
     case halves(Int, Kept)
   }
   /// What a layer keeps for its backward pass.
-  enum Kept: Hashable {
+  enum Kept: Hashable, CaseIterable {
     case input, rstd1, mean1, queryKeyValue, raw, rstdQuery, rstdKey, attention, logSumExp
     case middle, rstd2, mean2, gateUp, lowRankInput, lowRankOutput, lowRankGate, lowRankDown
   }
@@ -76,6 +76,11 @@ final class Workspace {
     let buffer = try FloatBuffer(count)
     buffers[slot] = buffer
     return buffer.pointer
+  }
+
+  /// Memory of what all layers work in, one after another.
+  func take(_ slot: Slot, _ size: LayerSizes) throws -> UnsafeMutablePointer<Float> {
+    try take(slot, size.rows * size.columns(slot))
   }
 
   /// Bytes of all buffers.

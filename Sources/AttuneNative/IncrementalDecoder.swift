@@ -80,6 +80,13 @@ package final class IncrementalDecoder {
     cached = Array(repeating: Array(repeating: nil, count: rows), count: 4)
   }
 
+  /// Bytes that a decoder works in.
+  static func bytes(_ spec: TransformerSpec, maximumRows: Int, maximumBatch: Int) -> Int {
+    let size = LayerSizes(spec, rows: max(maximumRows, maximumBatch))
+    let columns = 2 * size.width + size.fused + size.queries + size.gates + size.mlp
+    return 4 * (size.rows * columns + maximumBatch * spec.vocabularySize)
+  }
+
   /// Runs one step.
   ///
   /// - Parameters:

@@ -103,7 +103,7 @@ extension NativeModel {
     let dStream = try workspace.take(.streamGradient, plan.rows * d)
     dStream.update(repeating: 0, count: plan.rows * d)
     atk_scatter_add_rows(dStream, dGathered, rows, rows.count, d)
-    let size = LayerSizes(spec, rows: plan.rows)
+    let size = layerSizes(plan.rows)
     for layer in stride(from: spec.layers - 1, through: pass.firstLayer, by: -1) {
       let a = try activations(pass.recomputes ? -1 : layer, size)
       if pass.recomputes {
@@ -132,13 +132,13 @@ extension NativeModel {
     let block = layerBlock(layer)
     let lora = adapters?[layer: layer]
     let rows = size.rows
-    let normed = try workspace.take(.normed, rows * size.width)
-    let dNormed = try workspace.take(.normedGradient, rows * size.width)
+    let normed = try workspace.take(.normed, size)
+    let dNormed = try workspace.take(.normedGradient, size)
 
     // The mlp: out = middle + down(activated).
-    let activated = try workspace.take(.activated, rows * size.mlp)
-    let dActivated = try workspace.take(.activatedGradient, rows * size.mlp)
-    let dGateUp = try workspace.take(.gateUpGradient, rows * size.gates)
+    let activated = try workspace.take(.activated, size)
+    let dActivated = try workspace.take(.activatedGradient, size)
+    let dGateUp = try workspace.take(.gateUpGradient, size)
     if let weights = block.matrix(.down) {
       linearBackwardInput(dActivated, dStream, weights, rows: rows)
     }
@@ -180,7 +180,7 @@ extension NativeModel {
       rstd: a.rstd2, rows: rows, accumulate: true)
 
     // Attention: middle = input + output(attention).
-    let dAttention = try workspace.take(.attentionGradient, rows * size.queries)
+    let dAttention = try workspace.take(.attentionGradient, size)
     if let weights = block.matrix(.output) {
       linearBackwardInput(dAttention, dStream, weights, rows: rows)
     }
@@ -194,7 +194,7 @@ extension NativeModel {
         dAttention, dStream, a.attention, group, lowRank: a.lowRankOutput, rows: rows,
         fused: size.width)
     }
-    let dFused = try workspace.take(.queryKeyValueGradient, rows * size.fused)
+    let dFused = try workspace.take(.queryKeyValueGradient, size)
     try attentionBackward(a, dFused: dFused, dAttention: dAttention, block, plan, size)
     let dQuery = gradient(block, .query)
     let hasInputAdapters = !(lora?.attentionInput.adapters.isEmpty ?? true)

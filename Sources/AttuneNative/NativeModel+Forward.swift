@@ -30,9 +30,15 @@ struct LayerSizes {
   let mlp: Int
   /// Columns of gate and up together, or of up alone.
   let gates: Int
+  /// Of adapters, 0 without any.
+  let rank: Int
+  /// Whether queries and keys have a norm of their own.
+  let normsQueries: Bool
 
-  init(_ spec: TransformerSpec, rows: Int) {
+  init(_ spec: TransformerSpec, rows: Int, rank: Int = 0) {
     self.rows = rows
+    self.rank = rank
+    normsQueries = spec.queryKeyNorm
     width = spec.width
     heads = spec.heads
     keyValueHeads = spec.keyValueHeads
@@ -79,35 +85,37 @@ extension NativeModel {
     }
   }
 
+  func layerSizes(_ rows: Int) -> LayerSizes {
+    LayerSizes(spec, rows: rows, rank: adapters?.settings.rank ?? 0)
+  }
+
   /// The memory of a layer's activations; layer −1 is the one shared by all that are not kept. In bf16
   /// the wide ones of all layers lie there, and what is kept of them lies apart (`keepHalves`).
   func activations(_ layer: Int, _ size: LayerSizes) throws -> LayerActivations {
-    let rank = adapters?.settings.rank ?? 0
     let keepsHalves = self.keepsHalves
-    func take(_ kept: Workspace.Kept, _ columns: Int) throws -> UnsafeMutablePointer<Float> {
+    func take(_ kept: Workspace.Kept) throws -> UnsafeMutablePointer<Float> {
       let isApart = keepsHalves && Self.isWide(kept)
-      return try workspace.take(.layer(isApart ? -1 : layer, kept), size.rows * columns)
+      return try workspace.take(
+        .layer(isApart ? -1 : layer, kept), size.rows * size.columns(kept))
     }
-    let queryKeyValue = try take(.queryKeyValue, size.fused)
-    let normed = spec.queryKeyNorm
+    let queryKeyValue = try take(.queryKeyValue)
     return try LayerActivations(
-      input: take(.input, size.width), rstd1: take(.rstd1, 1), mean1: take(.mean1, 1),
+      input: take(.input), rstd1: take(.rstd1), mean1: take(.mean1),
       queryKeyValue: queryKeyValue,
-      raw: normed ? take(.raw, size.fused) : queryKeyValue,
-      rstdQuery: take(.rstdQuery, normed ? size.heads : 0),
-      rstdKey: take(.rstdKey, normed ? size.keyValueHeads : 0),
-      attention: take(.attention, size.queries), logSumExp: take(.logSumExp, size.heads),
-      middle: take(.middle, size.width), rstd2: take(.rstd2, 1), mean2: take(.mean2, 1),
-      gateUp: take(.gateUp, size.gates), lowRankInput: take(.lowRankInput, 3 * rank),
-      lowRankOutput: take(.lowRankOutput, rank), lowRankGate: take(.lowRankGate, 2 * rank),
-      lowRankDown: take(.lowRankDown, rank))
+      raw: size.normsQueries ? take(.raw) : queryKeyValue,
+      rstdQuery: take(.rstdQuery), rstdKey: take(.rstdKey),
+      attention: take(.attention), logSumExp: take(.logSumExp),
+      middle: take(.middle), rstd2: take(.rstd2), mean2: take(.mean2),
+      gateUp: take(.gateUp), lowRankInput: take(.lowRankInput),
+      lowRankOutput: take(.lowRankOutput), lowRankGate: take(.lowRankGate),
+      lowRankDown: take(.lowRankDown))
   }
 
   /// Whether what a pass keeps is kept in bfloat16.
   var keepsHalves: Bool { origin.engine.precision == .bf16 }
 
   /// What of a layer's activations has many columns.
-  private static func isWide(_ kept: Workspace.Kept) -> Bool {
+  static func isWide(_ kept: Workspace.Kept) -> Bool {
     switch kept {
     case .rstd1, .mean1, .rstd2, .mean2, .rstdQuery, .rstdKey, .logSumExp: false
     case .input, .queryKeyValue, .raw, .attention, .middle, .gateUp, .lowRankInput,
@@ -160,7 +168,7 @@ extension NativeModel {
     let block = layerBlock(layer)
     let lora = adapters?[layer: layer]
     let rows = size.rows
-    let normed = try workspace.take(.normed, rows * size.width)
+    let normed = try workspace.take(.normed, size)
 
     spec.normForward(
       normed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1, rows: rows)
@@ -214,7 +222,7 @@ extension NativeModel {
       adaptersForward(
         a.gateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
     }
-    let activated = try workspace.take(.activated, rows * size.mlp)
+    let activated = try workspace.take(.activated, size)
     spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
     if out != a.middle { out.update(from: a.middle, count: rows * size.width) }
     if let weights = block.matrix(.down) {
@@ -234,7 +242,7 @@ extension NativeModel {
     _ first: Int, _ last: Int, stream: UnsafeMutablePointer<Float>, _ plan: BatchPlan,
     keeping: Bool
   ) throws {
-    let size = LayerSizes(spec, rows: plan.rows)
+    let size = layerSizes(plan.rows)
     for layer in first..<last {
       let shared = !keeping || recomputesActivations
       let a = try activations(shared ? -1 : layer, size)

@@ -85,7 +85,9 @@ package final class NativeModel: LanguageModel {
   package var trainedCount: Int { arena?.count ?? 0 }
 
   /// Layers below this one are those of the model that this one was copied from.
-  package var sharedLayers: Int {
+  package var sharedLayers: Int { Self.sharedLayers(trainable, spec) }
+
+  static func sharedLayers(_ trainable: Trainable, _ spec: TransformerSpec) -> Int {
     switch trainable {
     case .frozen: spec.layers
     case .full: 0
@@ -125,38 +127,15 @@ package final class NativeModel: LanguageModel {
       throw EngineError(
         .badRequest, "a copy is made from a frozen model: write this one and load it again")
     }
-    var newBlocks = blocks
-    var adapters: LoRALayout?
-    var count = 0
-    var trained: [Int] = []
-    switch trainable {
-    case .frozen: break
-    case .full: trained = Array(blocks.indices)
-    case .lastLayers(let k):
-      guard (1...spec.layers).contains(k) else {
-        throw EngineError(
-          .badRequest, "training the last \(k) layers: the model has \(spec.layers)")
-      }
-      trained = Array(blocks.count - 1 - k..<blocks.count)
-    case .lora(let settings):
-      let layout = try LoRALayout(settings, spec: spec)
-      adapters = layout
-      count = layout.count
-    }
-    // An untied head stays frozen where only the last layers are trained, so the final norm has a
-    // block of its own in the arena.
-    let finalFrozenHead = trained.count < blocks.count && !spec.tiedHead
-    for i in trained where !(finalFrozenHead && i == blocks.count - 1) {
-      count += blocks[i].layout.count
-    }
-    if finalFrozenHead && !trained.isEmpty { trained.removeLast() }
     let headStart: ScalarHeadStart? = start ?? scalarHeadWeights.map { .weights($0) }
-    let headOffset = headStart == nil ? nil : count
-    if headStart != nil { count += spec.width }
+    let layout = try TrainedLayout(
+      trainable, spec: spec, blocks: blocks.map(\.layout), scalarHead: headStart != nil)
+    let (adapters, count, headOffset) = (layout.adapters, layout.count, layout.scalarHeadOffset)
+    var newBlocks = blocks
     let arena = try count > 0 ? FloatBuffer(count) : nil
     if let arena {
       var offset = 0
-      for i in trained {
+      for i in layout.blocks {
         let block = ParameterBlock(blocks[i].layout, arena: arena, at: offset)
         for tensor in block.layout.tensors {
           if let floats = block.floats(tensor) { blocks[i].copy(tensor, to: floats) }

@@ -133,6 +133,23 @@ package struct SamplingRun {
     }
   }
 
+  /// Bytes that a run takes at most, of answers that all grow to the longest.
+  ///
+  /// - Throws: `EngineError` if keys and values would take more than half the machine's memory.
+  static func bytes(_ spec: TransformerSpec, _ shape: SamplingShape) throws -> Int {
+    let capacity = min(shape.maxTokens, spec.maximumPositions)
+    let wanted = min(SamplingSettings().batch, shape.prompts * shape.samplesPerPrompt)
+    let batch = try batch(
+      wanted, spec, prompts: shape.prompts, longest: shape.promptTokens, capacity: capacity)
+    let tokens = shape.prompts * shape.promptTokens
+    let prefix = KVCache.bytes(
+      spec, blocks: min(batch, shape.prompts), capacity: shape.promptTokens)
+    let own = KVCache.bytes(spec, blocks: batch, capacity: capacity)
+    return (prefix ?? 0) + (own ?? 0)
+      + IncrementalDecoder.bytes(
+        spec, maximumRows: min(Self.prefillRows, tokens), maximumBatch: batch)
+  }
+
   /// Decodes everything.
   ///
   /// - Parameter onToken: Called after each token; false ends that answer.

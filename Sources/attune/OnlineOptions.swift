@@ -25,7 +25,7 @@ struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
   var beta: Double?
 
   @OptionGroup var sampler: SamplerOption
-  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var output: TrainerOutputOptions
 
   @Option(help: ArgumentHelp("Highest learning rate.", valueName: "x"))
   var learningRate: Double?

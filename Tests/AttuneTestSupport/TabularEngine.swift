@@ -46,6 +46,14 @@ public struct TabularEngine: Engine {
   /// Tables are small.
   public func requireMemory(for spec: TransformerSpec, at place: String) {}
 
+  /// The tables, twice where they are trained: passes take next to nothing.
+  public func memory(for work: ModelWork, of spec: TransformerSpec) -> MemoryEstimate {
+    var estimate = MemoryEstimate()
+    estimate[.base] = 4 * spec.parameterCount
+    if work.trainable != .frozen { estimate[.weights] = 4 * spec.parameterCount }
+    return estimate
+  }
+
   /// Reads a model that `spec` describes.
   public func load(_ checkpoint: Checkpoint) throws -> any LanguageModel {
     var numbers: [String: [Float]] = [:]

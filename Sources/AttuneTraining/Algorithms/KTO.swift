@@ -75,6 +75,14 @@ extension KTOSettings: PolicyMethod {
   }
 }
 
+extension KTOSettings {
+  /// What the loss asks for.
+  var needs: ContrastiveNeeds {
+    ContrastiveNeeds(
+      loss: loss.rawValue, reference: true, currentScores: loss.needsCurrentScores)
+  }
+}
+
 /// Kahneman–Tversky optimisation and binary-classifier optimisation: thumbs up and down, no pairs.
 ///
 /// Papers: Ethayarajh et al. 2024, arXiv:2402.01306; Jung et al. 2024, arXiv:2404.04656.
@@ -108,8 +116,7 @@ public enum KTO {
     let rows = try ContrastiveData(data, heldOut: heldOut) { try Self.rows($0, encoder) }
     let open = try ContrastiveRun(
       "kto", start, reference: reference, data: rows,
-      needs: ContrastiveNeeds(
-        loss: loss.rawValue, reference: true, currentScores: loss.needsCurrentScores),
+      needs: settings.needs,
       pair: { loss.needsMismatched ? try mismatched($0, encoder, data, settings) : $0 },
       encoder: encoder, settings: settings, output: output, options: options)
     let run = open.run
@@ -143,6 +150,20 @@ public enum KTO {
     }
     var state = run.state.unpaired
     return try open.close { try batchLoss($0, $1, $2, &state) }
+  }
+
+  /// The rows of files as a plan sees them.
+  static func plannedRows(
+    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel, _ settings: KTOSettings
+  ) throws -> PlannedRows {
+    let encoder = try TextEncoder(
+      start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
+    var rows = try ContrastiveData(data, heldOut: heldOut) { try Self.rows($0, encoder) }
+    try rows.split(
+      share: settings.evaluationShare, seed: settings.seed, loss: settings.loss.rawValue,
+      pair: { settings.loss.needsMismatched ? try mismatched($0, encoder, data, settings) : $0 }
+    ) { _ in }
+    return PlannedRows(rows, settings.needs)
   }
 
   /// Each row with the response of the next one that has another prompt.

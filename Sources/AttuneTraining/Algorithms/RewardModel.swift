@@ -174,6 +174,7 @@ public enum RewardModel {
       copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
     let set = try RewardData(data, heldOut: heldOut, encoder: encoder, settings: settings)
     let loss = settings.loss
+    try options.plan(settings, start: copy start, asks: false) { PlannedRows(set) }
 
     let folder = try RunOutput(
       "reward", copy start, settings: settings, data: data, heldOut: heldOut, asks: false,

@@ -141,6 +141,9 @@ public enum SFT {
       heldOutAccount = counted
     }
     let cuts = CutCounts(groups)
+    try options.plan(settings, start: copy start) {
+      PlannedRows(groups, heldOut: heldOutGroups, scoringPrompts: settings.scorePrompts)
+    }
 
     let folder = try RunOutput(
       "sft", copy start, settings: settings, data: data, heldOut: heldOut, to: output, options)
@@ -202,6 +205,21 @@ public enum SFT {
       heldOutLoss: estimate?.value,
       heldOutLossInterval: estimate.map { [$0.interval.low, $0.interval.high] },
       heldOutRows: heldOutRows.count, cuts: cuts, seconds: seconds(ContinuousClock.now - began))
+  }
+
+  /// The rows of files as a plan sees them.
+  static func plannedRows(
+    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel, _ settings: SFTSettings
+  ) throws -> PlannedRows {
+    let encoder = try TextEncoder(
+      start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
+    func groups(_ data: DataFile) throws -> [EncodedGroup] {
+      var account = RowAccount(data)
+      return try encode(data, encoder, settings, &account)
+    }
+    return PlannedRows(
+      try groups(data), heldOut: try heldOut.map(groups) ?? [],
+      scoringPrompts: settings.scorePrompts)
   }
 
   private static func encode(

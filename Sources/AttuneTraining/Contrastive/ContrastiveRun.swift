@@ -94,6 +94,17 @@ final class ContrastiveRun<Label, Settings: ContrastiveSettings> {
     remarks: [String] = [], encoder: TextEncoder, settings: Settings, output: URL,
     options: RunOptions
   ) throws {
+    try options.plan(
+      settings, start: copy start,
+      beside: needs.reference && settings.precomputeReference ? [reference].compactMap(\.self) : []
+    ) {
+      // As it will be split, for which nothing is to be said yet.
+      var data = data
+      try data.split(
+        share: settings.evaluationShare, seed: settings.seed, loss: needs.loss, pair: pair
+      ) { _ in }
+      return PlannedRows(data, needs)
+    }
     var inputs: [(name: String, digest: String)] = []
     if let reference { inputs.append(("reference", reference.fingerprint)) }
     if let trained { inputs.append(("policy", trained.fingerprint)) }

@@ -106,6 +106,14 @@ final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
         "prompts_per_rollout is \(settings.promptsPerRollout), and \(data.url.path) has only "
           + "\(prompts.count) prompts")
     }
+    let promptIds = promptIds
+    try options.plan(settings, start: start) {
+      let answers = recorded?.lengths ?? promptIds.map { _ in [] }
+      return PlannedRows(
+        training: zip(promptIds, answers).map {
+          RowShape(prompt: $0.count, answers: $1, scored: $1.reduce(0, +))
+        })
+    }
     let folder = try RunOutput(
       stage, start, settings: settings, data: data, inputs: inputs, to: output, options)
     reference = start.model

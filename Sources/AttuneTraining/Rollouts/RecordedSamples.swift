@@ -74,6 +74,9 @@ struct RecordedSamples {
     self.answers = answers
   }
 
+  /// Tokens of each row's answers.
+  var lengths: [[Int]] { answers.map { $0.map(\.completion.ids.count) } }
+
   /// The rollout of some rows.
   func rollout(_ rows: [Int]) -> Rollout {
     Rollout(

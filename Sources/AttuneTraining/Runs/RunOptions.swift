@@ -7,6 +7,9 @@ public import Foundation
 public struct RunOptions: Sendable {
   /// Whether a run that is in the output folder is discarded.
   public var restart = false
+  /// Whether nothing is trained or written: a trainer then throws `DryRun`, which says what the run
+  /// would take.
+  public var isDryRun = false
   /// Writes the report of a run that ends into its folder, for which the start and what is trained
   /// answer a few prompts; nil: there is none.
   public var report: (@Sendable (RunRecord, URL) throws -> Void)?

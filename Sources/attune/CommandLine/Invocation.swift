@@ -4,6 +4,7 @@ import ArgumentParser
 import AttuneFiles
 import AttuneRewards
 import AttuneStudies
+import AttuneTraining
 import Foundation
 
 /// The knobs of the recipe of the command that runs; its options were put on the line.
@@ -43,13 +44,20 @@ struct Invocation {
       return try Self.run(arguments)
     }
     if line.axes.isEmpty { return try line.run() }
+    guard !words.contains("--dry-run") else {
+      throw ValidationError("--dry-run plans one run: give each knob one value.")
+    }
     try Grid(line, shape).run()
   }
 
   /// Runs the command of a line.
   static func run(_ arguments: [String]) throws {
     var command = try Attune.parseAsRoot(arguments)
-    try command.run()
+    do {
+      try command.run()
+    } catch let end as DryRun {
+      try end.plan.show(json: (command as? any TakesKnobs)?.shared.json ?? false)
+    }
   }
 
   private func help(_ shape: CommandShape) throws {

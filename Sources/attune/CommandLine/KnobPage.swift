@@ -124,7 +124,9 @@ enum KnobPage {
 
 
       """
-    let commands = CommandShape.all.compactMap { shape in
+    // Plans have the knobs of what they plan.
+    let shapes = CommandShape.all.filter { !$0.name.hasPrefix("plan ") }
+    let commands = shapes.compactMap { shape in
       shape.defaults.map { (name: shape.name, settings: $0) }
     }
     for command in commands {

@@ -37,7 +37,7 @@ struct DPOCommand: TakesKnobs {
   var lengthNormalised = false
 
   @OptionGroup var contrast: ContrastiveOptions
-  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var output: TrainerOutputOptions
   @OptionGroup var training: TrainingOptions
   @OptionGroup var shared: SharedOptions
 

@@ -32,7 +32,7 @@ struct KTOCommand: TakesKnobs {
   var beta: Double?
 
   @OptionGroup var contrast: ContrastiveOptions
-  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var output: TrainerOutputOptions
   @OptionGroup var training: TrainingOptions
   @OptionGroup var shared: SharedOptions
 

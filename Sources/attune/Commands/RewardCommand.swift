@@ -25,7 +25,7 @@ struct RewardCommand: TakesKnobs {
     completion: .file())
   var evalData: String?
 
-  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var output: TrainerOutputOptions
   @OptionGroup var training: TrainingOptions
   @OptionGroup var shared: SharedOptions
 

@@ -35,7 +35,7 @@ struct SFTCommand: TakesKnobs {
   @Option(help: ArgumentHelp("Rows that are only scored.", valueName: "file"), completion: .file())
   var evalData: String?
 
-  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var output: TrainerOutputOptions
   @OptionGroup var training: TrainingOptions
   @OptionGroup var shared: SharedOptions
 

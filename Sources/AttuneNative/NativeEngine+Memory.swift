@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import AttuneEngine
+
+extension LayerSizes {
+  /// Columns of what a layer keeps for its backward pass.
+  func columns(_ kept: Workspace.Kept) -> Int {
+    switch kept {
+    case .input, .middle: width
+    case .rstd1, .mean1, .rstd2, .mean2: 1
+    case .queryKeyValue: fused
+    case .raw: normsQueries ? fused : 0
+    case .rstdQuery: normsQueries ? heads : 0
+    case .rstdKey: normsQueries ? keyValueHeads : 0
+    case .attention: queries
+    case .logSumExp: heads
+    case .gateUp: gates
+    case .lowRankInput: 3 * rank
+    case .lowRankGate: 2 * rank
+    case .lowRankOutput, .lowRankDown: rank
+    }
+  }
+
+  /// Columns of what all layers work in, one after another; 0 of what is no layer's.
+  func columns(_ slot: Workspace.Slot) -> Int {
+    switch slot {
+    case .normed, .normedGradient: width
+    case .activated, .activatedGradient: mlp
+    case .gateUpGradient: gates
+    case .attentionGradient: queries
+    case .queryKeyValueGradient: fused
+    default: 0
+    }
+  }
+}
+
+/// How large the workspace gets in some passes, by the rules that they take its memory by.
+struct WorkspaceSize {
+  private let spec: TransformerSpec
+  private let adapters: LoRALayout?
+  private let recomputes: Bool
+  /// Whether the wide activations that are kept are kept in bfloat16.
+  private let keepsHalves: Bool
+  /// Layers below this one are not trained.
+  private let firstTrained: Int
+  /// Whether the backward pass goes below the head.
+  private let goesDown: Bool
+  /// The largest count of floats of each slot; of what layers keep that of one of them, as layer 0.
+  private var counts: [Workspace.Slot: Int] = [:]
+
+  init(
+    _ spec: TransformerSpec, _ work: ModelWork, _ adapters: LoRALayout?, _ precision: Precision
+  ) {
+    self.spec = spec
+    keepsHalves = precision == .bf16
+    self.adapters = adapters
+    recomputes = work.recomputes
+    firstTrained = NativeModel.sharedLayers(work.trainable, spec)
+    goesDown = firstTrained < spec.layers
+  }
+
+  /// Bytes of the logits, and of everything else.
+  var bytes: (logits: Int, activations: Int) {
+    var (logits, others) = (0, 0)
+    for (slot, count) in counts {
+      switch slot {
+      case .headLogits: logits += 4 * count
+      case .layer(let layer, _) where layer >= 0, .halves(let layer, _) where layer >= 0:
+        others += 4 * count * (spec.layers - firstTrained)
+      default: others += 4 * count
+      }
+    }
+    return (logits, others)
+  }
+
+  mutating func take(_ slot: Workspace.Slot, _ count: Int) {
+    counts[slot] = max(counts[slot] ?? 0, count)
+  }
+
+  /// What `NativeModel.run`, `headStates` and `backward` take for a pass.
+  mutating func add(_ pass: PassShape) {
+    let size = LayerSizes(spec, rows: pass.rows, rank: adapters?.settings.rank ?? 0)
+    let keeps = pass.kind != .scores
+    take(.stream, size.rows * size.width)
+    take(.normed, size)
+    take(.activated, size)
+    if !keeps || recomputes || firstTrained > 0 && !pass.fromTrunk { takeLayer(-1, size) }
+    if keeps, goesDown {
+      if recomputes {
+        take(.layer(0, .input), size.rows * size.columns(Workspace.Kept.input))
+      } else {
+        takeLayer(0, size)
+      }
+    }
+    addHead(pass)
+    guard keeps else { return }
+    let rows = pass.scored + pass.scalars
+    take(.headNormedGradient, rows * size.width)
+    take(.headRowsGradient, rows * size.width)
+    guard goesDown else { return }
+    take(.streamGradient, size.rows * size.width)
+    for slot: Workspace.Slot in [
+      .normedGradient, .activatedGradient, .gateUpGradient, .attentionGradient,
+      .queryKeyValueGradient,
+    ] {
+      take(slot, size)
+    }
+    let group = adapters?.layers.first?.groups.map(\.adapters.count).max() ?? 0
+    if group > 0 { take(.lowRankGradient, size.rows * size.rank * group) }
+  }
+
+  private mutating func addHead(_ pass: PassShape) {
+    let rows = pass.scored + pass.scalars
+    take(.headRows, rows * spec.width)
+    take(.headNormed, rows * spec.width)
+    if rows > 0 {
+      take(.headMean, rows)
+      take(.headRstd, rows)
+    }
+    take(.headLogProbability, pass.scored)
+    guard pass.kind != .supervised else { return }
+    take(.headLogSumExp, pass.scored)
+    take(.headEntropy, pass.entropies ? pass.scored : 0)
+    if pass.kind == .gradients, !recomputes, let count = NativeModel.logits(pass.scored, spec) {
+      take(.headLogits, count)
+    }
+  }
+
+  /// What merging adapters takes.
+  mutating func addMerging() {
+    let outputs = adapters?.layers.flatMap(\.groups).flatMap(\.adapters).map(\.outputs).max()
+    if let adapters, let outputs { take(.lowRank, outputs * adapters.settings.rank) }
+  }
+
+  private mutating func take(_ slot: Workspace.Slot, _ size: LayerSizes) {
+    take(slot, size.rows * size.columns(slot))
+  }
+
+  private mutating func takeLayer(_ layer: Int, _ size: LayerSizes) {
+    for kept in Workspace.Kept.allCases where kept != .raw || size.normsQueries {
+      let count = size.rows * size.columns(kept)
+      guard keepsHalves, layer >= 0, NativeModel.isWide(kept) else {
+        take(.layer(layer, kept), count)
+        continue
+      }
+      take(.layer(-1, kept), count)
+      take(.halves(layer, kept), (count + 1) / 2)
+    }
+  }
+}
+
+extension NativeEngine {
+  /// The memory of a run: weights by the layouts that they are allocated by, passes by the tables that
+  /// the workspace is.
+  public func memory(for work: ModelWork, of spec: TransformerSpec) throws -> MemoryEstimate {
+    let layouts = BlockLayout.blocks(spec)
+    let layout = try TrainedLayout(
+      work.trainable, spec: spec, blocks: layouts, scalarHead: work.scalarHead)
+    let stored = layouts.indices.map { storedBytes(layouts[$0], isLayer: spec.isLayer(block: $0)) }
+    let whole = stored.reduce(0, +)
+    let replaced = layout.blocks.reduce(0) { $0 + stored[$1] }
+    let trained = 4 * layout.count * work.trainedModels
+    var estimate = MemoryEstimate()
+    // Of the last layers the start's own stay, since the layers below them are the start's.
+    let letsGo = work.trainable == .full && !work.keepsStart
+    estimate[.base] = whole - replaced
+    estimate[.weights] = trained
+    estimate[.reference] = (letsGo ? 0 : replaced) + 4 * layout.count * work.heldCopies
+    // Of adapters a pass's gradients are kept apart until they are summed by a tree.
+    let apart = layout.adapters != nil || work.trainable == .frozen
+    estimate[.gradients] = trained * (apart ? 1 + max(1, work.passesPerStep).binaryLogarithm : 1)
+    estimate[.moments] = 2 * trained
+    estimate[.trunk] =
+      firstTrained(work, spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
+
+    if let sampling = work.sampling {
+      estimate[.cache] = try SamplingRun.bytes(spec, sampling)
+      let adapted = layout.adapters.map { $0.firstLayer..<spec.layers } ?? 0..<0
+      estimate[.merged] = adapted.reduce(0) { $0 + 4 * layouts[$1 + 1].count }
+    }
+    let workspace = try workspaceBytes(for: work, of: spec)
+    estimate[.activations] = workspace.activations
+    estimate[.logits] = workspace.logits + headScratch(work, spec)
+    estimate[.scratch] = record.threads * (4 << 20)
+
+    let written = layout.adapters != nil && !work.merges || work.trainable == .frozen
+    let read =
+      written ? 4 * layout.count : work.trainable == .full || work.merges ? whole : 2 * replaced
+    estimate[.check] = max(0, read - estimate[.activations] - estimate[.logits] - estimate[.merged])
+    return estimate
+  }
+
+  /// How large the workspace of a run gets, exactly.
+  package func workspaceBytes(
+    for work: ModelWork, of spec: TransformerSpec
+  ) throws -> (logits: Int, activations: Int) {
+    let layout = try TrainedLayout(
+      work.trainable, spec: spec, blocks: BlockLayout.blocks(spec), scalarHead: work.scalarHead)
+    var workspace = WorkspaceSize(spec, work, layout.adapters, precision)
+    for pass in work.passes { workspace.add(pass) }
+    if work.sampling != nil { workspace.addMerging() }
+    return workspace.bytes
+  }
+
+  /// Bytes of a block as `load` keeps it.
+  private func storedBytes(_ layout: BlockLayout, isLayer: Bool) -> Int {
+    isLayer && frozenPrecision == .bfloat16
+      ? 4 * layout.vectorCount + 2 * layout.matrixCount : 4 * layout.count
+  }
+
+  private func firstTrained(_ work: ModelWork, _ spec: TransformerSpec) -> Int {
+    NativeModel.sharedLayers(work.trainable, spec)
+  }
+
+  /// What `lm_head.c` works in: logits of a chunk of rows, and each part's gradient on the states.
+  private func headScratch(_ work: ModelWork, _ spec: TransformerSpec) -> Int {
+    var (logits, partial, tiles) = (0, 0, 0)
+    for pass in work.passes where pass.scored > 0 {
+      tiles = record.threads * (2 << 20)
+      let isSupervised = pass.kind == .supervised
+      let rows = Self.chunk(pass.scored, atMost: isSupervised ? 256 : 1024)
+      if isSupervised { logits = max(logits, 4 * rows * spec.vocabularySize) }
+      guard pass.kind != .scores else { continue }
+      partial = max(partial, 4 * (max(record.threads, 8) - 1) * rows * spec.width)
+    }
+    return logits + partial + tiles
+  }
+
+  /// Rows of a chunk, of as equal a size as can be.
+  private static func chunk(_ rows: Int, atMost most: Int) -> Int {
+    let chunks = (rows + most - 1) / most
+    return (rows + chunks - 1) / chunks
+  }
+}
+
+extension TransformerSpec {
+  /// Whether a block is a layer, and not the embeddings or the head.
+  fileprivate func isLayer(block: Int) -> Bool { block > 0 && block <= layers }
+}
+
+extension Int {
+  /// ⌊log₂ n⌋: buffers that a tree of n sums needs beside one.
+  fileprivate var binaryLogarithm: Int { Int.bitWidth - 1 - leadingZeroBitCount }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneData
+import AttuneEngine
+import AttuneObjectives
+
+// What each trainer's runs are made of, for a plan.
+
+extension SFTSettings: PlansRowRuns {
+  package static var trainer: String { "sft" }
+  package var rowPasses: RowPasses { RowPasses(kind: .supervised) }
+
+  package func plannedRows(
+    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel
+  ) throws -> PlannedRows {
+    try SFT.plannedRows(data, heldOut: heldOut, of: start, self)
+  }
+}
+
+extension RewardModelSettings: PlansRowRuns {
+  package static var trainer: String { "reward" }
+  package var rowPasses: RowPasses {
+    RowPasses(scoresTokens: false, answers: 2, heldOutShare: evaluationShare)
+  }
+
+  package func plannedRows(
+    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel
+  ) throws -> PlannedRows {
+    let encoder = try TextEncoder(start, maximumLength: self.maxLength, tooLong: self.tooLong)
+    return PlannedRows(
+      try RewardData(data, heldOut: heldOut, encoder: encoder, settings: self))
+  }
+}
+
+extension PlannedRows {
+  init(_ groups: [EncodedGroup], heldOut: [EncodedGroup], scoringPrompts: Bool) {
+    self.init(
+      training: groups.map { RowShape($0, scoringPrompt: scoringPrompts) },
+      heldOut: heldOut.map { RowShape($0, scoringPrompt: scoringPrompts) })
+  }
+
+  init(_ set: RewardData) {
+    self.init(
+      training: set.training.map { RowShape($0.encoded) },
+      heldOut: set.heldOut.map { RowShape($0.encoded) })
+  }
+
+  /// Rows of a contrastive trainer; before they are split all are trained on.
+  init<Label>(_ data: ContrastiveData<Label>, _ needs: ContrastiveNeeds) {
+    func shapes(_ rows: [ContrastiveRow<Label>]) -> [RowShape] {
+      rows.map { RowShape($0.encoded, scoringPrompt: needs.promptScores) }
+    }
+    self.init(
+      training: shapes(data.training), heldOut: shapes(data.heldOut),
+      companions: data.training.compactMap { $0.companion.map { RowShape($0) } })
+  }
+}
+
+extension DPOSettings: PlansRowRuns {
+  package static var trainer: String { "dpo" }
+  package var rowPasses: RowPasses {
+    RowPasses(
+      answers: xpoAlpha > 0 ? 3 : 2, reference: needs.reference,
+      precomputed: precomputeReference, currentScores: needs.currentScores,
+      heldOutShare: evaluationShare)
+  }
+
+  package func plannedRows(
+    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel
+  ) throws -> PlannedRows {
+    try DPO.plannedRows(data, heldOut: heldOut, of: start, self)
+  }
+}
+
+extension KTOSettings: PlansRowRuns {
+  package static var trainer: String { "kto" }
+  package var rowPasses: RowPasses {
+    RowPasses(
+      reference: true, precomputed: precomputeReference, currentScores: loss.needsCurrentScores,
+      companions: loss.needsMismatched, heldOutShare: evaluationShare)
+  }
+
+  package func plannedRows(
+    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel
+  ) throws -> PlannedRows {
+    try KTO.plannedRows(data, heldOut: heldOut, of: start, self)
+  }
+}
+
+extension PPOSettings: PlansRollouts {
+  package static var trainer: String { "ppo" }
+  package var rolloutPasses: RolloutPasses {
+    RolloutPasses(
+      values: hasValues && value == .shared, valueModel: hasValues && value == .separate)
+  }
+}
+
+extension ReinforceSettings: PlansRollouts {
+  package static var trainer: String { "reinforce" }
+  package var rolloutPasses: RolloutPasses {
+    RolloutPasses(values: baseline == .value, scoresInStep: baseline != .value)
+  }
+}
+
+extension RLOOSettings: PlansRollouts {
+  package static var trainer: String { "rloo" }
+  package var rolloutPasses: RolloutPasses { RolloutPasses(scoresInStep: isOnPolicy) }
+}
+
+extension GRPOSettings: PlansRollouts {
+  package static var trainer: String { "grpo" }
+  package var rolloutPasses: RolloutPasses {
+    RolloutPasses(
+      scoresInStep: isOnPolicy && variant != .dapo, draws: variant == .dapo ? maxDraws : 1)
+  }
+}
+
+extension RAFTSettings: PlansRollouts {
+  package static var trainer: String { "raft" }
+  package var rolloutPasses: RolloutPasses {
+    let kept = Double(keep) / Double(max(1, rollout.samplesPerPrompt))
+    return RolloutPasses(trained: selection == .best ? min(1, kept) : 1)
+  }
+}
+
+extension DPGSettings: PlansRollouts {
+  package static var trainer: String { "dpg" }
+  package var rolloutPasses: RolloutPasses { RolloutPasses(proposal: method.loss.keepsProposal) }
+}
+
+extension BRAInSettings: PlansRollouts {
+  package static var trainer: String { "brain" }
+  package var rolloutPasses: RolloutPasses { RolloutPasses(proposal: refreshEvery > 1) }
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+import Foundation
+
+/// What a run takes, told before it begins: memory by part, time, and what would take less.
+public struct RunPlan: Codable, Sendable, Equatable {
+  /// A part of the memory.
+  public struct MemoryPart: Codable, Sendable, Equatable {
+    /// Its name: a `MemoryEstimate.Part`, or `program`.
+    public var part: String
+    /// How much it is.
+    public var bytes: Int
+    /// What it is, for people.
+    public var meaning: String
+  }
+
+  /// What the run does, in counts.
+  public struct Work: Codable, Sendable, Equatable {
+    /// What it is counted by: `step` or `rollout`.
+    public var unit: String
+    /// How many of them it has; nil where nobody said how many rows there are.
+    public var count: Int?
+    /// Rows of a file; nil without one.
+    public var rows: Int?
+    /// Tokens of a row on the average; of an online trainer of a prompt with its longest answer.
+    public var rowTokens: Double
+    /// Tokens that one of them trains on, over all its passes.
+    public var tokens: Double
+    /// Passes with gradients of one of them.
+    public var passes: Double
+    /// Tokens of the largest of these passes.
+    public var largestPass: Int
+    /// Answers that one of them samples; nil of a trainer that samples none.
+    public var answers: Int?
+  }
+
+  /// Seconds, from a probe on this machine.
+  public struct Time: Codable, Sendable, Equatable {
+    /// A step, or a rollout whose answers all grow to `max_tokens`.
+    public var perUnit: Double
+    /// Its share that samples; nil of a trainer that samples none.
+    public var sampling: Double?
+    /// Passes without a gradient before the first and after the last: the reference, held-out rows.
+    public var once: Double
+    /// The run; nil where the number of its steps is not known.
+    public var run: Double?
+    /// What the probe took.
+    public var probe: Double
+  }
+
+  /// A change of settings that takes less memory.
+  public struct Change: Codable, Sendable, Equatable {
+    /// What to set: `train=lora`.
+    public var change: String
+    /// What the run would take then.
+    public var bytes: Int
+    /// Whether that can be had.
+    public var fits: Bool
+  }
+
+  /// Version of this object's format.
+  public var formatVersion = 1
+  /// The trainer.
+  public var trainer: String
+  /// The model that it starts from.
+  public var model: String
+  /// Its weights.
+  public var parameters: Int
+  /// The layers, as a person calls what is trained.
+  public var train: String
+  /// What the run does.
+  public var work: Work
+  /// The parts of the memory that are not nothing, the largest first.
+  public var memory: [MemoryPart]
+  /// Their sum: what the process takes at its largest.
+  public var bytes: Int
+  /// What this process can have.
+  public var limit: Int
+  /// Whether that suffices.
+  public var fits: Bool
+  /// Time; nil where the weights are not there to be tried.
+  public var time: Time?
+  /// What would take less, the least first.
+  public var changes: [Change]
+}
+
+extension RunPlan {
+  /// Plans a run.
+  ///
+  /// - Parameters:
+  ///   - settings: The trainer's knobs.
+  ///   - rows: What is trained on.
+  ///   - spec: The model that it starts from.
+  ///   - name: What that is called.
+  ///   - engine: What computes it.
+  ///   - loaded: Bytes of what this process holds that the estimate counts too: weights that were read.
+  ///   - asks: Whether the model answers a few prompts in the end.
+  /// - Throws: `EngineError` if what is to be trained does not fit the model.
+  package init<S: PlansRuns>(
+    _ settings: S, rows: PlannedRows, _ spec: TransformerSpec, name: String, on engine: any Engine,
+    loaded: Int = 0, asks: Bool = true
+  ) throws {
+    let work = settings.work(on: rows, spec, asks: asks)
+    let program = max(0, ProcessMemory.taken - loaded)
+    let limit = ProcessMemory.limit
+    let estimate = try engine.memory(for: work.memory, of: spec)
+    trainer = S.trainer
+    model = name
+    parameters = spec.parameterCount
+    train = settings.training.weights.train.rawValue
+    self.limit = limit
+    let total = estimate.total + program
+    bytes = total
+    fits = total <= limit
+    memory = MemoryEstimate.Part.allCases.compactMap { part in
+      estimate[part] > 0
+        ? MemoryPart(part: part.rawValue, bytes: estimate[part], meaning: part.meaning) : nil
+    }
+    memory.append(
+      MemoryPart(part: "program", bytes: program, meaning: "the program, its data, other models"))
+    memory.sort { $0.bytes > $1.bytes }
+    self.work = Work(
+      unit: work.unit.rawValue, count: work.units, rows: rows.isOfFile ? rows.training.count : nil,
+      rowTokens: work.rowTokens, tokens: work.gradients.tokens, passes: work.gradients.passes,
+      largestPass: work.largestPass?.rows ?? 0, answers: work.answers > 0 ? work.answers : nil)
+    changes = []
+    for (change, settings, rows) in settings.savings(rows, spec) {
+      let work = settings.work(on: rows, spec, asks: asks)
+      let needed = try engine.memory(for: work.memory, of: spec).total + program
+      // What saves less than a hundredth says nothing.
+      guard needed < total - total / 100 else { continue }
+      changes.append(Change(change: change, bytes: needed, fits: needed <= limit))
+    }
+    changes.sort { ($0.bytes, $0.change) < ($1.bytes, $1.change) }
+  }
+
+  /// Bytes that the weights of a loaded model take.
+  static func weights(of spec: TransformerSpec, on engine: any Engine) throws -> Int {
+    try engine.memory(for: ModelWork(.frozen), of: spec)[.base]
+  }
+}
+
+extension PlansRuns {
+  /// Changes that may take less memory: each alone, and at last all of what changes no number.
+  func savings(
+    _ rows: PlannedRows, _ spec: TransformerSpec
+  ) -> [(change: String, settings: Self, rows: PlannedRows)] {
+    var list: [(change: String, settings: Self, rows: PlannedRows)] = []
+    func add(_ change: String, _ rows: PlannedRows? = nil, _ make: (inout Self) -> Void) {
+      var settings = self
+      make(&settings)
+      list.append((change, settings, rows ?? plannedRows))
+    }
+    let plannedRows = rows
+    let weights = training.weights
+    if weights.train != .lora {
+      add("train=lora") {
+        $0.training.weights.train = .lora
+        $0.training.weights.layers = 0
+      }
+    } else if weights.rank > 4 {
+      add("rank=\(weights.rank / 4)") { $0.training.weights.rank /= 4 }
+    }
+    let trained = spec.layers - frozenLayers(spec)
+    if trained > 1 {
+      let half = max(1, trained / 2)
+      switch weights.train {
+      case .full:
+        add("train=last_layers layers=\(half)") {
+          $0.training.weights.train = .lastLayers
+          $0.training.weights.layers = half
+        }
+      case .lastLayers, .lora: add("layers=\(half)") { $0.training.weights.layers = half }
+      }
+    }
+    if !training.engine.recompute { add("recompute=true") { $0.training.engine.recompute = true } }
+    let piece = training.engine.pieceTokens / 4
+    if piece >= 64 {
+      add("piece_tokens=\(piece)") { $0.training.engine.pieceTokens = piece }
+      if !training.engine.recompute {
+        add("recompute=true piece_tokens=\(piece)") {
+          $0.training.engine.recompute = true
+          $0.training.engine.pieceTokens = piece
+        }
+      }
+    }
+    if weights.train != .lora, !training.engine.recompute {
+      add("train=lora recompute=true") {
+        $0.training.weights.train = .lora
+        $0.training.weights.layers = 0
+        $0.training.engine.recompute = true
+      }
+    }
+    let longest = rows.training.map { $0.prompt + ($0.answers.max() ?? 0) }.max() ?? 0
+    if self is any ReadsRows, longest >= 64 {
+      add("max_length=\(longest / 2)", rows.cut(to: longest / 2)) { _ in }
+    }
+    return list + ownSavings.map { ($0.change, $0.settings, rows) }
+  }
+}
+
+extension RunPlan {
+  /// The error of a run that can't be had; nil where it can.
+  package var refusal: TrainingError? {
+    guard !fits else { return nil }
+    let parts = memory.prefix(4).map { "\($0.meaning) \(Self.size($0.bytes))" }
+      .joined(separator: ", ")
+    let fitting = changes.filter(\.fits).reversed().prefix(3)
+      .map { "\($0.change) would take \(Self.size($0.bytes))" }
+    let least = changes.first.map { "\($0.change) would still take \(Self.size($0.bytes))" }
+    return TrainingError(
+      .unavailable,
+      "this run needs \(Self.size(bytes)) of memory (\(parts)), and this process can have "
+        + "\(Self.size(limit)): "
+        + (fitting.isEmpty
+          ? (least.map { $0 + "; take a smaller model" } ?? "take a smaller model")
+          : fitting.joined(separator: ", "))
+        + "; attune plan \(trainer) says more")
+  }
+
+  /// Bytes for people.
+  private static func size(_ bytes: Int) -> String {
+    let megabytes = Double(bytes) / Double(1 << 20)
+    return megabytes < 1000
+      ? "\(Int(megabytes.rounded(.up))) MB" : "\(readable(megabytes / 1024, digits: 1)) GB"
+  }
+
+  /// The plan for people.
+  public var text: String {
+    var lines = [
+      "\(trainer) of \(model), \(readable(Double(parameters) / 1e6, digits: 0)) million "
+        + "weights, train=\(train)"
+    ]
+    let count = work.count.map { "\($0) \(work.unit)s" } ?? "\(work.unit)s"
+    lines.append(
+      "\(count), each \(Int(work.tokens)) tokens"
+        + (work.answers.map { " with \($0) sampled answers" } ?? "")
+        + ", the largest pass \(work.largestPass) tokens")
+    lines.append("")
+    lines.append(
+      "memory \(Self.size(bytes)), of \(Self.size(limit)) that can be had"
+        + (fits ? "" : ": it does not fit"))
+    let width = memory.map { Self.size($0.bytes).count }.max() ?? 0
+    for part in memory {
+      let size = Self.size(part.bytes)
+      lines.append(
+        "  " + String(repeating: " ", count: width - size.count) + "\(size)  \(part.meaning)")
+    }
+    lines.append("")
+    if let time {
+      let sampling = time.sampling.map { ", \(readableSeconds($0)) of it sampling" } ?? ""
+      lines.append(
+        "time \(readableSeconds(time.perUnit)) a \(work.unit)\(sampling)"
+          + (time.run.map { ", \(readableSeconds($0)) in all" } ?? "")
+          + (time.sampling == nil ? "" : " at most")
+          + " (from a probe of \(readableSeconds(time.probe)))")
+    } else {
+      lines.append("time: unknown, the weights are not there")
+    }
+    if !changes.isEmpty {
+      lines.append("")
+      lines.append(fits ? "what would take less" : "what to change")
+      for change in changes {
+        lines.append(
+          "  \(Self.size(change.bytes))  \(change.change)" + (change.fits ? "" : " (does not fit)"))
+      }
+    }
+    return lines.joined(separator: "\n")
+  }
+}
+
+/// The end of a dry run: nothing was trained or written.
+public struct DryRun: Error, Sendable {
+  /// What the run would take.
+  public let plan: RunPlan
+}
+
+extension RunOptions {
+  /// Refuses a run that memory does not suffice for; a dry run ends here.
+  ///
+  /// - Parameters:
+  ///   - settings: The trainer's knobs.
+  ///   - start: The model that it starts from.
+  ///   - others: Models that are open too and go before training begins.
+  ///   - asks: Whether the model answers a few prompts in the end.
+  ///   - rows: What is trained on.
+  /// - Throws: `TrainingError.unavailable` with the numbers; `DryRun`.
+  func plan<S: TrainsWeights>(
+    _ settings: S, start: LoadedModel, beside others: [LoadedModel] = [], asks: Bool = true,
+    rows: () throws -> PlannedRows
+  ) throws {
+    guard let settings = settings as? any PlansRuns else { return }
+    try plan(planned: settings, start, others, asks: asks && report != nil, rows())
+  }
+
+  private func plan<S: PlansRuns>(
+    planned settings: S, _ start: LoadedModel, _ others: [LoadedModel], asks: Bool,
+    _ rows: PlannedRows
+  ) throws {
+    let (engine, spec) = (start.engine, start.model.spec)
+    let loaded = try ([start] + others).reduce(0) {
+      $0 + (try RunPlan.weights(of: $1.model.spec, on: engine))
+    }
+    var plan = try RunPlan(
+      settings, rows: rows, spec, name: start.name, on: engine, loaded: loaded, asks: asks)
+    guard isDryRun else {
+      if let refusal = plan.refusal { throw refusal }
+      return
+    }
+    if plan.fits { try plan.measure(settings, rows, start) }
+    throw DryRun(plan: plan)
+  }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AttuneData
+import AttuneEngine
+import AttuneNative
+import AttuneObjectives
+import AttuneTestSupport
+import AttuneTraining
+import AttuneTrainingTestSupport
+import Foundation
+import Testing
+
+/// The largest workspace of a run, looked at after each step.
+private final class Largest: @unchecked Sendable {
+  private let model: NativeModel
+  var bytes = 0
+
+  init(_ start: LoadedModel) throws { model = try #require(start.model as? NativeModel) }
+
+  var options: RunOptions {
+    var options = RunOptions.quiet
+    options.shouldStop = {
+      self.bytes = max(self.bytes, self.model.workspaceBytes)
+      return false
+    }
+    return options
+  }
+}
+
+struct PlanTests {
+  /// What the workspace of a plan is.
+  private func workspace<S: PlansRuns>(
+    _ settings: S, _ rows: PlannedRows, _ start: LoadedModel
+  ) throws -> Int {
+    let work = settings.work(on: rows, start.model.spec, asks: false)
+    let said = try NativeEngine().workspaceBytes(for: work.memory, of: start.model.spec)
+    return said.logits + said.activations
+  }
+
+  @Test(arguments: [TrainedPart.lora, .lastLayers])
+  func `a run of sft takes the bytes that its plan says`(part: TrainedPart) throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", TestRows.completions)
+    let start = try tinyModel()
+    var settings = SFTSettings.tiny(epochs: 2)
+    settings.train = part
+    settings.layers = 1
+    settings.pieceTokens = 30
+    let largest = try Largest(start)
+    let report = try SFT.train(
+      start, data: data, settings: settings, output: folder.url.appending(path: "out"),
+      options: largest.options)
+    let rows = try settings.plannedRows(data, heldOut: nil, of: start)
+    #expect(try workspace(settings, rows, start) == largest.bytes)
+    let work = settings.work(on: rows, start.model.spec, asks: false)
+    #expect(work.units == report.steps && report.steps > 1)
+    #expect(work.memory.passesPerStep > 1)
+  }
+
+  @Test(arguments: [TrainedPart.lora, .lastLayers], [true, false])
+  func `a run of dpo takes the bytes that its plan says`(
+    part: TrainedPart, precompute: Bool
+  ) throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(16))
+    let start = try tinyModel()
+    var settings = DPOSettings.tiny()
+    settings.train = part
+    settings.layers = 1
+    settings.precomputeReference = precompute
+    // A pass of all rows, in whatever order they come.
+    settings.pieceTokens = 100_000
+    let largest = try Largest(start)
+    let report = try DPO.train(
+      start, data: data, settings: settings, output: folder.url.appending(path: "out"),
+      options: largest.options)
+    let rows = try settings.plannedRows(data, heldOut: nil, of: start)
+    #expect(rows.heldOut.count == report.evalRows && rows.training.count == report.rows)
+    // Held-out rows are scored after the last look.
+    var seen = rows
+    seen.heldOut = precompute ? rows.heldOut : []
+    #expect(try workspace(settings, seen, start) == largest.bytes)
+    #expect(settings.work(on: rows, start.model.spec, asks: false).units == report.steps)
+  }
+
+  @Test func `a dry run of every kind of trainer writes nothing and trains nothing`() throws {
+    let folder = try TemporaryFolder()
+    let pairs = try folder.rows("pairs.jsonl", TestRows.pairs(16))
+    let texts = try folder.rows("texts.jsonl", TestRows.completions)
+    let before = try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted()
+    let output = folder.url.appending(path: "out")
+    var options = RunOptions.quiet
+    options.isDryRun = true
+    for start in [try tableModel(), try tinyModel()] {
+      func plan(_ train: () throws -> Void) throws -> RunPlan {
+        try #require(throws: DryRun.self) { try train() }.plan
+      }
+      let sft = try plan {
+        _ = try SFT.train(
+          start, data: texts, settings: .tiny(), output: output, options: options)
+      }
+      let dpo = try plan {
+        _ = try DPO.train(
+          start, data: pairs, settings: .tiny(), output: output, options: options)
+      }
+      let reward = try plan {
+        _ = try RewardModel.train(
+          start, data: pairs, settings: .tiny(), output: output, options: options)
+      }
+      let kto = try plan {
+        _ = try KTO.train(
+          start, data: pairs, settings: .tiny(.kto), output: output, options: options)
+      }
+      for plan in [sft, dpo, reward, kto] {
+        #expect(plan.fits && plan.bytes == plan.memory.reduce(0) { $0 + $1.bytes })
+        #expect(plan.work.count ?? 0 > 0 && plan.work.unit == "step")
+        let time = try #require(plan.time)
+        #expect(time.perUnit > 0 && time.run ?? 0 > 0 && time.sampling == nil)
+      }
+      #expect([sft, dpo, reward, kto].map(\.trainer) == ["sft", "dpo", "reward", "kto"])
+    }
+    let after = try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted()
+    #expect(before == after)
+  }
+
+  @Test func `an online run's plan holds the answers at their longest`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows(
+      "prompts.jsonl", ["{\"prompt\":\"abc\"}", "{\"prompt\":\"defgh\"}", "{\"prompt\":\"i\"}"])
+    let start = try tinyModel()
+    var settings = GRPOSettings()
+    (settings.rollout.rollouts, settings.rollout.promptsPerRollout) = (3, 2)
+    (settings.rollout.samplesPerPrompt, settings.rollout.maxTokens) = (4, 6)
+    let rows = try settings.plannedRows(data, heldOut: nil, of: start)
+    #expect(rows.training.map(\.prompt) == [3, 5, 1])
+    let work = settings.work(on: rows, start.model.spec, asks: true)
+    // A prompt of five tokens with four answers of six; a minibatch is one prompt.
+    #expect(work.largestPass?.rows == 29 && work.largestPass?.scored == 24)
+    #expect(work.units == 3 && work.answers == 8 && work.optimiserSteps == 2)
+    var options = RunOptions.quiet
+    options.isDryRun = true
+    let plan = try #require(throws: DryRun.self) {
+      _ = try GRPO.train(
+        start, data: data, rewards: [(ShareOfOdd(), 1)], rewardFingerprint: "odd",
+        settings: settings, output: folder.url.appending(path: "out"), options: options)
+    }.plan
+    #expect(plan.work.largestPass == 29 && plan.work.answers == 8)
+    let time = try #require(plan.time)
+    #expect(time.sampling ?? 0 > 0 && time.perUnit > time.sampling ?? 0)
+    #expect(plan.memory.contains { $0.part == "cache" })
+  }
+
+  @Test func `what would take less does take less, and nothing is named that does not`() throws {
+    let spec = TransformerSpec(
+      architecture: .llama, vocabularySize: 4000, width: 256, layers: 8, heads: 4, mlpWidth: 1024,
+      maximumPositions: 2048, tiedHead: true)
+    let rows = PlannedRows(
+      all: RowShape(prompt: 100, answers: [400], scored: 400), count: 1000)
+    let plan = try RunPlan(
+      SFTSettings(), rows: rows, spec, name: "m", on: NativeEngine())
+    #expect(plan.changes.map(\.bytes) == plan.changes.map(\.bytes).sorted())
+    #expect(plan.changes.allSatisfy { $0.bytes < plan.bytes })
+    let changes = plan.changes.map(\.change)
+    for change in ["train=lora", "recompute=true", "max_length=250", "train=last_layers layers=4"] {
+      #expect(changes.contains(change), "\(changes)")
+    }
+    // One row is a pass of its own, so smaller pieces bring nothing.
+    #expect(!changes.contains { $0.hasPrefix("piece_tokens") })
+    #expect(plan.work.count == 63 && plan.time == nil && plan.refusal == nil)
+    var short = plan
+    short.limit = plan.bytes / 2
+    short.fits = false
+    for i in short.changes.indices { short.changes[i].fits = short.changes[i].bytes <= short.limit }
+    let refusal = try #require(short.refusal)
+    #expect(refusal.code == .unavailable && refusal.message.contains("train=lora"))
+    #expect(refusal.message.contains("AdamW's moments "))
+  }
+}
