@@ -5,6 +5,8 @@
 public struct ModelWork: Sendable, Equatable {
   /// Which numbers are trained.
   public var trainable: Trainable
+  /// What trains them.
+  public var optimizer = OptimizerName.adamw
   /// Whether the model that is trained has a scalar head.
   public var scalarHead = false
   /// Whether the weights that training starts from are still read once it has begun: by a reference.

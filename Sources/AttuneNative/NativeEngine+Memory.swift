@@ -169,7 +169,9 @@ extension NativeEngine {
     // Of adapters a pass's gradients are kept apart until they are summed by a tree.
     let apart = layout.adapters != nil || work.trainable == .frozen
     estimate[.gradients] = trained * (apart ? 1 + max(1, work.passesPerStep).binaryLogarithm : 1)
-    estimate[.moments] = 2 * trained
+    // Codes of a byte each, and a float for a block of 256 of them.
+    estimate[.moments] =
+      work.optimizer == .adamw ? 2 * trained : trained / 2 + trained / 128
     estimate[.trunk] =
       firstTrained(work, spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
 

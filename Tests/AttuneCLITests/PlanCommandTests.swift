@@ -52,7 +52,7 @@ struct PlanCommandTests {
           .object()["bytes"] as? Int)
     }
     try bench.write("recipe.json", #"{"train":"lora","rank":4}"#)
-    #expect(try 2 * bytes("--config recipe.json") < bytes(""))
+    #expect(try bytes("--config recipe.json") < bytes(""))
     #expect(try bytes("--set recompute=true") < bytes(""))
   }
 
@@ -66,7 +66,7 @@ struct PlanCommandTests {
       ("plan sft --model bare --data texts.jsonl --data-shape 1x2", 64, "give one of them"),
       ("plan sft --model nowhere", 1, "there is no such folder or file"),
       ("plan sft --model nowhere.json", 1, "nowhere.json"),
-      ("plan sft --model bare --set samples_per_prompt=3", 1, "samples_per_prompt"),
+      ("plan sft --model bare --set samples_per_prompt=3", 64, "samples_per_prompt"),
       ("plan sft --model bare --set train=last_layers --set layers=0", 1, "layers"),
       (
         "sft --model model --data texts.jsonl --output o --dry-run --set seed=[1,2]", 64,
@@ -171,7 +171,7 @@ struct PlanCommandTests {
       room, "sft --init config.json --data texts.jsonl --output big --threads 1 --set batch_size=1")
     #expect(run.code == 1, "\(run.last)")
     #expect(run.last.hasPrefix("error: this run needs "), "\(run.last)")
-    #expect(run.last.contains("this process can have \(room / 1024)") || run.last.contains("GB"))
+    #expect(run.last.contains(", and this process can have "))
     #expect(run.last.contains(" would take ") || run.last.contains("would still take"))
     #expect(!bench.exists("big"))
   }

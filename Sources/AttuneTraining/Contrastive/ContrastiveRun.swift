@@ -6,7 +6,7 @@ import AttuneObjectives
 import Foundation
 
 /// The knobs that contrastive trainers share, beside the loss's own.
-package protocol ContrastiveSettings: ReadsRows {
+package protocol ContrastiveSettings: PlansRowRuns {
   var precomputeReference: Bool { get }
   var evaluationShare: Double { get }
 }
@@ -96,7 +96,8 @@ final class ContrastiveRun<Label, Settings: ContrastiveSettings> {
   ) throws {
     try options.plan(
       settings, start: copy start,
-      beside: needs.reference && settings.precomputeReference ? [reference].compactMap(\.self) : []
+      beside: needs.reference && settings.precomputeReference
+        ? [copy reference].compactMap(\.self) : []
     ) {
       // As it will be split, for which nothing is to be said yet.
       var data = data

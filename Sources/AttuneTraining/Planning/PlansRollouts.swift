@@ -56,6 +56,7 @@ extension PlansRollouts {
     }
     let frozen = frozenLayers(spec)
     var memory = ModelWork(trainable(spec))
+    memory.optimizer = training.optimiser.optimizer
     memory.keepsStart = true
     memory.scalarHead = how.values || how.valueModel
     memory.trainedModels = how.valueModel ? 2 : 1

@@ -60,14 +60,15 @@ package protocol PlansRowRuns: PlansRuns, ReadsRows {
 }
 
 extension PlansRowRuns {
-  /// Steps of which every piece is looked at: the rest is as they are.
-  private static var lookedAt: Int { 500_000 }
+  /// Rows of which every piece is looked at: the rest is as they are.
+  private static var lookedAt: Int { 100_000 }
 
   package func work(
     on rows: PlannedRows, _ spec: TransformerSpec, asks: Bool
   ) -> RunWork {
     let (how, trainable) = (rowPasses, trainable(spec))
     var memory = ModelWork(trainable)
+    memory.optimizer = training.optimiser.optimizer
     memory.scalarHead = !how.scoresTokens
     memory.merges = training.weights.merge
     memory.recomputes = training.engine.recompute

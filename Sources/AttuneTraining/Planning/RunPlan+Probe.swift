@@ -53,7 +53,7 @@ extension RunPlan {
     let scores = try Self.pace(largest, rowTokens: work.rowTokens, model) { segments, _ in
       _ = try model.score(segments)
     }
-    let optimiser = AdamW(epsilon: settings.adamEpsilon)
+    let optimiser = AdamW(memory.optimizer, epsilon: settings.adamEpsilon)
     // The second time, once its moments are there; at the rate 0 nothing moves.
     let step = try (0..<2).map { _ in
       try Self.seconds { try model.step(optimiser, learningRate: 0, maximumNorm: 1) }

@@ -96,10 +96,11 @@ extension RunPlan {
   ///   - engine: What computes it.
   ///   - loaded: Bytes of what this process holds that the estimate counts too: weights that were read.
   ///   - asks: Whether the model answers a few prompts in the end.
+  ///   - isWhole: Whether changes are tried where the run fits too.
   /// - Throws: `EngineError` if what is to be trained does not fit the model.
   package init<S: PlansRuns>(
     _ settings: S, rows: PlannedRows, _ spec: TransformerSpec, name: String, on engine: any Engine,
-    loaded: Int = 0, asks: Bool = true
+    loaded: Int = 0, asks: Bool = true, isWhole: Bool = true
   ) throws {
     let work = settings.work(on: rows, spec, asks: asks)
     let program = max(0, ProcessMemory.taken - loaded)
@@ -125,6 +126,7 @@ extension RunPlan {
       rowTokens: work.rowTokens, tokens: work.gradients.tokens, passes: work.gradients.passes,
       largestPass: work.largestPass?.rows ?? 0, answers: work.answers > 0 ? work.answers : nil)
     changes = []
+    guard isWhole || !fits else { return }
     for (change, settings, rows) in settings.savings(rows, spec) {
       let work = settings.work(on: rows, spec, asks: asks)
       let needed = try engine.memory(for: work.memory, of: spec).total + program
@@ -173,6 +175,9 @@ extension PlansRuns {
         }
       case .lastLayers, .lora: add("layers=\(half)") { $0.training.weights.layers = half }
       }
+    }
+    if training.optimiser.optimizer == .adamw {
+      add("optimizer=adamw-8bit") { $0.training.optimiser.optimizer = .adamw8bit }
     }
     if !training.engine.recompute { add("recompute=true") { $0.training.engine.recompute = true } }
     let piece = training.engine.pieceTokens / 4
@@ -286,24 +291,18 @@ extension RunOptions {
   ///   - asks: Whether the model answers a few prompts in the end.
   ///   - rows: What is trained on.
   /// - Throws: `TrainingError.unavailable` with the numbers; `DryRun`.
-  func plan<S: TrainsWeights>(
+  func plan<S: PlansRuns>(
     _ settings: S, start: LoadedModel, beside others: [LoadedModel] = [], asks: Bool = true,
     rows: () throws -> PlannedRows
   ) throws {
-    guard let settings = settings as? any PlansRuns else { return }
-    try plan(planned: settings, start, others, asks: asks && report != nil, rows())
-  }
-
-  private func plan<S: PlansRuns>(
-    planned settings: S, _ start: LoadedModel, _ others: [LoadedModel], asks: Bool,
-    _ rows: PlannedRows
-  ) throws {
+    let (rows, asks) = (try rows(), asks && report != nil)
     let (engine, spec) = (start.engine, start.model.spec)
     let loaded = try ([start] + others).reduce(0) {
       $0 + (try RunPlan.weights(of: $1.model.spec, on: engine))
     }
     var plan = try RunPlan(
-      settings, rows: rows, spec, name: start.name, on: engine, loaded: loaded, asks: asks)
+      settings, rows: rows, spec, name: start.name, on: engine, loaded: loaded, asks: asks,
+      isWhole: isDryRun)
     guard isDryRun else {
       if let refusal = plan.refusal { throw refusal }
       return

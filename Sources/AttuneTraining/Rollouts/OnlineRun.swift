@@ -11,7 +11,7 @@ import Foundation
 /// A rollout is `sample`, `score`, `passes` of optimiser steps, `measure` before or after them, and
 /// `finish`; of a method that climbs advantages `update` stands in the middle. A checkpoint is written
 /// between rollouts alone, so a trainer changes `state.own` after it scored, never before.
-final class OnlineRun<Knobs: OnlineSettings, Own: Codable> {
+final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   /// Where the run stands; in the checkpoint.
   struct State: RunState {
     static var unit: RunUnit { .rollout }
