@@ -169,11 +169,15 @@ public actor AttuneSession {
   ) throws(AttuneError) -> [[Double]] {
     try translated {
       let source = try RewardSources([reward], models).weighted[0].source
-      return try DataFile.rows(rows).rows.map { row in
-        let (prompt, completions) = try Scoring.answers(of: row)
-        return try source.checkedScores(
-          prompts: completions.map { _ in DataPrompt(prompt, row: row) }, completions: completions,
-          shared: nil)
+      let rows = try DataFile.rows(rows).rows
+      let answers = try rows.map { try Scoring.answers(of: $0) }
+      let scores = try Scoring.scores(of: answers, rows, by: [source]) { _ in
+        try Task.checkCancellation()
+      }[0]
+      var first = 0
+      return answers.map { answer in
+        defer { first += answer.completions.count }
+        return Array(scores[first..<first + answer.completions.count])
       }
     }
   }

@@ -69,27 +69,18 @@ public enum Scoring {
           error.code, "\(data.url.path), line \(row.line): \(error.message)")
       }
     }
-    // For each source the score of every answer of the file.
-    var all = sources.map { _ in [Double]() }
     var progress = ProgressLine("score", total: rows.count, unit: "rows", style: style)
     let sizes = rows.map(\.completions.count)
-    for piece in cutIntoPieces(sizes, budget: answersAtOnce) {
-      let prompts = zip(rows[piece], data.rows[piece]).flatMap { answers, row in
-        answers.completions.map { _ in DataPrompt(answers.prompt, row: row) }
+    let all: [[Double]]
+    do {
+      all = try scores(of: rows, data.rows, by: sources.map(\.source)) {
+        try Interrupt.check()
+        progress.update($0)
       }
-      let completions = rows[piece].flatMap(\.completions)
-      for (i, source) in sources.enumerated() {
-        do {
-          all[i] += try source.source.checkedScores(
-            prompts: prompts, completions: completions, shared: nil)
-        } catch let fault as AnswerFault {
-          throw TrainingError(
-            .badData,
-            "\(data.url.path), line \(fault.line ?? 0): \(fault.source): \(fault.message)")
-        }
-      }
-      try Interrupt.check()
-      progress.update(piece.upperBound)
+    } catch let fault as AnswerFault {
+      throw TrainingError(
+        .badData,
+        "\(data.url.path), line \(fault.line ?? 0): \(fault.source): \(fault.message)")
     }
     let scores = RewardSources.sum(all, weights: sources.map(\.weight))
     var text = ""
@@ -129,6 +120,33 @@ public enum Scoring {
       },
       accuracy: data.kind == .preference ? wins / Double(data.rows.count) : nil,
       seconds: seconds(ContinuousClock.now - began))
+  }
+
+  /// For each source the score of every answer of rows, one row's after another's.
+  ///
+  /// - Parameters:
+  ///   - answers: The rows' prompts and answers.
+  ///   - rows: The rows themselves.
+  ///   - sources: Where scores come from.
+  ///   - onPiece: Called after each piece with the number of rows that are done.
+  /// - Throws: `AnswerFault` that names the answer at fault, what a source or `onPiece` throws.
+  package static func scores(
+    of answers: [(prompt: Content, completions: [Completion])], _ rows: [DataRow],
+    by sources: [any RewardSource], onPiece: (Int) throws -> Void = { _ in }
+  ) throws -> [[Double]] {
+    var all = sources.map { _ in [Double]() }
+    for piece in cutIntoPieces(answers.map(\.completions.count), budget: answersAtOnce) {
+      let prompts = zip(answers[piece], rows[piece]).flatMap { answers, row in
+        answers.completions.map { _ in DataPrompt(answers.prompt, row: row) }
+      }
+      let completions = answers[piece].flatMap(\.completions)
+      for (i, source) in sources.enumerated() {
+        all[i] += try source.checkedScores(
+          prompts: prompts, completions: completions, shared: nil)
+      }
+      try onPiece(piece.upperBound)
+    }
+    return all
   }
 
   /// A row's prompt and answers. A text by itself is an answer to nothing; a conversation one to what
