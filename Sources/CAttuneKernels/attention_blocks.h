@@ -129,7 +129,7 @@ ATK_INLINE float exponentials(float *x, float shift, size_t count) {
   for (size_t j = 0; j < padded; j += LANES) {
     ATK_ELEMENTWISE
     for (size_t l = 0; l < LANES; l++) {
-      float e = atk_exp(x[j + l] - shift, true);
+      float e = atk_exp_small(x[j + l] - shift);
       x[j + l] = e;
       lane[l] += e;
     }

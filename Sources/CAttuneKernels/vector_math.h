@@ -3,7 +3,6 @@
 #ifndef ATTUNE_VECTOR_MATH_H
 #define ATTUNE_VECTOR_MATH_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,14 +11,13 @@
 
 // exp(x), within 2 units in the last place; 0 below -87.3 (no denormals), infinity above 88.72,
 // NaN for NaN. Cephes' expf: x = n·ln 2 + r, a polynomial for exp(r), n added to the exponent.
-// What can't be above ½·ln 2 is spared the comparisons for it.
-ATK_INLINE float atk_exp(float x, bool is_small) {
+ATK_INLINE float atk_expf(float x) {
 // The two steps that take n·ln 2 off must stay two.
 #pragma clang fp reassociate(off) contract(fast)
   float inside = x > -87.3f ? x : -87.3f;
-  if (!is_small) inside = inside < 88.72f ? inside : 88.72f;
+  inside = inside < 88.72f ? inside : 88.72f;
   float quotient = inside * 1.44269504088896341f;
-  int32_t n = (int32_t)(quotient + (!is_small && quotient >= 0 ? 0.5f : -0.5f));
+  int32_t n = (int32_t)(quotient + (quotient >= 0 ? 0.5f : -0.5f));
   float r = inside - (float)n * 0.693359375f;
   r = r - (float)n * -2.12194440e-4f;
   float p = 1.9875691500e-4f;
@@ -35,11 +33,36 @@ ATK_INLINE float atk_exp(float x, bool is_small) {
   float result;
   memcpy(&result, &bits, sizeof result);
   result = x < -87.3f ? 0.0f : result;
-  if (!is_small) result = x > 88.72f ? __builtin_inff() : result;
+  result = x > 88.72f ? __builtin_inff() : result;
   return x != x ? x : result;
 }
 
-ATK_INLINE float atk_expf(float x) { return atk_exp(x, false); }
+// The same of what can't be above ½·ln 2, spared the comparisons for it. A function of its own: a switch
+// inside the one above changes in which order the compiler sums in the loops around it, and two of the
+// head's have to sum alike (a policy with entropies and its reference without).
+ATK_INLINE float atk_exp_small(float x) {
+// The two steps that take n·ln 2 off must stay two.
+#pragma clang fp reassociate(off) contract(fast)
+  float inside = x > -87.3f ? x : -87.3f;
+  float quotient = inside * 1.44269504088896341f;
+  int32_t n = (int32_t)(quotient - 0.5f);
+  float r = inside - (float)n * 0.693359375f;
+  r = r - (float)n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  uint32_t bits;
+  memcpy(&bits, &p, sizeof bits);
+  bits += (uint32_t)n << 23;
+  float result;
+  memcpy(&result, &bits, sizeof result);
+  result = x < -87.3f ? 0.0f : result;
+  return x != x ? x : result;
+}
 
 ATK_INLINE float atk_sigmoidf(float x) { return 1.0f / (1.0f + atk_expf(-x)); }
 

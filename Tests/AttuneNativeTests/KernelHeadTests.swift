@@ -67,6 +67,25 @@ extension KernelTests {
       )
     }
 
+    @Test(arguments: [20, 259, 1_100, 2_600])
+    func `entropies beside them change no bit of log-probabilities`(vocabulary: Int) {
+      _ = atk_start(2)
+      var random = SplitMix(seed: 21)
+      let (n, width) = (9, 32)
+      let (hidden, w) = (random.floats(n * width), random.floats(vocabulary * width))
+      let targets = (0..<n).map { Int32($0 * 7 % vocabulary) }
+      var alone = [Float](repeating: 0, count: n)
+      var (beside, logSumExp, entropy) = (alone, alone, alone)
+      atk_head_forward(
+        &alone, &logSumExp, nil, nil, nil, hidden, w, targets, nil, 1, n, 0, width, vocabulary,
+        ATK_PRODUCTS_FLOAT32)
+      atk_head_forward(
+        &beside, &logSumExp, &entropy, nil, nil, hidden, w, targets, nil, 1, n, 0, width,
+        vocabulary,
+        ATK_PRODUCTS_FLOAT32)
+      #expect(alone == beside && entropy.allSatisfy { $0 > 0 })
+    }
+
     @Test(arguments: threads, HeadCase.all)
     func `forward, and backward against central differences`(threads: Int, size: HeadCase) {
       _ = atk_start(Int32(threads))
