@@ -151,7 +151,7 @@ public struct LoadedModel {
         reward: note?.reward)
     }
     guard let checkpoint else {
-      let base = try openAny(note?.base?.name ?? adapterBase(url), on: engine, beside: nil)
+      let base = try openAny(baseName(note, url), on: engine, beside: nil)
       if let expected = note?.base?.fingerprint, expected != base.fingerprint {
         throw TrainingError(
           .badModel,
@@ -215,10 +215,23 @@ public struct LoadedModel {
   public static func tokenizer(_ name: String) throws -> Tokenizer {
     let url = try resolve(name)
     if LoRAFiles.isPresent(in: url) {
-      return try tokenizer(readNote(url)?.base?.name ?? adapterBase(url))
+      return try tokenizer(baseName(readNote(url), url))
     }
     if url.pathExtension.lowercased() != "gguf" { return try Tokenizer.load(directory: url) }
     return try texts(Checkpoint.open(url), url).0
+  }
+
+  /// The model that adapters belong to.
+  ///
+  /// - Throws: An error that names the adapters' folder where it is not there.
+  private static func baseName(_ note: Note?, _ url: URL) throws -> String {
+    let name = try note?.base?.name ?? adapterBase(url)
+    do {
+      _ = try resolve(name)
+    } catch let error as TrainingError {
+      throw TrainingError(error.code, "\(url.path): its base model: \(error.message)")
+    }
+    return name
   }
 
   /// What a model was trained from, as noted beside it; nil where nothing is noted.
