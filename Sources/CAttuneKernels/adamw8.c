@@ -204,14 +204,7 @@ WIDE static void store_wide(const adamw8_job *job, const moment_block *block, si
 }
 
 static size_t wide_part(size_t count) {
-  static int known;  // 1: no, 2: yes; every thread would store the same
-  int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
-  if (found == 0) {
-    __builtin_cpu_init();
-    found = __builtin_cpu_supports("x86-64-v4") ? 2 : 1;
-    __atomic_store_n(&known, found, __ATOMIC_RELAXED);
-  }
-  return found == 2 ? count / (VECTORS * LANES) * (VECTORS * LANES) : 0;
+  return atk_has_wide_vectors() ? count / (VECTORS * LANES) * (VECTORS * LANES) : 0;
 }
 #else
 static void update_wide(const adamw8_job *job, moment_block *block, size_t end) {}

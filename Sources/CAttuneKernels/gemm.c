@@ -143,15 +143,14 @@ WIDE static void own_sgemm(atk_order order_b, size_t M, size_t N, size_t K, floa
   }
 }
 
-static bool has_wide_vectors(void) {
-  static int known;  // 1: no, 2: yes; every thread would store the same
-  int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
-  if (found == 0) {
-    __builtin_cpu_init();
-    found = __builtin_cpu_supports("x86-64-v4") ? 2 : 1;
-    __atomic_store_n(&known, found, __ATOMIC_RELAXED);
-  }
-  return found == 2;
+static bool find_wide_vectors(void) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("x86-64-v4");
+}
+
+bool atk_has_wide_vectors(void) {
+  static int known;
+  return atk_find_once(&known, find_wide_vectors);
 }
 #endif
 
@@ -161,7 +160,7 @@ void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t 
 #ifdef HAS_OWN_KERNEL
   // Smaller ones are BLAS's. Pieces of a linear layer are cut at multiples of 32 rows or columns,
   // so that all but a remainder take the same way whatever the number of threads.
-  if (order_a == ATK_PLAIN && M >= ROWS && N >= LANES && K >= LANES && has_wide_vectors()) {
+  if (order_a == ATK_PLAIN && M >= ROWS && N >= LANES && K >= LANES && atk_has_wide_vectors()) {
     own_sgemm(order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }

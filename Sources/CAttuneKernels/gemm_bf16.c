@@ -186,15 +186,11 @@ HALVES static void product(atk_order order_a, atk_order order_b, size_t M, size_
   }
 }
 
+static bool find_bf16(void) { return atk_has_wide_vectors() && __builtin_cpu_supports("avx512bf16"); }
+
 bool atk_has_bf16(void) {
-  static int known;  // 1: no, 2: yes; every thread would store the same
-  int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
-  if (found == 0) {
-    __builtin_cpu_init();
-    found = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") ? 2 : 1;
-    __atomic_store_n(&known, found, __ATOMIC_RELAXED);
-  }
-  return found == 2;
+  static int known;
+  return atk_find_once(&known, find_bf16);
 }
 
 bool atk_sgemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,

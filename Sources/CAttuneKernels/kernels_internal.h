@@ -60,6 +60,20 @@ void *atk_scratch(atk_scratch_slot slot, size_t bytes);
 void atk_parallel_rows(size_t count, size_t cost, void (*body)(void *, size_t, size_t),
                        void *context);
 
+// What `find` says of the processor, asked once: `known` is 0 at first, then 1 for no and 2 for yes. Every
+// thread would store the same.
+static inline bool atk_find_once(int *known, bool (*find)(void)) {
+  int found = __atomic_load_n(known, __ATOMIC_RELAXED);
+  if (found == 0) {
+    found = find() ? 2 : 1;
+    __atomic_store_n(known, found, __ATOMIC_RELAXED);
+  }
+  return found == 2;
+}
+
+// Whether the processor has 512-bit vectors (x86-64-v4); of x86 alone.
+bool atk_has_wide_vectors(void);
+
 // atk_sgemm by BLAS, whatever the shape.
 void atk_blas_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
                     float alpha, const float *a, size_t lda, const float *b, size_t ldb,

@@ -246,13 +246,8 @@ static bool find_tiles(void) {
 }
 
 bool atk_has_tiles(void) {
-  static int known;  // 1: no, 2: yes; every thread would store the same
-  int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
-  if (found == 0) {
-    found = find_tiles() ? 2 : 1;
-    __atomic_store_n(&known, found, __ATOMIC_RELAXED);
-  }
-  return found == 2;
+  static int known;
+  return atk_find_once(&known, find_tiles);
 }
 
 TILES static void product_of_one(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
