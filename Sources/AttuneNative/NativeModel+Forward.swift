@@ -149,15 +149,13 @@ extension NativeModel {
   private func wide(
     _ a: LayerActivations, _ size: LayerSizes
   ) -> [(Workspace.Kept, UnsafeMutablePointer<Float>, count: Int)] {
-    let rank = adapters?.settings.rank ?? 0
-    let list: [(Workspace.Kept, UnsafeMutablePointer<Float>, count: Int)] = [
-      (.input, a.input, size.width), (.queryKeyValue, a.queryKeyValue, size.fused),
-      (.raw, a.raw, spec.queryKeyNorm ? size.fused : 0), (.attention, a.attention, size.queries),
-      (.middle, a.middle, size.width), (.gateUp, a.gateUp, size.gates),
-      (.lowRankInput, a.lowRankInput, 3 * rank), (.lowRankOutput, a.lowRankOutput, rank),
-      (.lowRankGate, a.lowRankGate, 2 * rank), (.lowRankDown, a.lowRankDown, rank),
+    let list: [(Workspace.Kept, UnsafeMutablePointer<Float>)] = [
+      (.input, a.input), (.queryKeyValue, a.queryKeyValue), (.raw, a.raw),
+      (.attention, a.attention), (.middle, a.middle), (.gateUp, a.gateUp),
+      (.lowRankInput, a.lowRankInput), (.lowRankOutput, a.lowRankOutput),
+      (.lowRankGate, a.lowRankGate), (.lowRankDown, a.lowRankDown),
     ]
-    return list.filter { $0.count > 0 }.map { ($0, $1, size.rows * $2) }
+    return list.map { ($0, $1, size.rows * size.columns($0)) }.filter { $0.count > 0 }
   }
 
   /// One layer: reads `a.input`, leaves its output in `out` [rows, D].
