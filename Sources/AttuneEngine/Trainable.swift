@@ -57,6 +57,16 @@ public enum Trainable: Codable, Sendable, Equatable {
   case lastLayers(Int)
   /// Adapters beside frozen weights.
   case lora(LoRASettings)
+
+  /// Layers below all that is trained: those of the model that a copy was made from.
+  package func frozenLayers(of spec: TransformerSpec) -> Int {
+    switch self {
+    case .frozen: spec.layers
+    case .full: 0
+    case .lastLayers(let count): spec.layers - count
+    case .lora(let settings): settings.lastLayers == 0 ? 0 : spec.layers - settings.lastLayers
+    }
+  }
 }
 
 /// How a scalar head (reward or value) starts.

@@ -55,7 +55,7 @@ struct WorkspaceSize {
     keepsHalves = precision == .bf16
     self.adapters = adapters
     recomputes = work.recomputes
-    firstTrained = NativeModel.sharedLayers(work.trainable, spec)
+    firstTrained = work.trainable.frozenLayers(of: spec)
     goesDown = firstTrained < spec.layers
   }
 
@@ -173,7 +173,7 @@ extension NativeEngine {
     estimate[.moments] =
       work.optimizer == .adamw ? 2 * trained : trained / 2 + trained / 128
     estimate[.trunk] =
-      firstTrained(work, spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
+      work.trainable.frozenLayers(of: spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
 
     if let sampling = work.sampling {
       estimate[.cache] = try SamplingRun.bytes(spec, sampling)
@@ -208,10 +208,6 @@ extension NativeEngine {
   private func storedBytes(_ layout: BlockLayout, isLayer: Bool) -> Int {
     isLayer && frozenPrecision == .bfloat16
       ? 4 * layout.vectorCount + 2 * layout.matrixCount : 4 * layout.count
-  }
-
-  private func firstTrained(_ work: ModelWork, _ spec: TransformerSpec) -> Int {
-    NativeModel.sharedLayers(work.trainable, spec)
   }
 
   /// What `lm_head.c` works in: logits of a chunk of rows, and each part's gradient on the states.

@@ -85,16 +85,7 @@ package final class NativeModel: LanguageModel {
   package var trainedCount: Int { arena?.count ?? 0 }
 
   /// Layers below this one are those of the model that this one was copied from.
-  package var sharedLayers: Int { Self.sharedLayers(trainable, spec) }
-
-  static func sharedLayers(_ trainable: Trainable, _ spec: TransformerSpec) -> Int {
-    switch trainable {
-    case .frozen: spec.layers
-    case .full: 0
-    case .lastLayers(let k): spec.layers - k
-    case .lora(let settings): settings.lastLayers == 0 ? 0 : spec.layers - settings.lastLayers
-    }
-  }
+  package var sharedLayers: Int { trainable.frozenLayers(of: spec) }
 
   /// The scalar head's D weights.
   package var scalarHeadWeights: [Float]? {

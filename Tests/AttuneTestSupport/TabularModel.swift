@@ -55,7 +55,7 @@ final class TabularModel: LanguageModel {
       places.append((name, shape, values.count))
       values += numbers
     }
-    let first = Self.sharedLayers(trainable, spec)
+    let first = trainable.frozenLayers(of: spec)
     switch trainable {
     case .frozen: break
     case .full, .lastLayers:
@@ -89,19 +89,10 @@ final class TabularModel: LanguageModel {
     .down: "down_proj",
   ]
 
-  private static func sharedLayers(_ trainable: Trainable, _ spec: TransformerSpec) -> Int {
-    switch trainable {
-    case .frozen: spec.layers
-    case .full: 0
-    case .lastLayers(let k): spec.layers - k
-    case .lora(let settings): settings.lastLayers == 0 ? 0 : spec.layers - settings.lastLayers
-    }
-  }
-
   var engine: any Engine { base.engine }
   var parameterCount: Int { spec.parameterCount }
   var trainedCount: Int { values.count }
-  var sharedLayers: Int { Self.sharedLayers(trainable, spec) }
+  var sharedLayers: Int { trainable.frozenLayers(of: spec) }
   var scalarHeadWeights: [Float]? { trained("score.weight") ?? base.numbers["score.weight"] }
 
   func copy(training trainable: Trainable, scalarHead: ScalarHeadStart?) throws

@@ -54,7 +54,7 @@ extension PlansRollouts {
         [Int](repeating: family, count: min(count, 100_000)), budget: self.pieceTokens
       ).map(\.count)
     }
-    let frozen = frozenLayers(spec)
+    let frozen = trainable(spec).frozenLayers(of: spec)
     var memory = ModelWork(trainable(spec))
     memory.optimizer = training.optimiser.optimizer
     memory.keepsStart = true

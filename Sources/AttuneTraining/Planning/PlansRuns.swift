@@ -73,7 +73,7 @@ extension PlansRowRuns {
     memory.merges = training.weights.merge
     memory.recomputes = training.engine.recompute
     memory.keepsStart = how.reference && !how.precomputed
-    let frozen = frozenLayers(spec)
+    let frozen = trainable.frozenLayers(of: spec)
     let fits =
       Double(rows.tokens) * Double(spec.width) * 4 / 1_000_000
       <= Double(training.engine.trunkMegabytes ?? 0)
@@ -193,17 +193,5 @@ extension PlansRowRuns {
       list.append(("batch_size=\(smaller.batchSize)", smaller))
     }
     return list
-  }
-}
-
-extension TrainsWeights {
-  /// Layers below all that is trained.
-  func frozenLayers(_ spec: TransformerSpec) -> Int {
-    switch trainable(spec) {
-    case .frozen: spec.layers
-    case .full: 0
-    case .lastLayers(let count): spec.layers - count
-    case .lora(let settings): settings.lastLayers == 0 ? 0 : spec.layers - settings.lastLayers
-    }
   }
 }

@@ -164,7 +164,7 @@ extension PlansRuns {
     } else if weights.rank > 4 {
       add("rank=\(weights.rank / 4)") { $0.training.weights.rank /= 4 }
     }
-    let trained = spec.layers - frozenLayers(spec)
+    let trained = spec.layers - trainable(spec).frozenLayers(of: spec)
     if trained > 1 {
       let half = max(1, trained / 2)
       switch weights.train {
