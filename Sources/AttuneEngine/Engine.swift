@@ -12,14 +12,12 @@ public protocol Engine: Sendable {
   /// `recompute`, `trunk_megabytes`), each with why: a run that sets one of them is refused.
   var unreadKnobs: [(knob: String, why: String)] { get }
 
-  /// Refuses a model whose weights alone are more than can be had: the system would stop the program
-  /// in the middle, or not for a long time. `load` and `random` do so too.
+  /// Refuses a model whose weights alone, as they would be kept, are more than can be had: the system
+  /// would stop the program in the middle, or not for a long time. `load` and `random` do so too.
   ///
-  /// - Parameters:
-  ///   - spec: The model.
-  ///   - place: Where it comes from, for the error.
+  /// - Parameter checkpoint: An opened model directory or GGUF file.
   /// - Throws: `EngineError` with both sizes.
-  func requireMemory(for spec: TransformerSpec, at place: String) throws
+  func requireMemory(for checkpoint: Checkpoint) throws
 
   /// The memory that a run takes at its largest; nothing is allocated and no weight is read.
   ///
@@ -71,6 +69,8 @@ public struct EngineRecord: Sendable, Equatable {
   public var threads: Int
   /// How products are computed, which is part of what decides a run's outcome.
   public var precision: Precision
+  /// How matrices of models that are opened are kept, which is part of it too.
+  public var basePrecision: BasePrecision
 
   /// Makes a record.
   ///
@@ -78,10 +78,14 @@ public struct EngineRecord: Sendable, Equatable {
   ///   - library: The library of matrix products.
   ///   - threads: How many threads compute.
   ///   - precision: How products are computed.
-  public init(library: String, threads: Int, precision: Precision) {
+  ///   - basePrecision: How matrices of models that are opened are kept.
+  public init(
+    library: String, threads: Int, precision: Precision, basePrecision: BasePrecision = .asIs
+  ) {
     self.library = library
     self.threads = threads
     self.precision = precision
+    self.basePrecision = basePrecision
   }
 }
 

@@ -115,18 +115,10 @@ package final class IncrementalDecoder {
   }
 
   private func embed(_ count: Int) {
-    look(up: ids, in: weights.embeddings.matrix(.embedding), count, accumulate: 0)
-    look(up: positions, in: weights.embeddings.matrix(.positionEmbedding), count, accumulate: 1)
-  }
-
-  private func look(up ids: [Int32], in table: Matrix?, _ count: Int, accumulate: Int32) {
-    switch table?.storage {
-    case .float32(let values):
-      atk_embedding_forward(stream.pointer, values, ids, count, spec.width, accumulate)
-    case .bfloat16(let values):
-      atk_embedding_forward_bf16(stream.pointer, values, ids, count, spec.width, accumulate)
-    case nil: break
-    }
+    lookUp(stream.pointer, ids, in: weights.embeddings.matrix(.embedding), count: count)
+    lookUp(
+      stream.pointer, positions, in: weights.embeddings.matrix(.positionEmbedding), count: count,
+      accumulate: true)
   }
 
   private func norm(_ block: ParameterBlock, _ role: ModuleRole, _ count: Int) {
@@ -147,8 +139,8 @@ package final class IncrementalDecoder {
     guard let w else { return }
     switch weights.sampler {
     case .same:
-      let (values, format) = w.stored
-      atk_linear_decode(y, x, values, format, bias, count, w.rows, w.columns, accumulate)
+      atk_linear_decode(
+        y, x, w.start, w.form.kernelFormat, bias, count, w.rows, w.columns, accumulate)
     case .int8:
       guard let codes = w.int8 else { preconditionFailure("a matrix has no 8-bit codes") }
       atk_linear_int8(y, x, codes, bias, count, w.rows, w.columns, accumulate)

@@ -3,23 +3,28 @@
 import AttuneEngine
 import CAttuneKernels
 
+/// y[count, columns] = (or +=) the rows of a table that ids name.
+func lookUp(
+  _ y: UnsafeMutablePointer<Float>, _ ids: [Int32], in table: Matrix?, count: Int,
+  accumulate: Bool = false
+) {
+  guard let table else { return }
+  atk_embedding_forward_stored(
+    y, table.start, table.form.kernelFormat, ids, count, table.columns, accumulate ? 1 : 0)
+}
+
 extension NativeModel {
   /// How products of this model are computed.
   var precision: atk_precision { origin.engine.precision.ofProducts }
 
-  /// y[M, rows] = x[M, columns] · wᵀ + bias, in whichever precision the weights are kept.
+  /// y[M, rows] = x[M, columns] · wᵀ + bias, in whichever form the weights are kept.
   func linearForward(
     _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: Matrix,
     bias: UnsafePointer<Float>? = nil, rows m: Int, accumulate: Bool = false
   ) {
-    switch w.storage {
-    case .float32(let p):
-      atk_linear_forward(
-        y, x, p, bias, m, w.rows, w.columns, w.rows, w.columns, accumulate ? 1 : 0, precision)
-    case .bfloat16(let p):
-      atk_linear_forward_bf16(
-        y, x, p, bias, m, w.rows, w.columns, w.rows, w.columns, accumulate ? 1 : 0, precision)
-    }
+    atk_linear_forward_stored(
+      y, x, w.start, w.form.kernelFormat, bias, m, w.rows, w.columns, w.rows, w.columns,
+      accumulate ? 1 : 0, precision)
   }
 
   /// dx[M, columns] = dy[M, rows] · w.
@@ -27,14 +32,9 @@ extension NativeModel {
     _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ w: Matrix, rows m: Int,
     accumulate: Bool = false
   ) {
-    switch w.storage {
-    case .float32(let p):
-      atk_linear_backward_input(
-        dx, dy, p, m, w.rows, w.columns, w.columns, w.rows, accumulate ? 1 : 0, precision)
-    case .bfloat16(let p):
-      atk_linear_backward_input_bf16(
-        dx, dy, p, m, w.rows, w.columns, w.columns, w.rows, accumulate ? 1 : 0, precision)
-    }
+    atk_linear_backward_input_stored(
+      dx, dy, w.start, w.form.kernelFormat, m, w.rows, w.columns, w.columns, w.rows,
+      accumulate ? 1 : 0, precision)
   }
 
   /// y[M, fused] += the adapters' part, and what the backward needs of it.

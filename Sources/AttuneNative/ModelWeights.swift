@@ -4,30 +4,20 @@ package import AttuneEngine
 
 /// A weight matrix [rows, columns], row-major and dense, that somebody else keeps alive.
 package struct Matrix {
-  /// The numbers, in the precision in which they are kept.
-  package enum Storage {
-    case float32(UnsafePointer<Float>)
-    /// The upper halves of floats.
-    case bfloat16(UnsafePointer<UInt16>)
-  }
-
   package let rows: Int
   package let columns: Int
-  package let storage: Storage
-  /// The same numbers in fewer bytes, where the model's file has them so.
-  package var compact: (form: CompactForm, bytes: UnsafeRawPointer)?
+  /// How its numbers are kept.
+  package let form: WeightForm
+  /// Where they begin.
+  package let start: UnsafeRawPointer
   /// The numbers rounded to 8-bit codes, where a sampler has made them.
   package var int8: UnsafeRawPointer?
 
-  package init(_ storage: Storage, rows: Int, columns: Int) {
-    self.storage = storage
+  package init(_ form: WeightForm, _ start: UnsafeRawPointer, rows: Int, columns: Int) {
+    self.form = form
+    self.start = start
     self.rows = rows
     self.columns = columns
-  }
-
-  /// A float32 matrix.
-  package init(_ values: UnsafePointer<Float>, rows: Int, columns: Int) {
-    self.init(.float32(values), rows: rows, columns: columns)
   }
 }
 

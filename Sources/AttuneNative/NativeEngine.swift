@@ -12,8 +12,8 @@ public struct NativeEngine: Engine {
 
   /// How the products of this engine's models are computed.
   let precision: Precision
-  /// How frozen layers are kept.
-  let frozenPrecision: FrozenPrecision
+  /// How the matrices of models that are opened are kept.
+  let basePrecision: BasePrecision
 
   /// Loads BLAS and starts the pool, unless that was done with as many threads before; another number
   /// holds for all models of the process from then on.
@@ -21,15 +21,14 @@ public struct NativeEngine: Engine {
   /// - Parameters:
   ///   - threads: How many threads compute; 0 takes one a core.
   ///   - precision: How products are computed.
-  ///   - frozenPrecision: How the layers of models that are loaded are kept.
+  ///   - basePrecision: How the matrices of models that are opened are kept.
   /// - Throws: `EngineError` if no BLAS library can be loaded, there is no memory for it, or the processor
   ///   does not compute in the precision.
   public init(
-    threads: Int = 0, precision: Precision = .float32,
-    frozenPrecision: FrozenPrecision = .float32
+    threads: Int = 0, precision: Precision = .float32, basePrecision: BasePrecision = .asIs
   ) throws {
     self.precision = precision
-    self.frozenPrecision = frozenPrecision
+    self.basePrecision = basePrecision
     guard precision != .bf16 || atk_has_bf16() else {
       throw EngineError(
         .unavailable,
@@ -64,12 +63,12 @@ public struct NativeEngine: Engine {
   public var record: EngineRecord {
     EngineRecord(
       library: "\(String(cString: atk_blas_config())) (\(String(cString: atk_blas_core())))",
-      threads: Int(atk_threads()), precision: precision)
+      threads: Int(atk_threads()), precision: precision, basePrecision: basePrecision)
   }
 
   /// Refuses a model whose weights are more than memory and swap, or the limit of address space.
-  public func requireMemory(for spec: TransformerSpec, at place: String) throws {
-    try spec.requireMemory(place, precision: frozenPrecision)
+  public func requireMemory(for checkpoint: Checkpoint) throws {
+    try requireMemory(for: checkpoint.spec, in: checkpoint.tensors, at: checkpoint.url.path)
   }
 
   /// Reads a model; all of it is frozen.

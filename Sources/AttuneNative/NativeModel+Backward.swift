@@ -32,8 +32,8 @@ extension NativeModel {
         try (onEntropies ?? []).withUnsafeBufferPointer { dEntropy in
           try atk_head_backward(
             dHidden, headGradient, dLogProbability.baseAddress,
-            onEntropies == nil ? nil : dEntropy.baseAddress, hidden, headMatrix,
-            plan.scoredTarget, workspace.take(.headLogSumExp, n),
+            onEntropies == nil ? nil : dEntropy.baseAddress, hidden, headMatrix.start,
+            headMatrix.form.kernelFormat, plan.scoredTarget, workspace.take(.headLogSumExp, n),
             onEntropies == nil ? nil : workspace.take(.headEntropy, n), logits,
             Float(pass.request.temperature), n, d, spec.vocabularySize, precision)
         }

@@ -76,13 +76,10 @@ struct LayerActivations {
 extension NativeModel {
   /// Embeddings of a batch: the stream below layer 0, [rows, D].
   func embed(_ plan: BatchPlan, into stream: UnsafeMutablePointer<Float>) {
-    let d = spec.width
-    if case .float32(let table)? = embeddingBlock.matrix(.embedding)?.storage {
-      atk_embedding_forward(stream, table, plan.ids, plan.rows, d, 0)
-    }
-    if case .float32(let table)? = embeddingBlock.matrix(.positionEmbedding)?.storage {
-      atk_embedding_forward(stream, table, plan.positions, plan.rows, d, 1)
-    }
+    lookUp(stream, plan.ids, in: embeddingBlock.matrix(.embedding), count: plan.rows)
+    lookUp(
+      stream, plan.positions, in: embeddingBlock.matrix(.positionEmbedding), count: plan.rows,
+      accumulate: true)
   }
 
   func layerSizes(_ rows: Int) -> LayerSizes {

@@ -39,8 +39,9 @@ extension NativeModel {
     if n > 0 {
       atk_head_forward(
         logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
-        logits, hidden, headMatrix, plan.scoredTarget, request.candidates,
-        Float(request.temperature), n, m, spec.width, spec.vocabularySize, precision)
+        logits, hidden, headMatrix.start, headMatrix.form.kernelFormat, plan.scoredTarget,
+        request.candidates, Float(request.temperature), n, m, spec.width, spec.vocabularySize,
+        precision)
     }
     let kept = KeptPass(
       plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
@@ -66,8 +67,9 @@ extension NativeModel {
     let dHidden = try workspace.take(.headNormedGradient, count * spec.width)
     if n > 0 {
       atk_head_forward_backward(
-        logProbability, dHidden, headGradient, dLogProbability, hidden, headMatrix,
-        plan.scoredTarget, 1, n, spec.width, spec.vocabularySize, precision)
+        logProbability, dHidden, headGradient, dLogProbability, hidden, headMatrix.start,
+        headMatrix.form.kernelFormat, plan.scoredTarget, 1, n, spec.width, spec.vocabularySize,
+        precision)
     }
     (dHidden + n * spec.width).update(repeating: 0, count: plan.scalarRow.count * spec.width)
     let result = try scores(plan, .init(), hidden: hidden)
@@ -96,7 +98,8 @@ extension NativeModel {
     var kl = [Float](repeating: 0, count: n)
     if n > 0 {
       atk_head_kl(
-        &kl, ours, headMatrix, copy, other.headMatrix, Float(temperature), n, spec.width,
+        &kl, ours, headMatrix.start, headMatrix.form.kernelFormat, copy, other.headMatrix.start,
+        other.headMatrix.form.kernelFormat, Float(temperature), n, spec.width,
         spec.vocabularySize, precision)
     }
     return BatchPlan.cut(kl.map { Double($0) }, plan.scoredPerSegment)

@@ -35,25 +35,33 @@ extension NativeModel {
       [spec.tiedHead ? .embedding : .head], version: head.lies(in: arena) ? version : 0)
   }
 
-  /// A layer's numbers with adapters merged in; merged copies are kept until weights change.
+  /// A layer's numbers with adapters merged in: the matrices that have some in float32, all others as they
+  /// are. Merged copies are kept until weights change.
   func plainBlock(_ i: Int) throws -> ParameterBlock {
     let original = layerBlock(i)
     guard let adapters, let layer = adapters[layer: i], let arena else { return original }
     if let block = merged[i], block.version == version { return block.block }
-    let block = try merged[i]?.block ?? ParameterBlock(original.layout)
-    try merge(layer, of: adapters, arena: arena, from: original, into: block)
+    let adapted = Set(
+      layer.groups.flatMap(\.adapters).compactMap {
+        original.layout.group($0.module.role)?.modules[0].role
+      })
+    let block: ParameterBlock
+    if let stale = merged[i]?.block {
+      stale.copyMatrices(adapted, from: original)
+      block = stale
+    } else {
+      block = try ParameterBlock(sharing: original, apartFrom: adapted)
+    }
+    try merge(layer, of: adapters, arena: arena, into: block)
     merged[i] = (version, block)
     return block
   }
 
-  /// W + scale·B·A of every adapted matrix of a layer, the rest copied.
+  /// W + scale·B·A of every adapted matrix of a layer, which holds W.
   private func merge(
     _ layer: LoRALayout.Layer, of adapters: LoRALayout, arena: FloatBuffer,
-    from original: ParameterBlock, into block: ParameterBlock
+    into block: ParameterBlock
   ) throws {
-    for tensor in original.layout.tensors {
-      if let floats = block.floats(tensor) { original.copy(tensor, to: floats) }
-    }
     let rank = adapters.settings.rank
     for adapter in layer.groups.flatMap(\.adapters) {
       guard let floats = block.floats(adapter.module.weight) else { continue }

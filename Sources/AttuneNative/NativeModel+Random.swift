@@ -8,13 +8,17 @@ extension NativeModel {
   package static func random(_ spec: TransformerSpec, seed: UInt64, on engine: NativeEngine) throws
     -> NativeModel
   {
-    try engine.requireMemory(for: spec, at: "random weights")
+    try engine.requireMemory(for: spec, in: nil, at: "random weights")
     var stream: UInt64 = 0
     let blocks = try BlockLayout.blocks(spec).map { layout in
-      let block = try ParameterBlock(layout)
+      let block = try ParameterBlock(layout) {
+        try engine.form(of: $0, in: nil, at: "random weights")
+      }
       for tensor in layout.tensors {
         stream += 1
-        guard let floats = block.floats(tensor) else { continue }
+        let apart = try block.floats(tensor) == nil ? FloatBuffer(tensor.count) : nil
+        defer { if let apart { block.set(tensor, from: apart.pointer) } }
+        guard let floats = apart?.pointer ?? block.floats(tensor) else { continue }
         guard tensor.isMatrix else {
           floats.update(repeating: tensor.isBias ? 0 : 1, count: tensor.count)
           continue

@@ -101,14 +101,12 @@ package final class NativeModel: LanguageModel {
   var finalBlock: ParameterBlock { blocks[blocks.count - 1] }
   func layerBlock(_ i: Int) -> ParameterBlock { blocks[i + 1] }
 
-  /// The head's matrix [V, D], always float32: the embeddings where they are tied.
-  var headMatrix: UnsafePointer<Float> {
-    let matrix =
-      spec.tiedHead ? embeddingBlock.matrix(.embedding) : finalBlock.matrix(.head)
-    guard case .float32(let pointer)? = matrix?.storage else {
-      preconditionFailure("embeddings and head are kept in float32")
-    }
-    return pointer
+  /// The head's matrix [V, D]: the embeddings where they are tied.
+  var headMatrix: Matrix {
+    guard
+      let matrix = spec.tiedHead ? embeddingBlock.matrix(.embedding) : finalBlock.matrix(.head)
+    else { preconditionFailure("a model has a head or embeddings for one") }
+    return matrix
   }
 
   package func copy(

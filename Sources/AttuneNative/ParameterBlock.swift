@@ -3,16 +3,21 @@
 package import AttuneEngine
 import CAttuneKernels
 
-/// Numbers of one block: its own memory when frozen, a part of the model's arena when trained.
+/// Numbers of one block: a part of the model's arena, in float32, when trained; memory of its own when
+/// frozen, each group's matrices in a form of their own.
 package final class ParameterBlock {
+  /// A group's matrices, one below another.
+  private struct Kept {
+    let form: WeightForm
+    let memory: FloatBuffer
+  }
+
   package let layout: BlockLayout
-  /// The memory that `floats` lies in.
+  /// The arena, or the vectors of a frozen block.
   private let memory: FloatBuffer
-  private let halfMemory: FloatBuffer?
   private let start: Int
-  /// Matrices that the model's file has in fewer bytes, by the role that they start at; only of
-  /// blocks whose numbers are those of the file.
-  private var compact: [ModuleRole: (form: CompactForm, memory: FloatBuffer)] = [:]
+  /// Of a frozen block, by the group's index.
+  private let matrices: [Int: Kept]
   /// Matrices rounded to 8-bit codes, by the role that they start at, and the version of the numbers
   /// that they were made of.
   private var int8: (version: Int, memory: [ModuleRole: FloatBuffer])?
@@ -21,19 +26,64 @@ package final class ParameterBlock {
   package init(_ layout: BlockLayout, arena: FloatBuffer, at start: Int) {
     self.layout = layout
     memory = arena
-    halfMemory = nil
     self.start = start
+    matrices = [:]
   }
 
-  /// Memory of its own, matrices in float32 or bfloat16.
-  package init(_ layout: BlockLayout, bfloat16: Bool = false) throws {
+  /// Memory of its own.
+  ///
+  /// - Parameters:
+  ///   - layout: What it holds.
+  ///   - form: How a group's matrices are kept.
+  /// - Throws: `EngineError` if the memory can't be had.
+  package init(
+    _ layout: BlockLayout,
+    form: (TransformerSpec.ModuleGroup) throws -> WeightForm = { _ in .float32 }
+  ) throws {
     self.layout = layout
     start = 0
-    memory = try FloatBuffer(bfloat16 ? layout.vectorCount : layout.count)
-    halfMemory = try bfloat16 ? FloatBuffer((layout.matrixCount + 1) / 2) : nil
+    memory = try FloatBuffer(layout.vectorCount)
+    var matrices: [Int: Kept] = [:]
+    for (i, group) in layout.groups.enumerated() where group.isMatrix {
+      matrices[i] = try Self.room(for: group, in: form(group))
+    }
+    self.matrices = matrices
   }
 
-  package var isBFloat16: Bool { halfMemory != nil }
+  /// A frozen block's numbers, shared, but for float32 memory of its own for some groups, whose numbers
+  /// it begins with.
+  ///
+  /// - Parameters:
+  ///   - other: A frozen block.
+  ///   - roles: The first roles of the groups.
+  /// - Throws: `EngineError` if the memory can't be had.
+  init(sharing other: ParameterBlock, apartFrom roles: Set<ModuleRole>) throws {
+    layout = other.layout
+    start = other.start
+    memory = other.memory
+    var matrices = other.matrices
+    for (i, group) in layout.groups.enumerated() where roles.contains(group.modules[0].role) {
+      matrices[i] = try Self.room(for: group, in: .float32)
+    }
+    self.matrices = matrices
+    copyMatrices(roles, from: other)
+  }
+
+  /// Copies the numbers of some groups' matrices, which are kept in float32 here.
+  func copyMatrices(_ roles: Set<ModuleRole>, from other: ParameterBlock) {
+    for group in layout.groups where roles.contains(group.modules[0].role) {
+      for tensor in group.modules.map(\.weight) {
+        if let floats = floats(tensor) { other.copy(tensor, to: floats) }
+      }
+    }
+  }
+
+  private static func room(
+    for group: TransformerSpec.ModuleGroup, in form: WeightForm
+  ) throws -> Kept {
+    Kept(
+      form: form, memory: try FloatBuffer((form.bytes(group.outputs * group.inputs) + 3) / 4))
+  }
 
   /// A norm's weights.
   package func vector(_ role: ModuleRole) -> UnsafeMutablePointer<Float>? {
@@ -47,14 +97,11 @@ package final class ParameterBlock {
 
   /// The matrix of a role's whole group: the rows of queries, then keys, then values.
   package func matrix(_ role: ModuleRole) -> Matrix? {
-    guard let group = layout.group(role) else { return nil }
-    let first = group.modules[0].weight
-    let storage: Matrix.Storage? =
-      halves(first).map { .bfloat16($0) } ?? floats(first).map { .float32($0) }
-    guard let storage else { return nil }
-    var matrix = Matrix(storage, rows: group.outputs, columns: group.inputs)
-    matrix.compact = compact[first.role].map { ($0.form, UnsafeRawPointer($0.memory.pointer)) }
-    matrix.int8 = int8?.memory[first.role].map { UnsafeRawPointer($0.pointer) }
+    guard let group = layout.group(role), let place = stored(group.modules[0].weight) else {
+      return nil
+    }
+    var matrix = Matrix(place.form, place.start, rows: group.outputs, columns: group.inputs)
+    matrix.int8 = int8?.memory[group.modules[0].weight.role].map { UnsafeRawPointer($0.pointer) }
     return matrix
   }
 
@@ -74,8 +121,8 @@ package final class ParameterBlock {
       guard let matrix = matrix(role) else { continue }
       let bytes = atk_int8_bytes(matrix.rows, matrix.columns)
       let buffer = try memory[role] ?? FloatBuffer((bytes + 3) / 4)
-      let (values, format) = matrix.stored
-      atk_int8_pack(buffer.pointer, values, format, matrix.rows, matrix.columns)
+      atk_int8_pack(
+        buffer.pointer, matrix.start, matrix.form.kernelFormat, matrix.rows, matrix.columns)
       memory[role] = buffer
     }
     int8 = (version, memory)
@@ -87,51 +134,48 @@ package final class ParameterBlock {
   /// Whether its numbers lie in a buffer.
   func lies(in buffer: FloatBuffer?) -> Bool { memory === buffer }
 
-  /// Keeps the matrices that a source has in fewer bytes in that form too, for the decoder.
-  func keepCompact(_ source: any CompactTensorSource) throws {
-    for weights in layout.groups.filter(\.isMatrix).map({ $0.modules.map(\.weight) }) {
-      guard let form = source.compactForm(of: weights[0].name),
-        weights.allSatisfy({ source.compactForm(of: $0.name) == form })
-      else { continue }
-      let bytes = form.bytes(weights.reduce(0) { $0 + $1.count })
-      let memory = try FloatBuffer((bytes + 3) / 4)
-      var place = UnsafeMutableRawPointer(memory.pointer)
-      for tensor in weights {
-        try source.readCompact(tensor.name, into: place)
-        place += form.bytes(tensor.count)
-      }
-      compact[weights[0].role] = (form, memory)
-    }
-  }
-
-  /// A tensor's floats, for reading and writing; nil for a bfloat16 matrix.
+  /// A tensor's floats, for reading and writing; nil for a matrix that is kept otherwise.
   package func floats(_ tensor: TransformerSpec.Tensor) -> UnsafeMutablePointer<Float>? {
-    guard let place = layout.place(tensor), !(isBFloat16 && tensor.isMatrix) else { return nil }
-    return memory.pointer + start + (isBFloat16 ? place.packedOffset : place.offset)
+    guard let (form, start) = stored(tensor), form == .float32 else { return nil }
+    return start.assumingMemoryBound(to: Float.self)
   }
 
-  /// A bfloat16 matrix's numbers.
-  private func halves(_ tensor: TransformerSpec.Tensor) -> UnsafeMutablePointer<UInt16>? {
-    guard let halfMemory, let place = layout.place(tensor), tensor.isMatrix else { return nil }
-    return UnsafeMutableRawPointer(halfMemory.pointer).assumingMemoryBound(to: UInt16.self)
-      + place.packedOffset
+  /// How a tensor is kept, and where.
+  func stored(
+    _ tensor: TransformerSpec.Tensor
+  ) -> (form: WeightForm, start: UnsafeMutableRawPointer)? {
+    guard let place = layout.place(tensor) else { return nil }
+    if matrices.isEmpty {
+      return (.float32, UnsafeMutableRawPointer(memory.pointer + start + place.offset))
+    }
+    guard tensor.isMatrix else {
+      return (.float32, UnsafeMutableRawPointer(memory.pointer + place.ownOffset))
+    }
+    return matrices[place.group].map {
+      ($0.form, UnsafeMutableRawPointer($0.memory.pointer) + $0.form.bytes(place.ownOffset))
+    }
   }
 
   /// Copies a tensor out as float32.
   package func copy(_ tensor: TransformerSpec.Tensor, to out: UnsafeMutablePointer<Float>) {
-    if let floats = floats(tensor) {
-      out.update(from: floats, count: tensor.count)
-    } else if let halves = halves(tensor) {
-      atk_float_from_bf16(out, halves, tensor.count)
-    }
+    guard let (form, start) = stored(tensor) else { return }
+    let columns = tensor.shape.last ?? 1
+    atk_weights_to_float(out, start, form.kernelFormat, tensor.count / max(columns, 1), columns)
   }
 
-  /// Writes a tensor from float32, rounding where it is kept in bfloat16.
-  package func set(_ tensor: TransformerSpec.Tensor, from values: UnsafePointer<Float>) {
-    if let floats = floats(tensor) {
-      floats.update(from: values, count: tensor.count)
-    } else if let halves = halves(tensor) {
-      atk_bf16_from_float(halves, values, tensor.count)
-    }
+  /// Writes a tensor from float32, rounded to what it is kept in.
+  ///
+  /// - Parameters:
+  ///   - tensor: The tensor.
+  ///   - values: Its numbers, or those of the rows.
+  ///   - rows: Which rows of a matrix; all unless said.
+  package func set(
+    _ tensor: TransformerSpec.Tensor, from values: UnsafePointer<Float>, rows: Range<Int>? = nil
+  ) {
+    guard let (form, start) = stored(tensor) else { return }
+    let columns = tensor.shape.last ?? 1
+    let rows = rows ?? 0..<tensor.count / max(columns, 1)
+    atk_weights_from_float(
+      start + form.bytes(rows.lowerBound * columns), form.kernelFormat, values, rows.count, columns)
   }
 }

@@ -8,8 +8,8 @@ package struct BlockLayout: Sendable {
   struct Place {
     /// Among all floats of the block.
     let offset: Int
-    /// Among its matrices (which may be bfloat16) or its vectors.
-    let packedOffset: Int
+    /// Of a matrix among the numbers of its group's matrices, of a vector among the block's vectors.
+    let ownOffset: Int
     /// The group that it belongs to.
     let group: Int
   }
@@ -18,7 +18,6 @@ package struct BlockLayout: Sendable {
   /// In the order of memory.
   package let tensors: [TransformerSpec.Tensor]
   package private(set) var count = 0
-  private(set) var matrixCount = 0
   private(set) var vectorCount = 0
   /// By role, weights and biases in turn.
   private var places = [Place?](repeating: nil, count: 2 * ModuleRole.allCases.count)
@@ -27,9 +26,10 @@ package struct BlockLayout: Sendable {
     self.groups = groups
     tensors = groups.flatMap(\.tensors)
     for (i, group) in groups.enumerated() {
+      var matrixCount = 0
       for tensor in group.tensors {
         places[Self.index(tensor.role, tensor.isBias)] = Place(
-          offset: count, packedOffset: tensor.isMatrix ? matrixCount : vectorCount, group: i)
+          offset: count, ownOffset: tensor.isMatrix ? matrixCount : vectorCount, group: i)
         count += tensor.count
         if tensor.isMatrix { matrixCount += tensor.count } else { vectorCount += tensor.count }
       }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small-batch products and attention for decoding.
 #include "decode_vectors.h"
-#include "weight_rows.h"
+#include "stored_weights.h"
 
 // ---- linear -----------------------------------------------------------------------------------
 typedef struct {
@@ -14,8 +14,8 @@ typedef struct {
   int accumulate;
 } linear_job;
 
-// A tile of R rows of w, or of S rows of x, is laid out for the loop that reads it: for every 16
-// columns the rows' vectors one after another, zeros where there is none.
+// A tile of R rows of w (expanded in the first-level cache) or of S rows of x is laid out for the loop
+// that reads it: for every 16 columns the rows' vectors one after another, zeros where there is none.
 
 // ---- the loop: R × S outputs, out[s · R + r]; sums before and after it in `carry`, if asked for.
 // next: 64 bytes a step of what is read later, to be brought into the second-level cache.
@@ -48,7 +48,7 @@ enum { block_steps = 48 };  // of columns at a time: tiles of w and x stay in th
 INLINE void linear(void *context, size_t begin, size_t end, const int R, const int S) {
   const linear_job *job = context;
   size_t N = job->N, K = job->K, M = job->M, all_steps = (K + 15) / 16;
-  size_t row_bytes = weight_bytes(job->format, K);
+  size_t row_bytes = atk_weight_bytes(job->format, K);
   float *w = atk_scratch(ATK_SCRATCH_OWN, (size_t)R * block_steps * 16 * sizeof(float));
   f16 *carry = atk_scratch(ATK_SCRATCH_OWN_2, (M + S) * R * sizeof(f16));
   for (size_t tile = begin; tile < end; tile++) {
@@ -59,9 +59,10 @@ INLINE void linear(void *context, size_t begin, size_t end, const int R, const i
       size_t steps = atk_min(all_steps - done, block_steps);
       bool first = done == 0, last = done + steps == all_steps;
       for (size_t r = 0; r < (size_t)R; r++)  // past the end a row again, which is not stored
-        expand(w + 16 * r, (size_t)R * 16, job->format,
-               stored + atk_min(r, rows - 1) * row_bytes + weight_bytes(job->format, 16 * done),
-               atk_min(K - 16 * done, 16 * steps));
+        atk_expand_weights(
+            w + 16 * r, (size_t)R * 16, job->format,
+            stored + atk_min(r, rows - 1) * row_bytes + atk_weight_bytes(job->format, 16 * done),
+            atk_min(K - 16 * done, 16 * steps));
       for (size_t m = 0; m < M; m += S, next += steps * 64) {
         float out[28];
         size_t width = atk_min(M - m, (size_t)S);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels_internal.h"
-#include "vector_math.h"
 
 #include <string.h>
 
 typedef struct {
   float *y;
   const float *table;
-  const uint16_t *table_bf16;
+  atk_matrix stored;  // the table, unless that is float32
   const int32_t *ids;
   size_t T, D;
   int accumulate;
@@ -25,15 +24,15 @@ ATK_MULTIVERSION static void copy_rows(const embedding_job *job, size_t begin, s
   }
 }
 
-ATK_MULTIVERSION static void widen_rows(const embedding_job *job, size_t begin, size_t end) {
+static void expand_rows(const embedding_job *job, size_t begin, size_t end) {
+  float *row = atk_scratch(ATK_SCRATCH_OWN, job->D * sizeof *row);
+  embedding_job one = *job;
+  one.table = row;
+  one.ids = &(int32_t){0};
   for (size_t t = begin; t < end; t++) {
-    float *y = job->y + t * job->D;
-    const uint16_t *x = job->table_bf16 + (size_t)job->ids[t] * job->D;
-    if (job->accumulate) {
-      for (size_t i = 0; i < job->D; i++) y[i] += atk_float_of_bf16(x[i]);
-    } else {
-      for (size_t i = 0; i < job->D; i++) y[i] = atk_float_of_bf16(x[i]);
-    }
+    atk_expand_part(row, job->stored, (size_t)job->ids[t], 1, 0, job->D);
+    one.y = job->y + t * job->D;
+    copy_rows(&one, 0, 1);
   }
 }
 
@@ -42,19 +41,20 @@ static void forward_rows(void *context, size_t begin, size_t end) {
   if (job->table) {
     copy_rows(job, begin, end);
   } else {
-    widen_rows(job, begin, end);
+    expand_rows(job, begin, end);
   }
 }
 
 void atk_embedding_forward(float *y, const float *table, const int32_t *ids, size_t T, size_t D,
                            int accumulate) {
-  embedding_job job = {.y = y, .table = table, .ids = ids, .D = D, .accumulate = accumulate};
-  atk_parallel_rows(T, D, forward_rows, &job);
+  atk_embedding_forward_stored(y, table, ATK_FLOAT32, ids, T, D, accumulate);
 }
 
-void atk_embedding_forward_bf16(float *y, const uint16_t *table, const int32_t *ids, size_t T,
-                                size_t D, int accumulate) {
-  embedding_job job = {.y = y, .table_bf16 = table, .ids = ids, .D = D, .accumulate = accumulate};
+void atk_embedding_forward_stored(float *y, const void *table, atk_weights format,
+                                  const int32_t *ids, size_t T, size_t D, int accumulate) {
+  embedding_job job = {.y = y, .table = format == ATK_FLOAT32 ? table : NULL,
+                       .stored = atk_dense_matrix(table, format, D), .ids = ids, .D = D,
+                       .accumulate = accumulate};
   atk_parallel_rows(T, D, forward_rows, &job);
 }
 

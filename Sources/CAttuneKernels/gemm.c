@@ -11,7 +11,7 @@
 // OpenBLAS is faster: the own kernel ran at 0.93 to 0.98 of its rate, 0.80 for 64 × 64 × 64.
 // Every output is summed in the order of K whatever its tile, so results of the own kernel do not
 // depend on how a product is cut into pieces.
-#include "kernels_internal.h"
+#include "stored_weights.h"
 #include "vector_transpose.h"
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__clang__)
@@ -71,25 +71,39 @@ static size_t panel_columns(size_t left) {
   return left > COLUMNS && left <= 4 * LANES ? 2 * LANES : atk_min(left, COLUMNS);
 }
 
-// The first `columns` columns of B [depth, ·] as a panel of whole vectors, filled up with zeros.
-INLINE void copy_b(float *out, const float *b, size_t ldb, atk_order order, size_t depth,
-                   size_t columns) {
+// B[k ..< k + depth, n ..< n + columns] as a panel of whole vectors, filled up with zeros. A plain B has
+// rows k, a transposed one rows n; k and n are multiples of 16.
+INLINE void copy_b(float *out, atk_matrix b, const atk_weights format, atk_order order, size_t k,
+                   size_t depth, size_t n, size_t columns) {
   size_t width = atk_round_up(columns, LANES);
-  for (size_t n = 0; n < width; n += LANES) {
-    size_t k = 0;
-    if (n + LANES <= columns && order == ATK_PLAIN) {
-      for (; k < depth; k++) *(f16 *)(out + k * width + n) = LOAD(b + k * ldb + n);
-    } else if (n + LANES <= columns) {
-      for (; k + LANES <= depth; k += LANES) {
-        for (size_t j = n; j < n + LANES; j++)
-          __builtin_prefetch(b + (j + LANES) * ldb + k, 0, 3);
-        atk_transpose_16(out + k * width + n, width, b + n * ldb + k, ldb);
+  for (size_t j = 0; j < width; j += LANES) {
+    size_t i = 0, present = atk_min(LANES, columns - j);
+    const char *rows = b.rows + (order == ATK_PLAIN ? k : n + j) * b.stride;
+    if (present == LANES && order == ATK_PLAIN) {
+      for (; i < depth; i++)
+        atk_load_weights(out + i * width + j, format, rows + i * b.stride, n + j);
+    } else if (present == LANES) {
+      float block[LANES * LANES] __attribute__((aligned(64)));
+      for (; i + LANES <= depth; i += LANES) {
+        const float *from = block;
+        size_t stride = LANES;
+        if (format == ATK_FLOAT32) {
+          from = (const float *)rows + k + i;
+          stride = b.stride / sizeof(float);
+        }
+        for (size_t r = 0; r < LANES; r++) {
+          if (format == ATK_FLOAT32) __builtin_prefetch(from + r * stride + LANES, 0, 3);
+          else atk_load_weights(block + r * LANES, format, rows + r * b.stride, k + i);
+        }
+        atk_transpose_16(out + i * width + j, width, from, stride);
       }
     }
-    for (; k < depth; k++)
-      for (size_t j = n; j < n + LANES; j++)
-        out[k * width + j] =
-            j >= columns ? 0 : order == ATK_PLAIN ? b[k * ldb + j] : b[j * ldb + k];
+    for (; i < depth; i++)
+      for (size_t r = 0; r < LANES; r++)
+        out[i * width + j + r] =
+            r >= present ? 0
+            : order == ATK_PLAIN ? atk_load_weight(format, rows + i * b.stride, n + j + r)
+                                 : atk_load_weight(format, rows + r * b.stride, k + i);
   }
 }
 
@@ -116,9 +130,9 @@ INLINE void panel_row(float *c, size_t ldc, size_t skip, size_t columns, const f
   }
 }
 
-WIDE static void own_sgemm(atk_order order_b, size_t M, size_t N, size_t K, float alpha,
-                           const float *a, size_t lda, const float *b, size_t ldb, float beta,
-                           float *c, size_t ldc) {
+INLINE void own_sgemm_of(const atk_weights format, atk_order order_b, size_t M, size_t N, size_t K,
+                         float alpha, const float *a, size_t lda, atk_matrix b, float beta, float *c,
+                         size_t ldc) {
   size_t cuts = (K + DEPTH - 1) / DEPTH, most_depth = atk_round_up((K + cuts - 1) / cuts, LANES);
   size_t most_columns = BLOCK / most_depth / COLUMNS * COLUMNS;
   cuts = (N + most_columns - 1) / most_columns;
@@ -131,8 +145,7 @@ WIDE static void own_sgemm(atk_order order_b, size_t M, size_t N, size_t K, floa
       size_t columns = atk_min(most_columns, N - n);
       for (size_t j = 0, width; j < columns; j += width) {
         width = panel_columns(columns - j);
-        size_t at = order_b == ATK_PLAIN ? k * ldb + n + j : (n + j) * ldb + k;
-        copy_b(b_copy + j * depth, b + at, ldb, order_b, depth, width);
+        copy_b(b_copy + j * depth, b, format, order_b, k, depth, n + j, width);
       }
       for (size_t m = 0; m < M; m += ROWS) {
         size_t row = atk_min(m, M - ROWS);  // the last 8 may overlap those before
@@ -140,6 +153,17 @@ WIDE static void own_sgemm(atk_order order_b, size_t M, size_t N, size_t K, floa
                   alpha, keep);
       }
     }
+  }
+}
+
+WIDE static void own_sgemm(atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                           const float *a, size_t lda, atk_matrix b, float beta, float *c,
+                           size_t ldc) {
+  switch (b.format) {
+#define CASE(format) \
+  case format: own_sgemm_of(format, order_b, M, N, K, alpha, a, lda, b, beta, c, ldc); break;
+    CASE(ATK_FLOAT32) CASE(ATK_BFLOAT16) CASE(ATK_NIBBLES) CASE(ATK_BYTES)
+#undef CASE
   }
 }
 
@@ -152,16 +176,21 @@ bool atk_has_wide_vectors(void) {
   static int known;
   return atk_find_once(&known, find_wide_vectors);
 }
+
+// Smaller products are BLAS's. Pieces of a linear layer are cut at multiples of 32 rows or columns,
+// so that all but a remainder take the same way whatever the number of threads.
+static bool own_takes(size_t M, size_t N, size_t K) {
+  return M >= ROWS && N >= LANES && K >= LANES && atk_has_wide_vectors();
+}
 #endif
 
 void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc) {
 #ifdef HAS_OWN_KERNEL
-  // Smaller ones are BLAS's. Pieces of a linear layer are cut at multiples of 32 rows or columns,
-  // so that all but a remainder take the same way whatever the number of threads.
-  if (order_a == ATK_PLAIN && M >= ROWS && N >= LANES && K >= LANES && atk_has_wide_vectors()) {
-    own_sgemm(order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
+  if (order_a == ATK_PLAIN && own_takes(M, N, K)) {
+    atk_matrix matrix = {(const char *)b, ATK_FLOAT32, ldb * sizeof(float)};
+    own_sgemm(order_b, M, N, K, alpha, a, lda, matrix, beta, c, ldc);
     return;
   }
 #endif
@@ -179,4 +208,31 @@ void atk_gemm(atk_precision precision, atk_order order_a, atk_order order_b, siz
       atk_sgemm_bf16(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc))
     return;
   atk_sgemm(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void atk_gemm_stored(atk_precision precision, atk_order order_b, size_t M, size_t N, size_t K,
+                     float alpha, const float *a, size_t lda, atk_matrix b, float beta, float *c,
+                     size_t ldc) {
+  bool plain = order_b == ATK_PLAIN;
+  const float *numbers = (const float *)b.rows;
+  size_t ldb = b.stride / sizeof(float);
+  if (b.format != ATK_FLOAT32) {
+    bool tiles = precision != ATK_PRODUCTS_FLOAT32 && atk_tiles_pay(ATK_PLAIN, M, N, K);
+    if (precision == ATK_PRODUCTS_BF16 && !tiles &&
+        atk_gemm_bf16(ATK_PLAIN, order_b, M, N, K, alpha, a, lda, b, beta, c, ldc))
+      return;
+#ifdef HAS_OWN_KERNEL
+    if (!tiles && own_takes(M, N, K)) {
+      own_sgemm(order_b, M, N, K, alpha, a, lda, b, beta, c, ldc);
+      return;
+    }
+#endif
+    // How BLAS sums an output depends on the shape of the product, so it is given B whole: it takes the
+    // products of fewer rows than a tile has, and all where there are no 512-bit vectors.
+    float *copy = atk_scratch(ATK_SCRATCH_WEIGHTS, N * K * sizeof(float));
+    atk_expand_part(copy, b, 0, plain ? K : N, 0, plain ? N : K);
+    numbers = copy;
+    ldb = plain ? N : K;
+  }
+  atk_gemm(precision, ATK_PLAIN, order_b, M, N, K, alpha, a, lda, numbers, ldb, beta, c, ldc);
 }

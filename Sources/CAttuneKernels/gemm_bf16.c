@@ -139,8 +139,8 @@ INLINE void piece(float *c, size_t ldc, size_t rows, size_t width, const pair *a
 }
 
 HALVES static void product(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
-                           float alpha, const float *a, size_t lda, const float *b, size_t ldb,
-                           float beta, float *c, size_t ldc) {
+                           float alpha, const float *a, size_t lda, atk_matrix b, float beta,
+                           float *c, size_t ldc) {
   size_t cuts = (K + DEPTH - 1) / DEPTH, most_depth = atk_round_up((K + cuts - 1) / cuts, 32);
   size_t most_rows = BLOCK / most_depth / LANES * LANES;
   cuts = (M + most_rows - 1) / most_rows;
@@ -150,6 +150,10 @@ HALVES static void product(atk_order order_a, atk_order order_b, size_t M, size_
                                (most_rows + COLUMNS) * (stride + LANES) * sizeof(pair));
   pair *b_packed = a_packed + most_rows * stride;
   bool a_across = order_a == ATK_TRANSPOSED, b_along = order_b == ATK_TRANSPOSED;
+  // Room for a panel of B in float32, where it is not that in memory.
+  float *expanded = b.format == ATK_FLOAT32 ? NULL
+                                            : atk_scratch(ATK_SCRATCH_WEIGHTS,
+                                                          most_depth * 2 * COLUMNS * sizeof(float));
   for (size_t k = 0; k < K; k += most_depth) {
     size_t depth = atk_min(most_depth, K - k), pairs = (depth + 1) / 2;
     float keep = k == 0 ? beta : 1;
@@ -165,12 +169,20 @@ HALVES static void product(atk_order order_a, atk_order order_b, size_t M, size_
         size_t left = N - n;
         width = left > COLUMNS && left <= 4 * LANES ? 2 * LANES : atk_min(left, COLUMNS);
         size_t vectors = (width + LANES - 1) / LANES;
-        for (size_t v = 0; v < vectors; v++) {
-          size_t at = n + v * LANES;
-          pack_panel(b_packed + v * LANES, vectors * LANES,
-                     b + (b_along ? at * ldb + k : k * ldb + at), ldb, width - v * LANES, depth,
-                     b_along);
+        size_t ldb = b.stride / sizeof(float);
+        const float *panel = (const float *)b.rows + (b_along ? n * ldb + k : k * ldb + n);
+        if (expanded && b_along) {
+          atk_expand_part(expanded, b, n, width, k, depth);
+          panel = expanded, ldb = depth;
+        } else if (expanded) {  // from a whole group on
+          ldb = width + n % 32;
+          atk_expand_part(expanded, b, k, depth, n / 32 * 32, ldb);
+          panel = expanded + n % 32;
         }
+        for (size_t v = 0; v < vectors; v++)
+          pack_panel(b_packed + v * LANES, vectors * LANES,
+                     panel + v * LANES * (b_along ? ldb : 1), ldb, width - v * LANES, depth,
+                     b_along);
         for (size_t i = 0; i < rows; i += ROWS) {
           float *out = c + (m + i) * ldc + n;
           size_t height = atk_min(rows - i, ROWS);
@@ -196,8 +208,14 @@ bool atk_has_bf16(void) {
 bool atk_sgemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                     size_t ldc) {
+  atk_matrix matrix = {(const char *)b, ATK_FLOAT32, ldb * sizeof(float)};
+  return atk_gemm_bf16(order_a, order_b, M, N, K, alpha, a, lda, matrix, beta, c, ldc);
+}
+
+bool atk_gemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                   const float *a, size_t lda, atk_matrix b, float beta, float *c, size_t ldc) {
   if (!atk_has_bf16() || K == 0) return false;
-  product(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
+  product(order_a, order_b, M, N, K, alpha, a, lda, b, beta, c, ldc);
   return true;
 }
 #else
@@ -208,6 +226,13 @@ bool atk_sgemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, si
                     size_t ldc) {
   (void)order_a, (void)order_b, (void)M, (void)N, (void)K, (void)alpha, (void)a, (void)lda;
   (void)b, (void)ldb, (void)beta, (void)c, (void)ldc;
+  return false;
+}
+
+bool atk_gemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                   const float *a, size_t lda, atk_matrix b, float beta, float *c, size_t ldc) {
+  (void)order_a, (void)order_b, (void)M, (void)N, (void)K, (void)alpha, (void)a, (void)lda;
+  (void)b, (void)beta, (void)c, (void)ldc;
   return false;
 }
 #endif

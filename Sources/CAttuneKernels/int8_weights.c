@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights in 8-bit codes, from whatever they are kept in.
 #include "int8_codes.h"
-#include "weight_rows.h"
+#include "decode_vectors.h"
+#include "stored_weights.h"
 
 // As in the header: nothing is fused, so that codes are the same on every processor.
 #pragma clang fp reassociate(off) contract(off)
@@ -129,8 +130,8 @@ static bool keep_group(weight_group *out, size_t r, atk_weights format, const ui
 INLINE void pack_weights(void *context, size_t begin, size_t end, const int R, const int S) {
   (void)R, (void)S;
   const packing_job *job = context;
-  size_t groups = groups_of(job->K), row_bytes = weight_bytes(job->format, job->K);
-  size_t pair_bytes = weight_bytes(job->format, PAIR);
+  size_t groups = groups_of(job->K), row_bytes = atk_weight_bytes(job->format, job->K);
+  size_t pair_bytes = atk_weight_bytes(job->format, PAIR);
   for (size_t panel = begin; panel < end; panel++) {
     size_t rows = atk_min(job->N - panel * LANES, LANES);
     const char *w = (const char *)job->w + panel * LANES * row_bytes;
@@ -146,7 +147,8 @@ INLINE void pack_weights(void *context, size_t begin, size_t end, const int R, c
         const char *row = w + r * row_bytes + g / 2 * pair_bytes;
         x[r] = whole && r < rows ? (const float *)row : (const float *)expanded[r];
         if (r >= rows || count < PAIR) memset(expanded[r], 0, sizeof expanded[r]);
-        if (r < rows && !whole) expand((float *)expanded[r], LANES, job->format, row, count);
+        if (r < rows && !whole)
+          atk_expand_weights((float *)expanded[r], LANES, job->format, row, count);
         for (size_t line = 0; line < pair_bytes; line += 64)
           __builtin_prefetch(row + soon + line, 0, 3);
       }

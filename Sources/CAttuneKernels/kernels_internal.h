@@ -50,6 +50,7 @@ typedef enum {
   ATK_SCRATCH_OWN,
   ATK_SCRATCH_OWN_2,
   ATK_SCRATCH_PRODUCT,  // atk_sgemm's: it is called by kernels that use the others
+  ATK_SCRATCH_WEIGHTS,  // of products with weights that are kept otherwise than in float32
   ATK_SCRATCH_SLOTS
 } atk_scratch_slot;
 void *atk_scratch(atk_scratch_slot slot, size_t bytes);
@@ -73,6 +74,31 @@ static inline bool atk_find_once(int *known, bool (*find)(void)) {
 
 // Whether the processor has 512-bit vectors (x86-64-v4); of x86 alone.
 bool atk_has_wide_vectors(void);
+
+// A matrix as it is kept, or a part of one that begins at whole groups.
+typedef struct {
+  const char *rows;
+  atk_weights format;
+  size_t stride;  // bytes from a row to the next
+} atk_matrix;
+
+// One of dense rows.
+atk_matrix atk_dense_matrix(const void *weights, atk_weights format, size_t columns);
+// The part from `row` and `column` on; `column` is a multiple of 32.
+atk_matrix atk_matrix_part(atk_matrix matrix, size_t row, size_t column);
+// out[rows, columns] = the part's float32 numbers, dense, on the calling thread.
+void atk_expand_part(float *out, atk_matrix matrix, size_t row, size_t rows, size_t column,
+                     size_t columns);
+
+// atk_gemm of a plain A and a B that is expanded on the way: the same numbers, bit for bit, as of B's
+// float32 copy.
+void atk_gemm_stored(atk_precision precision, atk_order order_b, size_t M, size_t N, size_t K,
+                     float alpha, const float *a, size_t lda, atk_matrix b, float beta, float *c,
+                     size_t ldc);
+
+// atk_sgemm_bf16 of a B that is expanded on the way.
+bool atk_gemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                   const float *a, size_t lda, atk_matrix b, float beta, float *c, size_t ldc);
 
 // atk_sgemm by BLAS, whatever the shape.
 void atk_blas_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,

@@ -10,6 +10,7 @@ typedef struct {
   atk_order order_a, order_b;
   size_t M, N, K, lda, ldb, ldc, parts;
   const float *a, *b, *bias;
+  atk_matrix stored;  // b, unless that is float32
   float *c;
   float alpha;
   int accumulate;
@@ -33,13 +34,20 @@ static void gemm_piece(const gemm_job *job, size_t row, size_t rows, size_t colu
   if (rows == 0 || columns == 0) return;
   float *c = job->c + row * job->ldc + column;
   const float *a = job->a + (job->order_a == ATK_PLAIN ? row * job->lda : row);
-  const float *b = job->b + (job->order_b == ATK_PLAIN ? column : column * job->ldb);
+  bool plain = job->order_b == ATK_PLAIN;
   int accumulate = job->accumulate;
   if (job->bias) {
     add_bias(c, job->bias + column, rows, columns, job->ldc, accumulate);
     accumulate = 1;
   }
   float beta = accumulate ? 1 : 0;
+  if (!job->b) {
+    atk_gemm_stored(job->precision, job->order_b, rows, columns, job->K, job->alpha, a, job->lda,
+                    atk_matrix_part(job->stored, plain ? 0 : column, plain ? column : 0), beta, c,
+                    job->ldc);
+    return;
+  }
+  const float *b = job->b + (plain ? column : column * job->ldb);
   if (job->blas_alone)
     atk_blas_sgemm(job->order_a, job->order_b, rows, columns, job->K, job->alpha, a, job->lda, b,
                    job->ldb, beta, c, job->ldc);
@@ -89,6 +97,29 @@ void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_
                       .accumulate = accumulate, .precision = atk_precision_for(precision, N, K)});
 }
 
+void atk_linear_forward_stored(float *y, const float *x, const void *w, atk_weights format,
+                               const float *bias_or_null, size_t M, size_t N, size_t K, size_t ldy,
+                               size_t ldx, int accumulate, atk_precision precision) {
+  run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_TRANSPOSED, .M = M, .N = N, .K = K,
+                      .lda = ldx, .ldb = K, .ldc = ldy, .a = x,
+                      .b = format == ATK_FLOAT32 ? w : NULL,
+                      .stored = atk_dense_matrix(w, format, K), .c = y, .bias = bias_or_null,
+                      .alpha = 1, .accumulate = accumulate,
+                      .precision = atk_precision_for(precision, N, K)});
+}
+
+void atk_linear_backward_input_stored(float *dx, const float *dy, const void *w,
+                                      atk_weights format, size_t M, size_t N, size_t K,
+                                      size_t lddx, size_t lddy, int accumulate,
+                                      atk_precision precision) {
+  run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_PLAIN, .M = M, .N = K, .K = N,
+                      .lda = lddy, .ldb = K, .ldc = lddx, .a = dy,
+                      .b = format == ATK_FLOAT32 ? w : NULL,
+                      .stored = atk_dense_matrix(w, format, K), .c = dx, .alpha = 1,
+                      .accumulate = accumulate,
+                      .precision = atk_precision_for(precision, N, K)});
+}
+
 void atk_product(float *c, atk_order order_a, const float *a, atk_order order_b, const float *b,
                  size_t M, size_t N, size_t K, int accumulate, atk_precision precision) {
   run_gemm((gemm_job){.order_a = order_a, .order_b = order_b, .M = M, .N = N, .K = K,
@@ -125,79 +156,4 @@ void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy
     bias_job job = {dbias_or_null, dy, M, lddy};
     atk_parallel_rows(N, M, bias_columns, &job);
   }
-}
-
-// ---- bfloat16 weights: a block at a time becomes float32 in the thread's scratch ---------------
-
-typedef struct {
-  float *y;
-  const float *x, *bias;
-  const uint16_t *w;
-  size_t M, N, K, ldy, ldx, blocks;
-  int accumulate;
-  atk_precision precision;
-} bf16_job;
-
-ATK_MULTIVERSION static void widen(float *y, const uint16_t *x, size_t rows, size_t columns,
-                                   size_t ldx) {
-  for (size_t row = 0; row < rows; row++)
-    for (size_t i = 0; i < columns; i++)
-      y[row * columns + i] = atk_float_of_bf16(x[row * ldx + i]);
-}
-
-// Blocks of about 2^18 weights (1 MiB as floats), at least one a thread.
-static size_t count_blocks(size_t side, size_t other, size_t narrowest) {
-  size_t width = atk_max((size_t)(1 << 18) / atk_max(other, 1), narrowest);
-  size_t threads = (size_t)atk_threads();
-  size_t blocks = atk_round_up(atk_max((side + width - 1) / width, 1), threads);
-  return atk_max(atk_min(blocks, (side + 15) / 16), 1);
-}
-
-static void forward_bf16_blocks(void *context, size_t begin, size_t end) {
-  const bf16_job *job = context;
-  for (size_t block = begin; block < end; block++) {
-    size_t row = atk_part_begin(job->N, job->blocks, 16, block);
-    size_t rows = atk_part_begin(job->N, job->blocks, 16, block + 1) - row;
-    if (rows == 0) continue;
-    float *w = atk_scratch(ATK_SCRATCH_OWN, rows * job->K * sizeof(float));
-    widen(w, job->w + row * job->K, rows, job->K, job->K);
-    gemm_job piece = {.order_a = ATK_PLAIN, .order_b = ATK_TRANSPOSED, .K = job->K,
-                      .lda = job->ldx, .ldb = job->K, .ldc = job->ldy, .a = job->x, .b = w,
-                      .c = job->y + row, .bias = job->bias ? job->bias + row : NULL, .alpha = 1,
-                      .accumulate = job->accumulate, .precision = job->precision};
-    gemm_piece(&piece, 0, job->M, 0, rows);
-  }
-}
-
-void atk_linear_forward_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
-                             size_t M, size_t N, size_t K, size_t ldy, size_t ldx,
-                             int accumulate, atk_precision precision) {
-  if (M == 0 || N == 0) return;
-  bf16_job job = {.y = y, .x = x, .bias = bias_or_null, .w = w, .M = M, .N = N, .K = K,
-                  .ldy = ldy, .ldx = ldx, .blocks = count_blocks(N, K, 64),
-                  .accumulate = accumulate, .precision = atk_precision_for(precision, N, K)};
-  atk_parallel_for(job.blocks, forward_bf16_blocks, &job);
-}
-
-static void backward_bf16_blocks(void *context, size_t begin, size_t end) {
-  const bf16_job *job = context;  // y is dx, x is dy
-  for (size_t block = begin; block < end; block++) {
-    size_t column = atk_part_begin(job->K, job->blocks, 16, block);
-    size_t columns = atk_part_begin(job->K, job->blocks, 16, block + 1) - column;
-    if (columns == 0) continue;
-    float *w = atk_scratch(ATK_SCRATCH_OWN, job->N * columns * sizeof(float));
-    widen(w, job->w + column, job->N, columns, job->K);
-    atk_gemm(job->precision, ATK_PLAIN, ATK_PLAIN, job->M, columns, job->N, 1, job->x, job->ldx, w,
-             columns, job->accumulate ? 1 : 0, job->y + column, job->ldy);
-  }
-}
-
-void atk_linear_backward_input_bf16(float *dx, const float *dy, const uint16_t *w, size_t M,
-                                    size_t N, size_t K, size_t lddx, size_t lddy,
-                                    int accumulate, atk_precision precision) {
-  if (M == 0 || K == 0) return;
-  bf16_job job = {.y = dx, .x = dy, .w = w, .M = M, .N = N, .K = K, .ldy = lddx, .ldx = lddy,
-                  .blocks = count_blocks(K, N, 128), .accumulate = accumulate,
-                  .precision = atk_precision_for(precision, N, K)};
-  atk_parallel_for(job.blocks, backward_bf16_blocks, &job);
 }

@@ -37,7 +37,8 @@ typedef struct {
   size_t n, m, D, V;  // n: rows of this chunk
   float inverse_temperature;
   atk_precision precision;
-  const float *hidden, *w, *hidden_q, *w_q;
+  const float *hidden, *hidden_q;
+  atk_matrix w, w_q;
   const int32_t *target, *candidates;
   // forward
   tile_sums *sums, *sums_q;  // [tiles, tile.rows]
@@ -66,11 +67,11 @@ static tile_place place_tile(const head_job *job, size_t tile) {
   return (tile_place){atk_scratch(ATK_SCRATCH_OWN, size), tile_width(job, tile)};
 }
 
-static void tile_logits(const head_job *job, tile_place at, const float *hidden, const float *w,
+static void tile_logits(const head_job *job, tile_place at, const float *hidden, atk_matrix w,
                         size_t tile) {
-  atk_gemm(job->precision, ATK_PLAIN, ATK_TRANSPOSED, job->n, tile_width(job, tile), job->D,
-           job->inverse_temperature, hidden, job->D, w + tile * job->tile.columns * job->D, job->D,
-           0, at.z, at.ld);
+  atk_gemm_stored(job->precision, ATK_TRANSPOSED, job->n, tile_width(job, tile), job->D,
+                  job->inverse_temperature, hidden, job->D,
+                  atk_matrix_part(w, tile * job->tile.columns, 0), 0, at.z, at.ld);
 }
 
 // ---- forward -----------------------------------------------------------------------------------
@@ -138,9 +139,9 @@ static row_sums join_tiles(const tile_sums *sums, size_t tiles, size_t n, size_t
 
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
                       float *candidate_or_null, float *logits_or_null, const float *hidden,
-                      const float *w, const int32_t *target, const int32_t *candidates,
-                      float temperature, size_t n, size_t m, size_t D, size_t V,
-                      atk_precision precision) {
+                      const void *w, atk_weights format, const int32_t *target,
+                      const int32_t *candidates, float temperature, size_t n, size_t m, size_t D,
+                      size_t V, atk_precision precision) {
   if (n == 0) return;
   if (!candidate_or_null) m = 0;
   tiling tile = make_tiling(n, V, 1024);
@@ -148,7 +149,8 @@ void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .m = m, .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
+                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D,
+                    .w = atk_dense_matrix(w, format, D),
                     .target = target + row, .candidates = candidates, .sums = sums,
                     .target_logit = log_probability + row,
                     .candidate_logit = m ? candidate_or_null + row * m : NULL,
@@ -227,8 +229,8 @@ static void backward_part(const head_job *job, size_t part) {
     if (!job->kept) tile_logits(job, at, job->hidden, job->w, tile);
     if (job->exponentials) gradient_of_exponentials(job, at, tile);
     else tile_gradient(job, at, tile);
-    atk_gemm(job->precision, ATK_PLAIN, ATK_PLAIN, n, D, width, 1, at.z, at.ld, job->w + first * D,
-             D, tile == begin ? 0 : 1, dhidden, D);
+    atk_gemm_stored(job->precision, ATK_PLAIN, n, D, width, 1, at.z, at.ld,
+                    atk_matrix_part(job->w, first, 0), tile == begin ? 0 : 1, dhidden, D);
     if (job->dw)
       atk_gemm(job->precision, ATK_TRANSPOSED, ATK_PLAIN, width, D, n, 1, at.z, at.ld, job->hidden,
                D, 1, job->dw + first * D, D);
@@ -261,8 +263,8 @@ static void run_backward(head_job *job) {
 }
 
 void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_probability,
-                       const float *dentropy_or_null, const float *hidden, const float *w,
-                       const int32_t *target, const float *log_sum_exp,
+                       const float *dentropy_or_null, const float *hidden, const void *w,
+                       atk_weights format, const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
                        size_t n, size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
@@ -270,7 +272,8 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
+                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D,
+                    .w = atk_dense_matrix(w, format, D),
                     .target = target + row,
                     .dlog_probability = dlog_probability ? dlog_probability + row : NULL,
                     .dentropy = dentropy_or_null ? dentropy_or_null + row : NULL,
@@ -283,9 +286,9 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
 }
 
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
-                               const float *dlog_probability, const float *hidden, const float *w,
-                               const int32_t *target, float temperature, size_t n, size_t D,
-                               size_t V, atk_precision precision) {
+                               const float *dlog_probability, const float *hidden, const void *w,
+                               atk_weights format, const int32_t *target, float temperature,
+                               size_t n, size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
   tiling tile = make_tiling(n, V, 256);
   tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, tile.tiles * tile.rows * sizeof *sums);
@@ -294,7 +297,8 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D, .w = w,
+                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D,
+                    .w = atk_dense_matrix(w, format, D),
                     .target = target + row, .sums = sums, .kept = kept, .exponentials = true,
                     .target_logit = log_probability + row,
                     .dlog_probability = dlog_probability + row, .log_sum_exp = log_sum_exp,
@@ -338,9 +342,9 @@ static void divergence_tile(void *context, size_t tile) {
   sum_divergence(job->sums + tile * job->n, job->sums_q + tile * job->n, zp, zq, job->n, width);
 }
 
-void atk_head_kl(float *kl, const float *hidden_p, const float *w_p, const float *hidden_q,
-                 const float *w_q, float temperature, size_t n, size_t D, size_t V,
-                 atk_precision precision) {
+void atk_head_kl(float *kl, const float *hidden_p, const void *w_p, atk_weights format_p,
+                 const float *hidden_q, const void *w_q, atk_weights format_q, float temperature,
+                 size_t n, size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
   tiling tile = make_tiling(n, V, 512);
   size_t count = tile.tiles * tile.rows;
@@ -349,7 +353,8 @@ void atk_head_kl(float *kl, const float *hidden_p, const float *w_p, const float
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
                     .inverse_temperature = 1.0f / temperature, .hidden = hidden_p + row * D,
-                    .w = w_p, .hidden_q = hidden_q + row * D, .w_q = w_q, .sums = sums,
+                    .w = atk_dense_matrix(w_p, format_p, D), .hidden_q = hidden_q + row * D,
+                    .w_q = atk_dense_matrix(w_q, format_q, D), .sums = sums,
                     .sums_q = sums + count};
     atk_parallel_each(tile.tiles, divergence_tile, &job);
     // Σ p·(zp − zq) − lse p + lse q: exactly 0 where both heads give the same logits.

@@ -31,6 +31,14 @@ struct SharedOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      """
+      How frozen matrices are kept: as-is, as their file has them; bf16, q8 or q4: bfloat16 or 8- or 4-bit \
+      codes, made as the model is read (default: as-is).
+      """, valueName: "p"))
+  var basePrecision: BasePrecision?
+
+  @Option(
+    help: ArgumentHelp(
       "The day that chat templates write, 2024-07-26 (default: today; a run keeps its own).",
       valueName: "day"))
   var templateDate: String?
@@ -70,7 +78,9 @@ struct SharedOptions: ParsableArguments {
   ///
   /// - Parameter standard: The precision of matrix products, unless the option says it.
   func engine(precision standard: Precision = .float32) throws -> any Engine {
-    try NativeEngine(threads: threads ?? 0, precision: precision ?? standard)
+    try NativeEngine(
+      threads: threads ?? 0, precision: precision ?? standard,
+      basePrecision: basePrecision ?? .asIs)
   }
 
   /// Refuses `--set` where the command has no settings; of a recipe it takes its options.
@@ -162,3 +172,4 @@ struct KnobOption: ExpressibleByStringLiteral {
 }
 
 extension Precision: ExpressibleByArgument {}
+extension BasePrecision: ExpressibleByArgument {}

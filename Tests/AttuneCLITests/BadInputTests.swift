@@ -106,6 +106,8 @@ struct BadInputTests {
     try expect(bench, "\(sft) --lerning-rate 1", code: 64, names: "--lerning-rate")
     try expect(bench, "\(sft) --epochs many", code: 64, names: "many")
     try expect(bench, "\(sft) --threads 0", code: 64, names: "--threads")
+    try expect(
+      bench, "\(sft) --base-precision q5", code: 64, names: "--base-precision", "as-is", "q4")
     try expect(bench, "sft --data texts.jsonl --output out", code: 64, names: "--model")
     try expect(bench, "train", code: 64, names: "train")
     try expect(

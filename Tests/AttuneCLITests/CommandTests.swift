@@ -132,6 +132,36 @@ struct CommandTests {
     #expect(try answers("c") != first)
   }
 
+  @Test func `adapters on a base of codes are trained, opened and exported`() throws {
+    let bench = try Workbench()
+    let q4 = "--base-precision q4"
+    try bench.write(
+      "rows.jsonl",
+      ["sat", "ran"].map { "{\"prompt\":\"the cat \",\"completion\":\"\($0) on the mat\"}\n" }
+        .joined())
+    let trained = try bench.attune(
+      line: "sft --model model --data rows.jsonl --set train=lora --set epochs=20 "
+        + "--learning-rate 0.01 --output adapted \(q4)")
+    #expect(trained.code == 0, "\(trained.errors)")
+    func logProbabilities(_ model: String, _ more: String) throws -> [Double] {
+      let run = try bench.attune(
+        line: "logprobs --model \(model) --data rows.jsonl --output \(model)-rows.jsonl \(more)")
+      #expect(run.code == 0, "\(run.errors)")
+      return try bench.read("\(model)-rows.jsonl").split(separator: "\n").map { line in
+        let row = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+        return try #require(row?["sum"] as? Double)
+      }
+    }
+    let base = try logProbabilities("model", q4)
+    #expect(try base != logProbabilities("model", ""))
+    let adapted = try logProbabilities("adapted", q4)
+    #expect(zip(adapted, base).allSatisfy { $0 > $1 + 1 })
+    // Merged into what it was trained on.
+    let exported = try bench.attune(line: "export --model adapted --output merged \(q4)")
+    #expect(exported.code == 0, "\(exported.errors)")
+    for (a, b) in zip(try logProbabilities("merged", ""), adapted) { #expect(abs(a - b) < 1e-3) }
+  }
+
   @Test func `a model without chat template asks for --raw`() throws {
     let bench = try Workbench()
     let run = try bench.attune(line: "generate --model model --prompt a --max-tokens 1")
@@ -235,6 +265,9 @@ struct CommandTests {
     let tiles = try bench.attune(line: "\(line) --precision high")
     #expect(tiles.code == 1)
     #expect(tiles.failure.contains("precision (not set there, high now)"))
+    let codes = try bench.attune(line: "\(line) --base-precision q4")
+    #expect(codes.code == 1)
+    #expect(codes.failure.contains("base_precision (not set there, q4 now)"))
 
     let redone = try bench.attune(line: "\(line) --set ppo.rollouts=3 --from policy --json")
     #expect(redone.code == 0, "\(redone.errors)")

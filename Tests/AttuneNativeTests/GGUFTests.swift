@@ -19,16 +19,21 @@ struct GGUFTests {
     #expect(try gguf.read(name) == expected.read(name))
   }
 
-  @Test(arguments: ["bf16", "q4_0", "q4_1", "q8_0", "q4_k", "q6_k"])
-  func `rows in compact form are the rows that are asked for`(name: String) throws {
+  @Test(arguments: [
+    ("f32", WeightForm.float32), ("f16", .float32), ("bf16", .bfloat16), ("q4_0", .nibbles),
+    ("q4_1", .nibbles), ("q8_0", .bytes), ("q4_k", .nibbles), ("q6_k", .bytes),
+  ])
+  func `rows as they are kept are the rows that are asked for`(
+    name: String, form: WeightForm
+  ) throws {
     let gguf = try GGUF(Self.types)
-    let form = try #require(gguf.compactForm(of: name))
+    #expect(gguf.form(of: name) == form)
     let expected = try gguf.read(name)
     let (n, k) = (4, 512)
     var compact = [UInt8](repeating: 0, count: form.bytes(n * k))
     try compact.withUnsafeMutableBytes { buffer in
       guard let start = buffer.baseAddress else { return }
-      try gguf.readCompact(name, into: start, count: n) { n - 1 - $0 }
+      try gguf.readStored(name, into: start, count: n) { n - 1 - $0 }
     }
     // The product with a unit matrix is the weights.
     var unit = [Float](repeating: 0, count: k * k)

@@ -132,9 +132,9 @@ extension KernelTests {
       var wide = table
       atk_float_from_bf16(&wide, narrow, narrow.count)
       let pickedWide = ids.flatMap { wide[Int($0) * width..<(Int($0) + 1) * width] }
-      atk_embedding_forward_bf16(&y, narrow, ids, T, width, 0)
+      atk_embedding_forward_stored(&y, narrow, ATK_BFLOAT16, ids, T, width, 0)
       #expect(y == pickedWide)
-      atk_embedding_forward_bf16(&y, narrow, ids, T, width, 1)
+      atk_embedding_forward_stored(&y, narrow, ATK_BFLOAT16, ids, T, width, 1)
       #expect(y == pickedWide.map { 2 * $0 })
 
       let dy = random.floats(T * width)

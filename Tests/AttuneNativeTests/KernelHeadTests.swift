@@ -77,10 +77,12 @@ extension KernelTests {
       var alone = [Float](repeating: 0, count: n)
       var (beside, logSumExp, entropy) = (alone, alone, alone)
       atk_head_forward(
-        &alone, &logSumExp, nil, nil, nil, hidden, w, targets, nil, 1, n, 0, width, vocabulary,
+        &alone, &logSumExp, nil, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, n, 0, width,
+        vocabulary,
         ATK_PRODUCTS_FLOAT32)
       atk_head_forward(
-        &beside, &logSumExp, &entropy, nil, nil, hidden, w, targets, nil, 1, n, 0, width,
+        &beside, &logSumExp, &entropy, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, n, 0,
+        width,
         vocabulary,
         ATK_PRODUCTS_FLOAT32)
       #expect(alone == beside && entropy.allSatisfy { $0 > 0 })
@@ -98,13 +100,15 @@ extension KernelTests {
       var logits = [Float](repeating: 9, count: n * V)
       atk_head_forward(
         &target, &logSumExp, &entropy, &candidates, &logits, input.hidden, input.weight,
+        ATK_FLOAT32,
         input.target, input.candidates, size.temperature, n, m, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(target, expected.target) < 1e-5)
       #expect(relativeError(entropy, expected.entropy) < 1e-5)
       #expect(relativeError(candidates, expected.candidates) < 1e-5)
       var (plain, plainSum) = (target, target)
       atk_head_forward(
-        &plain, &plainSum, nil, nil, nil, input.hidden, input.weight, input.target, nil,
+        &plain, &plainSum, nil, nil, nil, input.hidden, input.weight, ATK_FLOAT32, input.target,
+        nil,
         size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(plain, doubles(target)) < 1e-6)
 
@@ -118,11 +122,13 @@ extension KernelTests {
       var dhidden = [Float](repeating: 9, count: n * D)
       atk_head_backward(
         &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden, input.weight,
+        ATK_FLOAT32,
         input.target, logSumExp, entropy, nil, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       var (keptWeight, keptHidden) = (start, [Float](repeating: 9, count: n * D))
       atk_head_backward(
         &keptHidden, &keptWeight, input.gradients, input.entropyGradients, input.hidden,
-        input.weight, input.target, logSumExp, entropy, &logits, size.temperature, n, D, V,
+        input.weight, ATK_FLOAT32, input.target, logSumExp, entropy, &logits, size.temperature, n,
+        D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(keptHidden, doubles(dhidden)) < 1e-6)
       #expect(relativeError(keptWeight, doubles(dweight)) < 1e-6)
@@ -148,11 +154,13 @@ extension KernelTests {
         var dhidden = [Float](repeating: 0, count: n * D)
         var dweight = [Float](repeating: 0, count: V * D)
         atk_head_forward(
-          &target, &logSumExp, &entropy, nil, nil, input.hidden, input.weight, input.target, nil,
+          &target, &logSumExp, &entropy, nil, nil, input.hidden, input.weight, ATK_FLOAT32,
+          input.target, nil,
           size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
         atk_head_backward(
           &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden,
-          input.weight, input.target, logSumExp, entropy, nil, size.temperature, n, D, V,
+          input.weight, ATK_FLOAT32, input.target, logSumExp, entropy, nil, size.temperature, n, D,
+          V,
           ATK_PRODUCTS_FLOAT32)
         results.append(target + entropy + dhidden + dweight)
       }
@@ -169,23 +177,27 @@ extension KernelTests {
       var dhidden = [Float](repeating: 0, count: n * D)
       var dweight = [Float](repeating: 0, count: V * D)
       atk_head_forward(
-        &target, &logSumExp, nil, nil, nil, input.hidden, input.weight, input.target, nil,
+        &target, &logSumExp, nil, nil, nil, input.hidden, input.weight, ATK_FLOAT32, input.target,
+        nil,
         size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       atk_head_backward(
-        &dhidden, &dweight, input.gradients, nil, input.hidden, input.weight, input.target,
+        &dhidden, &dweight, input.gradients, nil, input.hidden, input.weight, ATK_FLOAT32,
+        input.target,
         logSumExp, nil, nil, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       var onceTarget = [Float](repeating: 9, count: n)
       var onceHidden = [Float](repeating: 9, count: n * D)
       var onceWeight = [Float](repeating: 0, count: V * D)
       atk_head_forward_backward(
         &onceTarget, &onceHidden, &onceWeight, input.gradients, input.hidden, input.weight,
+        ATK_FLOAT32,
         input.target, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(onceTarget, doubles(target)) < 1e-6)
       #expect(relativeError(onceHidden, doubles(dhidden)) < 1e-5)
       #expect(relativeError(onceWeight, doubles(dweight)) < 1e-5)
       var frozen = onceHidden
       atk_head_forward_backward(
-        &onceTarget, &frozen, nil, input.gradients, input.hidden, input.weight, input.target,
+        &onceTarget, &frozen, nil, input.gradients, input.hidden, input.weight, ATK_FLOAT32,
+        input.target,
         size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(frozen == onceHidden)
     }
@@ -210,12 +222,14 @@ extension KernelTests {
       }
       var divergence = [Float](repeating: 9, count: n)
       atk_head_kl(
-        &divergence, input.hidden, input.weight, otherHidden, otherWeight, size.temperature, n, D,
+        &divergence, input.hidden, input.weight, ATK_FLOAT32, otherHidden, otherWeight, ATK_FLOAT32,
+        size.temperature, n, D,
         V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(divergence, expected) < 1e-5)
       let (hiddenCopy, weightCopy) = (input.hidden.map { $0 }, input.weight.map { $0 })
       atk_head_kl(
-        &divergence, input.hidden, input.weight, hiddenCopy, weightCopy, size.temperature, n, D, V,
+        &divergence, input.hidden, input.weight, ATK_FLOAT32, hiddenCopy, weightCopy, ATK_FLOAT32,
+        size.temperature, n, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(divergence.allSatisfy { $0 == 0 })
     }
@@ -230,18 +244,21 @@ extension KernelTests {
       var logProbability: [Float] = [9, 9]
       var (logSumExp, entropy) = (logProbability, logProbability)
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V,
+        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, ATK_FLOAT32, target, nil,
+        1, n, 0, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(logProbability == [0, -99_000])
       #expect(entropy == [0, 0])
       var dhidden: [Float] = [9, 9]
       atk_head_backward(
-        &dhidden, nil, [1, 1], [1, 1], hidden, weight, target, logSumExp, entropy, nil, 1, n, D, V,
+        &dhidden, nil, [1, 1], [1, 1], hidden, weight, ATK_FLOAT32, target, logSumExp, entropy, nil,
+        1, n, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(dhidden == [0, 990])
       hidden[0] = .nan
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, target, nil, 1, n, 0, D, V,
+        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, ATK_FLOAT32, target, nil,
+        1, n, 0, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(logProbability[0].isNaN)
       #expect(logProbability[1] == -99_000)

@@ -11,8 +11,7 @@ extension KernelTests {
     var inputs: Int
     var testDescription: String { "\(rows) × \(outputs) × \(inputs)" }
 
-    /// Awkward sizes in each place; the last cut by columns and by rows, with several blocks of
-    /// bfloat16 weights.
+    /// Awkward sizes in each place; the last cut by columns and by rows.
     static let all = [
       (1, 1, 1), (1, 7, 9), (7, 33, 8), (8, 8, 8), (9, 1, 768), (33, 9, 7), (33, 768, 33),
       (300, 33, 7), (3, 700, 768),
@@ -88,43 +87,12 @@ extension KernelTests {
       #expect(relativeError(again, dx.map { 2 * Double($0) }) < 1e-5)
     }
 
-    @Test(arguments: threads, LinearCase.all)
-    func `bfloat16 weights give what their float32 copies give`(threads: Int, size: LinearCase) {
-      _ = atk_start(Int32(threads))
-      let (M, N, K) = (size.rows, size.outputs, size.inputs)
-      var random = SplitMix(seed: 3)
-      let (ldx, ldy) = (K + 1, N + 2)
-      let x = random.floats(M * ldx)
-      let bias = random.floats(N)
-      var narrow = [UInt16](repeating: 0, count: N * K)
-      atk_bf16_from_float(&narrow, random.floats(N * K), N * K)
-      var w = [Float](repeating: 0, count: N * K)
-      atk_float_from_bf16(&w, narrow, N * K)
-      for accumulate: Int32 in [0, 1] {
-        let start = random.floats(M * ldy)
-        var (y, expected) = (start, start)
-        atk_linear_forward_bf16(
-          &y, x, narrow, bias, M, N, K, ldy, ldx, accumulate, ATK_PRODUCTS_FLOAT32)
-        atk_linear_forward(
-          &expected, x, w, bias, M, N, K, ldy, ldx, accumulate, ATK_PRODUCTS_FLOAT32)
-        #expect(relativeError(y, doubles(expected)) < 1e-5)
-
-        let dy = random.floats(M * ldy)
-        var dx = x
-        var expectedGradient = x
-        atk_linear_backward_input_bf16(
-          &dx, dy, narrow, M, N, K, ldx, ldy, accumulate, ATK_PRODUCTS_FLOAT32)
-        atk_linear_backward_input(
-          &expectedGradient, dy, w, M, N, K, ldx, ldy, accumulate, ATK_PRODUCTS_FLOAT32)
-        #expect(relativeError(dx, doubles(expectedGradient)) < 1e-5)
-      }
-    }
-
     @Test func `no rows are no work`() {
       _ = atk_start(2)
       var y: [Float] = [5]
       atk_linear_forward(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0, ATK_PRODUCTS_FLOAT32)
-      atk_linear_forward_bf16(&y, [1], [1], nil, 0, 1, 1, 1, 1, 0, ATK_PRODUCTS_FLOAT32)
+      atk_linear_forward_stored(
+        &y, [1], [1] as [UInt16], ATK_BFLOAT16, nil, 0, 1, 1, 1, 1, 0, ATK_PRODUCTS_FLOAT32)
       #expect(y == [5])
       atk_linear_backward_weight(&y, nil, [1], [1], 1, 0, 1, 1, 1, 1, ATK_PRODUCTS_FLOAT32)
       #expect(y == [5])

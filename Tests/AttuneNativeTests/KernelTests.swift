@@ -86,7 +86,8 @@ extension KernelTests {
         var dhidden = [Float](repeating: 0, count: n * width)
         var dweights = [Float](repeating: 0, count: vocabulary * width)
         atk_head_forward_backward(
-          &logProbability, &dhidden, &dweights, gradient, hidden, weights, targets, 1, n, width,
+          &logProbability, &dhidden, &dweights, gradient, hidden, weights, ATK_FLOAT32, targets, 1,
+          n, width,
           vocabulary, ATK_PRODUCTS_FLOAT32)
         return (logProbability + dhidden + dweights).map(\.bitPattern)
       }

@@ -2,6 +2,7 @@
 
 import AttuneEngine
 import AttuneNative
+import CAttuneKernels
 import Foundation
 
 /// A transformer's forward pass in Double, written to be obvious: what the decoder is held against.
@@ -10,13 +11,11 @@ struct ReferenceDecoder {
   var spec: TransformerSpec { weights.spec }
 
   private func row(_ matrix: Matrix, _ i: Int) -> [Double] {
-    (0..<matrix.columns).map { j in
-      switch matrix.storage {
-      case .float32(let values): Double(values[i * matrix.columns + j])
-      case .bfloat16(let values):
-        Double(Float(bitPattern: UInt32(values[i * matrix.columns + j]) << 16))
-      }
-    }
+    var row = [Float](repeating: 0, count: matrix.columns)
+    atk_weights_to_float(
+      &row, matrix.start + i * matrix.form.bytes(matrix.columns), matrix.form.kernelFormat, 1,
+      matrix.columns)
+    return row.map { Double($0) }
   }
 
   private func linear(_ x: [Double], _ block: ParameterBlock, _ role: ModuleRole) -> [Double] {

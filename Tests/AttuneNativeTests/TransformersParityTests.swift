@@ -143,24 +143,14 @@ struct TransformersParityTests {
     }
   }
 
-  @Test func `layers in bfloat16 stay near`() throws {
+  @Test func `a model in bfloat16 stays near`() throws {
     let place = Fixtures.url("models/llama-tied")
     let (model, reference) = try Self.open("llama-tied")
     let rounded = try NativeModel.load(
-      Checkpoint.open(place), on: NativeEngine(frozenPrecision: .bfloat16))
+      Checkpoint.open(place), on: NativeEngine(basePrecision: .bf16))
     let ours = try rounded.score(reference.segments).logProbabilities.joined()
     let exact = try model.score(reference.segments).logProbabilities.joined()
     let worst = zip(ours, exact).map { abs($0 - $1) }.max() ?? .infinity
     #expect(worst > 0 && worst < 0.3)
-    // Policy and reference start from the same rounded numbers.
-    let policy = try rounded.copy(training: .lora(LoRASettings(rank: 2)))
-    #expect(try policy.score(reference.segments) == rounded.score(reference.segments))
-    let full = try rounded.copy(training: .full)
-    for (a, b) in zip(
-      try full.score(reference.segments).logProbabilities.joined(),
-      ours)
-    {
-      #expect(abs(a - b) < 1e-5)
-    }
   }
 }

@@ -44,7 +44,7 @@ public struct TabularEngine: Engine {
   }
 
   /// Tables are small.
-  public func requireMemory(for spec: TransformerSpec, at place: String) {}
+  public func requireMemory(for checkpoint: Checkpoint) {}
 
   /// The tables, twice where they are trained: passes take next to nothing.
   public func memory(for work: ModelWork, of spec: TransformerSpec) -> MemoryEstimate {

@@ -207,6 +207,7 @@ struct RunFolderTests {
     var whole = try record()
     whole.templateDate = "2024-07-26T00:00:00"
     whole.precision = "high"
+    whole.basePrecision = "q4"
     let data = try JSONText.pretty(whole)
     let snake = JSONDecoder()
     snake.keyDecodingStrategy = .convertFromSnakeCase

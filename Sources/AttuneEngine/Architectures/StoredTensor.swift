@@ -24,6 +24,15 @@ struct StoredTensor: Sendable, Equatable {
     self.shape = shape
     self.layout = layout
   }
+
+  /// The row of the file's tensor that the canonical one begins at, where its rows lie one after another.
+  var firstRow: Int? {
+    switch layout {
+    case .plain: 0
+    case .rows(let rows): rows.lowerBound
+    case .transposed, .rotaryPairs: nil
+    }
+  }
 }
 
 extension StoredTensor {

@@ -150,10 +150,9 @@ public struct GGUF: Sendable {
     return try [Float](count: count) { try read(name, into: $0) { $0 } }
   }
 
-  /// The form in which a tensor's numbers can be kept; nil if only as float32.
-  package func compactForm(of name: String) -> CompactForm? {
-    guard let tensor = tensors[name], tensor.columns % 32 == 0 else { return nil }
-    return tensor.type.compactForm
+  /// The smallest form that keeps a tensor's numbers.
+  package func form(of name: String) -> WeightForm {
+    tensors[name]?.type.weightForm ?? .float32
   }
 
   /// Reads rows of a tensor: row i of the buffer is row `source(i)` of the file's tensor.
@@ -173,16 +172,16 @@ public struct GGUF: Sendable {
     }
   }
 
-  /// The same in the tensor's compact form, to room for all `rows`.
-  package func readCompact(
+  /// The same in the tensor's `form`, to room for all `rows`.
+  package func readStored(
     _ name: String, into output: UnsafeMutableRawPointer, count rows: Int,
     rows source: @Sendable (Int) -> Int
   ) throws {
-    guard let tensor = tensors[name], let form = tensor.type.compactForm else {
-      throw EngineError(.badModel, "\(path): tensor \(name) has no compact form")
+    guard let tensor = tensors[name] else {
+      throw EngineError(.badModel, "\(path): has no tensor \(name)")
     }
     let columns = tensor.columns
-    let stride = form.bytes(columns)
+    let stride = tensor.type.weightForm.bytes(columns)
     nonisolated(unsafe) let output = output
     try forEachRow(of: tensor, name, rows: rows, source) { row, bytes in
       tensor.type.compact(bytes, into: output + row * stride, count: columns)

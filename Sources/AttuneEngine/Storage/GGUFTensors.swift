@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A GGUF file's weights by canonical name.
-struct GGUFTensors: CompactTensorSource {
+struct GGUFTensors: StoredTensorSource {
   let names: [String]
   private let gguf: GGUF
   private let places: [String: StoredTensor]
@@ -21,10 +21,10 @@ struct GGUFTensors: CompactTensorSource {
   }
 
   func read(_ canonicalName: String, into buffer: UnsafeMutableBufferPointer<Float>) throws {
-    guard let place = places[canonicalName], let shape = shapes[canonicalName] else {
-      throw EngineError(.badModel, "\(gguf.path): has no tensor \(canonicalName)")
-    }
-    precondition(buffer.count == shape.reduce(1, *), "\(canonicalName): a buffer of wrong size")
+    let place = try place(canonicalName)
+    precondition(
+      buffer.count == shapes[canonicalName]?.reduce(1, *),
+      "\(canonicalName): a buffer of wrong size")
     guard place.shape.count == 1 else {
       return try gguf.read(place.name, into: buffer, rows: source(place))
     }
@@ -33,16 +33,29 @@ struct GGUFTensors: CompactTensorSource {
     for index in buffer.indices { buffer[index] = whole[source(index)] }
   }
 
-  func compactForm(of canonicalName: String) -> CompactForm? {
-    guard let place = places[canonicalName], place.shape.count == 2 else { return nil }
-    return gguf.compactForm(of: place.name)
+  func read(
+    _ canonicalName: String, rows: Range<Int>, into buffer: UnsafeMutableBufferPointer<Float>
+  ) throws {
+    let place = try place(canonicalName)
+    let source = source(place)
+    try gguf.read(place.name, into: buffer) { source(rows.lowerBound + $0) }
   }
 
-  func readCompact(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws {
-    guard let place = places[canonicalName], let shape = shapes[canonicalName] else {
+  func form(of canonicalName: String) -> WeightForm {
+    places[canonicalName].map { gguf.form(of: $0.name) } ?? .float32
+  }
+
+  func readStored(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws {
+    let place = try place(canonicalName)
+    try gguf.readStored(
+      place.name, into: output, count: shapes[canonicalName]?[0] ?? 0, rows: source(place))
+  }
+
+  private func place(_ canonicalName: String) throws -> StoredTensor {
+    guard let place = places[canonicalName] else {
       throw EngineError(.badModel, "\(gguf.path): has no tensor \(canonicalName)")
     }
-    try gguf.readCompact(place.name, into: output, count: shape[0], rows: source(place))
+    return place
   }
 
   /// The row of the file's tensor that a canonical row is.

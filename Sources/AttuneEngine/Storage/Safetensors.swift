@@ -80,6 +80,20 @@ public enum Safetensors {
     /// - Parameter name: Its name in the file.
     public func shape(of name: String) -> [Int]? { entries[name]?.shape }
 
+    /// The header's name of a tensor's type; nil if it is not there.
+    func tag(of name: String) -> String? { entries[name]?.tag }
+
+    /// Reads bytes of a tensor as they lie in the file, little-endian, `from` the first of them as many
+    /// as the buffer holds.
+    func readBytes(
+      _ name: String, from first: Int, into buffer: UnsafeMutableRawBufferPointer
+    ) throws {
+      guard let entry = entries[name], first + buffer.count <= entry.range.count else {
+        throw EngineError(.badModel, "\(path): has no such part of a tensor \(name)")
+      }
+      try storage.read(buffer, at: entry.range.lowerBound + first)
+    }
+
     /// Reads a tensor as float32.
     ///
     /// - Parameter name: Its name in the file.

@@ -85,7 +85,7 @@ struct SafetensorsFolder: Sendable {
 }
 
 /// A Hugging Face folder's weights by canonical name.
-struct HuggingFaceTensors: TensorSource {
+struct HuggingFaceTensors: StoredTensorSource {
   let names: [String]
   private let files: SafetensorsFolder
   private let places: [String: StoredTensor]
@@ -112,27 +112,70 @@ struct HuggingFaceTensors: TensorSource {
   }
 
   func read(_ canonicalName: String, into buffer: UnsafeMutableBufferPointer<Float>) throws {
-    guard let place = places[canonicalName], let file = files.file(of: place.name) else {
-      throw EngineError(.badModel, "\(files.path): has no tensor \(canonicalName)")
-    }
+    try read(canonicalName, rows: 0..<(shapes[canonicalName]?[0] ?? 0), into: buffer)
+  }
+
+  func read(
+    _ canonicalName: String, rows: Range<Int>, into buffer: UnsafeMutableBufferPointer<Float>
+  ) throws {
+    let (place, file) = try place(canonicalName)
+    let columns = shapes[canonicalName]?.dropFirst().reduce(1, *) ?? 0
+    precondition(
+      buffer.count == rows.count * columns, "\(canonicalName): a buffer of wrong size")
     switch place.layout {
     case .plain:
-      try file.read(place.name, into: buffer)
-    case .rows(let rows):
-      let columns = place.shape.dropFirst().reduce(1, *)
-      precondition(buffer.count == rows.count * columns, "\(canonicalName): a buffer of wrong size")
       try file.read(place.name, from: rows.lowerBound * columns, into: buffer)
-    case .transposed(let columns):
-      let (inputs, outputs) = (place.shape[0], place.shape[1])
-      precondition(
-        buffer.count == columns.count * inputs, "\(canonicalName): a buffer of wrong size")
+    case .rows(let own):
+      try file.read(place.name, from: (own.lowerBound + rows.lowerBound) * columns, into: buffer)
+    case .transposed(let own):
+      let outputs = place.shape[1]
       let whole = try file.read(place.name)
-      for (row, column) in columns.enumerated() {
-        for input in 0..<inputs { buffer[row * inputs + input] = whole[input * outputs + column] }
+      for row in 0..<rows.count {
+        let column = own.lowerBound + rows.lowerBound + row
+        for input in 0..<columns {
+          buffer[row * columns + input] = whole[input * outputs + column]
+        }
       }
     case .rotaryPairs:
       preconditionFailure("\(canonicalName): no Hugging Face file has rotary pairs")
     }
+  }
+
+  func form(of canonicalName: String) -> WeightForm {
+    guard let (place, file) = try? place(canonicalName), file.tag(of: place.name) == "BF16" else {
+      return .float32
+    }
+    return .bfloat16
+  }
+
+  func readStored(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws {
+    let (place, file) = try place(canonicalName)
+    let shape = shapes[canonicalName] ?? []
+    let count = shape.reduce(1, *)
+    let form = form(of: canonicalName)
+    if form == .bfloat16, let first = place.firstRow {
+      let start = first * shape.dropFirst().reduce(1, *)
+      return try file.readBytes(
+        place.name, from: form.bytes(start),
+        into: UnsafeMutableRawBufferPointer(start: output, count: form.bytes(count)))
+    }
+    if form == .float32 {
+      return try read(
+        canonicalName,
+        into: UnsafeMutableBufferPointer(
+          start: output.bindMemory(to: Float.self, capacity: count), count: count))
+    }
+    let halves = output.bindMemory(to: UInt16.self, capacity: count)
+    for (index, value) in try read(canonicalName).enumerated() {
+      halves[index] = ElementConversion.brain(value)
+    }
+  }
+
+  private func place(_ canonicalName: String) throws -> (StoredTensor, Safetensors.File) {
+    guard let place = places[canonicalName], let file = files.file(of: place.name) else {
+      throw EngineError(.badModel, "\(files.path): has no tensor \(canonicalName)")
+    }
+    return (place, file)
   }
 }
 

@@ -18,15 +18,26 @@ public protocol TensorSource: Sendable {
   ///   - buffer: Room for exactly its elements, row-major.
   /// - Throws: `EngineError` that names the file and the tensor.
   func read(_ canonicalName: String, into buffer: UnsafeMutableBufferPointer<Float>) throws
+
+  /// Reads rows of a matrix, converted to float32, so that a large one is never there whole.
+  ///
+  /// - Parameters:
+  ///   - canonicalName: Its canonical name.
+  ///   - rows: Which rows.
+  ///   - buffer: Room for exactly their elements, row-major.
+  /// - Throws: `EngineError` that names the file and the tensor.
+  func read(
+    _ canonicalName: String, rows: Range<Int>, into buffer: UnsafeMutableBufferPointer<Float>)
+    throws
 }
 
-/// A source that can give matrices in the fewer bytes in which the file has them.
-package protocol CompactTensorSource: TensorSource {
-  /// The form in which a matrix can be had; nil if only as float32.
-  func compactForm(of canonicalName: String) -> CompactForm?
+/// A source that can give matrices in the bytes in which the file has them.
+package protocol StoredTensorSource: TensorSource {
+  /// The smallest form that keeps a matrix's numbers as the file has them.
+  func form(of canonicalName: String) -> WeightForm
 
-  /// Reads a matrix in its compact form, to room for all of it.
-  func readCompact(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws
+  /// Reads a matrix in that form, to room for all of it.
+  func readStored(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws
 }
 
 extension TensorSource {

@@ -205,6 +205,9 @@ extension RunRecord {
     if let precision {
       list.append(.init(stage: stage, name: "precision", value: precision))
     }
+    if let basePrecision {
+      list.append(.init(stage: stage, name: "base_precision", value: basePrecision))
+    }
     return list
   }
 }

@@ -139,7 +139,7 @@ public struct LoadedModel {
     let url = try resolve(name)
     // Before the digest, which reads all of a file however large it claims to be.
     let checkpoint = LoRAFiles.isPresent(in: url) ? nil : try Checkpoint.open(url)
-    if let checkpoint { try engine.requireMemory(for: checkpoint.spec, at: url.path) }
+    if let checkpoint { try engine.requireMemory(for: checkpoint) }
     let fingerprint = try Fingerprint.of(model: url)
     if let neighbour, neighbour.fingerprint == fingerprint { return neighbour }
     let note = try readNote(url)

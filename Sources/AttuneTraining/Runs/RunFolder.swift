@@ -20,11 +20,14 @@ public struct RunRecord: Codable, Sendable, Equatable {
   package var templateDate: String?
   /// How matrix products are computed, where that is not in float32.
   package var precision: String?
+  /// How frozen matrices are kept, where that is not as their file has them.
+  package var basePrecision: String?
 
   /// Single words: a record is read by decoders that turn snake case and by others.
   private enum CodingKeys: String, CodingKey {
     case stage, version, settings, inputs, precision
     case templateDate = "clock"
+    case basePrecision = "base"
   }
 
   /// Makes a record.
@@ -47,6 +50,8 @@ public struct RunRecord: Codable, Sendable, Equatable {
     templateDate = model?.chatTemplate?.readsClock == true ? TemplateClock.text : nil
     let precision = model?.engine.record.precision ?? .float32
     self.precision = precision == .float32 ? nil : precision.rawValue
+    let base = model?.engine.record.basePrecision ?? .asIs
+    basePrecision = base == .asIs ? nil : base.rawValue
   }
 
   /// Knobs that change nothing of what comes out.
@@ -75,6 +80,7 @@ public struct RunRecord: Codable, Sendable, Equatable {
     }
     compare("template_date", recorded.templateDate, templateDate)
     compare("precision", recorded.precision, precision)
+    compare("base_precision", recorded.basePrecision, basePrecision)
     return list
   }
 }

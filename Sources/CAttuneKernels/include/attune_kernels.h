@@ -44,6 +44,28 @@ void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), 
 // The bytes of scratch that the calling thread keeps.
 size_t atk_scratch_held(void);
 
+// ---- weights as they are kept (stored_weights.c, quantise.c) -----------------------------------
+// How a weight matrix is kept; each row begins a group anew, and rows follow one another.
+typedef enum { ATK_FLOAT32, ATK_BFLOAT16, ATK_NIBBLES, ATK_BYTES } atk_weights;
+// 32 weights: code · scale + offset; a scale has at most 20 bits, so that code · scale is exact. Byte i
+// holds the codes of weights i (low) and i + 16 (high).
+typedef struct {
+  float scale, offset;
+  uint8_t codes[16];
+} atk_nibbles;
+// 32 weights: code · scale, each scale for 16 of them.
+typedef struct {
+  float scale[2];
+  int8_t codes[32];
+} atk_bytes;
+// out[rows, columns] = the float32 numbers of a matrix; of nibbles and bytes columns is a multiple of 32.
+void atk_weights_to_float(float *out, const void *w, atk_weights format, size_t rows, size_t columns);
+// out = the matrix w[rows, columns] as it is to be kept: bfloat16 rounded to nearest even; bytes with the
+// scale that the greatest of 16 needs; nibbles with the scale and offset of least squared error that
+// a search over their range finds. What is not finite makes its group NaN.
+void atk_weights_from_float(void *out, atk_weights format, const float *w, size_t rows,
+                            size_t columns);
+
 // ---- products (gemm.c, linear.c) ---------------------------------------------------------------
 typedef enum { ATK_PLAIN, ATK_TRANSPOSED } atk_order;
 // How the products of a kernel that takes one are computed; numbers in memory are float32 in each.
@@ -77,34 +99,25 @@ void atk_product(float *c, atk_order order_a, const float *a, atk_order order_b,
 void atk_linear_forward(float *y, const float *x, const float *w, const float *bias_or_null,
                         size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate,
                         atk_precision precision);
-void atk_linear_forward_bf16(float *y, const float *x, const uint16_t *w, const float *bias_or_null,
-                             size_t M, size_t N, size_t K, size_t ldy, size_t ldx, int accumulate,
-                             atk_precision precision);
+// The same of a matrix as it is kept, expanded a panel at a time in scratch (a thread's whole part where
+// BLAS takes the product): bit for bit what its float32 copy gives.
+void atk_linear_forward_stored(float *y, const float *x, const void *w, atk_weights format,
+                               const float *bias_or_null, size_t M, size_t N, size_t K, size_t ldy,
+                               size_t ldx, int accumulate, atk_precision precision);
 // dx[M,K] = dy[M,N] · w[N,K]
 void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_t M, size_t N,
                                size_t K, size_t lddx, size_t lddy, int accumulate,
                                atk_precision precision);
-void atk_linear_backward_input_bf16(float *dx, const float *dy, const uint16_t *w, size_t M,
-                                    size_t N, size_t K, size_t lddx, size_t lddy, int accumulate,
-                                    atk_precision precision);
+void atk_linear_backward_input_stored(float *dx, const float *dy, const void *w,
+                                      atk_weights format, size_t M, size_t N, size_t K,
+                                      size_t lddx, size_t lddy, int accumulate,
+                                      atk_precision precision);
 // dw[N,K] += scale · dy[M,N]ᵀ · x[M,K];  dbias[N] += column sums of dy (skipped if NULL)
 void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy, const float *x,
                                 float scale, size_t M, size_t N, size_t K, size_t lddy, size_t ldx,
                                 atk_precision precision);
 
 // ---- small-batch linear (decode.c): own kernels that stream each weight once -------------------
-// How a weight matrix is kept; each row begins a group anew, and rows follow one another.
-typedef enum { ATK_FLOAT32, ATK_BFLOAT16, ATK_NIBBLES, ATK_BYTES } atk_weights;
-// 32 weights: code · scale + offset. Byte i holds the codes of weights i (low) and i + 16 (high).
-typedef struct {
-  float scale, offset;
-  uint8_t codes[16];
-} atk_nibbles;
-// 32 weights: code · scale, each scale for 16 of them.
-typedef struct {
-  float scale[2];
-  int8_t codes[32];
-} atk_bytes;
 // The same product for few rows. Each output is summed in one fixed order that does not depend on
 // M, on the other rows, on the number of threads or on how the weights are kept, so a sequence
 // decodes to the same numbers in any batch. K is a multiple of 32 for nibbles and bytes.
@@ -158,8 +171,8 @@ size_t atk_ids_above(int32_t *ids, const float *row, float least, size_t V);
 // ---- embedding (embedding.c) ------------------------------------------------------------------
 void atk_embedding_forward(float *y, const float *table, const int32_t *ids, size_t T, size_t D,
                            int accumulate);
-void atk_embedding_forward_bf16(float *y, const uint16_t *table, const int32_t *ids, size_t T,
-                                size_t D, int accumulate);
+void atk_embedding_forward_stored(float *y, const void *table, atk_weights format,
+                                  const int32_t *ids, size_t T, size_t D, int accumulate);
 void atk_embedding_backward(float *dtable /* += */, const float *dy, const int32_t *ids, size_t T,
                             size_t D);
 
@@ -234,30 +247,32 @@ void atk_relu_backward(float *dx /* = */, float *y_or_null /* = */, const float 
                        size_t count);
 
 // ---- language-model head (lm_head.c): linear → log-softmax → gather, by chunks of rows ---------
-// hidden[n,D] is dense. Logits are divided by `temperature`. Outputs `=`; entropy, candidate outputs
+// hidden[n,D] is dense, w[V,D] as it is kept. Logits are divided by `temperature`. Outputs `=`; entropy, candidate outputs
 // and logits are skipped if NULL. log_probability[n], log_sum_exp[n] (of logits/temperature),
 // entropy[n] in nats, candidate_log_probability[n,m] for the m ids in candidates, logits[n,V].
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
                       float *candidate_or_null, float *logits_or_null, const float *hidden,
-                      const float *w, const int32_t *target, const int32_t *candidates,
-                      float temperature, size_t n, size_t m, size_t D, size_t V, atk_precision precision);
+                      const void *w, atk_weights format, const int32_t *target,
+                      const int32_t *candidates, float temperature, size_t n, size_t m, size_t D,
+                      size_t V, atk_precision precision);
 // dhidden[n,D] `=`, dw[V,D] `+=` (skipped if NULL), from the gradients on log_probability[n] and
 // entropy[n] (NULL: zero). logits[n,V]: what the forward left, which is overwritten; if NULL they are
 // computed again.
 void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_probability,
-                       const float *dentropy_or_null, const float *hidden, const float *w,
-                       const int32_t *target, const float *log_sum_exp,
+                       const float *dentropy_or_null, const float *hidden, const void *w,
+                       atk_weights format, const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
                        size_t n, size_t D, size_t V, atk_precision precision);
 // Both in one pass, where the gradient on each log-probability is known before (supervised loss):
 // no logits are computed twice. log_probability `=`, dhidden `=`, dw `+=` (skipped if NULL).
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
-                               const float *dlog_probability, const float *hidden, const float *w,
-                               const int32_t *target, float temperature, size_t n, size_t D,
-                               size_t V, atk_precision precision);
+                               const float *dlog_probability, const float *hidden, const void *w,
+                               atk_weights format, const int32_t *target, float temperature,
+                               size_t n, size_t D, size_t V, atk_precision precision);
 // Exact KL(p ‖ q) a row, in nats, between two heads over the same vocabulary.
-void atk_head_kl(float *kl /* = */, const float *hidden_p, const float *w_p, const float *hidden_q,
-                 const float *w_q, float temperature, size_t n, size_t D, size_t V, atk_precision precision);
+void atk_head_kl(float *kl /* = */, const float *hidden_p, const void *w_p, atk_weights format_p,
+                 const float *hidden_q, const void *w_q, atk_weights format_q, float temperature,
+                 size_t n, size_t D, size_t V, atk_precision precision);
 
 // ---- optimiser and vectors (adamw.c, adamw8.c, moment_codes.c, vector.c) -----------------------
 // AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW:

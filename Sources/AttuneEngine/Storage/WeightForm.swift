@@ -1,75 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How a weight matrix can be kept in fewer bytes than as float32 without changing a number: the
-/// forms that the decoder reads, to which the quantised types of files are brought.
+/// How a weight matrix is kept: what products read, to which the quantised types of files are brought
+/// without changing a number.
 ///
-/// Decoding one sequence reads every weight once a token, so the bytes are its speed.
-package enum CompactForm: Sendable {
+/// Decoding one sequence reads every weight once a token, so the bytes are its speed; beside a model that
+/// is adapted, most of the memory is the frozen matrices.
+package enum WeightForm: String, Sendable, CaseIterable {
+  case float32
   /// Upper halves of floats.
   case bfloat16
-  /// Groups of 24 bytes for 32 weights, each code · scale + offset: scale and offset (float32), then
-  /// 4-bit codes, of which byte i holds those of weights i (low) and i + 16 (high).
-  case nibbles
-  /// Groups of 40 bytes for 32 weights, each code · scale: two scales (float32) of 16 weights each,
-  /// then 8-bit codes.
+  /// Groups of 40 bytes for 32 weights of a row, each code · scale: two scales (float32) of 16 weights
+  /// each, then 8-bit codes.
   case bytes
+  /// Groups of 24 bytes for 32 weights of a row, each code · scale + offset: scale and offset (float32),
+  /// then 4-bit codes, of which byte i holds those of weights i (low) and i + 16 (high).
+  case nibbles
 
   /// Where codes begin in a group.
   static let codes = 8
   /// Bytes of a group.
   static let nibbleGroup = 24
   static let byteGroup = 40
+  /// Weights of a group: rows of codes are whole ones.
+  package static let group = 32
+
+  /// Whether weights are codes in groups, not numbers.
+  package var hasGroups: Bool { self == .nibbles || self == .bytes }
 
   /// Bytes of so many weights, which are whole groups.
   package func bytes(_ count: Int) -> Int {
     switch self {
+    case .float32: 4 * count
     case .bfloat16: 2 * count
-    case .nibbles: count / 32 * Self.nibbleGroup
-    case .bytes: count / 32 * Self.byteGroup
+    case .nibbles: count / Self.group * Self.nibbleGroup
+    case .bytes: count / Self.group * Self.byteGroup
     }
   }
 }
 
 extension GGUFType {
-  /// The form that keeps exactly the float32 values of `dequantise`; nil if there is none that is
-  /// smaller.
-  package var compactForm: CompactForm? {
+  /// The smallest form that keeps exactly the float32 values of `dequantise`.
+  package var weightForm: WeightForm {
     switch self {
-    case .f32, .f16: nil
+    case .f32, .f16: .float32
     case .bf16: .bfloat16
     case .q4_0, .q4_1, .q4K: .nibbles
     case .q8_0, .q6K: .bytes
     }
   }
 
-  /// Brings whole blocks to the compact form.
+  /// Brings whole blocks to their `weightForm`.
   ///
   /// - Parameters:
   ///   - bytes: The blocks, `count / blockElements · blockBytes` bytes.
-  ///   - output: Room for `compactForm.bytes(count)`, aligned as floats are.
+  ///   - output: Room for `weightForm.bytes(count)`, aligned as floats are.
   ///   - count: A multiple of `blockElements`.
   package func compact(
     _ bytes: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, count: Int
   ) {
     precondition(bytes.count == count / blockElements * blockBytes, "\(self): blocks are missing")
-    guard let base = bytes.baseAddress, let form = compactForm else { return }
+    guard let base = bytes.baseAddress else { return }
+    switch weightForm {
+    case .float32:
+      return dequantise(
+        bytes, into: output.bindMemory(to: Float.self, capacity: count), count: count)
+    case .bfloat16: return output.copyMemory(from: base, byteCount: bytes.count)
+    case .bytes, .nibbles: break
+    }
     for index in 0..<count / blockElements {
       let block = base + index * blockBytes
-      let place = output + index * form.bytes(blockElements)
+      let place = output + index * weightForm.bytes(blockElements)
       switch self {
-      case .f32, .f16: return
-      case .bf16: place.copyMemory(from: block, byteCount: 2)
+      case .f32, .f16, .bf16: return
       case .q4_0:
         let scale = Self.half(block, 0)
         Self.put(scale, -8 * scale, at: place)
-        (place + CompactForm.codes).copyMemory(from: block + 2, byteCount: 16)
+        (place + WeightForm.codes).copyMemory(from: block + 2, byteCount: 16)
       case .q4_1:
         Self.put(Self.half(block, 0), Self.half(block, 2), at: place)
-        (place + CompactForm.codes).copyMemory(from: block + 4, byteCount: 16)
+        (place + WeightForm.codes).copyMemory(from: block + 4, byteCount: 16)
       case .q8_0:
         let scale = Self.half(block, 0)
         Self.put(scale, scale, at: place)
-        (place + CompactForm.codes).copyMemory(from: block + 2, byteCount: 32)
+        (place + WeightForm.codes).copyMemory(from: block + 2, byteCount: 32)
       case .q4K: Self.compact4K(block, place)
       case .q6K: Self.compact6K(block, place)
       }
@@ -83,11 +96,11 @@ extension GGUFType {
 
   private static func compact4K(_ block: UnsafeRawPointer, _ output: UnsafeMutableRawPointer) {
     for group in 0..<8 {
-      let place = output + group * CompactForm.nibbleGroup
+      let place = output + group * WeightForm.nibbleGroup
       let (scale, minimum) = scales4K(block, group)
       put(scale, -minimum, at: place)
       let quants = (block + 16 + group / 2 * 32).assumingMemoryBound(to: UInt8.self)
-      let codes = (place + CompactForm.codes).assumingMemoryBound(to: UInt8.self)
+      let codes = (place + WeightForm.codes).assumingMemoryBound(to: UInt8.self)
       let shift = UInt8(group % 2 * 4)
       for index in 0..<16 {
         codes[index] = quants[index] >> shift & 15 | (quants[index + 16] >> shift & 15) << 4
@@ -97,9 +110,9 @@ extension GGUFType {
 
   private static func compact6K(_ block: UnsafeRawPointer, _ output: UnsafeMutableRawPointer) {
     for group in 0..<8 {
-      let place = output + group * CompactForm.byteGroup
+      let place = output + group * WeightForm.byteGroup
       put(scale6K(block, 2 * group), scale6K(block, 2 * group + 1), at: place)
-      let codes = (place + CompactForm.codes).assumingMemoryBound(to: Int8.self)
+      let codes = (place + WeightForm.codes).assumingMemoryBound(to: Int8.self)
       for index in 0..<32 { codes[index] = code6K(block, 32 * group + index) }
     }
   }
