@@ -87,9 +87,9 @@ ATK_MULTIVERSION static void put_nibbles(atk_nibbles *out, const float *w, size_
   fit_codes(&best, &lanes);
   atk_v16 scale, offset;
   short_scale(&scale, &best);
-  // Numbers that are equal, or too near one another for a step, are their mean; what is not finite
-  // makes that NaN.
-  offset = lanes.mean - PICK(scale > 0.0f, scale * best.mean_code, none) + (sum - sum);
+  // Numbers that are equal, or too near one another for a step, are the least of them; what is not
+  // finite makes that NaN.
+  offset = PICK(scale > 0.0f, lanes.mean - scale * best.mean_code, least) + (sum - sum);
   atk_i16 known = offset == offset;
   for (size_t g = 0; g < atk_min(LANES, groups); g++) {
     out[g].scale = known[g] ? scale[g] : 0;

@@ -21,7 +21,7 @@ struct FrozenWeightsTests {
       "untied",
       TransformerSpec(
         architecture: .llama, vocabularySize: 83, width: 64, layers: 2, heads: 4, mlpWidth: 96,
-        maximumPositions: 64, attentionOutputBias: true, mlpBias: true)
+        maximumPositions: 64, queryKeyValueBias: true, attentionOutputBias: true, mlpBias: true)
     ),
     (
       "gpt2",
