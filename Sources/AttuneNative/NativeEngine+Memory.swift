@@ -156,7 +156,7 @@ extension NativeEngine {
     let layouts = BlockLayout.blocks(spec)
     let layout = try TrainedLayout(
       work.trainable, spec: spec, blocks: layouts, scalarHead: work.scalarHead)
-    let stored = layouts.indices.map { storedBytes(layouts[$0], isLayer: spec.isLayer(block: $0)) }
+    let stored = layouts.map(storedBytes)
     let whole = stored.reduce(0, +)
     let replaced = layout.blocks.reduce(0) { $0 + stored[$1] }
     let trained = 4 * layout.count * work.trainedModels
@@ -204,10 +204,12 @@ extension NativeEngine {
     return workspace.bytes
   }
 
-  /// Bytes of a block as `load` keeps it.
-  private func storedBytes(_ layout: BlockLayout, isLayer: Bool) -> Int {
-    isLayer && frozenPrecision == .bfloat16
-      ? 4 * layout.vectorCount + 2 * layout.matrixCount : 4 * layout.count
+  /// Bytes of a block of a float32 file as `load` keeps it: the most that a file of any type needs.
+  private func storedBytes(_ layout: BlockLayout) -> Int {
+    layout.groups.reduce(4 * layout.vectorCount) { bytes, group in
+      guard group.isMatrix else { return bytes }
+      return bytes + basePrecision.form(of: .float32).bytes(group.outputs * group.inputs)
+    }
   }
 
   /// What `lm_head.c` works in: logits of a chunk of rows, and each part's gradient on the states.
@@ -229,11 +231,6 @@ extension NativeEngine {
     let chunks = (rows + most - 1) / most
     return (rows + chunks - 1) / chunks
   }
-}
-
-extension TransformerSpec {
-  /// Whether a block is a layer, and not the embeddings or the head.
-  fileprivate func isLayer(block: Int) -> Bool { block > 0 && block <= layers }
 }
 
 extension Int {

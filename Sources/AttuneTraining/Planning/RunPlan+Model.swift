@@ -36,9 +36,13 @@ extension RunPlan {
     }
     // Weights that don't fit are not read.
     let first = try plan(assumed, spec.spec)
-    guard first.fits || data != nil, (try? engine.requireMemory(for: spec.spec, at: name)) != nil
-    else { return first }
-    let start = try LoadedModel.open(name, on: engine, rewardModels: !asks)
+    guard first.fits || data != nil else { return first }
+    let start: LoadedModel
+    do {
+      start = try LoadedModel.open(name, on: engine, rewardModels: !asks)
+    } catch let error as EngineError where error.code == .unavailable {
+      return first
+    }
     try settings.check(against: start.model)
     let rows = try data.map { try settings.plannedRows($0, heldOut: nil, of: start) } ?? assumed
     var made = try plan(
