@@ -22,6 +22,8 @@ public struct BenchmarkResult: Codable, Sendable {
   public var sampleTokensPerSecondSingle: Double
   /// Which numbers they were sampled with.
   public var sampler: Sampler
+  /// What made the training steps' weights new.
+  public var optimizer: OptimizerName
   /// Peak resident memory after the training steps, in MB (2²⁰ bytes).
   public var peakMemoryMB: Double
   /// How products were computed.
@@ -48,13 +50,15 @@ public enum Benchmark {
   ///   - sampleBatch: Sequences sampled side by side.
   ///   - sampleTokens: Tokens sampled of each.
   ///   - sampler: Which numbers they are sampled with.
+  ///   - optimizer: What makes weights new.
   ///   - steps: Training steps timed, after one that is not.
   ///   - seed: Decides the tokens that are scored and drawn.
   /// - Returns: The figures.
   /// - Throws: `EngineError` if the shape does not fit the model.
   public static func run(
     _ load: () throws -> any LanguageModel, sequences: Int, length: Int, sampleBatch: Int,
-    sampleTokens: Int = 64, sampler: Sampler = .same, steps: Int = 5, seed: UInt64 = 1
+    sampleTokens: Int = 64, sampler: Sampler = .same, optimizer: OptimizerName = .adamw,
+    steps: Int = 5, seed: UInt64 = 1
   ) throws -> BenchmarkResult {
     guard sequences > 0, length > 1, sampleBatch > 0, sampleTokens > 0, steps > 0 else {
       throw EngineError(
@@ -72,6 +76,7 @@ public enum Benchmark {
     let weight = 1 / Double(sequences * (length - 1))
     let weights = [Double](repeating: weight, count: length - 1)
     let perPass = max(1, min(sequences, tokensPerPass / length))
+    let adamW = AdamW(optimizer)
     var times: [Double] = []
     for _ in 0...steps {
       times.append(
@@ -82,7 +87,7 @@ public enum Benchmark {
             _ = try model.supervise(
               pass, weights: [[Double]](repeating: weights, count: pass.count))
           }
-          try model.step(AdamW(), learningRate: 1e-5, maximumNorm: 1)
+          try model.step(adamW, learningRate: 1e-5, maximumNorm: 1)
         })
     }
     let step = times.dropFirst().sorted()[steps / 2]
@@ -96,13 +101,17 @@ public enum Benchmark {
       gemmShare: passes * products.seconds / step,
       gemmGflops: products.work / products.seconds * 1e-9,
       sampleTokensPerSecond: batch, sampleTokensPerSecondSingle: single, sampler: sampler,
-      peakMemoryMB: memory, precision: record.precision.rawValue, threads: record.threads,
+      optimizer: adamW.name, peakMemoryMB: memory, precision: record.precision.rawValue,
+      threads: record.threads,
       blas: record.library)
   }
 
   private static func seconds(_ body: () throws -> Void) rethrows -> Double {
-    let duration = try ContinuousClock().measure(body)
-    return Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+    seconds(try ContinuousClock().measure(body))
+  }
+
+  private static func seconds(_ duration: Duration) -> Double {
+    Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
   }
 
   /// Tokens a second for one sequence and for a batch, prompts of 16 tokens not counted.
@@ -112,20 +121,25 @@ public enum Benchmark {
     var random = RandomStream(seed: 2, stream: 0)
     let prompt = (0..<16).map { _ in Int32(random.next() % UInt64(model.spec.vocabularySize)) }
     func rate(_ count: Int) throws -> Double {
-      // Two lengths, so that the prompt's pass and the set-up cancel.
+      var settings = SamplingSettings()
+      settings.samplesPerPrompt = count
+      settings.batch = count
+      settings.stopIds = []
+      settings.sampler = sampler
+      /// Seconds from the first token of all answers to the last one.
       func time(_ tokens: Int) throws -> Double {
-        var settings = SamplingSettings()
-        settings.maxTokens = tokens
-        settings.samplesPerPrompt = count
-        settings.batch = count
-        settings.stopIds = []
-        settings.sampler = sampler
-        return try seconds { _ = try model.sample([prompt], settings) }
+        settings.maxTokens = tokens + 1
+        let clock = ContinuousClock()
+        var (first, last) = (clock.now, clock.now)
+        _ = try model.sample([prompt], settings) { event in
+          last = clock.now
+          if event.position == 0 { first = last }
+          return true
+        }
+        return seconds(last - first)
       }
       _ = try time(2)
-      let short = try time(2)
-      let long = try time(tokens + 2)
-      return Double(tokens * count) / (long - short)
+      return Double(tokens * count) / (try time(tokens))
     }
     return (try rate(1), try rate(batch))
   }

@@ -29,6 +29,7 @@ struct BenchCommand: ParsableCommand {
   var sampleTokens = 64
 
   @OptionGroup var sampler: SamplerOption
+  @OptionGroup var moments: OptimizerOption
 
   @Option(help: ArgumentHelp("Training steps that are timed.", valueName: "n"))
   var steps = 5
@@ -60,7 +61,8 @@ struct BenchCommand: ParsableCommand {
     let result = try Benchmark.run(
       { try engine.load(Checkpoint.open(place)) }, sequences: shape.sequences,
       length: shape.length, sampleBatch: sampleBatch, sampleTokens: sampleTokens,
-      sampler: sampler.sampler ?? .same, steps: steps, seed: shared.seed ?? 1)
+      sampler: sampler.sampler ?? .same, optimizer: moments.optimizer ?? .adamw, steps: steps,
+      seed: shared.seed ?? 1)
     if shared.json { return try Output.json(result) }
     try Output.line(
       """
@@ -70,7 +72,7 @@ struct BenchCommand: ParsableCommand {
       \(fixed(result.gemmGflops, 0)) GFLOP/s of \(result.precision)
       sampling   \(fixed(result.sampleTokensPerSecondSingle, 0)) tokens/s for one sequence, \
       \(fixed(result.sampleTokensPerSecond, 0)) for \(sampleBatch), sampler \(result.sampler.rawValue)
-      memory     \(fixed(result.peakMemoryMB, 0)) MB at most, training
+      memory     \(fixed(result.peakMemoryMB, 0)) MB at most, training with \(result.optimizer.rawValue)
       machine    \(result.threads) threads, \(result.blas)
       """)
   }
