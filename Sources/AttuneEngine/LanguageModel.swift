@@ -191,6 +191,10 @@ public protocol LanguageModel: AnyObject {
     _ names: [String], step: Int, read: (String) throws -> NamedTensor
   ) throws
 
+  /// Gives back gradients and AdamW's moments once nothing is trained any more: the model scores, samples
+  /// and is written as before, and what would train it throws.
+  func endTraining()
+
   /// A weight by canonical name, adapters merged in, or `score.weight`.
   ///
   /// - Parameter name: Its canonical name.

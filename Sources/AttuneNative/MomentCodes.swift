@@ -39,14 +39,24 @@ final class MomentCodes {
   /// - Parameter tensors: The trained tensors.
   /// - Throws: `EngineError` if the memory can't be had.
   init(_ tensors: [ArenaTensor]) throws {
+    let floats: Int
+    (parts, floats) = Self.place(tensors)
+    memory = try FloatBuffer(floats)
+  }
+
+  /// Tensors one after another, and the floats that they take.
+  static func place(_ tensors: [ArenaTensor]) -> (parts: [Part], floats: Int) {
     var end = 0
-    parts = tensors.map { tensor in
+    let parts = tensors.map { tensor in
       let part = Part(tensor: tensor, place: end)
       end += 2 * (part.room + part.scaleRoom)
       return part
     }
-    memory = try FloatBuffer(end)
+    return (parts, end)
   }
+
+  /// Bytes of codes, scales and floats.
+  var bytes: Int { 4 * memory.count }
 
   /// The first or second moment of a part that has no codes.
   func floats(_ part: Part, _ moment: Int) -> UnsafeMutablePointer<Float> {

@@ -23,6 +23,22 @@ enum Moments {
     }
   }
 
+  /// Bytes of them.
+  var bytes: Int {
+    switch self {
+    case .float32(let first, let second): 4 * (first.count + second.count)
+    case .codes(let moments): moments.bytes
+    }
+  }
+
+  /// Bytes of an optimiser's moments of some tensors.
+  static func bytes(of optimizer: OptimizerName, _ tensors: [ArenaTensor]) -> Int {
+    switch optimizer {
+    case .adamw: 8 * tensors.reduce(0) { $0 + $1.count }
+    case .adamw8bit: 4 * MomentCodes.place(tensors).floats
+    }
+  }
+
   /// The optimiser that they are of.
   var optimizer: OptimizerName {
     switch self {
@@ -72,14 +88,4 @@ enum Moments {
       }
     }
   }
-}
-
-/// A trained tensor, as it lies in a model's arena.
-struct ArenaTensor {
-  let name: String
-  let shape: [Int]
-  /// Where it begins.
-  let offset: Int
-
-  var count: Int { shape.reduce(1, *) }
 }

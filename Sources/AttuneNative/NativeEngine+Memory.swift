@@ -167,11 +167,9 @@ extension NativeEngine {
     estimate[.weights] = trained
     estimate[.reference] = (letsGo ? 0 : replaced) + 4 * layout.count * work.heldCopies
     // Of adapters a pass's gradients are kept apart until they are summed by a tree.
-    let apart = layout.adapters != nil || work.trainable == .frozen
-    estimate[.gradients] = trained * (apart ? 1 + max(1, work.passesPerStep).binaryLogarithm : 1)
-    // Codes of a byte each, and a float for a block of 256 of them.
-    estimate[.moments] =
-      work.optimizer == .adamw ? 2 * trained : trained / 2 + trained / 128
+    estimate[.gradients] =
+      trained * (work.trainable.isLittle ? 1 + max(1, work.passesPerStep).binaryLogarithm : 1)
+    estimate[.moments] = work.trainedModels * Moments.bytes(of: work.optimizer, layout.tensors)
     estimate[.trunk] =
       work.trainable.frozenLayers(of: spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
 
@@ -188,7 +186,12 @@ extension NativeEngine {
     let written = layout.adapters != nil && !work.merges || work.trainable == .frozen
     let read =
       written ? 4 * layout.count : work.trainable == .full || work.merges ? whole : 2 * replaced
-    estimate[.check] = max(0, read - estimate[.activations] - estimate[.logits] - estimate[.merged])
+    // Gone by then: what passes work in, and what only training needs.
+    let passes = estimate[.activations] + estimate[.logits] + estimate[.merged]
+    let training = estimate[.gradients] + estimate[.moments]
+    // A checkpoint copies a tensor at a time.
+    let copied = 4 * (layout.tensors.map(\.count).max() ?? 0)
+    estimate[.check] = max(0, read - passes - training, copied - passes)
     return estimate
   }
 

@@ -16,7 +16,8 @@ extension NativeModel {
   /// depends on the number of passes alone. Trained weights take one running sum: their buffers are as
   /// large as the model.
   func beginGradients() throws {
-    guard trainsLittle, hasGradients, let filled = gradients else {
+    try requireTraining()
+    guard trainable.isLittle, hasGradients, let filled = gradients else {
       hasGradients = true
       return
     }
@@ -40,9 +41,6 @@ extension NativeModel {
     gradients = earlierGradients?.take()
   }
 
-  /// Whether nothing but adapters and scalar head is trained.
-  private var trainsLittle: Bool { adapters != nil || trainable == .frozen }
-
   package func gradientNorm() -> Double {
     sumGradients()
     guard let gradients else { return 0 }
@@ -54,6 +52,7 @@ extension NativeModel {
     _ optimizer: AdamW, learningRate: Double, maximumNorm: Double?
   ) throws -> Double {
     guard let arena else { throw EngineError(.badRequest, "a frozen model has nothing to train") }
+    try requireTraining()
     let norm = gradientNorm()
     guard norm.isFinite else {
       throw EngineError(
@@ -73,32 +72,16 @@ extension NativeModel {
     return norm
   }
 
-  /// The arena's tensors.
-  var trainedTensors: [ArenaTensor] {
-    guard let arena else { return [] }
-    var list: [ArenaTensor] = []
-    func add(_ name: String, _ shape: [Int], at offset: Int) {
-      list.append(ArenaTensor(name: name, shape: shape, offset: offset))
+  package func endTraining() {
+    hasEnded = true
+    (gradients, earlierGradients, spareGradients, hasGradients) = (nil, nil, [], false)
+    moments = nil
+  }
+
+  private func requireTraining() throws {
+    guard !hasEnded else {
+      throw EngineError(.badRequest, "training of this model has ended: load what was written")
     }
-    for block in blocks {
-      for tensor in block.layout.tensors {
-        guard let floats = block.floats(tensor) else { continue }
-        let offset = floats - arena.pointer
-        if offset >= 0, offset < arena.count { add(tensor.name, tensor.shape, at: offset) }
-      }
-    }
-    if let adapters {
-      for i in adapters.firstLayer..<spec.layers {
-        for adapter in adapters[layer: i]?.groups.flatMap(\.adapters) ?? [] {
-          let name = adapter.module.name
-          let rank = adapters.settings.rank
-          add(name + ".lora_A.weight", [rank, adapter.inputs], at: adapter.a)
-          add(name + ".lora_B.weight", [adapter.outputs, rank], at: adapter.b)
-        }
-      }
-    }
-    if let scalarHeadOffset { add("score.weight", [1, spec.width], at: scalarHeadOffset) }
-    return list
   }
 
   package func weight(_ name: String) throws -> NamedTensor? {

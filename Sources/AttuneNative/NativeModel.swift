@@ -37,6 +37,8 @@ package final class NativeModel: LanguageModel {
 
   /// All trained numbers: adapters or weights, then the scalar head.
   let arena: FloatBuffer?
+  /// Its tensors.
+  let trainedTensors: [ArenaTensor]
   /// Gradients of the pass that is accumulated now, or of all of them.
   var gradients: FloatBuffer?
   /// Gradients of the passes before it.
@@ -47,6 +49,8 @@ package final class NativeModel: LanguageModel {
   var hasGradients = false
   /// AdamW's, from its first step on.
   var moments: Moments?
+  /// Whether gradients and moments have been given back.
+  var hasEnded = false
   /// Optimiser steps taken.
   package internal(set) var optimizerSteps = 0
   /// Counts changes of weights, so that merged copies are made anew when they are stale.
@@ -58,8 +62,8 @@ package final class NativeModel: LanguageModel {
 
   init(
     spec: TransformerSpec, origin: Origin, blocks: [ParameterBlock], trainable: Trainable,
-    adapters: LoRALayout? = nil, arena: FloatBuffer? = nil, gradients: FloatBuffer? = nil,
-    scalarHeadOffset: Int? = nil,
+    adapters: LoRALayout? = nil, arena: FloatBuffer? = nil, trainedTensors: [ArenaTensor] = [],
+    gradients: FloatBuffer? = nil, scalarHeadOffset: Int? = nil,
     frozenScalarHead: FloatBuffer? = nil, rotary: RotaryTables, workspace: Workspace
   ) {
     self.spec = spec
@@ -68,6 +72,7 @@ package final class NativeModel: LanguageModel {
     self.trainable = trainable
     self.adapters = adapters
     self.arena = arena
+    self.trainedTensors = trainedTensors
     self.gradients = gradients
     self.scalarHeadOffset = scalarHeadOffset
     self.frozenScalarHead = frozenScalarHead
@@ -80,6 +85,9 @@ package final class NativeModel: LanguageModel {
 
   /// Bytes of what passes of this model and those made from the same one work in.
   package var workspaceBytes: Int { workspace.bytes }
+
+  /// Bytes of AdamW's moments; 0 before its first step.
+  package var momentBytes: Int { moments?.bytes ?? 0 }
 
   /// How many numbers are trained.
   package var trainedCount: Int { arena?.count ?? 0 }
@@ -139,7 +147,8 @@ package final class NativeModel: LanguageModel {
     }
     return NativeModel(
       spec: spec, origin: origin, blocks: newBlocks, trainable: trainable, adapters: adapters,
-      arena: arena, gradients: try arena.map { try FloatBuffer($0.count) },
+      arena: arena, trainedTensors: layout.tensors,
+      gradients: try arena.map { try FloatBuffer($0.count) },
       scalarHeadOffset: headOffset, rotary: rotary, workspace: workspace)
   }
 

@@ -5,6 +5,8 @@ import AttuneEngine
 /// Which numbers of a model lie in the arena of a copy that is trained, and where: adapters, or blocks
 /// one after another, then the scalar head.
 struct TrainedLayout {
+  private let spec: TransformerSpec
+  private let layouts: [BlockLayout]
   let adapters: LoRALayout?
   /// The blocks that are trained whole, by their index.
   let blocks: [Int]
@@ -35,10 +37,56 @@ struct TrainedLayout {
       if !spec.tiedHead { trained.removeLast() }
     case .lora(let settings): adapters = try LoRALayout(settings, spec: spec)
     }
+    self.spec = spec
+    self.layouts = layouts
     let numbers = trained.reduce(adapters?.count ?? 0) { $0 + layouts[$1].count }
     self.adapters = adapters
     blocks = trained
     scalarHeadOffset = scalarHead ? numbers : nil
     count = numbers + (scalarHead ? spec.width : 0)
+  }
+
+  /// The arena's tensors.
+  var tensors: [ArenaTensor] {
+    var list: [ArenaTensor] = []
+    func add(_ name: String, _ shape: [Int], at offset: Int) {
+      list.append(ArenaTensor(name: name, shape: shape, offset: offset))
+    }
+    var start = 0
+    for layout in blocks.map({ layouts[$0] }) {
+      for tensor in layout.tensors {
+        if let place = layout.place(tensor) {
+          add(tensor.name, tensor.shape, at: start + place.offset)
+        }
+      }
+      start += layout.count
+    }
+    for adapter in adapters?.layers.flatMap(\.groups).flatMap(\.adapters) ?? [] {
+      let (name, rank) = (adapter.module.name, adapters?.settings.rank ?? 0)
+      add(name + ".lora_A.weight", [rank, adapter.inputs], at: adapter.a)
+      add(name + ".lora_B.weight", [adapter.outputs, rank], at: adapter.b)
+    }
+    if let scalarHeadOffset { add("score.weight", [1, spec.width], at: scalarHeadOffset) }
+    return list
+  }
+}
+
+/// A trained tensor, as it lies in a model's arena.
+struct ArenaTensor {
+  let name: String
+  let shape: [Int]
+  /// Where it begins.
+  let offset: Int
+
+  var count: Int { shape.reduce(1, *) }
+}
+
+extension Trainable {
+  /// Whether nothing but adapters and scalar head is trained.
+  var isLittle: Bool {
+    switch self {
+    case .frozen, .lora: true
+    case .full, .lastLayers: false
+    }
   }
 }

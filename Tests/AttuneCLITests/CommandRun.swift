@@ -158,4 +158,26 @@ final class Workbench {
   func attune(line: String, output: String? = nil) throws -> CommandRun {
     try CommandRun(line.split(separator: " ").map(String.init), in: folder, output: output)
   }
+  /// Runs a command line, and says the largest resident memory of its process in MB.
+  func peak(line: String) throws -> Double {
+    let process = Process()
+    process.executableURL = CommandRun.program
+    process.arguments = line.split(separator: " ").map(String.init)
+    process.currentDirectoryURL = folder
+    (process.standardOutput, process.standardError) = (FileHandle.nullDevice, FileHandle.nullDevice)
+    try process.run()
+    // The system keeps the largest of a process while that runs; what a parent is told when it has ended
+    // is no less than the parent's own.
+    var peak = 0.0
+    while process.isRunning {
+      let status = try? String(
+        contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)
+      let line = status?.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+      let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap { Double($0) }
+      peak = max(peak, (kilobytes ?? 0) / 1024)
+      Thread.sleep(forTimeInterval: 0.005)
+    }
+    guard process.terminationStatus == 0 else { throw Failure(message: "\(line) failed") }
+    return peak
+  }
 }

@@ -128,6 +128,21 @@ struct PlanCommandTests {
     #expect(abs(planned - peak) < 0.1 * peak, "planned \(planned), took \(peak)")
   }
 
+  /// From start to end, what was written read again: little is kept of passes that compute anew, so that
+  /// what only training needs has to go before.
+  @Test(arguments: ["adamw", "adamw-8bit"])
+  func `the peak of the whole process is what was planned`(optimizer: String) throws {
+    let bench = try Workbench()
+    try bench.write("config.json", Self.middle)
+    let line =
+      "sft --init config.json --data texts.jsonl --output big --set max_steps=2 --threads 1 "
+      + "--set batch_size=1 --set recompute=true --json --optimizer \(optimizer)"
+    let plan = try bench.attune(line: line + " --dry-run").object()
+    let planned = Double(try #require(plan["bytes"] as? Int)) / Double(1 << 20)
+    let peak = try bench.peak(line: line)
+    #expect(abs(planned - peak) < 0.1 * peak, "planned \(planned), took \(peak)")
+  }
+
   @Test func `a run that can't fit is refused with the numbers before it begins`() throws {
     let bench = try Workbench()
     try bench.write("config.json", Self.middle)

@@ -358,6 +358,32 @@ struct EngineContractTests {
   }
 
   @Test(arguments: [TinyModel.llama, .table])
+  func `a model whose training has ended scores and is written, and is trained no more`(
+    tiny: TinyModel
+  ) throws {
+    let segments = [Segment([1, 2, 3], scored: [1..<3])]
+    for training in [Trainable.full, .lora(LoRASettings(rank: 2))] {
+      let model = try tiny.frozen().copy(training: training)
+      _ = try model.supervise(segments, weights: [[1, 1]])
+      try model.step(AdamW(), learningRate: 0.01, maximumNorm: 1)
+      let (scores, numbers) = (try model.score(segments), model.trainedParameters())
+      model.endTraining()
+      #expect(try model.score(segments) == scores)
+      #expect(model.trainedParameters() == numbers)
+      // Moments are gone, and with them the names of their tensors.
+      #expect(model.trainingTensors.map(\.name) == numbers.map(\.name))
+      #expect(throws: EngineError.self) { try model.supervise(segments, weights: [[1, 1]]) }
+      let pass = try model.pass(segments)
+      #expect(throws: EngineError.self) {
+        try pass.backward(HeadGradients(logProbabilities: [[1, 1]]))
+      }
+      #expect(throws: EngineError.self) {
+        try model.step(AdamW(), learningRate: 0.01, maximumNorm: 1)
+      }
+    }
+  }
+
+  @Test(arguments: [TinyModel.llama, .table])
   func `a pass goes back once, and before the next`(tiny: TinyModel) throws {
     let frozen = try tiny.frozen()
     let model = try frozen.copy(training: .full)

@@ -108,6 +108,40 @@ struct MemoryEstimateTests {
     #expect(estimate[.moments] == 2 * estimate[.weights])
   }
 
+  @Test(arguments: [OptimizerName.adamw, .adamw8bit])
+  func `moments take the bytes that the estimate says`(optimizer: OptimizerName) throws {
+    // Its embeddings are codes, its norms are too short to be.
+    var spec = TinyModel.llama.spec
+    spec.vocabularySize = 1000
+    let engine = try NativeEngine()
+    let start = try engine.random(spec, seed: 1)
+    for trainable in Self.trainables {
+      let model = try #require(start.copy(training: trainable) as? NativeModel)
+      try run(model, .gradients)
+      #expect(model.momentBytes == 0)
+      try model.step(AdamW(optimizer), learningRate: 0.01, maximumNorm: 1)
+      var work = ModelWork(trainable)
+      work.optimizer = optimizer
+      let said = try engine.memory(for: work, of: spec)[.moments]
+      #expect(said == model.momentBytes, "\(trainable)")
+      #expect(said >= (optimizer == .adamw ? 8 : 2) * model.trainedCount)
+    }
+  }
+
+  @Test func `what is copied at the end is counted beyond what is gone by then`() throws {
+    let (engine, spec) = (try NativeEngine(), TinyModel.llama.spec)
+    // Nothing is kept of passes: read again is less than the gradients that are gone by then, and the
+    // largest tensor of a checkpoint's is copied beside them.
+    let full = try engine.memory(for: ModelWork(.full), of: spec)
+    let largest = spec.tensors.map(\.count).max() ?? 0
+    #expect(full[.check] == 4 * largest)
+    // Merged weights are as many as the model has, its gradients as few as the adapters'.
+    var work = ModelWork(.lora(LoRASettings(rank: 1)))
+    work.merges = true
+    let merged = try engine.memory(for: work, of: spec)
+    #expect(merged[.check] == full[.weights] - merged[.gradients] - merged[.moments])
+  }
+
   @Test(arguments: TinyModel.native)
   func `weights are counted where they lie`(tiny: TinyModel) throws {
     let start = try tiny.native()

@@ -126,6 +126,7 @@ extension TabularModel {
       guard number == base.pass else {
         throw EngineError(.badRequest, "a pass goes back once, and before the next")
       }
+      try requireTraining()
       try goBack(rows, scores, gradients, request)
       base.pass += 1
     }

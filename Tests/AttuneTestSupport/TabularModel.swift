@@ -26,6 +26,7 @@ final class TabularModel: LanguageModel {
   var values: [Float]
   var gradients: [Float]
   var moments: (first: [Float], second: [Float])?
+  private var hasEnded = false
   /// Each layer's table, a column after another; made anew when numbers change.
   private var tables: [[Double]] = []
 
@@ -217,6 +218,15 @@ final class TabularModel: LanguageModel {
     gradients.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
   }
 
+  func endTraining() {
+    hasEnded = true
+    moments = nil
+  }
+
+  func requireTraining() throws {
+    if hasEnded { throw EngineError(.badRequest, "training of this model has ended") }
+  }
+
   @discardableResult
   func step(
     _ optimizer: AdamW, learningRate: Double, maximumNorm: Double?
@@ -224,6 +234,7 @@ final class TabularModel: LanguageModel {
     guard !values.isEmpty else {
       throw EngineError(.badRequest, "a frozen model has nothing to train")
     }
+    try requireTraining()
     try OptimizerName.adamw.require(optimizer.name)
     let norm = gradientNorm()
     guard norm.isFinite else {

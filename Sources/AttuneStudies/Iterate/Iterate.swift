@@ -336,6 +336,7 @@ struct IterateRun {
     try run.checkpoint()
     let trained = try look(
       policy, fingerprint: try fingerprint(after: run.state.round), order.promptsOfRollout(0))
+    policy.endTraining()
     try start.write(policy, to: output, merging: knobs.merge)
     let ends = [run.state.first, settings.rounds > 1 ? run.state.last : nil].compactMap(\.self)
     return IterateReport(

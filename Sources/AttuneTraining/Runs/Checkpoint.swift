@@ -40,6 +40,8 @@ struct RunCheckpoint<State: Codable> {
     let writer = try Safetensors.Writer(
       Self.url(folder), layout: layout, metadata: ["attune": String(decoding: note, as: UTF8.self)])
     for (i, model) in models.enumerated() {
+      // Room for copies of its tensors, one at a time.
+      model.releaseMemory()
       try model.withTrainingState { tensor in
         try tensor.values.withUnsafeBufferPointer { try writer.write("\(i).\(tensor.name)", $0) }
       }

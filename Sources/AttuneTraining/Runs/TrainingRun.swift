@@ -280,6 +280,8 @@ package final class TrainingRun<State: RunState> {
   ///   - reward: What a reward model's scores are normalised by.
   func end(writing written: (any LanguageModel)? = nil, reward: RewardScale? = nil) throws {
     let written = written ?? model
+    // The last checkpoint is written: room for the model that is read again.
+    for model in trained { model.endTraining() }
     try start.write(written, to: output.url, merging: settings.merge, reward: reward)
     try output.finish(start.holding(written))
   }
