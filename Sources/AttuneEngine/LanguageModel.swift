@@ -202,7 +202,7 @@ public protocol LanguageModel: AnyObject {
   /// - Throws: `EngineError` if adapters can't be merged.
   func weight(_ name: String) throws -> NamedTensor?
 
-  /// Gives back memory that only passes need: activations, scratch, merged copies, a sampler's codes.
+  /// Gives back memory that only passes need: activations, scratch, a sampler's codes.
   func releaseMemory()
 
   // MARK: Samples

@@ -115,8 +115,6 @@ public struct MemoryEstimate: Sendable, Equatable {
     case trunk
     /// Keys and values of the answers that are drawn, and what decoding works in.
     case cache
-    /// Weights with adapters merged in, which answers are drawn from.
-    case merged
     /// The written model, read again at the end, beyond what passes have given back by then.
     case check
     /// What the kernels work in.
@@ -134,7 +132,6 @@ public struct MemoryEstimate: Sendable, Equatable {
       case .logits: "logits of the largest pass"
       case .trunk: "results of frozen layers"
       case .cache: "keys and values while sampling"
-      case .merged: "adapters merged, to sample from"
       case .check: "the written model, read again"
       case .scratch: "scratch of the kernels"
       }

@@ -43,11 +43,14 @@ public actor AttuneSession {
   ///     temporary one that goes with the session.
   ///   - threads: How many threads compute; 0 takes one a core. It holds for all sessions.
   ///   - precision: How matrix products are computed.
+  ///   - basePrecision: How the model's frozen matrices are kept.
   /// - Throws: ``AttuneError`` that names what is missing or damaged.
   public static func open(
-    _ name: String, runs: URL? = nil, threads: Int = 0, precision: Precision = .float32
+    _ name: String, runs: URL? = nil, threads: Int = 0, precision: Precision = .float32,
+    basePrecision: BasePrecision = .asIs
   ) async throws(AttuneError) -> AttuneSession {
-    let models = try await SessionOpening().models(name, threads: threads, precision: precision)
+    let models = try await SessionOpening().models(
+      name, threads: threads, precision: precision, basePrecision: basePrecision)
     return AttuneSession(models, SessionFolder(runs))
   }
 
@@ -294,14 +297,15 @@ private actor SessionOpening {
   }
 
   func models(
-    _ name: String, threads: Int, precision: Precision
+    _ name: String, threads: Int, precision: Precision, basePrecision: BasePrecision
   ) throws(AttuneError) -> sending SessionModels {
     try translated {
       try Task.checkCancellation()
       guard threads >= 0 else {
         throw TrainingError(.badSetting, "threads must be at least 0 (it is \(threads))")
       }
-      let engine = try NativeEngine(threads: threads, precision: precision)
+      let engine = try NativeEngine(
+        threads: threads, precision: precision, basePrecision: basePrecision)
       return SessionModels(start: try LoadedModel.open(name, on: engine))
     }
   }

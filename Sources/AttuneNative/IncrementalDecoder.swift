@@ -41,6 +41,8 @@ package final class IncrementalDecoder {
   private let attention: FloatBuffer
   private let gateUp: FloatBuffer
   private let activated: FloatBuffer
+  /// x·Aᵀ of adapters that read one input.
+  private let lowRank: FloatBuffer
   private let logits: FloatBuffer
   private var ids: [Int32]
   private var positions: [Int32]
@@ -72,6 +74,7 @@ package final class IncrementalDecoder {
     attention = try FloatBuffer(rows * size.queries)
     gateUp = try FloatBuffer(rows * size.gates)
     activated = try FloatBuffer(rows * spec.mlpWidth)
+    lowRank = try FloatBuffer(rows * (weights.adapters?.layout.mostRanks ?? 0))
     logits = try FloatBuffer(maximumBatch * spec.vocabularySize)
     ids = Array(repeating: 0, count: rows)
     positions = ids
@@ -81,9 +84,13 @@ package final class IncrementalDecoder {
   }
 
   /// Bytes that a decoder works in.
-  static func bytes(_ spec: TransformerSpec, maximumRows: Int, maximumBatch: Int) -> Int {
+  static func bytes(
+    _ spec: TransformerSpec, _ adapters: LoRALayout?, maximumRows: Int, maximumBatch: Int
+  ) -> Int {
     let size = LayerSizes(spec, rows: max(maximumRows, maximumBatch))
-    let columns = 2 * size.width + size.fused + size.queries + size.gates + size.mlp
+    let columns =
+      2 * size.width + size.fused + size.queries + size.gates + size.mlp
+      + (adapters?.mostRanks ?? 0)
     return 4 * (size.rows * columns + maximumBatch * spec.vocabularySize)
   }
 
@@ -147,17 +154,45 @@ package final class IncrementalDecoder {
     }
   }
 
+  /// y[count, columns] += what a group's adapters add to a product of x.
+  private func adapt(
+    _ y: UnsafeMutablePointer<Float>, columns: Int, _ x: UnsafePointer<Float>,
+    _ group: LoRALayout.Group?, _ count: Int
+  ) {
+    guard let adapters = weights.adapters, let group, let first = group.adapters.first else {
+      return
+    }
+    let (rank, arena) = (adapters.layout.settings.rank, adapters.arena)
+    let ranks = rank * group.adapters.count
+    // Adapters stay in float32 whatever the sampler: they are few.
+    atk_linear_decode(
+      lowRank.pointer, x, arena + first.a, ATK_FLOAT32, nil, count, ranks, first.inputs, 0)
+    for (j, adapter) in group.adapters.enumerated() {
+      atk_adapter_decode(
+        y + adapter.fusedRow, columns, lowRank.pointer + j * rank, ranks, arena + adapter.b,
+        adapters.layout.scale, count, adapter.outputs, rank)
+    }
+  }
+
   private func run(_ index: Int, _ rows: [DecodeRow]) {
     let layer = weights.layers[index]
+    let adapters = weights.adapters?.layout[layer: index]
     let count = rows.count
     norm(layer, .inputNorm, count)
     linear(queryKeyValue.pointer, normed.pointer, layer, .query, count)
+    adapt(queryKeyValue.pointer, columns: fused, normed.pointer, adapters?.attentionInput, count)
     attend(index, layer, rows)
     linear(stream.pointer, attention.pointer, layer, .output, count, accumulate: 1)
+    adapt(
+      stream.pointer, columns: spec.width, attention.pointer, adapters?.attentionOutput, count)
     norm(layer, .middleNorm, count)
     linear(gateUp.pointer, normed.pointer, layer, .up, count)
+    adapt(
+      gateUp.pointer, columns: LayerSizes(spec, rows: count).gates, normed.pointer,
+      adapters?.mlpInput, count)
     spec.mlp.forward(activated.pointer, gateUp.pointer, rows: count, width: spec.mlpWidth)
     linear(stream.pointer, activated.pointer, layer, .down, count, accumulate: 1)
+    adapt(stream.pointer, columns: spec.width, activated.pointer, adapters?.mlpOutput, count)
   }
 
   /// q/k norm, rotation, new keys and values into the cache, attention over all cached ones.

@@ -34,6 +34,11 @@ struct LoRALayout: Sendable {
   private(set) var count = 0
   var scale: Float { Float(settings.alpha / Double(settings.rank)) }
 
+  /// Columns of x·Aᵀ of the group that has most.
+  var mostRanks: Int {
+    settings.rank * (layers.first?.groups.map(\.adapters.count).max() ?? 0)
+  }
+
   subscript(layer i: Int) -> Layer? { i < firstLayer ? nil : layers[i - firstLayer] }
 
   init(_ settings: LoRASettings, spec: TransformerSpec) throws {

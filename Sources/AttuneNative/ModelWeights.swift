@@ -21,14 +21,22 @@ package struct Matrix {
   }
 }
 
-/// A whole model as plain matrices (LoRA merged in), borrowed: what the decoder reads, valid while
-/// the model lends it.
+/// Adapters of a model, where they lie in its arena.
+struct Adapters {
+  let layout: LoRALayout
+  let arena: UnsafePointer<Float>
+}
+
+/// A whole model as matrices and adapters beside them, borrowed: what the decoder reads, valid while the
+/// model lends it.
 package struct ModelWeights {
   package let spec: TransformerSpec
   package let embeddings: ParameterBlock
   package let layers: [ParameterBlock]
   /// The last norm, and the head where it is not the embedding.
   package let final: ParameterBlock
+  /// What is added to products of the layers' matrices.
+  let adapters: Adapters?
   /// Tables [positions, C/2], rotary positions only.
   package let ropeCosine: UnsafePointer<Float>?
   package let ropeSine: UnsafePointer<Float>?

@@ -105,8 +105,7 @@ struct WorkspaceSize {
     ] {
       take(slot, size)
     }
-    let group = adapters?.layers.first?.groups.map(\.adapters.count).max() ?? 0
-    if group > 0 { take(.lowRankGradient, size.rows * size.rank * group) }
+    if let adapters { take(.lowRankGradient, size.rows * adapters.mostRanks) }
   }
 
   private mutating func addHead(_ pass: PassShape) {
@@ -124,12 +123,6 @@ struct WorkspaceSize {
     if pass.kind == .gradients, !recomputes, let count = NativeModel.logits(pass.scored, spec) {
       take(.headLogits, count)
     }
-  }
-
-  /// What merging adapters takes.
-  mutating func addMerging() {
-    let outputs = adapters?.layers.flatMap(\.groups).flatMap(\.adapters).map(\.outputs).max()
-    if let adapters, let outputs { take(.lowRank, outputs * adapters.settings.rank) }
   }
 
   private mutating func take(_ slot: Workspace.Slot, _ size: LayerSizes) {
@@ -174,9 +167,7 @@ extension NativeEngine {
       work.trainable.frozenLayers(of: spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
 
     if let sampling = work.sampling {
-      estimate[.cache] = try SamplingRun.bytes(spec, sampling)
-      let adapted = layout.adapters.map { $0.firstLayer..<spec.layers } ?? 0..<0
-      estimate[.merged] = adapted.reduce(0) { $0 + 4 * layouts[$1 + 1].count }
+      estimate[.cache] = try SamplingRun.bytes(spec, layout.adapters, sampling)
     }
     let workspace = try workspaceBytes(for: work, of: spec)
     estimate[.activations] = workspace.activations
@@ -187,7 +178,7 @@ extension NativeEngine {
     let read =
       written ? 4 * layout.count : work.trainable == .full || work.merges ? whole : 2 * replaced
     // Gone by then: what passes work in, and what only training needs.
-    let passes = estimate[.activations] + estimate[.logits] + estimate[.merged]
+    let passes = estimate[.activations] + estimate[.logits]
     let training = estimate[.gradients] + estimate[.moments]
     // A checkpoint copies a tensor at a time.
     let copied = 4 * (layout.tensors.map(\.count).max() ?? 0)
@@ -203,7 +194,6 @@ extension NativeEngine {
       work.trainable, spec: spec, blocks: BlockLayout.blocks(spec), scalarHead: work.scalarHead)
     var workspace = WorkspaceSize(spec, work, layout.adapters, precision)
     for pass in work.passes { workspace.add(pass) }
-    if work.sampling != nil { workspace.addMerging() }
     return workspace.bytes
   }
 

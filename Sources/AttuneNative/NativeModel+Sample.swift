@@ -9,7 +9,7 @@ extension NativeModel {
   ) throws -> [[Sample]] {
     let longest = prompts.map(\.count).max() ?? 0
     let positions = min(spec.maximumPositions, longest + min(settings.maxTokens, 1 << 30))
-    return try withPlainWeights(positions: positions, sampler: settings.sampler) { weights in
+    return try withWeights(positions: positions, sampler: settings.sampler) { weights in
       var run = try SamplingRun(weights, prompts, settings, streams: streams)
       return try run.run(onToken)
     }

@@ -91,9 +91,10 @@ extension NativeModel {
     for (i, block) in blocks.enumerated() {
       guard let tensor = block.layout.tensors.first(where: { $0.name == name }) else { continue }
       let isLayer = i > 0 && i < blocks.count - 1
-      let source = try isLayer ? plainBlock(i - 1) : block
       let values = try [Float](count: tensor.count) { buffer in
-        if let start = buffer.baseAddress { source.copy(tensor, to: start) }
+        guard let start = buffer.baseAddress else { return }
+        block.copy(tensor, to: start)
+        if isLayer { try mergeAdapter(of: tensor, ofLayer: i - 1, into: start) }
       }
       return NamedTensor(name: name, shape: tensor.shape, values: values)
     }
@@ -134,7 +135,6 @@ extension NativeModel {
 
   package func releaseMemory() {
     workspace.release()
-    merged = [:]
     for block in blocks { block.releaseInt8() }
   }
 }

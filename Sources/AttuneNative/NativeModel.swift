@@ -53,9 +53,8 @@ package final class NativeModel: LanguageModel {
   var hasEnded = false
   /// Optimiser steps taken.
   package internal(set) var optimizerSteps = 0
-  /// Counts changes of weights, so that merged copies are made anew when they are stale.
+  /// Counts changes of weights, so that a sampler's codes of them are made anew when they are stale.
   var version = 0
-  var merged: [Int: (version: Int, block: ParameterBlock)] = [:]
 
   let rotary: RotaryTables
   let workspace: Workspace

@@ -50,34 +50,6 @@ package final class ParameterBlock {
     self.matrices = matrices
   }
 
-  /// A frozen block's numbers, shared, but for float32 memory of its own for some groups, whose numbers
-  /// it begins with.
-  ///
-  /// - Parameters:
-  ///   - other: A frozen block.
-  ///   - roles: The first roles of the groups.
-  /// - Throws: `EngineError` if the memory can't be had.
-  init(sharing other: ParameterBlock, apartFrom roles: Set<ModuleRole>) throws {
-    layout = other.layout
-    start = other.start
-    memory = other.memory
-    var matrices = other.matrices
-    for (i, group) in layout.groups.enumerated() where roles.contains(group.modules[0].role) {
-      matrices[i] = try Self.room(for: group, in: .float32)
-    }
-    self.matrices = matrices
-    copyMatrices(roles, from: other)
-  }
-
-  /// Copies the numbers of some groups' matrices, which are kept in float32 here.
-  func copyMatrices(_ roles: Set<ModuleRole>, from other: ParameterBlock) {
-    for group in layout.groups where roles.contains(group.modules[0].role) {
-      for tensor in group.modules.map(\.weight) {
-        if let floats = floats(tensor) { other.copy(tensor, to: floats) }
-      }
-    }
-  }
-
   private static func room(
     for group: TransformerSpec.ModuleGroup, in form: WeightForm
   ) throws -> Kept {

@@ -136,7 +136,9 @@ package struct SamplingRun {
   /// Bytes that a run takes at most, of answers that all grow to the longest.
   ///
   /// - Throws: `EngineError` if keys and values would take more than half the machine's memory.
-  static func bytes(_ spec: TransformerSpec, _ shape: SamplingShape) throws -> Int {
+  static func bytes(
+    _ spec: TransformerSpec, _ adapters: LoRALayout?, _ shape: SamplingShape
+  ) throws -> Int {
     let capacity = min(shape.maxTokens, spec.maximumPositions)
     let wanted = min(SamplingSettings().batch, shape.prompts * shape.samplesPerPrompt)
     let batch = try batch(
@@ -147,7 +149,7 @@ package struct SamplingRun {
     let own = KVCache.bytes(spec, blocks: batch, capacity: capacity)
     return (prefix ?? 0) + (own ?? 0)
       + IncrementalDecoder.bytes(
-        spec, maximumRows: min(Self.prefillRows, tokens), maximumBatch: batch)
+        spec, adapters, maximumRows: min(Self.prefillRows, tokens), maximumBatch: batch)
   }
 
   /// Decodes everything.

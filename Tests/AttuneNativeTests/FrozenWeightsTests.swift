@@ -121,7 +121,7 @@ struct FrozenWeightsTests {
       let kept = try NativeModel.load(
         Checkpoint.open(folder), on: NativeEngine(basePrecision: precision))
       let form: WeightForm = precision == .bf16 ? .bfloat16 : precision == .q8 ? .bytes : .nibbles
-      try kept.withPlainWeights(positions: 1) { weights in
+      try kept.withWeights(positions: 1) { weights in
         #expect(weights.head?.form == form)
         #expect(weights.layers[0].matrix(.query)?.form == form)
         #expect(weights.layers[1].matrix(.down)?.form == form)
@@ -153,7 +153,7 @@ struct FrozenWeightsTests {
         .write(to: folder, as: .bfloat16)
       let checkpoint = try Checkpoint.open(folder)
       let kept = try NativeModel.load(checkpoint, on: NativeEngine())
-      try kept.withPlainWeights(positions: 1) { weights in
+      try kept.withWeights(positions: 1) { weights in
         #expect(weights.head?.form == .bfloat16)
         #expect(weights.layers[1].matrix(.query)?.form == .bfloat16)
       }
@@ -181,7 +181,7 @@ struct FrozenWeightsTests {
       }
       let checkpoint = try Checkpoint.open(url)
       let kept = try NativeModel.load(checkpoint, on: NativeEngine())
-      try kept.withPlainWeights(positions: 1) { weights in
+      try kept.withWeights(positions: 1) { weights in
         #expect(weights.head?.form == .bytes)
         #expect(weights.layers[0].matrix(.query)?.form == .float32)
         #expect(weights.layers[1].matrix(.query)?.form == .nibbles)
@@ -194,7 +194,7 @@ struct FrozenWeightsTests {
       try Self.check(kept)
       // What is in as few bits stays as it is, the rest is brought there.
       let smaller = try NativeModel.load(checkpoint, on: NativeEngine(basePrecision: .q4))
-      try smaller.withPlainWeights(positions: 1) { weights in
+      try smaller.withWeights(positions: 1) { weights in
         #expect(weights.head?.form == .nibbles)
         #expect(weights.layers[0].matrix(.query)?.form == .nibbles)
       }

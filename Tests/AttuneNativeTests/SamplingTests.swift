@@ -25,7 +25,7 @@ struct SamplingTests {
   func `step by step the decoder gives the logits of the whole text`(_ tiny: TinyModel) throws {
     let model = try tiny.native()
     let texts: [[Int32]] = [[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8]]
-    try model.withPlainWeights(positions: 16) { weights in
+    try model.withWeights(positions: 16) { weights in
       let decoder = try IncrementalDecoder(weights: weights, maximumRows: 8, maximumBatch: 4)
       let cache = try KVCache(weights.spec, blocks: 4, capacity: 10)
       let v = weights.spec.vocabularySize
@@ -50,6 +50,51 @@ struct SamplingTests {
           for id in 0..<v {
             #expect(abs(Double(logits[m * v + id]) - exact[text][t][id]) < 5e-5)
           }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [
+    LoRASettings(rank: 3, alpha: 7), LoRASettings(rank: 16, lastLayers: 1),
+    LoRASettings(rank: 5, projections: [.k, .up, .down]),
+  ])
+  func `adapters beside the weights decode to what the forward pass scores`(
+    _ settings: LoRASettings
+  ) throws {
+    for tiny in [TinyModel.llama, .qwen3, .gpt2] {
+      let start = try tiny.native()
+      let model = try start.copy(training: .lora(settings))
+      var random = SplitMix(seed: 4)
+      try model.setTrainedParameters(
+        model.trainedParameters().map { tensor in
+          var tensor = tensor
+          for i in tensor.values.indices { tensor.values[i] = random.float() * 0.3 }
+          return tensor
+        })
+      let text: [Int32] = [3, 1, 4, 1, 5, 9, 2, 6]
+      let scored = try model.score([Segment(text, scored: [1..<8])]).logProbabilities[0]
+      let plain = try start.score([Segment(text, scored: [1..<8])]).logProbabilities[0]
+      try model.withWeights(positions: 16) { weights in
+        let v = weights.spec.vocabularySize
+        // One row after another, and six texts side by side of which the last is the same.
+        let alone = try IncrementalDecoder(weights: weights, maximumRows: 1, maximumBatch: 1)
+        let beside = try IncrementalDecoder(weights: weights, maximumRows: 6, maximumBatch: 6)
+        let cache = try KVCache(weights.spec, blocks: 7, capacity: 8)
+        let own = cache.take()
+        let others = (0..<6).map { _ in cache.take() }
+        for t in 0..<7 {
+          let one = alone.step([DecodeRow(id: text[t], own: own, ownIndex: t)], wantsLogits: true)
+          let six = beside.step(
+            others.indices.map {
+              DecodeRow(id: $0 == 5 ? text[t] : Int32($0 + t), own: others[$0], ownIndex: t)
+            }, wantsLogits: true)
+          let logits = (0..<v).map { one[$0] }
+          #expect(logits == (0..<v).map { six[5 * v + $0] })
+          let total = logits.reduce(0) { $0 + exp(Double($1)) }
+          let value = Double(logits[Int(text[t + 1])]) - log(total)
+          #expect(abs(value - Double(scored[t])) < 1e-4, "\(tiny)")
+          #expect(abs(value - Double(plain[t])) > 1e-3 || t == 0, "\(tiny)")
         }
       }
     }
@@ -108,7 +153,7 @@ struct SamplingTests {
   @Test func `greedy answers are the most probable tokens`() throws {
     let model = try TinyModel.llama.native()
     let answer = try model.sample([[3, 1, 4]], Self.settings { $0.temperature = 0 })[0][0]
-    try model.withPlainWeights(positions: 16) { weights in
+    try model.withWeights(positions: 16) { weights in
       let logits = ReferenceDecoder(weights: weights).logits([3, 1, 4] + answer.ids)
       for (t, id) in answer.ids.enumerated() {
         #expect(logits[2 + t].firstIndex(of: logits[2 + t].max() ?? 0) == Int(id))

@@ -123,6 +123,10 @@ void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy
 // decodes to the same numbers in any batch. K is a multiple of 32 for nibbles and bytes.
 void atk_linear_decode(float *y, const float *x, const void *w, atk_weights format,
                        const float *bias_or_null, size_t M, size_t N, size_t K, int accumulate);
+// The second product of adapters beside such a matrix (decode_adapters.c), in an order that is as fixed:
+// y[M,N] += scale · low[M,rank] · b[N,rank]ᵀ, rows of y and low ldy and ldlow apart.
+void atk_adapter_decode(float *y, size_t ldy, const float *low, size_t ldlow, const float *b,
+                        float scale, size_t M, size_t N, size_t rank);
 // ---- small-batch linear in 8 bits (int8_weights.c, decode_int8.c) -------------------------------
 // Weights w[N,K] in 8-bit codes, a scale and an offset for each output and 32 inputs, in memory of
 // atk_int8_bytes, 64-byte aligned. Of nibbles, and of bytes with one scale a group, the codes are those

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import AttuneEngine
+import CAttuneKernels
+
+extension NativeModel {
+  /// Calls `body` with the weights as matrices, adapters beside them, and rotary tables for as many
+  /// positions as are asked for.
+  ///
+  /// - Parameters:
+  ///   - positions: How many.
+  ///   - sampler: Which numbers products will be computed with.
+  ///   - body: Is lent the weights.
+  package func withWeights<R>(
+    positions: Int, sampler: Sampler = .same, _ body: (ModelWeights) throws -> R
+  ) throws -> R {
+    let (cosine, sine) = try rotary.tables(positions)
+    if sampler == .int8 { try makeInt8() }
+    let weights = ModelWeights(
+      spec: spec, embeddings: embeddingBlock, layers: (0..<spec.layers).map(layerBlock),
+      final: finalBlock,
+      adapters: adapters.flatMap { layout in
+        arena.map { Adapters(layout: layout, arena: UnsafePointer($0.pointer)) }
+      }, ropeCosine: cosine, ropeSine: sine, sampler: sampler)
+    return try withExtendedLifetime(self) { try body(weights) }
+  }
+
+  /// Rounds the matrices of products to 8-bit codes: frozen ones once, for all models that share them,
+  /// those that are trained whenever they have changed.
+  private func makeInt8() throws {
+    for i in 0..<spec.layers {
+      let layer = layerBlock(i)
+      try layer.makeInt8(version: layer.lies(in: arena) ? version : 0)
+    }
+    let head = spec.tiedHead ? embeddingBlock : finalBlock
+    try head.makeInt8(
+      [spec.tiedHead ? .embedding : .head], version: head.lies(in: arena) ? version : 0)
+  }
+
+  /// W += scale·B·A, where a layer's matrix has an adapter.
+  func mergeAdapter(
+    of tensor: TransformerSpec.Tensor, ofLayer i: Int, into floats: UnsafeMutablePointer<Float>
+  ) throws {
+    guard let adapters, let arena,
+      let adapter = adapters[layer: i]?.groups.flatMap(\.adapters)
+        .first(where: { $0.module.weight.name == tensor.name })
+    else { return }
+    let rank = adapters.settings.rank
+    let scaled = try workspace.take(.lowRank, adapter.outputs * rank)
+    scaled.update(from: arena.pointer + adapter.b, count: adapter.outputs * rank)
+    atk_scale(scaled, adapters.scale, adapter.outputs * rank)
+    atk_linear_backward_input(
+      floats, scaled, arena.pointer + adapter.a, adapter.outputs, rank, adapter.inputs,
+      adapter.inputs, rank, 1, ATK_PRODUCTS_FLOAT32)
+  }
+}
