@@ -6,8 +6,8 @@ import Foundation
 
 /// How fast a model trains and samples on this machine.
 public struct BenchmarkResult: Codable, Sendable {
-  /// Tokens a second of a full training step: loss at every position, forward, backward
-  /// and AdamW, nothing recomputed, no prefix shared; the median step.
+  /// Tokens a second of a training step: loss at every position, forward, backward and AdamW, no prefix
+  /// shared; the median step.
   public var trainTokensPerSecond: Double
   /// Seconds of the median step.
   public var trainStepSeconds: Double
@@ -26,8 +26,14 @@ public struct BenchmarkResult: Codable, Sendable {
   public var optimizer: OptimizerName
   /// Peak resident memory after the training steps, in MB (2²⁰ bytes).
   public var peakMemoryMB: Double
+  /// Rank of the adapters that were trained; nil: all weights were.
+  public var rank: Int?
+  /// Whether activations were computed again.
+  public var recomputed: Bool
   /// How products were computed.
   public var precision: String
+  /// How frozen matrices were kept.
+  public var basePrecision: String
   /// Threads that computed.
   public var threads: Int
   /// The BLAS library and the kernels that it chose.
@@ -47,6 +53,8 @@ public enum Benchmark {
   ///     so that peak memory is that of training alone.
   ///   - sequences: Sequences of a training step.
   ///   - length: Tokens of each.
+  ///   - rank: Rank of the adapters that are trained; nil: all weights are.
+  ///   - recomputing: Whether activations are computed again instead of kept.
   ///   - sampleBatch: Sequences sampled side by side.
   ///   - sampleTokens: Tokens sampled of each.
   ///   - sampler: Which numbers they are sampled with.
@@ -56,7 +64,8 @@ public enum Benchmark {
   /// - Returns: The figures.
   /// - Throws: `EngineError` if the shape does not fit the model.
   public static func run(
-    _ load: () throws -> any LanguageModel, sequences: Int, length: Int, sampleBatch: Int,
+    _ load: () throws -> any LanguageModel, sequences: Int, length: Int,
+    rank: Int? = nil, recomputing: Bool = false, sampleBatch: Int,
     sampleTokens: Int = 64, sampler: Sampler = .same, optimizer: OptimizerName = .adamw,
     steps: Int = 5, seed: UInt64 = 1
   ) throws -> BenchmarkResult {
@@ -66,7 +75,9 @@ public enum Benchmark {
     }
     let (single, batch) = try sampling(
       load(), batch: sampleBatch, tokens: sampleTokens, sampler)
-    let model = try load().copy(training: .full)
+    let model = try load().copy(
+      training: rank.map { .lora(LoRASettings(rank: $0, alpha: 2 * Double($0))) } ?? .full)
+    model.recomputesActivations = recomputing
     var random = RandomStream(seed: seed, stream: 0)
     let segments = (0..<sequences).map { _ in
       Segment(
@@ -93,7 +104,8 @@ public enum Benchmark {
     let step = times.dropFirst().sorted()[steps / 2]
     let memory = peakMemory()
     let products = try matrixProducts(
-      model.spec, rows: perPass * length, length: length, model.engine.record.precision)
+      model.spec, rows: perPass * length, length: length, ofWeights: rank == nil,
+      model.engine.record.precision)
     let passes = Double(sequences) / Double(perPass)
     let record = model.engine.record
     return BenchmarkResult(
@@ -101,9 +113,9 @@ public enum Benchmark {
       gemmShare: passes * products.seconds / step,
       gemmGflops: products.work / products.seconds * 1e-9,
       sampleTokensPerSecond: batch, sampleTokensPerSecondSingle: single, sampler: sampler,
-      optimizer: adamW.name, peakMemoryMB: memory, precision: record.precision.rawValue,
-      threads: record.threads,
-      blas: record.library)
+      optimizer: adamW.name, peakMemoryMB: memory, rank: rank, recomputed: recomputing,
+      precision: record.precision.rawValue, basePrecision: record.basePrecision.rawValue,
+      threads: record.threads, blas: record.library)
   }
 
   private static func seconds(_ body: () throws -> Void) rethrows -> Double {
@@ -144,9 +156,10 @@ public enum Benchmark {
     return (try rate(1), try rate(batch))
   }
 
-  /// The matrix products of a pass alone: seconds and floating-point operations.
+  /// The matrix products of a pass alone: seconds and floating-point operations. Those of the weights'
+  /// gradients are left out where the weights are frozen; adapters' own are not counted, which are few.
   private static func matrixProducts(
-    _ spec: TransformerSpec, rows: Int, length: Int, _ precision: Precision
+    _ spec: TransformerSpec, rows: Int, length: Int, ofWeights: Bool, _ precision: Precision
   ) throws -> (seconds: Double, work: Double) {
     let scored = rows - rows / length
     let size = LayerSizes(spec, rows: rows)
@@ -170,9 +183,11 @@ public enum Benchmark {
       func once() {
         atk_product(
           x.pointer, ATK_PLAIN, y.pointer, ATK_PLAIN, w.pointer, m, k, n, 0, precision.ofProducts)
-        atk_product(
-          dw.pointer, ATK_TRANSPOSED, y.pointer, ATK_PLAIN, x.pointer, n, k, m, 1,
-          precision.ofProducts)
+        if ofWeights {
+          atk_product(
+            dw.pointer, ATK_TRANSPOSED, y.pointer, ATK_PLAIN, x.pointer, n, k, m, 1,
+            precision.ofProducts)
+        }
         atk_product(
           y.pointer, ATK_PLAIN, x.pointer, ATK_TRANSPOSED, w.pointer, m, n, k, 0,
           precision.ofProducts)
@@ -181,7 +196,7 @@ public enum Benchmark {
       var best = Double.infinity
       for _ in 0..<3 { best = min(best, seconds { once() }) }
       total += best * Double(times)
-      work += 6 * Double(m) * Double(n) * Double(k) * Double(times)
+      work += (ofWeights ? 6 : 4) * Double(m) * Double(n) * Double(k) * Double(times)
     }
     return (total, work)
   }

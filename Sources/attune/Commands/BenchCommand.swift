@@ -10,8 +10,8 @@ struct BenchCommand: ParsableCommand {
     commandName: "bench",
     abstract: "Times a training step and sampling, and says how much memory training took.",
     discussion: """
-      A step is full fine-tuning: loss at every position, forward, backward and AdamW, \
-      nothing recomputed, no prefix shared. gemm_share is the time that its matrix products take \
+      A step has a loss at every position, forward, backward and AdamW, of all weights or, with --rank, of \
+      adapters; no prefix is shared. gemm_share is the time that its matrix products take \
       alone on the same shapes (in float32 by BLAS, in bf16 by the own kernel), over the step's time.
 
       Example: attune bench --model smollm2 --train-shape 8x128 --sample-batch 32 --json
@@ -21,6 +21,15 @@ struct BenchCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("Sequences × tokens of a training step.", valueName: "8x128"))
   var trainShape = "8x128"
+
+  @Option(
+    help: ArgumentHelp(
+      "Train adapters of this rank beside every frozen matrix, in place of all weights.",
+      valueName: "n"))
+  var rank: Int?
+
+  @Flag(help: "Compute activations again instead of keeping them.")
+  var recompute = false
 
   @Option(help: ArgumentHelp("Sequences sampled side by side.", valueName: "n"))
   var sampleBatch = 32
@@ -41,7 +50,8 @@ struct BenchCommand: ParsableCommand {
       throw ValidationError("--train-shape \(trainShape): write sequences x tokens, as 8x128.")
     }
     for (name, value) in [
-      ("--sample-batch", sampleBatch), ("--sample-tokens", sampleTokens), ("--steps", steps),
+      ("--rank", rank ?? 1), ("--sample-batch", sampleBatch), ("--sample-tokens", sampleTokens),
+      ("--steps", steps),
     ] where value < 1 {
       throw ValidationError("\(name) \(value): give at least 1.")
     }
@@ -60,9 +70,9 @@ struct BenchCommand: ParsableCommand {
     let place = try LoadedModel.resolve(model.model)
     let result = try Benchmark.run(
       { try engine.load(Checkpoint.open(place)) }, sequences: shape.sequences,
-      length: shape.length, sampleBatch: sampleBatch, sampleTokens: sampleTokens,
-      sampler: sampler.sampler ?? .same, optimizer: moments.optimizer ?? .adamw, steps: steps,
-      seed: shared.seed ?? 1)
+      length: shape.length, rank: rank, recomputing: recompute, sampleBatch: sampleBatch,
+      sampleTokens: sampleTokens, sampler: sampler.sampler ?? .same,
+      optimizer: moments.optimizer ?? .adamw, steps: steps, seed: shared.seed ?? 1)
     if shared.json { return try Output.json(result) }
     try Output.line(
       """
