@@ -52,10 +52,11 @@ public protocol LanguageModel: AnyObject {
 
   /// A frozen model of the same architecture with other weights.
   ///
-  /// - Parameter weights: Every weight by canonical name, and `score.weight` if it has one.
-  /// - Returns: A model that shares nothing with this one.
+  /// - Parameter weight: A weight by canonical name, asked for one after another so that they need not
+  ///   all be there at once; `score.weight` too, nil if there is none.
+  /// - Returns: A model in float32 that shares nothing with this one.
   /// - Throws: `EngineError` that names a weight that is missing or of another shape.
-  func frozenCopy(with weights: [NamedTensor]) throws -> Self
+  func frozenCopy(of weight: (_ name: String) throws -> NamedTensor?) throws -> Self
 
   // MARK: Scores and gradients
 

@@ -101,11 +101,11 @@ extension NativeModel {
     return nil
   }
 
-  package func frozenCopy(with weights: [NamedTensor]) throws -> NativeModel {
-    var named: [String: NamedTensor] = [:]
-    for weight in weights { named[weight.name] = weight }
+  package func frozenCopy(
+    of weight: (_ name: String) throws -> NamedTensor?
+  ) throws -> NativeModel {
     func values(_ name: String, _ shape: [Int]) throws -> [Float]? {
-      guard let weight = named[name] else { return nil }
+      guard let weight = try weight(name) else { return nil }
       guard weight.values.count == shape.reduce(1, *) else {
         throw EngineError(
           .badModel, "tensor \(name) has shape \(weight.shape), the model's is \(shape)")

@@ -215,9 +215,7 @@ struct EngineContractTests {
         return tensor
       })
     let segments = Self.tree.map { Segment($0.ids, parent: $0.parent, scored: $0.scored) }
-    let names = try frozen.copy(training: .full).trainedParameters().map(\.name)
-    let merged = try frozen.frozenCopy(
-      with: names.compactMap { try model.weight($0) })
+    let merged = try frozen.frozenCopy(of: model.weight)
     let expected = try model.score(segments).logProbabilities.joined()
     for (a, b) in zip(try merged.score(segments).logProbabilities.joined(), expected) {
       #expect(abs(a - b) < 1e-4)

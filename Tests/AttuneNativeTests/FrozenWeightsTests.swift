@@ -42,7 +42,7 @@ struct FrozenWeightsTests {
 
   /// The float32 model of a model's numbers.
   private static func plain(_ model: NativeModel) throws -> NativeModel {
-    try model.frozenCopy(with: model.spec.tensors.compactMap { try model.weight($0.name) })
+    try model.frozenCopy(of: model.weight)
   }
 
   private static func random(_ model: NativeModel) throws -> [NamedTensor] {

@@ -63,8 +63,7 @@ struct Int8SamplingTests {
           fresh = try start.copy(training: trainable)
           try fresh.setTrainedParameters(model.trainedParameters())
         } else {
-          let names = BlockLayout.blocks(model.spec).flatMap(\.tensors).map(\.name)
-          fresh = try start.frozenCopy(with: names.compactMap { try model.weight($0) })
+          fresh = try start.frozenCopy(of: model.weight)
         }
         #expect(samples != before)
         #expect(try fresh.sample(SamplingTests.prompts, Self.settings(.int8)) == samples)

@@ -22,9 +22,8 @@ struct PrecisionTests {
     _ tiny: TinyModel
   ) throws -> (float32: NativeModel, bf16: NativeModel) {
     let exact = try tiny.native()
-    let weights = try exact.copy(training: .full).trainedParameters()
     let start = try NativeModel.random(tiny.spec, seed: 7, on: NativeEngine(precision: .bf16))
-    return (exact, try start.frozenCopy(with: weights))
+    return (exact, try start.frozenCopy(of: exact.weight))
   }
 
   /// The tree without the places of scalars, for models without a scalar head.

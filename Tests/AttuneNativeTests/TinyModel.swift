@@ -57,7 +57,7 @@ enum TinyModel: String, CaseIterable, Sendable {
         }
         return tensor
       })
-    return try start.frozenCopy(with: trained.trainedParameters())
+    return try start.frozenCopy(of: trained.weight)
   }
 
   /// The same as the CPU's class.

@@ -126,8 +126,11 @@ final class TabularModel: LanguageModel {
     return try TabularModel(self, trainable, head: head)
   }
 
-  func frozenCopy(with weights: [NamedTensor]) throws -> TabularModel {
-    let numbers = Dictionary(weights.map { ($0.name, $0.values) }) { $1 }
+  func frozenCopy(of weight: (_ name: String) throws -> NamedTensor?) throws -> TabularModel {
+    var numbers: [String: [Float]] = [:]
+    for name in spec.tensors.map(\.name) + ["score.weight"] {
+      numbers[name] = try weight(name)?.values
+    }
     return try TabularModel(spec, numbers, on: base.engine)
   }
 

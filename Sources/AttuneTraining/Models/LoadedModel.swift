@@ -162,7 +162,7 @@ public struct LoadedModel {
         url, name: name, fingerprint: fingerprint, base: base, trained: nil, reward: note?.reward)
       // On its own it is a model like any other, which can be trained further.
       return try LoadedModel(
-        model: adapted.model.merged(), tokenizer: base.tokenizer,
+        model: adapted.model.frozenCopy(of: adapted.model.weight), tokenizer: base.tokenizer,
         chatTemplate: base.chatTemplateSource, name: name, fingerprint: fingerprint,
         reward: note?.reward, templatePlace: base.chatTemplate?.place)
     }
@@ -397,15 +397,6 @@ public struct LoadedModel {
     } catch {
       throw TrainingError(.badModel, "\(file.path): is damaged; write the model again")
     }
-  }
-}
-
-extension LanguageModel {
-  /// A frozen model with the adapters merged into the weights.
-  fileprivate func merged() throws -> any LanguageModel {
-    var weights = try spec.tensors.compactMap { try weight($0.name) }
-    if hasScalarHead, let head = try weight("score.weight") { weights.append(head) }
-    return try frozenCopy(with: weights)
   }
 }
 
