@@ -12,7 +12,8 @@ public enum Sampler: String, Codable, Sendable, CaseIterable {
 
 extension Engine {
   /// Whether samples are drawn with the numbers that models are scored with, but for rounding in
-  /// float32: decoding is in float32 where passes are in bfloat16.
+  /// float32. Of passes in bfloat16 that does not hold: a sum in another order is rounded to another
+  /// number now and then.
   public func samplesAsItScores(_ sampler: Sampler) -> Bool {
     sampler == .same && record.precision != .bf16
   }

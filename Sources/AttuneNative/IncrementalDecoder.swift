@@ -28,9 +28,13 @@ package struct DecodeRow {
 /// Runs tokens of any number of sequences through a model, against cached keys and values.
 ///
 /// What a row gives does not depend, bit for bit, on the rows beside it: products are
-/// `atk_linear_decode`'s or `atk_linear_int8`'s, which sum in one order whatever the number of rows. So a prompt may be
-/// run in any pieces, together with others, and a sequence continued in any batch. Rows of one
-/// sequence may come in one step if its earlier positions come in it or came before.
+/// `atk_linear_decode`'s, `atk_linear_decode_bf16`'s or `atk_linear_int8`'s, which sum in one order
+/// whatever the number of rows. So a prompt may be run in any pieces, together with others, and a
+/// sequence continued in any batch. Rows of one sequence may come in one step if its earlier positions
+/// come in it or came before.
+///
+/// Where a model's passes are in bfloat16 so is its decoding: products with weights have the very bits of
+/// those of a pass, attention rounds what a pass rounds and sums in another order.
 package final class IncrementalDecoder {
   private let weights: ModelWeights
   private let spec: TransformerSpec
@@ -144,10 +148,13 @@ package final class IncrementalDecoder {
     bias: UnsafePointer<Float>?, _ count: Int, accumulate: Int32 = 0
   ) {
     guard let w else { return }
-    switch weights.sampler {
-    case .same:
+    switch weights.copies {
+    case nil:
       atk_linear_decode(
         y, x, w.start, w.form.kernelFormat, bias, count, w.rows, w.columns, accumulate)
+    case .bf16:
+      atk_linear_decode_bf16(
+        y, x, w.start, w.form.kernelFormat, w.bf16, bias, count, w.rows, w.columns, accumulate)
     case .int8:
       guard let codes = w.int8 else { preconditionFailure("a matrix has no 8-bit codes") }
       atk_linear_int8(y, x, codes, bias, count, w.rows, w.columns, accumulate)
@@ -164,13 +171,28 @@ package final class IncrementalDecoder {
     }
     let (rank, arena) = (adapters.layout.settings.rank, adapters.arena)
     let ranks = rank * group.adapters.count
-    // Adapters stay in float32 whatever the sampler: they are few.
-    atk_linear_decode(
-      lowRank.pointer, x, arena + first.a, ATK_FLOAT32, nil, count, ranks, first.inputs, 0)
+    // Adapters stay in float32 beside 8-bit codes: they are few. In bfloat16 they are as a pass has them.
+    let rounds = weights.copies == .bf16
+    if rounds {
+      atk_linear_decode_bf16(
+        lowRank.pointer, x, arena + first.a, ATK_FLOAT32, nil, nil, count, ranks, first.inputs, 0)
+      atk_scale(lowRank.pointer, adapters.layout.scale, count * ranks)
+    } else {
+      atk_linear_decode(
+        lowRank.pointer, x, arena + first.a, ATK_FLOAT32, nil, count, ranks, first.inputs, 0)
+    }
     for (j, adapter) in group.adapters.enumerated() {
-      atk_adapter_decode(
-        y + adapter.fusedRow, columns, lowRank.pointer + j * rank, ranks, arena + adapter.b,
-        adapters.layout.scale, count, adapter.outputs, rank)
+      let (y, low) = (y + adapter.fusedRow, lowRank.pointer + j * rank)
+      // What is smaller is in float32 in a pass too, by products that depend on the number of rows.
+      if rounds, min(rank, adapter.outputs) >= 16 {
+        atk_linear_forward(
+          y, low, arena + adapter.b, nil, count, adapter.outputs, rank, columns, ranks, 1,
+          ATK_PRODUCTS_BF16)
+      } else {
+        atk_adapter_decode(
+          y, columns, low, ranks, arena + adapter.b, rounds ? 1 : adapters.layout.scale, count,
+          adapter.outputs, rank)
+      }
     }
   }
 
@@ -211,6 +233,8 @@ package final class IncrementalDecoder {
     if case .rotary = spec.positions, let cosine = weights.ropeCosine, let sine = weights.ropeSine {
       atk_rope_forward(query, positions, cosine, sine, count, heads + groups, c, fused)
     }
+    let rounds = weights.copies == .bf16
+    if rounds { atk_round_to_bf16(query, count * fused) }
     for (m, row) in rows.enumerated() {
       let (ownKeys, ownValues) = (row.own.keys(index), row.own.values(index))
       let new = key + m * fused
@@ -223,6 +247,7 @@ package final class IncrementalDecoder {
     }
     atk_attention_decode(
       attention.pointer, query, cached[0], cached[1], cached[2], cached[3], prefixCounts,
-      ownCounts, count, heads, groups, c, fused)
+      ownCounts, count, heads, groups, c, fused,
+      rounds ? ATK_PRODUCTS_BF16 : ATK_PRODUCTS_FLOAT32)
   }
 }

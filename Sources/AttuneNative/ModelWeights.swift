@@ -12,6 +12,8 @@ package struct Matrix {
   package let start: UnsafeRawPointer
   /// The numbers rounded to 8-bit codes, where a sampler has made them.
   package var int8: UnsafeRawPointer?
+  /// The numbers rounded to bfloat16 and laid out for products, where a sampler has made them.
+  package var bf16: UnsafeRawPointer?
 
   package init(_ form: WeightForm, _ start: UnsafeRawPointer, rows: Int, columns: Int) {
     self.form = form
@@ -40,8 +42,9 @@ package struct ModelWeights {
   /// Tables [positions, C/2], rotary positions only.
   package let ropeCosine: UnsafePointer<Float>?
   package let ropeSine: UnsafePointer<Float>?
-  /// Which numbers products are computed with; with `int8` every matrix of a product has codes.
-  package let sampler: Sampler
+  /// Which copies of the matrices products read: with `int8` every matrix of one has it, with `bf16`
+  /// those that are float32.
+  let copies: SamplerCopy?
 
   /// [V, D].
   package var head: Matrix? {

@@ -135,6 +135,6 @@ extension NativeModel {
 
   package func releaseMemory() {
     workspace.release()
-    for block in blocks { block.releaseInt8() }
+    for block in blocks { block.releaseCopies() }
   }
 }

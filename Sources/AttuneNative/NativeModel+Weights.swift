@@ -15,26 +15,28 @@ extension NativeModel {
     positions: Int, sampler: Sampler = .same, _ body: (ModelWeights) throws -> R
   ) throws -> R {
     let (cosine, sine) = try rotary.tables(positions)
-    if sampler == .int8 { try makeInt8() }
+    let copies = SamplerCopy(sampler, origin.engine.precision)
+    if let copies { try make(copies) }
     let weights = ModelWeights(
       spec: spec, embeddings: embeddingBlock, layers: (0..<spec.layers).map(layerBlock),
       final: finalBlock,
       adapters: adapters.flatMap { layout in
         arena.map { Adapters(layout: layout, arena: UnsafePointer($0.pointer)) }
-      }, ropeCosine: cosine, ropeSine: sine, sampler: sampler)
+      }, ropeCosine: cosine, ropeSine: sine, copies: copies)
     return try withExtendedLifetime(self) { try body(weights) }
   }
 
-  /// Rounds the matrices of products to 8-bit codes: frozen ones once, for all models that share them,
-  /// those that are trained whenever they have changed.
-  private func makeInt8() throws {
+  /// Makes a sampler's copies of the matrices of products: of frozen ones once, for all models that share
+  /// them, of those that are trained whenever they have changed.
+  private func make(_ copy: SamplerCopy) throws {
     for i in 0..<spec.layers {
       let layer = layerBlock(i)
-      try layer.makeInt8(version: layer.lies(in: arena) ? version : 0)
+      try layer.make(copy, version: layer.lies(in: arena) ? version : 0)
     }
     let head = spec.tiedHead ? embeddingBlock : finalBlock
-    try head.makeInt8(
-      [spec.tiedHead ? .embedding : .head], version: head.lies(in: arena) ? version : 0)
+    try head.make(
+      copy, of: [spec.tiedHead ? .embedding : .head],
+      version: head.lies(in: arena) ? version : 0)
   }
 
   /// W += scale·B·A, where a layer's matrix has an adapter.

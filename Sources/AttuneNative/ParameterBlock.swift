@@ -18,9 +18,9 @@ package final class ParameterBlock {
   private let start: Int
   /// Of a frozen block, by the group's index.
   private let matrices: [Int: Kept]
-  /// Matrices rounded to 8-bit codes, by the role that they start at, and the version of the numbers
-  /// that they were made of.
-  private var int8: (version: Int, memory: [ModuleRole: FloatBuffer])?
+  /// A sampler's copies of matrices, by the role that they start at, and the version of the numbers that
+  /// they were made of.
+  private var copies: [SamplerCopy: (version: Int, memory: [ModuleRole: FloatBuffer])] = [:]
 
   /// A view of a part of an arena.
   package init(_ layout: BlockLayout, arena: FloatBuffer, at start: Int) {
@@ -73,35 +73,40 @@ package final class ParameterBlock {
       return nil
     }
     var matrix = Matrix(place.form, place.start, rows: group.outputs, columns: group.inputs)
-    matrix.int8 = int8?.memory[group.modules[0].weight.role].map { UnsafeRawPointer($0.pointer) }
+    if !copies.isEmpty {
+      let role = group.modules[0].weight.role
+      matrix.int8 = copies[.int8]?.memory[role].map { UnsafeRawPointer($0.pointer) }
+      matrix.bf16 = copies[.bf16]?.memory[role].map { UnsafeRawPointer($0.pointer) }
+    }
     return matrix
   }
 
-  /// Rounds matrices to 8-bit codes, unless that was done for this version of the numbers.
+  /// Makes a sampler's copies of matrices, unless that was done for this version of the numbers.
   ///
   /// - Parameters:
+  ///   - copy: What copies.
   ///   - roles: Those that the matrices start at; nil: all matrices.
   ///   - version: Of the numbers as they are now.
   /// - Throws: `EngineError` if the memory can't be had.
-  func makeInt8(_ roles: [ModuleRole]? = nil, version: Int) throws {
-    guard int8?.version != version else { return }
-    var memory = int8?.memory ?? [:]
+  func make(_ copy: SamplerCopy, of roles: [ModuleRole]? = nil, version: Int) throws {
+    guard copies[copy]?.version != version else { return }
+    var memory = copies[copy]?.memory ?? [:]
     // What fails half-way is of no version.
-    int8 = nil
+    copies[copy] = nil
     let all = layout.groups.filter(\.isMatrix).map { $0.modules[0].weight.role }
     for role in roles ?? all {
       guard let matrix = matrix(role) else { continue }
-      let bytes = atk_int8_bytes(matrix.rows, matrix.columns)
+      let bytes = copy.bytes(rows: matrix.rows, columns: matrix.columns, form: matrix.form)
+      guard bytes > 0 else { continue }
       let buffer = try memory[role] ?? FloatBuffer((bytes + 3) / 4)
-      atk_int8_pack(
-        buffer.pointer, matrix.start, matrix.form.kernelFormat, matrix.rows, matrix.columns)
+      copy.make(buffer, of: matrix)
       memory[role] = buffer
     }
-    int8 = (version, memory)
+    copies[copy] = (version, memory)
   }
 
-  /// Gives the memory of 8-bit codes back.
-  func releaseInt8() { int8 = nil }
+  /// Gives the memory of samplers' copies back.
+  func releaseCopies() { copies = [:] }
 
   /// Whether its numbers lie in a buffer.
   func lies(in buffer: FloatBuffer?) -> Bool { memory === buffer }

@@ -118,6 +118,7 @@ typedef struct {
   const float *const *v[2];
   const int32_t *count[2];
   size_t H, G, C, ldq;
+  bool rounds;
 } attention_job;
 
 // A head's numbers lie `stride` apart: further than a processor looks ahead by itself.
@@ -159,6 +160,18 @@ INLINE float exponentials(float *score, size_t n) {
     sum += value;
   }
   return sum_lanes(&sum);
+}
+
+// Shares of the sum, rounded to bfloat16 (to nearest, ties to even).
+INLINE void round_shares(float *score, size_t n, float sum) {
+  for (size_t i = 0; i < n; i += 16) {
+    f16 share = LOAD(score + i) / sum;
+    i16 bits = (i16)share;
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & ~0xFFFF;
+    // What is not a number stays that.
+    i16 known = share == share;
+    *(f16_unaligned *)(score + i) = (f16)((bits & known) | ((i16)share & ~known));
+  }
 }
 
 // Columns of one head: `vectors` (at most 4) of 16, of which the last has `last` columns.
@@ -235,7 +248,8 @@ INLINE void attention(void *context, size_t begin, size_t end, const int R, cons
     for (size_t h = 0; h < heads; h++) {
       float *score = scores + h * padded;
       for (size_t i = n; i < padded; i++) score[i] = -INFINITY;
-      float inverse = 1.0f / exponentials(score, padded);
+      float sum = exponentials(score, padded), inverse = 1.0f / sum;
+      if (job->rounds) round_shares(score, padded, sum), inverse = 1;
       size_t c = 0;
       for (; c + 64 <= C; c += 64)
         weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 4, 16);
@@ -252,9 +266,9 @@ void atk_attention_decode(float *out, const float *q, const float *const *prefix
                           const float *const *prefix_v, const float *const *own_k,
                           const float *const *own_v, const int32_t *prefix_count,
                           const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
-                          size_t ldq) {
+                          size_t ldq, atk_precision precision) {
   attention_job job = {out, q,  {prefix_k, own_k}, {prefix_v, own_v}, {prefix_count, own_count},
-                       H,   G, C, ldq};
+                       H,   G, C, ldq, precision == ATK_PRODUCTS_BF16};
   size_t positions = 0;
   for (size_t m = 0; m < M; m++) positions += (size_t)prefix_count[m] + (size_t)own_count[m];
   if (positions * H * C < 65536) {  // some microseconds, not worth waking others

@@ -100,6 +100,10 @@ void atk_gemm_stored(atk_precision precision, atk_order order_b, size_t M, size_
 bool atk_gemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                    const float *a, size_t lda, atk_matrix b, float beta, float *c, size_t ldc);
 
+// out = the rows of w laid out for products of bfloat16: [pair of columns][row], rows rounded up to whole
+// sixteens.
+void atk_bf16_lay_out(uint32_t *out, atk_matrix w, size_t rows, size_t depth);
+
 // atk_sgemm by BLAS, whatever the shape.
 void atk_blas_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
                     float alpha, const float *a, size_t lda, const float *b, size_t ldb,

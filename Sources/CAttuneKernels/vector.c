@@ -85,15 +85,17 @@ void atk_zero(float *x, size_t count) {
 
 // ---- bfloat16 ----------------------------------------------------------------------------------
 
+// The upper half is the number in bfloat16.
+ATK_INLINE uint32_t rounded_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bool nan = (bits & 0x7fffffff) > 0x7f800000;
+  // A NaN keeps its upper half and is made quiet: rounding could carry it into infinity.
+  return nan ? bits | 0x400000 : bits + 0x7fff + ((bits >> 16) & 1);
+}
+
 ATK_MULTIVERSION static void narrow_range(uint16_t *y, const float *x, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    uint32_t bits;
-    memcpy(&bits, x + i, sizeof bits);
-    bool nan = (bits & 0x7fffffff) > 0x7f800000;
-    // A NaN keeps its upper half and is made quiet: rounding could carry it into infinity.
-    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    y[i] = (uint16_t)(nan ? (bits >> 16) | 0x40 : rounded);
-  }
+  for (size_t i = 0; i < count; i++) y[i] = (uint16_t)(rounded_bits(x[i]) >> 16);
 }
 
 static void narrow_part(void *context, size_t begin, size_t end) {
@@ -118,4 +120,18 @@ static void widen_part(void *context, size_t begin, size_t end) {
 void atk_float_from_bf16(float *y, const uint16_t *x, size_t count) {
   vector_job job = {.y = y, .x_bf16 = x};
   atk_parallel_rows(count, 1, widen_part, &job);
+}
+
+ATK_MULTIVERSION static void round_range(float *x, size_t count) {
+  for (size_t i = 0; i < count; i++) x[i] = atk_float_of_bf16((uint16_t)(rounded_bits(x[i]) >> 16));
+}
+
+static void round_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  round_range(job->y + begin, end - begin);
+}
+
+void atk_round_to_bf16(float *x, size_t count) {
+  vector_job job = {.y = x};
+  atk_parallel_rows(count, 1, round_part, &job);
 }

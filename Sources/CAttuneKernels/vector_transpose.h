@@ -32,17 +32,25 @@ ATK_WIDE_INLINE atk_f16 atk_quarters(const float *p, size_t ld) {
 #define ATK_HIGH_2(a, b) \
   ATK_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
 
+// Four columns of 16 rows, a vector each: out[k][n] = in[n · ld + k].
+ATK_WIDE_INLINE void atk_transpose_16_4(atk_f16 *out, const float *in, size_t ld) {
+  atk_f16 a = atk_quarters(in, ld), b = atk_quarters(in + ld, ld);
+  atk_f16 c = atk_quarters(in + 2 * ld, ld), d = atk_quarters(in + 3 * ld, ld);
+  atk_f16 ab = ATK_LOW(a, b), ab_high = ATK_HIGH(a, b);
+  atk_f16 cd = ATK_LOW(c, d), cd_high = ATK_HIGH(c, d);
+  out[0] = ATK_LOW_2(ab, cd);
+  out[1] = ATK_HIGH_2(ab, cd);
+  out[2] = ATK_LOW_2(ab_high, cd_high);
+  out[3] = ATK_HIGH_2(ab_high, cd_high);
+}
+
 // out[k · step + n] = in[n · ld + k], 16 × 16.
 ATK_WIDE_INLINE void atk_transpose_16(float *out, size_t step, const float *in, size_t ld) {
-  _Pragma("clang loop unroll(full)") for (int k = 0; k < 16; k += 4) {
-    atk_f16 a = atk_quarters(in + k, ld), b = atk_quarters(in + k + ld, ld);
-    atk_f16 c = atk_quarters(in + k + 2 * ld, ld), d = atk_quarters(in + k + 3 * ld, ld);
-    atk_f16 ab = ATK_LOW(a, b), ab_high = ATK_HIGH(a, b);
-    atk_f16 cd = ATK_LOW(c, d), cd_high = ATK_HIGH(c, d);
-    *(atk_f16 *)(out + (k + 0) * step) = ATK_LOW_2(ab, cd);
-    *(atk_f16 *)(out + (k + 1) * step) = ATK_HIGH_2(ab, cd);
-    *(atk_f16 *)(out + (k + 2) * step) = ATK_LOW_2(ab_high, cd_high);
-    *(atk_f16 *)(out + (k + 3) * step) = ATK_HIGH_2(ab_high, cd_high);
+  _Pragma("clang loop unroll(full)") for (size_t k = 0; k < 16; k += 4) {
+    atk_f16 columns[4];
+    atk_transpose_16_4(columns, in + k, ld);
+    _Pragma("clang loop unroll(full)") for (size_t i = 0; i < 4; i++)
+      *(atk_f16 *)(out + (k + i) * step) = columns[i];
   }
 }
 #endif

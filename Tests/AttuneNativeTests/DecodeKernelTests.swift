@@ -128,14 +128,14 @@ struct DecodeKernelTests {
     let q = Self.numbers(h * c, &random).map { $0 * 3 }
     let k = Self.numbers(n * g * c, &random)
     let v = Self.numbers(n * g * c, &random)
-    func run(prefix: Int) -> [Float] {
+    func run(prefix: Int, _ precision: atk_precision = ATK_PRODUCTS_FLOAT32) -> [Float] {
       var out = [Float](repeating: 0, count: h * c)
       k.withUnsafeBufferPointer { k in
         v.withUnsafeBufferPointer { v in
           guard let k = k.baseAddress, let v = v.baseAddress else { return }
           atk_attention_decode(
             &out, q, [k], [v], [k + prefix * g * c], [v + prefix * g * c], [Int32(prefix)],
-            [Int32(n - prefix)], 1, h, g, c, h * c)
+            [Int32(n - prefix)], 1, h, g, c, h * c, precision)
         }
       }
       return out
@@ -156,6 +156,31 @@ struct DecodeKernelTests {
           $0 + weights[$1] * Double(v[($1 * g + group) * c + i])
         }
         #expect(abs(Double(out[head * c + i]) - exact / sum) < 2e-6)
+      }
+    }
+  }
+
+  /// Equal scores: every share is 1/51, which bfloat16 does not have.
+  @Test func `shares of values are rounded where passes round them`() {
+    let (n, c) = (51, 20)
+    var random = SplitMix(seed: 8)
+    let v = Self.numbers(n * c, &random)
+    let zeros = [Float](repeating: 0, count: n * c)
+    for precision in [ATK_PRODUCTS_FLOAT32, ATK_PRODUCTS_BF16] {
+      var out = [Float](repeating: 0, count: c)
+      zeros.withUnsafeBufferPointer { k in
+        v.withUnsafeBufferPointer { v in
+          atk_attention_decode(
+            &out, zeros, [k.baseAddress], [v.baseAddress], [nil], [nil], [Int32(n)], [0], 1, 1, 1,
+            c,
+            c, precision)
+        }
+      }
+      var share = 1 / Float(n)
+      if precision == ATK_PRODUCTS_BF16 { atk_round_to_bf16(&share, 1) }
+      for i in 0..<c {
+        let sum = (0..<n).reduce(0.0) { $0 + Double(v[$1 * c + i]) }
+        #expect(abs(Double(out[i]) - sum * Double(share)) < 1e-6)
       }
     }
   }

@@ -3,6 +3,7 @@
 import AttuneEngine
 import AttuneNative
 import AttuneTestSupport
+import CAttuneKernels
 import Foundation
 import Testing
 
@@ -46,32 +47,39 @@ struct Int8SamplingTests {
   ])
   func `codes of what is trained are made anew when it has changed`(_ trainable: Trainable) throws {
     for tiny in [TinyModel.llama, .untied] {
-      let start = try tiny.native()
-      let model = try start.copy(training: trainable)
-      let before = try model.sample(SamplingTests.prompts, Self.settings(.int8))
-      #expect(try start.sample(SamplingTests.prompts, Self.settings(.int8)) == before)
-      for _ in 0..<2 {
-        model.zeroGradients()
-        _ = try model.supervise(
-          [Segment([3, 1, 4, 1, 5, 9, 2, 6], scored: [1..<8])],
-          weights: [[Double](repeating: 1, count: 7)])
-        try model.step(AdamW(), learningRate: 0.03)
-        let samples = try model.sample(SamplingTests.prompts, Self.settings(.int8))
-        // A model that never held other weights.
-        let fresh: NativeModel
-        if case .lora = trainable {
-          fresh = try start.copy(training: trainable)
-          try fresh.setTrainedParameters(model.trainedParameters())
-        } else {
-          fresh = try start.frozenCopy(of: model.weight)
-        }
-        #expect(samples != before)
-        #expect(try fresh.sample(SamplingTests.prompts, Self.settings(.int8)) == samples)
-      }
-      #expect(try start.sample(SamplingTests.prompts, Self.settings(.int8)) == before)
-      model.releaseMemory()
-      #expect(try start.sample(SamplingTests.prompts, Self.settings(.int8)) == before)
+      try Self.changes(tiny.native(), trainable, .int8)
+      if atk_has_bf16() { try Self.changes(tiny.native(.bf16), trainable, .same) }
     }
+  }
+
+  private static func changes(
+    _ start: NativeModel, _ trainable: Trainable, _ sampler: Sampler
+  ) throws {
+    let settings = settings(sampler)
+    let model = try start.copy(training: trainable)
+    let before = try model.sample(SamplingTests.prompts, settings)
+    #expect(try start.sample(SamplingTests.prompts, settings) == before)
+    for _ in 0..<2 {
+      model.zeroGradients()
+      _ = try model.supervise(
+        [Segment([3, 1, 4, 1, 5, 9, 2, 6], scored: [1..<8])],
+        weights: [[Double](repeating: 1, count: 7)])
+      try model.step(AdamW(), learningRate: 0.03)
+      let samples = try model.sample(SamplingTests.prompts, settings)
+      // A model that never held other weights.
+      let fresh: NativeModel
+      if case .lora = trainable {
+        fresh = try start.copy(training: trainable)
+        try fresh.setTrainedParameters(model.trainedParameters())
+      } else {
+        fresh = try start.frozenCopy(of: model.weight)
+      }
+      #expect(samples != before)
+      #expect(try fresh.sample(SamplingTests.prompts, settings) == samples)
+    }
+    #expect(try start.sample(SamplingTests.prompts, settings) == before)
+    model.releaseMemory()
+    #expect(try start.sample(SamplingTests.prompts, settings) == before)
   }
 
   @Test func `frozen weights have one copy in codes, which goes with the memory`() throws {

@@ -60,6 +60,11 @@ enum TinyModel: String, CaseIterable, Sendable {
     return try start.frozenCopy(of: trained.weight)
   }
 
-  /// The same as the CPU's class.
-  func native() throws -> NativeModel { try #require(frozen() as? NativeModel) }
+  /// The same as the CPU's class, computing in a precision.
+  func native(_ precision: Precision = .float32) throws -> NativeModel {
+    let exact = try #require(frozen() as? NativeModel)
+    guard precision != .float32 else { return exact }
+    let start = try NativeModel.random(spec, seed: 7, on: NativeEngine(precision: precision))
+    return try start.frozenCopy(of: exact.weight)
+  }
 }

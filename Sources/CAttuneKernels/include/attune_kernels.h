@@ -127,6 +127,19 @@ void atk_linear_decode(float *y, const float *x, const void *w, atk_weights form
 // y[M,N] += scale · low[M,rank] · b[N,rank]ᵀ, rows of y and low ldy and ldlow apart.
 void atk_adapter_decode(float *y, size_t ldy, const float *low, size_t ldlow, const float *b,
                         float scale, size_t M, size_t N, size_t rank);
+// ---- small-batch linear in bfloat16 (bf16_panels.c, decode_bf16.c) --------------------------------
+// Weights w[N,K] rounded to bfloat16 and laid out for the product, in memory of atk_bf16_bytes, 64-byte
+// aligned.
+size_t atk_bf16_bytes(size_t N, size_t K);
+void atk_bf16_pack(void *panels /* = */, const void *w, atk_weights format, size_t N, size_t K);
+// y[M,N] = x[M,K] · wᵀ + bias of operands rounded to bfloat16: bit for bit atk_linear_forward_stored's at
+// ATK_PRODUCTS_BF16 (where that is left to vectors, not to matrix tiles), in any batch and on any number
+// of threads. Without panels w is laid out on the way. Of a small w, and where the processor can't:
+// atk_linear_decode.
+void atk_linear_decode_bf16(float *y, const float *x, const void *w, atk_weights format,
+                            const void *panels_or_null, const float *bias_or_null, size_t M,
+                            size_t N, size_t K, int accumulate);
+
 // ---- small-batch linear in 8 bits (int8_weights.c, decode_int8.c) -------------------------------
 // Weights w[N,K] in 8-bit codes, a scale and an offset for each output and 32 inputs, in memory of
 // atk_int8_bytes, 64-byte aligned. Of nibbles, and of bytes with one scale a group, the codes are those
@@ -148,12 +161,13 @@ bool atk_has_vnni(void);
 // One query token a row against its cached keys and values: row m attends to prefix_count[m]
 // positions at prefix_k/v[m] (shared by the samples of a prompt; may be 0) and then to
 // own_count[m] positions at own_k/v[m]; caches are [positions, G·C] with row stride G·C.
-// out[M,H·C] `=`; q has row stride ldq. Fixed summation order, as above.
+// out[M,H·C] `=`; q has row stride ldq. Fixed summation order, as above. At ATK_PRODUCTS_BF16 the weights
+// of values are rounded to bfloat16, as queries, keys and values have to be before.
 void atk_attention_decode(float *out, const float *q, const float *const *prefix_k,
                           const float *const *prefix_v, const float *const *own_k,
                           const float *const *own_v, const int32_t *prefix_count,
                           const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
-                          size_t ldq);
+                          size_t ldq, atk_precision precision);
 
 // ---- picking tokens (decode.c): logits[M,V] of one step, a row a sequence ----------------------
 // log Σ exp(logit·inverse_temperature) of each row.
@@ -305,6 +319,7 @@ void atk_scatter_add_rows(float *x /* += */, const float *y, const int32_t *inde
                           size_t D);
 void atk_bf16_from_float(uint16_t *y, const float *x, size_t count);  // round to nearest even
 void atk_float_from_bf16(float *y, const uint16_t *x, size_t count);
+void atk_round_to_bf16(float *x, size_t count);  // in place, as atk_bf16_from_float
 
 #ifdef __cplusplus
 }
