@@ -8,7 +8,7 @@ enum SamplerCopy {
   /// Rounded to bfloat16 and laid out for the product; of float32 matrices alone: others are as small as
   /// they are, and are laid out on the way.
   case bf16
-  /// Rounded to 8-bit codes.
+  /// Rounded to 8-bit codes; of 4-bit codes themselves.
   case int8
 
   /// The copy that a sampler reads where products are of a precision; nil: the matrices themselves.
@@ -24,7 +24,7 @@ enum SamplerCopy {
   func bytes(rows: Int, columns: Int, form: WeightForm) -> Int {
     switch self {
     case .bf16: form == .float32 ? atk_bf16_bytes(rows, columns) : 0
-    case .int8: atk_int8_bytes(rows, columns)
+    case .int8: atk_int8_bytes(form.kernelFormat, rows, columns)
     }
   }
 

@@ -64,11 +64,31 @@ BODIES(pack_inputs)
 typedef struct {
   float *y;
   const input_group *x;
-  const weight_group *w;
+  const char *w;
+  size_t group_bytes;  // of w
   const float *bias;
   size_t M, N, groups;
   int accumulate;
 } int8_job;
+
+// Panels of w, codes of 4 bits brought to bytes.
+INLINE const weight_group *byte_panels(const int8_job *job, size_t panel, const size_t panels) {
+  size_t groups = panels * job->groups;
+  const char *w = job->w + panel * job->groups * job->group_bytes;
+  if (job->group_bytes == sizeof(weight_group)) return (const weight_group *)w;
+  weight_group *out = atk_scratch(ATK_SCRATCH_OWN, groups * sizeof *out);
+  for (size_t g = 0; g < groups; g++) {
+    const nibble_group *from = (const nibble_group *)w + g;
+    *(i16 *)out[g].scale = *(const i16 *)from->scale;
+    *(i16 *)out[g].offset = *(const i16 *)from->offset;
+    UNROLL for (int q = 0; q < QUADS / 2; q++) {
+      i16 two = *(const i16 *)from->codes[q];
+      *(i16 *)out[g].codes[q] = two & 0x0f0f0f0f;
+      *(i16 *)out[g].codes[q + QUADS / 2] = two >> 4 & 0x0f0f0f0f;
+    }
+  }
+  return out;
+}
 
 // sum += Σ code of w · code of x over four inputs, in each lane.
 INLINE void multiply_quad_plain(i16 *sum, const uint32_t *w, const int32_t *x) {
@@ -94,12 +114,11 @@ typedef struct {
   size_t lines;
 } ahead;
 
-// S rows of x times `panels` panels of w, to y + 16 · panel of each row.
+// S rows of x times `panels` panels w of the weights, to y + 16 · panel of each row.
 #define MULTIPLY(name, quad)                                                                      \
-  INLINE void name(const int8_job *job, size_t m, size_t panel, ahead *next, const int S,         \
-                   const int panels) {                                                            \
+  INLINE void name(const int8_job *job, const weight_group *w, size_t m, size_t panel,            \
+                   ahead *next, const int S, const int panels) {                                  \
     size_t groups = job->groups;                                                                  \
-    const weight_group *w = job->w + panel * groups;                                              \
     const input_group *x = job->x + m * groups;                                                   \
     f16 total[PANELS * ROWS];                                                                     \
     UNROLL for (int i = 0; i < PANELS * ROWS; i++) total[i] = (f16){0};                           \
@@ -149,19 +168,20 @@ MULTIPLY(multiply_plain, multiply_quad_plain)
 
 #define ROW_TILES(multiply, panels, most)                                                   \
   size_t tiles = (job->M + most - 1) / most;                                                \
-  ahead next = {(const char *)(job->w + (panel + panels) * job->groups),                    \
-                (panels * sizeof(weight_group) / 64 + tiles - 1) / tiles};                  \
+  const weight_group *w = byte_panels(job, panel, panels);                                  \
+  ahead next = {job->w + (panel + panels) * job->groups * job->group_bytes,                 \
+                (panels * job->group_bytes / 64 + tiles - 1) / tiles};                      \
   for (size_t m = 0; m < job->M;) {                                                         \
     size_t rows = atk_min(job->M - m, most);                                                \
     switch (rows) {                                                                         \
-      case 1: multiply(job, m, panel, &next, 1, panels); break;                                    \
-      case 2: multiply(job, m, panel, &next, most < 2 ? most : 2, panels); break;                  \
-      case 3: multiply(job, m, panel, &next, most < 3 ? most : 3, panels); break;                  \
-      case 4: multiply(job, m, panel, &next, most < 4 ? most : 4, panels); break;                  \
-      case 5: multiply(job, m, panel, &next, most < 5 ? most : 5, panels); break;                  \
-      case 6: multiply(job, m, panel, &next, most < 6 ? most : 6, panels); break;                  \
-      case 7: multiply(job, m, panel, &next, most < 7 ? most : 7, panels); break;                  \
-      default: multiply(job, m, panel, &next, most, panels); break;                                \
+      case 1: multiply(job, w, m, panel, &next, 1, panels); break;                                 \
+      case 2: multiply(job, w, m, panel, &next, most < 2 ? most : 2, panels); break;                  \
+      case 3: multiply(job, w, m, panel, &next, most < 3 ? most : 3, panels); break;                  \
+      case 4: multiply(job, w, m, panel, &next, most < 4 ? most : 4, panels); break;                  \
+      case 5: multiply(job, w, m, panel, &next, most < 5 ? most : 5, panels); break;                  \
+      case 6: multiply(job, w, m, panel, &next, most < 6 ? most : 6, panels); break;                  \
+      case 7: multiply(job, w, m, panel, &next, most < 7 ? most : 7, panels); break;                  \
+      default: multiply(job, w, m, panel, &next, most, panels); break;                                \
     }                                                                                       \
     m += rows;                                                                              \
   }
@@ -195,29 +215,29 @@ bool atk_has_vnni(void) {
 bool atk_has_vnni(void) { return false; }
 #endif
 
-static void product(float *y, const float *x, const void *w, const float *bias, size_t M, size_t N,
-                    size_t K, int accumulate, body_function *body) {
+static void product(float *y, const float *x, const void *w, atk_weights format, const float *bias,
+                    size_t M, size_t N, size_t K, int accumulate, body_function *body) {
   if (M == 0 || N == 0) return;
   size_t groups = groups_of(K);
   input_group *inputs = atk_scratch(ATK_SCRATCH_SHARED, M * groups * sizeof(input_group));
   input_job pack = {inputs, x, K};
   atk_parallel_rows(M, K, BODY(pack_inputs), &pack);
-  int8_job job = {y, inputs, w, bias, M, N, groups, accumulate};
+  int8_job job = {y, inputs, w, group_bytes(format), bias, M, N, groups, accumulate};
   atk_parallel_for((N + LANES - 1) / LANES, body, &job);
 }
 
-void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias, size_t M,
-                           size_t N, size_t K, int accumulate) {
-  product(y, x, codes, bias, M, N, K, accumulate, BODY(int8_plain));
+void atk_linear_int8_plain(float *y, const float *x, const void *codes, atk_weights format,
+                           const float *bias, size_t M, size_t N, size_t K, int accumulate) {
+  product(y, x, codes, format, bias, M, N, K, accumulate, BODY(int8_plain));
 }
 
-void atk_linear_int8(float *y, const float *x, const void *codes, const float *bias, size_t M,
-                     size_t N, size_t K, int accumulate) {
+void atk_linear_int8(float *y, const float *x, const void *codes, atk_weights format,
+                     const float *bias, size_t M, size_t N, size_t K, int accumulate) {
 #if defined(__x86_64__)
   if (atk_has_vnni()) {
-    product(y, x, codes, bias, M, N, K, accumulate, int8_vnni);
+    product(y, x, codes, format, bias, M, N, K, accumulate, int8_vnni);
     return;
   }
 #endif
-  atk_linear_int8_plain(y, x, codes, bias, M, N, K, accumulate);
+  atk_linear_int8_plain(y, x, codes, format, bias, M, N, K, accumulate);
 }

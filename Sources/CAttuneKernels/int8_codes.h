@@ -4,7 +4,8 @@
 // A weight is code · scale + offset with a code of 0 to 255, scale and offset for each output and group
 // of 32 inputs: the very numbers of what a file has in groups of 32 with codes of 4 or 8 bits, else the
 // group's range in 255 steps. Codes lie in panels of 16 outputs, a group after a group: 16 scales and
-// offsets, then for every four inputs the 16 outputs' four codes.
+// offsets, then for every four inputs the 16 outputs' four codes. Those of 4 bits lie two in a byte, of
+// the inputs 0 to 15 and 16 to 31, and are brought to bytes in front of the product.
 #ifndef ATTUNE_INT8_CODES_H
 #define ATTUNE_INT8_CODES_H
 
@@ -20,6 +21,16 @@ typedef struct {
   float scale[LANES], offset[LANES];
   uint32_t codes[QUADS][LANES];
 } weight_group;
+
+typedef struct {
+  float scale[LANES], offset[LANES];
+  uint32_t codes[QUADS / 2][LANES];
+} nibble_group;
+
+// What a file keeps in 4 bits stays in them.
+static inline size_t group_bytes(atk_weights format) {
+  return format == ATK_NIBBLES ? sizeof(nibble_group) : sizeof(weight_group);
+}
 
 static inline size_t groups_of(size_t K) { return (K + GROUP - 1) / GROUP; }
 

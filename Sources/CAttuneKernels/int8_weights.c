@@ -7,12 +7,12 @@
 // As in the header: nothing is fused, so that codes are the same on every processor.
 #pragma clang fp reassociate(off) contract(off)
 
-size_t atk_int8_bytes(size_t N, size_t K) {
-  return (N + LANES - 1) / LANES * groups_of(K) * sizeof(weight_group);
+size_t atk_int8_bytes(atk_weights format, size_t N, size_t K) {
+  return (N + LANES - 1) / LANES * groups_of(K) * group_bytes(format);
 }
 
 typedef struct {
-  weight_group *out;
+  char *out;
   const void *w;
   atk_weights format;
   size_t N, K;
@@ -78,30 +78,29 @@ INLINE void pack_floats(weight_group *out, const float *const *rows) {
   }
 }
 
-// A row's group as a file has it, if that is codes with one scale.
-static bool keep_group(weight_group *out, size_t r, atk_weights format, const uint8_t *stored) {
-  uint8_t codes[GROUP];
-  float scale[2];
-  memcpy(scale, stored, sizeof scale);
-  if (format == ATK_NIBBLES) {
-    const uint8_t *pairs = stored + offsetof(atk_nibbles, codes);
-    for (int i = 0; i < 16; i++) codes[i] = pairs[i] & 15, codes[i + 16] = pairs[i] >> 4;
-    out->offset[r] = scale[1];
-  } else if (format == ATK_BYTES && scale[0] == scale[1]) {
-    for (int i = 0; i < GROUP; i++) codes[i] = stored[offsetof(atk_bytes, codes) + i] ^ 0x80;
-    out->offset[r] = -128 * scale[0];
-  } else {
-    return false;
+// A row's group as a file has it, if that is codes of 8 bits with one scale.
+static void keep_bytes(weight_group *out, size_t r, const atk_bytes *stored) {
+  if (stored->scale[0] != stored->scale[1]) return;
+  out->scale[r] = stored->scale[0];
+  out->offset[r] = -128 * stored->scale[0];
+  for (int q = 0; q < QUADS; q++) {
+    uint8_t quad[4];
+    for (int i = 0; i < 4; i++) quad[i] = (uint8_t)stored->codes[4 * q + i] ^ 0x80;
+    memcpy(&out->codes[q][r], quad, sizeof quad);
   }
-  out->scale[r] = scale[0];
-  for (int q = 0; q < QUADS; q++) memcpy(&out->codes[q][r], codes + 4 * q, 4);
-  return true;
+}
+
+static void keep_nibbles(nibble_group *out, size_t r, const atk_nibbles *stored) {
+  out->scale[r] = stored->scale;
+  out->offset[r] = stored->offset;
+  for (int q = 0; q < QUADS / 2; q++) memcpy(&out->codes[q][r], stored->codes + 4 * q, 4);
 }
 
 // Past the caches: a panel is not read before all are made.
-INLINE void stream(weight_group *out, const weight_group *made) {
-  for (size_t i = 0; i < sizeof *made / sizeof(i16); i++)
-    __builtin_nontemporal_store(((const i16 *)made)[i], (i16 *)out + i);
+INLINE void stream(char *out, const void *made, size_t bytes) {
+  const i16 *from = made;
+  for (size_t i = 0; i < bytes / sizeof *from; i++)
+    __builtin_nontemporal_store(from[i], (i16 *)out + i);
 }
 
 // Panels begin ..< end.
@@ -109,11 +108,19 @@ INLINE void pack_weights(void *context, size_t begin, size_t end, const int R, c
   (void)R, (void)S;
   const packing_job *job = context;
   size_t groups = groups_of(job->K), row_bytes = atk_weight_bytes(job->format, job->K);
-  size_t group_bytes = atk_weight_bytes(job->format, GROUP);
+  size_t stored_bytes = atk_weight_bytes(job->format, GROUP), bytes = group_bytes(job->format);
   for (size_t panel = begin; panel < end; panel++) {
     size_t rows = atk_min(job->N - panel * LANES, LANES);
     const char *w = (const char *)job->w + panel * LANES * row_bytes;
-    for (size_t g = 0; g < groups; g++, w += group_bytes) {
+    char *out = job->out + panel * groups * bytes;
+    for (size_t g = 0; g < groups; g++, w += stored_bytes, out += bytes) {
+      if (job->format == ATK_NIBBLES) {
+        nibble_group made __attribute__((aligned(64))) = {0};
+        for (size_t r = 0; r < rows; r++)
+          keep_nibbles(&made, r, (const atk_nibbles *)(w + r * row_bytes));
+        stream(out, &made, sizeof made);
+        continue;
+      }
       size_t count = atk_min(job->K - g * GROUP, GROUP);
       bool whole = job->format == ATK_FLOAT32 && count == GROUP;
       f16 expanded[LANES][2];
@@ -125,15 +132,14 @@ INLINE void pack_weights(void *context, size_t begin, size_t end, const int R, c
         if (r < rows && !whole)
           atk_expand_weights((float *)expanded[r], LANES, job->format, row, count);
         // Sixteen rows at once are too many for a processor to see where they go on: the next sixteen.
-        for (size_t line = 0; line < group_bytes; line += 64)
+        for (size_t line = 0; line < stored_bytes; line += 64)
           __builtin_prefetch(row + LANES * row_bytes + line, 0, 2);
       }
       weight_group made __attribute__((aligned(64)));
       pack_floats(&made, x);
-      bool coded = job->format == ATK_NIBBLES || job->format == ATK_BYTES;
-      for (size_t r = 0; coded && r < rows; r++)
-        keep_group(&made, r, job->format, (const uint8_t *)w + r * row_bytes);
-      stream(job->out + panel * groups + g, &made);
+      for (size_t r = 0; job->format == ATK_BYTES && r < rows; r++)
+        keep_bytes(&made, r, (const atk_bytes *)(w + r * row_bytes));
+      stream(out, &made, sizeof made);
     }
   }
 }

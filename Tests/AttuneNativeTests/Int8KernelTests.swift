@@ -11,10 +11,12 @@ struct Int8KernelTests {
   /// Weights in 8-bit codes, as the kernels lay them out.
   struct Codes {
     let buffer: FloatBuffer
+    let format: atk_weights
     var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(buffer.pointer) }
 
     init(_ w: UnsafeRawPointer, _ format: atk_weights, _ n: Int, _ k: Int) throws {
-      buffer = try FloatBuffer((atk_int8_bytes(n, k) + 3) / 4)
+      buffer = try FloatBuffer((atk_int8_bytes(format, n, k) + 3) / 4)
+      self.format = format
       atk_int8_pack(buffer.pointer, w, format, n, k)
     }
   }
@@ -56,13 +58,13 @@ struct Int8KernelTests {
       bias: bias.map(Double.init),
       rows: most, outputs: n, inputs: k)
     var whole = [Float](repeating: 0, count: most * n)
-    atk_linear_int8(&whole, x, codes.pointer, bias, most, n, k, 0)
+    atk_linear_int8(&whole, x, codes.pointer, codes.format, bias, most, n, k, 0)
     for (a, b) in zip(whole, exact) { #expect(abs(Double(a) - b) < 1e-6 * Double(k + 4)) }
     for rows in [1, 2, 3, 5, 7, 8, 9, 17] {
       for first in [0, most - rows] {
         var some = [Float](repeating: 0, count: rows * n)
         atk_linear_int8(
-          &some, Array(x[first * k..<(first + rows) * k]), codes.pointer, bias, rows, n, k, 0)
+          &some, Array(x[first * k..<(first + rows) * k]), codes.pointer, codes.format, bias, rows, n, k, 0)
         #expect(some == Array(whole[first * n..<(first + rows) * n]))
       }
     }
@@ -80,11 +82,11 @@ struct Int8KernelTests {
     let codes = try Codes(w, ATK_FLOAT32, n, k)
     let start = DecodeKernelTests.numbers(m * n, &random)
     var (fast, plain) = (start, start)
-    atk_linear_int8(&fast, x, codes.pointer, nil, m, n, k, 1)
-    atk_linear_int8_plain(&plain, x, codes.pointer, nil, m, n, k, 1)
+    atk_linear_int8(&fast, x, codes.pointer, codes.format, nil, m, n, k, 1)
+    atk_linear_int8_plain(&plain, x, codes.pointer, codes.format, nil, m, n, k, 1)
     #expect(fast == plain)
     var alone = start
-    atk_linear_int8(&alone, x, codes.pointer, nil, m, n, k, 0)
+    atk_linear_int8(&alone, x, codes.pointer, codes.format, nil, m, n, k, 0)
     #expect(fast == zip(start, alone).map { $1 + $0 })
   }
 
@@ -97,8 +99,8 @@ struct Int8KernelTests {
       let x = [Float](repeating: sign, count: k)
       let codes = try Codes(w, ATK_FLOAT32, n, k)
       var (fast, plain) = ([Float](repeating: 0, count: n), [Float](repeating: 0, count: n))
-      atk_linear_int8(&fast, x, codes.pointer, nil, 1, n, k, 0)
-      atk_linear_int8_plain(&plain, x, codes.pointer, nil, 1, n, k, 0)
+      atk_linear_int8(&fast, x, codes.pointer, codes.format, nil, 1, n, k, 0)
+      atk_linear_int8_plain(&plain, x, codes.pointer, codes.format, nil, 1, n, k, 0)
       for (i, y) in fast.enumerated() {
         #expect(abs(y - w[i * k + 1] * sign * Float(k - k / 32)) < 1e-4)
       }
@@ -115,7 +117,7 @@ struct Int8KernelTests {
     let w = DecodeKernelTests.numbers(n * k, &random)
     let codes = try Codes(w, ATK_FLOAT32, n, k)
     var y = [Float](repeating: 0, count: m * n)
-    atk_linear_int8(&y, x, codes.pointer, nil, m, n, k, 0)
+    atk_linear_int8(&y, x, codes.pointer, codes.format, nil, m, n, k, 0)
     for (i, value) in y.enumerated() { #expect(value.isFinite == (i / n != 1)) }
   }
 
@@ -173,7 +175,7 @@ struct Int8KernelTests {
     _ x: [Float], _ codes: Codes, rows: Int, _ n: Int, _ k: Int
   ) -> [Float] {
     var y = [Float](repeating: 0, count: rows * n)
-    atk_linear_int8(&y, x, codes.pointer, nil, rows, n, k, 0)
+    atk_linear_int8(&y, x, codes.pointer, codes.format, nil, rows, n, k, 0)
     return y
   }
 }
