@@ -38,6 +38,8 @@ public struct BenchmarkResult: Codable, Sendable {
   public var threads: Int
   /// The BLAS library and the kernels that it chose.
   public var blas: String
+  /// How well a text is predicted, where one was given.
+  public var perplexity: Perplexity?
 }
 
 /// Timing of the engine on one model.

@@ -64,7 +64,8 @@ struct Int8KernelTests {
       for first in [0, most - rows] {
         var some = [Float](repeating: 0, count: rows * n)
         atk_linear_int8(
-          &some, Array(x[first * k..<(first + rows) * k]), codes.pointer, codes.format, bias, rows, n, k, 0)
+          &some, Array(x[first * k..<(first + rows) * k]), codes.pointer, codes.format, bias, rows,
+          n, k, 0)
         #expect(some == Array(whole[first * n..<(first + rows) * n]))
       }
     }

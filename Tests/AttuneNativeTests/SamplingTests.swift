@@ -3,6 +3,7 @@
 import AttuneEngine
 import AttuneNative
 import AttuneTestSupport
+import CAttuneKernels
 import Foundation
 import Testing
 
@@ -148,6 +149,25 @@ struct SamplingTests {
         }
       }
     }
+  }
+
+  /// So a text's perplexity under a sampler is that of what it draws.
+  @Test(arguments: Sampler.allCases, [Precision.float32] + (atk_has_bf16() ? [.bf16] : []))
+  func `a text has, to the last bit, the log-probabilities that it would be drawn with`(
+    _ sampler: Sampler, _ precision: Precision
+  ) throws {
+    let model = try TinyModel.qwen2.native(precision)
+    let settings = Self.settings { $0.sampler = sampler }
+    for (prompt, answers) in zip(Self.prompts, try model.sample(Self.prompts, settings)) {
+      let all = try model.drawnLogProbabilities(prompt + answers[0].ids, sampler: sampler)
+      #expect(all.suffix(answers[0].ids.count) == answers[0].logProbability[...])
+    }
+    let text = Self.prompts.flatMap { $0 }
+    let perplexity = try Perplexity(of: model, text, sampler: sampler)
+    #expect(perplexity.tokens == text.count - 1)
+    let gap = abs(perplexity.sampled / perplexity.passes - 1)
+    #expect(gap < (sampler == .int8 ? 0.05 : precision == .bf16 ? 1e-3 : 1e-5), "\(gap)")
+    #expect(gap > 1e-6 || sampler == .same)
   }
 
   @Test func `greedy answers are the most probable tokens`() throws {

@@ -19,6 +19,25 @@ public enum Tokenizing {
   public static func lines(
     _ tokenizer: Tokenizer, of file: URL, _ line: ([Int32]) throws -> Void
   ) throws {
+    var parts = try bytes(of: file).split(separator: 0x0A, omittingEmptySubsequences: false)
+    // What follows the last line's end is no line.
+    if parts.last?.isEmpty == true { parts.removeLast() }
+    for part in parts {
+      try line(tokenizer.encode(String(decoding: part, as: UTF8.self), parsingSpecialTokens: true))
+    }
+  }
+
+  /// A whole file as token ids, no special token added or parsed.
+  ///
+  /// - Parameters:
+  ///   - tokenizer: The tokenizer.
+  ///   - file: Text in UTF-8.
+  /// - Throws: `TrainingError` if the file can't be read or is empty.
+  public static func text(_ tokenizer: Tokenizer, of file: URL) throws -> [Int32] {
+    tokenizer.encode(String(decoding: try bytes(of: file), as: UTF8.self))
+  }
+
+  private static func bytes(of file: URL) throws -> Data {
     let data: Data
     do {
       data = try Data(contentsOf: file)
@@ -26,12 +45,7 @@ public enum Tokenizing {
       throw TrainingError(.file, "\(file.path): can't be read: \(reason(error))")
     }
     guard !data.isEmpty else { throw TrainingError(.badData, "\(file.path): the file is empty") }
-    var parts = data.split(separator: 0x0A, omittingEmptySubsequences: false)
-    // What follows the last line's end is no line.
-    if parts.last?.isEmpty == true { parts.removeLast() }
-    for part in parts {
-      try line(tokenizer.encode(String(decoding: part, as: UTF8.self), parsingSpecialTokens: true))
-    }
+    return data
   }
 }
 

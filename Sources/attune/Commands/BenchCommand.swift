@@ -3,7 +3,9 @@
 import ArgumentParser
 import AttuneEngine
 import AttuneNative
+import AttuneStudies
 import AttuneTraining
+import Foundation
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -12,7 +14,9 @@ struct BenchCommand: ParsableCommand {
     discussion: """
       A step has a loss at every position, forward, backward and AdamW, of all weights or, with --rank, of \
       adapters; no prefix is shared. gemm_share is the time that its matrix products take \
-      alone on the same shapes (in float32 by BLAS, in bf16 by the own kernel), over the step's time.
+      alone on the same shapes (in float32 by BLAS, in bf16 by the own kernel), over the step's time. \
+      With --text the perplexity of a text is measured too, in windows of 512 tokens: by the model's \
+      passes, and by the numbers that --sampler draws with.
 
       Example: attune bench --model smollm2 --train-shape 8x128 --sample-batch 32 --json
       """)
@@ -43,6 +47,9 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Training steps that are timed.", valueName: "n"))
   var steps = 5
 
+  @Option(help: ArgumentHelp("A text whose perplexity is measured.", valueName: "file"))
+  var text: String?
+
   @OptionGroup var shared: SharedOptions
 
   func validate() throws {
@@ -68,11 +75,19 @@ struct BenchCommand: ParsableCommand {
     let engine = try shared.engine()
     guard let shape else { return }
     let place = try LoadedModel.resolve(model.model)
-    let result = try Benchmark.run(
+    // First, so that a file that is not there is known before anything is timed.
+    let ids = try text.map {
+      try Tokenizing.text(LoadedModel.tokenizer(model.model), of: URL(fileURLWithPath: $0))
+    }
+    var result = try Benchmark.run(
       { try engine.load(Checkpoint.open(place)) }, sequences: shape.sequences,
       length: shape.length, rank: rank, recomputing: recompute, sampleBatch: sampleBatch,
       sampleTokens: sampleTokens, sampler: sampler.sampler ?? .same,
       optimizer: moments.optimizer ?? .adamw, steps: steps, seed: shared.seed ?? 1)
+    if let ids {
+      result.perplexity = try Perplexity(
+        of: engine.load(Checkpoint.open(place)), ids, sampler: result.sampler)
+    }
     if shared.json { return try Output.json(result) }
     try Output.line(
       """
@@ -84,6 +99,12 @@ struct BenchCommand: ParsableCommand {
       \(fixed(result.sampleTokensPerSecond, 0)) for \(sampleBatch), sampler \(result.sampler.rawValue)
       memory     \(fixed(result.peakMemoryMB, 0)) MB at most, training with \(result.optimizer.rawValue)
       machine    \(result.threads) threads, \(result.blas)
+      """)
+    guard let perplexity = result.perplexity else { return }
+    try Output.line(
+      """
+      perplexity \(fixed(perplexity.passes, 3)) by passes, \(fixed(perplexity.sampled, 3)) as sampled, \
+      of \(perplexity.tokens) tokens
       """)
   }
 }
