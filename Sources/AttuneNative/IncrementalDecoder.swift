@@ -33,6 +33,10 @@ package struct DecodeRow {
 /// sequence continued in any batch. Rows of one sequence may come in one step if its earlier positions
 /// come in it or came before.
 ///
+/// Where products are not in float32, attention is too much of a long prompt's time: from position 256 on,
+/// rows of a step without logits are run in blocks, as a pass runs them. The pieces of a prompt begin at
+/// multiples of 64 positions then.
+///
 /// Where a model's passes are in bfloat16 so is its decoding: products with weights have the very bits of
 /// those of a pass, attention rounds what a pass rounds and sums in another order.
 package final class IncrementalDecoder {
@@ -54,6 +58,12 @@ package final class IncrementalDecoder {
   private var ownCounts: [Int32]
   /// Per row: keys and values of the prefix, then of the sequence's own positions.
   private var cached: [[UnsafePointer<Float>?]]
+  /// Rows of this step that follow one another in one sequence and are run in blocks.
+  private var runs: [Range<Int>] = []
+
+  /// Where a piece of a prompt may begin.
+  package static let pieceUnit = 64
+  private static let firstBlock = 256
 
   private var queries: Int { spec.heads * spec.headWidth }
   private var keys: Int { spec.keyValueHeads * spec.headWidth }
@@ -117,12 +127,30 @@ package final class IncrementalDecoder {
       prefixCounts[m] = Int32(row.prefixCount)
       ownCounts[m] = Int32(row.ownIndex + 1)
     }
+    runs = wantsLogits || weights.copies == nil ? [] : Self.runs(of: rows)
+    for m in runs.joined() { ownCounts[m] = 0 }
     embed(count)
     for layer in 0..<spec.layers { run(layer, rows) }
     guard wantsLogits else { return logits.pointer }
     norm(weights.final, .finalNorm, count)
     linear(logits.pointer, normed.pointer, weights.head, bias: nil, count)
     return logits.pointer
+  }
+
+  /// Rows from `firstBlock` on that follow one another.
+  private static func runs(of rows: [DecodeRow]) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for (m, row) in rows.enumerated() where row.prefix == nil && row.ownIndex >= firstBlock {
+      let isNext =
+        m > 0 && rows[m - 1].own.base == row.own.base && rows[m - 1].ownIndex + 1 == row.ownIndex
+      if isNext, let last = runs.last, last.upperBound == m {
+        runs[runs.count - 1] = last.lowerBound..<m + 1
+      } else {
+        precondition(row.ownIndex % pieceUnit == 0)
+        runs.append(m..<m + 1)
+      }
+    }
+    return runs
   }
 
   private func embed(_ count: Int) {
@@ -246,9 +274,15 @@ package final class IncrementalDecoder {
       cached[2][m] = UnsafePointer(ownKeys)
       cached[3][m] = UnsafePointer(ownValues)
     }
+    let precision = rounds ? ATK_PRODUCTS_BF16 : ATK_PRODUCTS_FLOAT32
     atk_attention_decode(
       attention.pointer, query, cached[0], cached[1], cached[2], cached[3], prefixCounts,
-      ownCounts, count, heads, groups, c, fused,
-      rounds ? ATK_PRODUCTS_BF16 : ATK_PRODUCTS_FLOAT32)
+      ownCounts, count, heads, groups, c, fused, precision)
+    for run in runs {
+      let (first, m) = (rows[run.lowerBound], run.lowerBound)
+      atk_attention_prefill(
+        attention.pointer + m * queries, query + m * fused, first.own.keys(index),
+        first.own.values(index), first.ownIndex, run.count, heads, groups, c, fused, precision)
+    }
   }
 }

@@ -17,7 +17,7 @@ extension NativeModel {
   }
 
   /// The log-probability of each token of a text after its first, computed as a sampler computes what it
-  /// draws: bit for bit a sample's own.
+  /// draws: bit for bit a sample's own, whose prompt has at most 256 tokens.
   ///
   /// - Parameters:
   ///   - text: Token ids, at least one.

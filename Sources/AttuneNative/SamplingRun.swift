@@ -172,6 +172,10 @@ package struct SamplingRun {
   private mutating func admit() {
     let n = settings.samplesPerPrompt
     var rows: [DecodeRow] = []
+    func run() {
+      if !rows.isEmpty { decoder.step(rows, wantsLogits: false) }
+      rows = []
+    }
     while active.count < batch && waiting < prompts.count * n {
       let (p, i) = waiting.quotientAndRemainder(dividingBy: n)
       let prompt = prompts[p]
@@ -179,8 +183,17 @@ package struct SamplingRun {
         let block = prompt.count > 1 ? prefixes.take() : nil
         live[p] = Live(block: block, unfinished: n)
         if let block {
-          for t in 0..<prompt.count - 1 {
-            rows.append(DecodeRow(id: prompt[t], own: block, ownIndex: t))
+          var done = 0
+          while done < prompt.count - 1 {
+            // The end, or whole units.
+            let (left, room) = (prompt.count - 1 - done, Self.prefillRows - rows.count)
+            let unit = IncrementalDecoder.pieceUnit
+            let count = left <= room ? left : room / unit * unit
+            for t in done..<done + count {
+              rows.append(DecodeRow(id: prompt[t], own: block, ownIndex: t))
+            }
+            done += count
+            if done < prompt.count - 1 { run() }
           }
         }
       }
@@ -191,10 +204,7 @@ package struct SamplingRun {
           next: prompt[prompt.count - 1], seen: seenSet.sorted(), seenSet: seenSet))
       waiting += 1
     }
-    for start in stride(from: 0, to: rows.count, by: Self.prefillRows) {
-      let end = min(start + Self.prefillRows, rows.count)
-      decoder.step(Array(rows[start..<end]), wantsLogits: false)
-    }
+    run()
   }
 
   /// One token for each active answer.

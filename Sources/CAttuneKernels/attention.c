@@ -79,18 +79,35 @@ static void forward_block(void *context, size_t index) {
   for (size_t head = g * group, heads; head < (g + 1) * group; head += heads) {
     heads = atk_min(most, (g + 1) * group - head);
     for (size_t r = 0; r < heads * block.rows; r++) {
-      size_t t = row + r % block.rows, h = head + r / block.rows;
+      size_t t = row - job->skipped + r % block.rows, h = head + r / block.rows;
       memcpy(stack.q + r * C, job->q + t * job->ldq + h * C, C * sizeof(float));
     }
     for (size_t key_block = 0; key_block <= last; key_block++)
       attend(job, &stack, block, heads, g, key_block, last);
     for (size_t r = 0; r < heads * block.rows; r++) {
-      size_t t = row + r % block.rows, h = head + r / block.rows;
+      size_t t = row - job->skipped + r % block.rows, h = head + r / block.rows;
       float *out = job->out + t * ldout + h * C, share = last > 0 ? 1 / stack.sum[r] : 1;
       for (size_t c = 0; c < C; c++) out[c] = stack.out[r * C + c] * share;
-      job->lse[t * job->H + h] = stack.greatest[r] + logf(stack.sum[r]);
+      if (job->lse) job->lse[t * job->H + h] = stack.greatest[r] + logf(stack.sum[r]);
     }
   }
+}
+
+// Cuts all segments' rows from `skipped` on into blocks and runs them.
+static void run_blocks(attention_job job) {
+  size_t most = 0, count = 0;  // besides the whole ones, two are cut off for each block of positions
+  for (size_t s = 0; s < job.segments.segments; s++) {
+    size_t rows = segment_count(&job, (int32_t)s);
+    most += rows / BLOCK_ROWS + 2 * (rows / BLOCK_KEYS + 2);
+  }
+  query_block *blocks = atk_scratch(ATK_SCRATCH_SHARED_2, most * sizeof(query_block));
+  for (int32_t s = 0; s < (int32_t)job.segments.segments; s++) {
+    size_t rows = segment_count(&job, s);
+    for (size_t first = job.skipped; first < rows; first += blocks[count++].rows)
+      blocks[count] = block_at(&job, s, first);
+  }
+  job.blocks = blocks;
+  atk_parallel_each(count * job.G, forward_block, &job);
 }
 
 void atk_attention_forward(float *out, float *lse, const float *q, const float *k, const float *v,
@@ -102,16 +119,16 @@ void atk_attention_forward(float *out, float *lse, const float *q, const float *
                        .position = position, .scale = (float)(1.0 / sqrt((double)C)),
                        .precision = precision};
   find_positions(position, segments);
-  size_t most = 0, count = 0;  // besides the whole ones, two are cut off for each block of positions
-  for (size_t s = 0; s < segments.segments; s++) {
-    size_t rows = segment_count(&job, (int32_t)s);
-    most += rows / BLOCK_ROWS + 2 * (rows / BLOCK_KEYS + 2);
-  }
-  query_block *blocks = atk_scratch(ATK_SCRATCH_SHARED_2, most * sizeof(query_block));
-  for (int32_t s = 0; s < (int32_t)segments.segments; s++) {
-    for (size_t first = 0; first < segment_count(&job, s); first += blocks[count++].rows)
-      blocks[count] = block_at(&job, s, first);
-  }
-  job.blocks = blocks;
-  atk_parallel_each(count * G, forward_block, &job);
+  run_blocks(job);
+}
+
+void atk_attention_prefill(float *out, const float *q, const float *k, const float *v, size_t first,
+                           size_t count, size_t H, size_t G, size_t C, size_t ldq,
+                           atk_precision precision) {
+  int32_t row = 0, all = (int32_t)(first + count), parent = -1, position = 0;
+  attention_job job = {.out = out, .q = q, .k = k, .v = v, .segments = {&row, &all, &parent, 1},
+                       .H = H, .G = G, .C = C, .ldq = ldq, .ldk = G * C, .ldv = G * C,
+                       .position = &position, .scale = (float)(1.0 / sqrt((double)C)),
+                       .precision = precision, .skipped = first};
+  run_blocks(job);
 }

@@ -35,6 +35,7 @@ typedef struct {
   size_t H, G, C, ldq, ldk, ldv;
   const int32_t *position;      // of each segment's first row
   const query_block *blocks;    // forward: the work list
+  size_t skipped;               // rows before the first that q and out have
   const int32_t *root;          // backward: each segment's tree,
   const attention_tile *tiles;  // and the work list
   size_t distance;              // from the tiles' block of keys to that of rows

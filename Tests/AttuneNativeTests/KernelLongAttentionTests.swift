@@ -104,6 +104,35 @@ extension KernelTests {
       #expect(short.dq == Array(long.dq.prefix(short.dq.count)))
     }
 
+    /// The last piece ends in a block of three rows.
+    @Test(arguments: Stored.precisions, [64, 128, 320])
+    func `a prompt in pieces has the bits of a pass`(precision: atk_precision, piece: Int) {
+      _ = atk_start(2)
+      let (count, columns) = (1027, Self.heads * Self.width)
+      let rows = Self.rows(count, seed: 7)
+      var (pass, pieces) = (
+        [Float](repeating: 0, count: count * columns), [Float](repeating: 0, count: count * columns)
+      )
+      var logSumExp = [Float](repeating: 0, count: count * Self.heads)
+      [0, Int32(count), -1].withUnsafeBufferPointer { tree in
+        guard let row = tree.baseAddress else { return }
+        atk_attention_forward(
+          &pass, &logSumExp, rows[0], rows[1], rows[2],
+          atk_segments(segment_row: row, segment_count: row + 1, parent: row + 2, segments: 1),
+          Self.heads, 1, Self.width, columns, Self.width, Self.width, precision)
+      }
+      for start in stride(from: 0, to: count, by: piece) {
+        let end = min(start + piece, count)
+        var out = [Float](repeating: 0, count: (end - start) * columns)
+        atk_attention_prefill(
+          &out, Array(rows[0][(start * columns)...]), Array(rows[1][..<(end * Self.width)]),
+          Array(rows[2][..<(end * Self.width)]), start, end - start, Self.heads, 1, Self.width,
+          columns, precision)
+        pieces.replaceSubrange(start * columns..<end * columns, with: out)
+      }
+      #expect(pieces == pass)
+    }
+
     @Test func `working memory does not grow with the length of rows`() async {
       // On a thread of its own, which begins without any.
       let held = await withCheckedContinuation { continuation in

@@ -170,6 +170,33 @@ struct SamplingTests {
     #expect(gap > 1e-6 || sampler == .same)
   }
 
+  /// Of more than 256 tokens, which are run in blocks where products are not in float32.
+  @Test(arguments: Sampler.allCases, [Precision.float32] + (atk_has_bf16() ? [.bf16] : []))
+  func `answers to long prompts do not depend on company, and are near what scoring gives`(
+    _ sampler: Sampler, _ precision: Precision
+  ) throws {
+    let spec = TransformerSpec(
+      architecture: .llama, vocabularySize: 41, width: 48, layers: 2, heads: 6, keyValueHeads: 2,
+      mlpWidth: 80, maximumPositions: 1024, tiedHead: true)
+    let model = try NativeModel.random(spec, seed: 3, on: NativeEngine(precision: precision))
+    var random = SplitMix(seed: 6)
+    let prompts = [5, 700, 130, 333, 257, 1, 300].map { count in
+      (0..<count).map { _ in Int32(random.next() % 41) }
+    }
+    let settings = Self.settings { $0.sampler = sampler }
+    let whole = try model.sample(prompts, settings)
+    for (p, prompt) in prompts.enumerated() {
+      let alone = try model.sample([prompt], settings, streams: [UInt64(p)], onToken: nil)
+      #expect(alone[0] == whole[p])
+      let ids = whole[p][0].ids
+      let scores = try model.score(
+        [Segment(prompt + ids, scored: [prompt.count..<prompt.count + ids.count])])
+      for (a, b) in zip(whole[p][0].logProbability, scores.logProbabilities[0]) {
+        #expect(abs(a - b) < (sampler == .int8 ? 0.1 : precision == .bf16 ? 5e-3 : 1e-4))
+      }
+    }
+  }
+
   @Test func `greedy answers are the most probable tokens`() throws {
     let model = try TinyModel.llama.native()
     let answer = try model.sample([[3, 1, 4]], Self.settings { $0.temperature = 0 })[0][0]

@@ -240,6 +240,12 @@ typedef struct {
 void atk_attention_forward(float *out, float *lse, const float *q, const float *k, const float *v,
                            atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
                            size_t ldk, size_t ldv, atk_precision precision);
+// Of one sequence the rows first ..< first + count alone, against keys and values [first + count, G·C]
+// that are kept from the rows before: bit for bit what they are in a pass of all, if first is a multiple
+// of 64. q[count], row stride ldq; out[count,H·C].
+void atk_attention_prefill(float *out, const float *q, const float *k, const float *v, size_t first,
+                           size_t count, size_t H, size_t G, size_t C, size_t ldq,
+                           atk_precision precision);
 // dq, dk, dv `=` (written whole, rows that nobody sees become 0), strides as of q, k, v.
 void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
                             const float *k, const float *v, const float *out, const float *lse,
