@@ -26,16 +26,58 @@ package func resetPeakMemory() {
 
 /// The memory that this process can have.
 package enum ProcessMemory {
-  /// Bytes that it can have at most: memory and swap, or its limit of address space.
+  /// Bytes that it can have at most: memory and swap of the machine, or of its control groups where
+  /// those have less (a container), or its limit of address space.
   package static var limit: Int {
-    var bytes = Int(clamping: ProcessInfo.processInfo.physicalMemory)
-    // Swap counts; the kernel's file has a line a quantity, in kB.
+    let memory = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+    // The kernel's file has a line a quantity, in kB.
     let lines = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
-    for line in lines.split(separator: "\n") where line.hasPrefix("SwapTotal:") {
-      let number = line.split(separator: " ").dropFirst().first.flatMap { Int($0) }
-      bytes += 1024 * (number ?? 0)
+    let swap =
+      lines.split(separator: "\n").first { $0.hasPrefix("SwapTotal:") }
+      .flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int($0) } ?? 0
+    let limits = [
+      memory + 1024 * swap, controlGroupLimit(swap: 1024 * swap), addressSpaceLimit,
+    ]
+    return limits.compactMap(\.self).min() ?? memory
+  }
+
+  /// Bytes of memory and swap that the control groups of this process allow; nil without a limit.
+  ///
+  /// - Parameters:
+  ///   - root: The folder that `proc` and `sys` are in.
+  ///   - swap: The machine's swap.
+  package static func controlGroupLimit(under root: String = "/", swap: Int) -> Int? {
+    func read(_ path: String) -> String? {
+      try? String(contentsOfFile: root + path, encoding: .utf8)
     }
-    return addressSpaceLimit.map { min(bytes, $0) } ?? bytes
+    // "max" is no number; where the first version has no limit it says 2^63, less a page.
+    func bytes(_ path: String) -> Int? {
+      read(path).flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        .flatMap { $0 < 1 << 60 ? $0 : nil }
+    }
+    var limits: [Int] = []
+    // A line is number:controllers:path; the second version has no controllers. A group has at most what
+    // those around it have, and a container sees its own at the top, whatever its path says.
+    for line in (read("proc/self/cgroup") ?? "").split(separator: "\n") {
+      let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard parts.count == 3 else { continue }
+      let isSecond = parts[1].isEmpty
+      guard isSecond || parts[1].split(separator: ",").contains("memory") else { continue }
+      let names = parts[2].split(separator: "/")
+      for depth in 0...names.count {
+        let place =
+          "sys/fs/cgroup/" + (isSecond ? "" : "memory/")
+          + names.prefix(depth).map { $0 + "/" }.joined()
+        if isSecond {
+          let own = min(swap, bytes(place + "memory.swap.max") ?? swap)
+          if let memory = bytes(place + "memory.max") { limits.append(memory + own) }
+        } else {
+          if let memory = bytes(place + "memory.limit_in_bytes") { limits.append(memory + swap) }
+          if let both = bytes(place + "memory.memsw.limit_in_bytes") { limits.append(both) }
+        }
+      }
+    }
+    return limits.min()
   }
 
   private static var addressSpaceLimit: Int? {

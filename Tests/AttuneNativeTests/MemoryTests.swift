@@ -2,6 +2,8 @@
 
 import AttuneEngine
 import AttuneNative
+import AttuneTestSupport
+import Foundation
 import Testing
 
 struct MemoryTests {
@@ -17,6 +19,55 @@ struct MemoryTests {
       #expect(error.code == .unavailable)
       #expect(error.message.hasPrefix("out of memory: \(Self.count >> 18) MB can't be had"))
     }
+  }
+
+  /// What a container may have is in files that lie where its path says, or at the top.
+  @Test(
+    arguments: [
+      (
+        [
+          "proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/memory.max": "3000\n",
+          "sys/fs/cgroup/a/b/memory.max": "max\n",
+        ], 3500
+      ),
+      (
+        [
+          "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000\n",
+          "sys/fs/cgroup/memory.swap.max": "200\n",
+        ], 3200
+      ),
+      (
+        [
+          "proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/memory.max": "3000\n",
+          "sys/fs/cgroup/a/memory.max": "2000\n", "sys/fs/cgroup/a/memory.swap.max": "max\n",
+        ], 2500
+      ),
+      (
+        [
+          "proc/self/cgroup": "9:cpu:/x\n4:cpuset,memory:/y\n",
+          "sys/fs/cgroup/memory/y/memory.limit_in_bytes": "1000\n",
+          "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+        ], 1500
+      ),
+      (
+        [
+          "proc/self/cgroup": "4:memory:/y\n",
+          "sys/fs/cgroup/memory/memory.limit_in_bytes": "1000\n",
+          "sys/fs/cgroup/memory/memory.memsw.limit_in_bytes": "1100\n",
+        ], 1100
+      ),
+      (["proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"], nil), ([:], nil),
+    ] as [([String: String], Int?)])
+  func `the memory of control groups is a limit`(files: [String: String], limit: Int?) throws {
+    let folder = try TemporaryFolder()
+    for (path, text) in files {
+      let url = folder.url.appending(path: path)
+      try FileManager.default.createDirectory(
+        at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try Data(text.utf8).write(to: url)
+    }
+    let root = folder.url.path.hasSuffix("/") ? folder.url.path : folder.url.path + "/"
+    #expect(ProcessMemory.controlGroupLimit(under: root, swap: 500) == limit)
   }
 
   @Test func `the peak is that of this process in MB`() throws {
