@@ -235,20 +235,6 @@ public enum DPO {
     }
   }
 
-  /// The rows of files as a plan sees them.
-  static func plannedRows(
-    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel, _ settings: DPOSettings
-  ) throws -> PlannedRows {
-    let encoder = try TextEncoder(
-      start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
-    var rows = try ContrastiveData(data, heldOut: heldOut) { try Self.rows($0, encoder, settings) }
-    try rows.split(
-      share: settings.evaluationShare, seed: settings.seed, loss: settings.loss.rawValue,
-      pair: { $0 }
-    ) { _ in }
-    return PlannedRows(rows, settings.needs)
-  }
-
   /// The pairs that the loss can use.
   package static func rows(
     _ data: DataFile, _ encoder: TextEncoder, _ settings: DPOSettings

@@ -152,22 +152,8 @@ public enum KTO {
     return try open.close { try batchLoss($0, $1, $2, &state) }
   }
 
-  /// The rows of files as a plan sees them.
-  static func plannedRows(
-    _ data: DataFile, heldOut: DataFile?, of start: LoadedModel, _ settings: KTOSettings
-  ) throws -> PlannedRows {
-    let encoder = try TextEncoder(
-      start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
-    var rows = try ContrastiveData(data, heldOut: heldOut) { try Self.rows($0, encoder) }
-    try rows.split(
-      share: settings.evaluationShare, seed: settings.seed, loss: settings.loss.rawValue,
-      pair: { settings.loss.needsMismatched ? try mismatched($0, encoder, data, settings) : $0 }
-    ) { _ in }
-    return PlannedRows(rows, settings.needs)
-  }
-
   /// Each row with the response of the next one that has another prompt.
-  private static func mismatched(
+  static func mismatched(
     _ rows: [ContrastiveRow<Bool>], _ encoder: TextEncoder, _ data: DataFile,
     _ settings: KTOSettings
   ) throws -> [ContrastiveRow<Bool>] {
@@ -192,7 +178,7 @@ public enum KTO {
     return rows
   }
 
-  private static func rows(
+  static func rows(
     _ data: DataFile, _ encoder: TextEncoder
   ) throws -> (rows: [ContrastiveRow<Bool>], account: RowAccount) {
     var account = RowAccount(data)

@@ -98,14 +98,7 @@ final class ContrastiveRun<Label, Settings: ContrastiveSettings> {
       settings, start: copy start,
       beside: needs.reference && settings.precomputeReference
         ? [copy reference].compactMap(\.self) : []
-    ) {
-      // As it will be split, for which nothing is to be said yet.
-      var data = data
-      try data.split(
-        share: settings.evaluationShare, seed: settings.seed, loss: needs.loss, pair: pair
-      ) { _ in }
-      return PlannedRows(data, needs)
-    }
+    ) { try PlannedRows(data, settings, needs, pair: pair) }
     var inputs: [(name: String, digest: String)] = []
     if let reference { inputs.append(("reference", reference.fingerprint)) }
     if let trained { inputs.append(("policy", trained.fingerprint)) }

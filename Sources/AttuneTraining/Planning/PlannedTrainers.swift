@@ -45,11 +45,18 @@ extension PlannedRows {
       heldOut: set.heldOut.map { RowShape($0.encoded) })
   }
 
-  /// Rows of a contrastive trainer; before they are split all are trained on.
-  init<Label>(_ data: ContrastiveData<Label>, _ needs: ContrastiveNeeds) {
+  /// Rows of a contrastive trainer as they will be split, for which nothing is to be said yet.
+  init<Label>(
+    _ data: ContrastiveData<Label>, _ settings: some ContrastiveSettings, _ needs: ContrastiveNeeds,
+    pair: ([ContrastiveRow<Label>]) throws -> [ContrastiveRow<Label>]
+  ) throws {
     func shapes(_ rows: [ContrastiveRow<Label>]) -> [RowShape] {
       rows.map { RowShape($0.encoded, scoringPrompt: needs.promptScores) }
     }
+    var data = data
+    try data.split(
+      share: settings.evaluationShare, seed: settings.seed, loss: needs.loss, pair: pair
+    ) { _ in }
     self.init(
       training: shapes(data.training), heldOut: shapes(data.heldOut),
       companions: data.training.compactMap { $0.companion.map { RowShape($0) } })
@@ -68,7 +75,9 @@ extension DPOSettings: PlansRowRuns {
   package func plannedRows(
     _ data: DataFile, heldOut: DataFile?, of start: LoadedModel
   ) throws -> PlannedRows {
-    try DPO.plannedRows(data, heldOut: heldOut, of: start, self)
+    let encoder = try TextEncoder(start, maximumLength: self.maxLength, tooLong: self.tooLong)
+    let rows = try ContrastiveData(data, heldOut: heldOut) { try DPO.rows($0, encoder, self) }
+    return try PlannedRows(rows, self, needs) { $0 }
   }
 }
 
@@ -83,7 +92,11 @@ extension KTOSettings: PlansRowRuns {
   package func plannedRows(
     _ data: DataFile, heldOut: DataFile?, of start: LoadedModel
   ) throws -> PlannedRows {
-    try KTO.plannedRows(data, heldOut: heldOut, of: start, self)
+    let encoder = try TextEncoder(start, maximumLength: self.maxLength, tooLong: self.tooLong)
+    let rows = try ContrastiveData(data, heldOut: heldOut) { try KTO.rows($0, encoder) }
+    return try PlannedRows(rows, self, needs) {
+      loss.needsMismatched ? try KTO.mismatched($0, encoder, data, self) : $0
+    }
   }
 }
 
