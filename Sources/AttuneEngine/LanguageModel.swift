@@ -37,6 +37,14 @@ public protocol LanguageModel: AnyObject {
   /// Optimiser steps taken.
   var optimizerSteps: Int { get }
 
+  /// The memory that a run takes at its largest which starts from this model, with its weights as they are
+  /// kept here.
+  ///
+  /// - Parameter work: What the run asks for.
+  /// - Returns: The bytes of each part.
+  /// - Throws: `EngineError` if what is to be trained does not fit the model.
+  func memory(for work: ModelWork) throws -> MemoryEstimate
+
   // MARK: Copies
 
   /// A model to train that shares what stays frozen with this one.
@@ -228,6 +236,11 @@ public protocol LanguageModel: AnyObject {
 }
 
 extension LanguageModel {
+  /// As the engine keeps weights of any file.
+  public func memory(for work: ModelWork) throws -> MemoryEstimate {
+    try engine.memory(for: work, of: spec)
+  }
+
   /// Whether it has a scalar head (a reward or a value).
   public var hasScalarHead: Bool { scalarHeadWeights != nil }
 

@@ -25,8 +25,10 @@ public struct ModelWork: Sendable, Equatable {
   public var recomputes = false
   /// Tokens whose hidden states below the trained layers are kept, where some layers are frozen.
   public var trunkTokens = 0
-  /// The answers that are drawn side by side.
+  /// The answers that are drawn side by side, between the steps.
   public var sampling: SamplingShape?
+  /// Those that are drawn before the first step and after the last alone.
+  public var asking: SamplingShape?
 
   /// Work of a model of which some numbers are trained.
   ///
@@ -83,9 +85,14 @@ public struct SamplingShape: Sendable, Equatable {
   public var promptTokens: Int
   /// Longest answer in tokens.
   public var maxTokens: Int
+  /// Which numbers they are drawn with.
+  public var sampler: Sampler
 
   /// Makes a shape.
-  public init(prompts: Int, samplesPerPrompt: Int, promptTokens: Int, maxTokens: Int) {
+  public init(
+    prompts: Int, samplesPerPrompt: Int, promptTokens: Int, maxTokens: Int, sampler: Sampler = .same
+  ) {
+    self.sampler = sampler
     self.prompts = prompts
     self.samplesPerPrompt = samplesPerPrompt
     self.promptTokens = promptTokens
@@ -115,7 +122,10 @@ public struct MemoryEstimate: Sendable, Equatable {
     case trunk
     /// Keys and values of the answers that are drawn, and what decoding works in.
     case cache
-    /// The written model, read again at the end, beyond what passes have given back by then.
+    /// What the sampler has made of the weights: rounded, or in another order.
+    case sampler
+    /// At the end the written model, read again, and the answers to a few prompts, beyond what passes and
+    /// training have given back by then.
     case check
     /// What the kernels work in.
     case scratch
@@ -132,7 +142,8 @@ public struct MemoryEstimate: Sendable, Equatable {
       case .logits: "logits of the largest pass"
       case .trunk: "results of frozen layers"
       case .cache: "keys and values while sampling"
-      case .check: "the written model, read again"
+      case .sampler: "weights as the sampler reads them"
+      case .check: "the written model, read and asked again"
       case .scratch: "scratch of the kernels"
       }
     }

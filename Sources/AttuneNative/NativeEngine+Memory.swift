@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneEngine
+import CAttuneKernels
 
 extension LayerSizes {
   /// Columns of what a layer keeps for its backward pass.
@@ -146,10 +147,26 @@ extension NativeEngine {
   /// The memory of a run: weights by the layouts that they are allocated by, passes by the tables that
   /// the workspace is.
   public func memory(for work: ModelWork, of spec: TransformerSpec) throws -> MemoryEstimate {
+    // The most that a file of any type needs.
+    try memory(for: work, of: spec) { _, _ in basePrecision.form(of: .float32) }
+  }
+
+  /// The same.
+  ///
+  /// - Parameters:
+  ///   - work: What the run asks for.
+  ///   - spec: The model that it starts from.
+  ///   - form: How the matrices of a group in one of its blocks are kept.
+  func memory(
+    for work: ModelWork, of spec: TransformerSpec,
+    form: (_ block: Int, TransformerSpec.ModuleGroup) -> WeightForm
+  ) throws -> MemoryEstimate {
     let layouts = BlockLayout.blocks(spec)
     let layout = try TrainedLayout(
       work.trainable, spec: spec, blocks: layouts, scalarHead: work.scalarHead)
-    let stored = layouts.map(storedBytes)
+    let stored = layouts.enumerated().map { block, layout in
+      layout.bytes { form(block, $0) }
+    }
     let whole = stored.reduce(0, +)
     let replaced = layout.blocks.reduce(0) { $0 + stored[$1] }
     let trained = 4 * layout.count * work.trainedModels
@@ -166,23 +183,38 @@ extension NativeEngine {
     estimate[.trunk] =
       work.trainable.frozenLayers(of: spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
 
+    func copies(_ sampling: SamplingShape) -> Int {
+      SamplerCopy(sampling.sampler, precision)?.bytes(of: spec) { block, group in
+        layout.blocks.contains(block) ? .float32 : form(block, group)
+      } ?? 0
+    }
     if let sampling = work.sampling {
       estimate[.cache] = try SamplingRun.bytes(spec, layout.adapters, sampling)
+      estimate[.sampler] = copies(sampling)
     }
     let workspace = try workspaceBytes(for: work, of: spec)
     estimate[.activations] = workspace.activations
     estimate[.logits] = workspace.logits + headScratch(work, spec)
     estimate[.scratch] = record.threads * (4 << 20)
 
-    let written = layout.adapters != nil && !work.merges || work.trainable == .frozen
+    // What was trained whole is written in float32.
+    let written = layouts.reduce(0) { sum, layout in
+      sum + layout.bytes { _ in basePrecision.form(of: .float32) }
+    }
+    let isLittle = layout.adapters != nil && !work.merges || work.trainable == .frozen
     let read =
-      written ? 4 * layout.count : work.trainable == .full || work.merges ? whole : 2 * replaced
-    // Gone by then: what passes work in, and what only training needs.
-    let passes = estimate[.activations] + estimate[.logits]
+      isLittle
+      ? 4 * layout.count : work.trainable == .full || work.merges ? written : 2 * replaced
+    let asked =
+      try work.asking.map {
+        copies($0) + (try SamplingRun.bytes(spec, layout.adapters, $0))
+      } ?? 0
+    // Gone by then: what passes and sampling work in, and what only training needs.
+    let passes = estimate[.activations] + estimate[.logits] + estimate[.sampler]
     let training = estimate[.gradients] + estimate[.moments]
     // A checkpoint copies a tensor at a time.
     let copied = 4 * (layout.tensors.map(\.count).max() ?? 0)
-    estimate[.check] = max(0, read - passes - training, copied - passes)
+    estimate[.check] = max(0, max(read, asked) - passes - training, copied - passes)
     return estimate
   }
 
@@ -195,14 +227,6 @@ extension NativeEngine {
     var workspace = WorkspaceSize(spec, work, layout.adapters, precision)
     for pass in work.passes { workspace.add(pass) }
     return workspace.bytes
-  }
-
-  /// Bytes of a block of a float32 file as `load` keeps it: the most that a file of any type needs.
-  private func storedBytes(_ layout: BlockLayout) -> Int {
-    layout.groups.reduce(4 * layout.vectorCount) { bytes, group in
-      guard group.isMatrix else { return bytes }
-      return bytes + basePrecision.form(of: .float32).bytes(group.outputs * group.inputs)
-    }
   }
 
   /// What `lm_head.c` works in: logits of a chunk of rows, and each part's gradient on the states.
@@ -223,6 +247,15 @@ extension NativeEngine {
   private static func chunk(_ rows: Int, atMost most: Int) -> Int {
     let chunks = (rows + most - 1) / most
     return (rows + chunks - 1) / chunks
+  }
+}
+
+extension BlockLayout {
+  /// Bytes of a block whose groups' matrices are kept in some form.
+  fileprivate func bytes(_ form: (TransformerSpec.ModuleGroup) -> WeightForm) -> Int {
+    groups.filter(\.isMatrix).reduce(4 * vectorCount) {
+      $0 + form($1).bytes($1.outputs * $1.inputs)
+    }
   }
 }
 

@@ -85,6 +85,13 @@ package final class NativeModel: LanguageModel {
   /// Bytes of what passes of this model and those made from the same one work in.
   package var workspaceBytes: Int { workspace.bytes }
 
+  package func memory(for work: ModelWork) throws -> MemoryEstimate {
+    try origin.engine.memory(for: work, of: spec) { self.blocks[$0].form(of: $1) }
+  }
+
+  /// Bytes of what a sampler has made of the weights.
+  package var samplerBytes: Int { blocks.reduce(0) { $0 + $1.copiesBytes } }
+
   /// Bytes of AdamW's moments; 0 before its first step.
   package var momentBytes: Int { moments?.bytes ?? 0 }
 

@@ -105,7 +105,17 @@ package final class ParameterBlock {
     copies[copy] = (version, memory)
   }
 
-  /// Gives the memory of samplers' copies back.
+  /// How a group's matrices are kept.
+  func form(of group: TransformerSpec.ModuleGroup) -> WeightForm {
+    matrix(group.modules[0].role)?.form ?? .float32
+  }
+
+  /// Bytes of samplers' copies.
+  var copiesBytes: Int {
+    copies.values.flatMap(\.memory.values).reduce(0) { $0 + 4 * $1.count }
+  }
+
+  /// Gives their memory back.
   func releaseCopies() { copies = [:] }
 
   /// Whether its numbers lie in a buffer.

@@ -7,8 +7,8 @@
 // next step would divide by the root of that step's gradient alone, and go up to 1/sqrt(1 - beta2), 32
 // times, as far as it should; with the smallest code it goes less far than it might.
 //
-// Of 16 numbers a Zen 4 core makes the step in 15 ns, where the float32 step takes 8.5 (memory keeps up with
-// both) and one by tables alone 31.
+// Of 16 numbers that lie in its caches a Zen 4 core makes the step in 14 ns, where the float32 step takes 7 and
+// one by tables alone 31. A model's come from memory, for which two cores wait: 10 ns either way.
 #include "moment_codes.h"
 
 #include <math.h>

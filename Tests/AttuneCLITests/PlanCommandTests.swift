@@ -25,6 +25,7 @@ struct PlanCommandTests {
     try bench.write("bare/config.json", Self.middle)
     for trainer in [
       "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain", "dpo", "kto",
+      "iterate",
     ] {
       let model = trainer == "sft" ? "bare/config.json" : "bare"
       let run = try bench.attune(
@@ -59,6 +60,7 @@ struct PlanCommandTests {
   @Test func `wrong usage is told`() throws {
     let bench = try Workbench()
     try bench.write("bare/config.json", Self.middle)
+    try bench.write("grid.json", #"{"dry_run":true,"learning_rate":[1e-4,1e-5]}"#)
     for (line, code, words) in [
       ("plan sft --model bare --data texts.jsonl", 1, "--data-shape 1000x256"),
       ("plan sft --model bare --data-shape 12", 64, "write rows x tokens, as 1000x256"),
@@ -71,6 +73,10 @@ struct PlanCommandTests {
       (
         "sft --model model --data texts.jsonl --output o --dry-run --set seed=[1,2]", 64,
         "plans one run"
+      ),
+      (
+        "sft --model model --data texts.jsonl --output o --config grid.json", 64,
+        "learning_rate: a list of values is a grid of runs, and --dry-run (dry_run in a recipe)"
       ),
     ] {
       let run = try bench.attune(line: line)
@@ -103,6 +109,50 @@ struct PlanCommandTests {
     }
     let told = try bench.attune(line: "plan dpo --model model --data pairs.jsonl --threads 1")
     #expect(told.code == 0 && told.output.contains("steps, each "), "\(told.errors)")
+    #expect(try entries(bench.folder) == before)
+  }
+
+  @Test func `a dry run of rounds and of a whole job says so and writes nothing`() throws {
+    let bench = try Workbench()
+    try bench.writeLoop()
+    let before = try entries(bench.folder)
+    for options in ["", "--online", "--set dpo.train=full"] {
+      let run = try bench.attune(
+        line:
+          "iterate --model model --data prompts.jsonl --reward labeller:concise --rounds 2 --n 3 "
+          + "--max-tokens 8 --output o --dry-run --json --threads 1 \(options)")
+      #expect(run.code == 0, "\(options): \(run.errors)")
+      let plan = try run.object()
+      let work = try #require(plan["work"] as? [String: Any])
+      #expect(plan["trainer"] as? String == "iterate" && work["unit"] as? String == "round")
+      #expect(work["count"] as? Int == 2 && work["answers"] as? Int == 27)
+      let time = try #require(plan["time"] as? [String: Double])
+      #expect(time["sampling"] ?? 0 > 0 && time["run"] ?? 0 > time["per_unit"] ?? 0)
+      // The knobs that would take less are called as iterate has them.
+      let changes = try #require(plan["changes"] as? [[String: Any]])
+      #expect(
+        changes.allSatisfy {
+          ($0["change"] as? String ?? "").split(separator: " ").allSatisfy {
+            $0.hasPrefix("dpo.") || $0.hasPrefix("max_tokens")
+          }
+        })
+    }
+    for method in ["ppo", "dpo", "kto", "iterate"] {
+      let line =
+        "rlhf --model model --data prompts.jsonl --method \(method) --set sample.n=3 "
+        + "--set sample.max_tokens=6 --set reward.layers=1 --output o --dry-run --threads 1"
+      let run = try bench.attune(line: line + " --json")
+      #expect(run.code == 0, "\(method): \(run.errors)")
+      let job = try run.object()
+      let stages = try #require(job["stages"] as? [[String: Any]])
+      #expect(stages.map { $0["trainer"] as? String } == ["reward", method])
+      let bytes = stages.compactMap { $0["bytes"] as? Int }
+      #expect(job["bytes"] as? Int == bytes.max() && job["fits"] as? Bool == true)
+      #expect(stages.allSatisfy { ($0["time"] as? [String: Double])?["per_unit"] ?? 0 > 0 })
+      let words = try bench.attune(line: line).output
+      #expect(
+        words.contains("reward of model") && words.contains("\(method) of model"), "\(words)")
+    }
     #expect(try entries(bench.folder) == before)
   }
 
@@ -189,5 +239,18 @@ struct PlanCommandTests {
     #expect(run.last.contains(", and this process can have "))
     #expect(run.last.contains(" would take ") || run.last.contains("would still take"))
     #expect(!bench.exists("big"))
+
+    // A job is refused before its first stage, by those that train.
+    try bench.writePrompts()
+    let made = try bench.attune(
+      line:
+        "sft --init config.json --data texts.jsonl --output middle --set max_steps=1 --threads 1")
+    #expect(made.code == 0, "\(made.errors)")
+    let job = try limited(
+      room,
+      "rlhf --model middle --data prompts.jsonl --output job --threads 1 --set reward.train=full "
+        + "--set ppo.train=full")
+    #expect(job.code == 1 && job.last.hasPrefix("error: this run needs "), "\(job.last)")
+    #expect(job.last.contains("reward.") && !bench.exists("job"), "\(job.last)")
   }
 }

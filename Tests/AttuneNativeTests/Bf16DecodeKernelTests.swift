@@ -85,7 +85,10 @@ struct Bf16DecodeKernelTests {
 
   @Test func `numbers are rounded in place as they are on the way to memory`() {
     var random = SplitMix(seed: 10)
-    var x = DecodeKernelTests.numbers(100, &random) + [0, -0.0, .infinity, -.infinity, 1e38, Float(bitPattern: 1)]
+    var x =
+      DecodeKernelTests.numbers(100, &random) + [
+        0, -0.0, .infinity, -.infinity, 1e38, Float(bitPattern: 1),
+      ]
     let expected = Self.rounded(x)
     atk_round_to_bf16(&x, x.count)
     #expect(x.map(Double.init) == expected)

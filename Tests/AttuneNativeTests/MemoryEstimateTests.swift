@@ -128,6 +128,73 @@ struct MemoryEstimateTests {
     }
   }
 
+  @Test func `a model that was read is counted as its weights are kept`() throws {
+    let folder = try TemporaryFolder()
+    let (engine, spec) = (try NativeEngine(), TinyModel.llama.spec)
+    try TinyModel.llama.native().write(to: folder.url, as: .bfloat16)
+    let kept = try engine.load(Checkpoint.open(folder.url))
+    let matrices = spec.tensors.filter(\.isMatrix).reduce(0) { $0 + $1.count }
+    let vectors = spec.tensors.filter { !$0.isMatrix }.reduce(0) { $0 + $1.count }
+    for trainable in [Trainable.frozen, .lora(LoRASettings(rank: 2))] {
+      let work = ModelWork(trainable)
+      #expect(try kept.memory(for: work)[.base] == 2 * matrices + 4 * vectors)
+      // Of a file that is not there yet.
+      #expect(try engine.memory(for: work, of: spec)[.base] == 4 * (matrices + vectors))
+    }
+    var work = ModelWork(.full)
+    work.keepsStart = true
+    #expect(try kept.memory(for: work)[.reference] == 2 * matrices + 4 * vectors)
+    #expect(try kept.memory(for: work)[.weights] == 4 * (matrices + vectors))
+  }
+
+  @Test func `answers that are drawn at the end alone take the room of what is gone by then`()
+    throws
+  {
+    let (engine, spec) = (try NativeEngine(), TinyModel.llama.spec)
+    var work = ModelWork(.lora(LoRASettings(rank: 2, lastLayers: 1, projections: [.q])))
+    let shape = SamplingShape(prompts: 1, samplesPerPrompt: 1, promptTokens: 2, maxTokens: 2)
+    work.sampling = shape
+    let between = try engine.memory(for: work, of: spec)
+    #expect(between[.cache] > 0)
+    (work.sampling, work.asking) = (nil, shape)
+    let atEnd = try engine.memory(for: work, of: spec)
+    #expect(atEnd[.cache] == 0)
+    #expect(atEnd[.check] == between[.cache] - atEnd[.gradients] - atEnd[.moments])
+    #expect(atEnd.total < between.total)
+  }
+
+  @Test(arguments: [Precision.float32, .bf16], [Sampler.same, .int8])
+  func `what a sampler makes of the weights is counted`(
+    precision: Precision, sampler: Sampler
+  ) throws {
+    guard let engine = try? NativeEngine(precision: precision) else { return }
+    // A head of its own, in a form that transformers has.
+    var untied = TinyModel.untied.spec
+    untied.queryKeyValueBias = true
+    let llama = TinyModel.llama.spec
+    for (spec, trainable) in [
+      (llama, Self.trainables[0]), (llama, Self.trainables[3]), (untied, .frozen),
+    ] {
+      // Frozen matrices in bfloat16, the others in float32.
+      let folder = try TemporaryFolder()
+      try engine.random(spec, seed: 1).write(to: folder.url, as: .bfloat16)
+      let start = try engine.load(Checkpoint.open(folder.url))
+      let model = try #require(start.copy(training: trainable) as? NativeModel)
+      var settings = SamplingSettings()
+      (settings.maxTokens, settings.sampler) = (2, sampler)
+      _ = try model.sample([[1, 2]], settings)
+      var work = ModelWork(trainable)
+      work.sampling = SamplingShape(
+        prompts: 1, samplesPerPrompt: 1, promptTokens: 2, maxTokens: 2, sampler: sampler)
+      let said = try start.memory(for: work)[.sampler]
+      #expect(said == model.samplerBytes, "\(trainable)")
+      let makes = sampler == .int8 || precision == .bf16 && trainable == .full
+      #expect((said > 0) == makes)
+      model.releaseMemory()
+      #expect(model.samplerBytes == 0)
+    }
+  }
+
   @Test func `what is copied at the end is counted beyond what is gone by then`() throws {
     let (engine, spec) = (try NativeEngine(), TinyModel.llama.spec)
     // Nothing is kept of passes: read again is less than the gradients that are gone by then, and the

@@ -93,7 +93,7 @@ struct PlanTests {
     options.isDryRun = true
     for start in [try tableModel(), try tinyModel()] {
       func plan(_ train: () throws -> Void) throws -> RunPlan {
-        try #require(throws: DryRun.self) { try train() }.plan
+        try #require(throws: DryRun.self) { try train() }.plans[0]
       }
       let sft = try plan {
         _ = try SFT.train(
@@ -143,7 +143,7 @@ struct PlanTests {
       _ = try GRPO.train(
         start, data: data, rewards: [(ShareOfOdd(), 1)], rewardFingerprint: "odd",
         settings: settings, output: folder.url.appending(path: "out"), options: options)
-    }.plan
+    }.plans[0]
     #expect(plan.work.largestPass == 29 && plan.work.answers == 8)
     let time = try #require(plan.time)
     #expect(time.sampling ?? 0 > 0 && time.perUnit > time.sampling ?? 0)
@@ -157,13 +157,23 @@ struct PlanTests {
     let rows = PlannedRows(
       all: RowShape(prompt: 100, answers: [400], scored: 400), count: 1000)
     let plan = try RunPlan(
-      SFTSettings(), rows: rows, spec, name: "m", on: NativeEngine())
+      SFTSettings(), rows: rows, spec, name: "m",
+      memory: { try NativeEngine().memory(for: $0, of: spec) })
     #expect(plan.changes.map(\.bytes) == plan.changes.map(\.bytes).sorted())
     #expect(plan.changes.allSatisfy { $0.bytes < plan.bytes })
     let changes = plan.changes.map(\.change)
     for change in ["train=lora", "recompute=true", "train=last_layers layers=4"] {
       #expect(changes.contains(change), "\(changes)")
     }
+    // In a larger job they are called as they are there.
+    let stage = try RunPlan(
+      SFTSettings(), rows: rows, spec, name: "m",
+      memory: { try NativeEngine().memory(for: $0, of: spec) }, prefix: "reward.")
+    #expect(
+      stage.changes.map { $0.change.replacing("reward.", with: "") } == changes
+        && stage.changes.allSatisfy {
+          $0.change.split(separator: " ").allSatisfy { $0.hasPrefix("reward.") }
+        })
     // One row is a pass of its own, so smaller pieces bring nothing; of shorter rows a pass holds two.
     #expect(!changes.contains { $0.hasPrefix("max_length") })
     #expect(!changes.contains { $0.hasPrefix("piece_tokens") })

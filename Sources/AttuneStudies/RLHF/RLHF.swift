@@ -98,11 +98,16 @@ public enum RLHF {
       throw TrainingError(
         .badSetting, "there is no \(from.name) to redo: rounds is \(settings.rounds)")
     }
+    let start = try LoadedModel.open(inputs.model, on: engine)
+    let isDry = options.run.isDryRun
+    let plans = try plans(inputs, of: start, settings: settings, isWhole: isDry)
+    if isDry { throw DryRun(plans) }
+    if let refusal = plans.compactMap(\.refusal).first { throw refusal }
     try AtomicFile.makeFolder(output)
     let lock = try FolderLock(output)
     defer { withExtendedLifetime(lock) {} }
     var run = try RLHFRun(
-      inputs, on: engine, settings: settings.seeded, output: output, options: options)
+      inputs, start, settings: settings.seeded, output: output, options: options)
     return try run.run()
   }
 }

@@ -20,15 +20,15 @@ struct RLHFRun {
   var stages: [Report.Stage] = []
 
   init(
-    _ inputs: RLHF.Inputs, on engine: any Engine, settings: RLHFSettings, output: URL,
+    _ inputs: RLHF.Inputs, _ start: LoadedModel, settings: RLHFSettings, output: URL,
     options: RLHF.Options
   ) throws {
     self.inputs = inputs
     self.settings = settings
     self.output = output
     self.options = options
-    start = try LoadedModel.open(inputs.model, on: engine)
-    productRate = try engine.matrixProductRate(of: start.model.spec)
+    self.start = start
+    productRate = try start.engine.matrixProductRate(of: start.model.spec)
   }
 
   func file(_ name: String) -> URL { output.appending(path: name) }

@@ -4,7 +4,7 @@ import AttuneData
 
 /// Settings of a trainer that `rlhf`, `frontier` and `hacking` can train a policy by, and all that they
 /// know of it.
-package protocol PolicyMethod: Settings {
+package protocol PolicyMethod: PlansRuns {
   /// One line for help and documentation.
   static var summary: String { get }
   /// Its variants, and the knob that they set; nil: it has none.

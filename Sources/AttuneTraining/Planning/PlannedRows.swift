@@ -12,6 +12,9 @@ package struct RowShape: Sendable, Equatable {
   /// Tokens that are scored.
   package var scored: Int
 
+  /// Tokens of a prompt where nobody says how many there are.
+  package static let assumedPrompt = 128
+
   package init(prompt: Int, answers: [Int], scored: Int) {
     self.prompt = prompt
     self.answers = answers
@@ -30,7 +33,7 @@ package struct RowShape: Sendable, Equatable {
   package var tokens: Int { answers.reduce(prompt, +) }
 
   /// The row with prompt and answer no longer than a number of tokens, by the rule of `too_long` cut.
-  func cut(to longest: Int) -> RowShape {
+  package func cut(to longest: Int) -> RowShape {
     let answer = answers.max() ?? 0
     guard prompt + answer > longest else { return self }
     let kept = min(prompt, max(TextEncoder.leastPrompt(longest), longest - answer))
@@ -88,9 +91,18 @@ package struct PassLoad: Sendable, Equatable {
   package var passes = 0.0
   package var tokens = 0.0
 
-  mutating func add(_ other: PassLoad, times factor: Double = 1) {
+  package init(passes: Double = 0, tokens: Double = 0) {
+    (self.passes, self.tokens) = (passes, tokens)
+  }
+
+  package mutating func add(_ other: PassLoad, times factor: Double = 1) {
     passes += factor * other.passes
     tokens += factor * other.tokens
+  }
+
+  /// So many times as much.
+  package func times(_ factor: Double) -> PassLoad {
+    PassLoad(passes: factor * passes, tokens: factor * tokens)
   }
 }
 

@@ -27,9 +27,6 @@ package protocol PlansRollouts: PlansRuns, OnlineSettings {
 }
 
 extension PlansRollouts {
-  /// Tokens of a prompt where nobody says how many there are.
-  private var promptTokens: Int { 128 }
-
   package func work(
     on rows: PlannedRows, _ spec: TransformerSpec, asks: Bool
   ) -> RunWork {
@@ -66,7 +63,8 @@ extension PlansRollouts {
     memory.recomputes = training.engine.recompute
     memory.sampling = SamplingShape(
       prompts: isRecorded ? 1 : prompts, samplesPerPrompt: isRecorded ? 1 : samples,
-      promptTokens: longest, maxTokens: answer)
+      promptTokens: longest, maxTokens: answer,
+      sampler: rollout.sampler)
     let step = pieces(of: (prompts + minibatches - 1) / minibatches)
     memory.passesPerStep = step.count
     func add(_ kind: PassShape.Kind, _ pieces: [Int], scalars: Bool, entropies: Bool) {
@@ -122,7 +120,7 @@ extension PlansRollouts {
     let limit =
       rollout.maxLength > 0 ? min(rollout.maxLength, spec.maximumPositions) : spec.maximumPositions
     let most = max(1, limit - rollout.maxTokens)
-    return RowShape(prompt: min(tokens ?? promptTokens, most), answers: [], scored: 0)
+    return RowShape(prompt: min(tokens ?? RowShape.assumedPrompt, most), answers: [], scored: 0)
   }
 
   package var ownSavings: [(change: String, settings: Self)] {

@@ -8,6 +8,9 @@ import Foundation
 package protocol PlansRuns: TrainsWeights {
   /// The trainer's name.
   static var trainer: String { get }
+  /// What the names of the knobs in `training` begin with: nothing, or `dpo.` where they are another
+  /// trainer's.
+  static var trainingPrefix: String { get }
 
   /// What a run on some rows asks of the engine.
   ///
@@ -34,6 +37,10 @@ package protocol PlansRuns: TrainsWeights {
   var ownSavings: [(change: String, settings: Self)] { get }
 }
 
+extension PlansRuns {
+  package static var trainingPrefix: String { "" }
+}
+
 /// How a trainer passes over its rows.
 package struct RowPasses {
   /// What its passes with gradients are.
@@ -41,7 +48,7 @@ package struct RowPasses {
   /// Whether tokens are scored; else the scalar head is read after each answer.
   var scoresTokens = true
   /// Answers of a row.
-  var answers = 1
+  package var answers = 1
   /// Whether a reference is asked, and whether once for all rows or in each step.
   var reference = false
   var precomputed = false
@@ -160,7 +167,7 @@ extension PlansRowRuns {
     if asks {
       let prompts = rows.training.prefix(1000).map(\.prompt).filter { $0 > 1 }
       if let longest = prompts.max() {
-        memory.sampling = SamplingShape(
+        memory.asking = SamplingShape(
           prompts: min(4, prompts.count), samplesPerPrompt: 1, promptTokens: longest,
           maxTokens: min(64, max(1, spec.maximumPositions / 2)))
       }

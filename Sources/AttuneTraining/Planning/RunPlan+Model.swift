@@ -20,11 +20,14 @@ extension RunPlan {
   ) throws -> RunPlan {
     let spec = try spec(of: name)
     let asks = S.trainer != RewardModelSettings.trainer
-    func plan(_ rows: PlannedRows, _ spec: TransformerSpec, loaded: Int = 0) throws -> RunPlan {
-      try RunPlan(settings, rows: rows, spec, name: name, on: engine, loaded: loaded, asks: asks)
-    }
     let row = settings.plannedRow(tokens: shape?.tokens, spec.spec)
     let assumed = PlannedRows(all: row, count: shape?.rows)
+    /// Without the weights.
+    func bare() throws -> RunPlan {
+      try RunPlan(
+        settings, rows: assumed, spec.spec, name: name,
+        memory: { try engine.memory(for: $0, of: spec.spec) }, asks: asks)
+    }
     guard spec.hasWeights else {
       guard data == nil else {
         throw TrainingError(
@@ -32,21 +35,20 @@ extension RunPlan {
           "--data: the model of \(name) has no tokenizer here to count its tokens by; say how many "
             + "there are, as --data-shape 1000x256")
       }
-      return try plan(assumed, spec.spec)
+      return try bare()
     }
-    // Weights that don't fit are not read.
-    let first = try plan(assumed, spec.spec)
-    guard first.fits || data != nil else { return first }
     let start: LoadedModel
     do {
       start = try LoadedModel.open(name, on: engine, rewardModels: !asks)
     } catch let error as EngineError where error.code == .unavailable {
-      return first
+      // Weights that don't fit are not read.
+      return try bare()
     }
     try settings.check(against: start.model)
     let rows = try data.map { try settings.plannedRows($0, heldOut: nil, of: start) } ?? assumed
-    var made = try plan(
-      rows, start.model.spec, loaded: weights(of: start.model.spec, on: engine))
+    var made = try RunPlan(
+      settings, rows: rows, start.model.spec, name: name, memory: start.model.memory,
+      loaded: weights(of: start.model), asks: asks)
     if made.fits { try made.measure(settings, rows, start) }
     return made
   }

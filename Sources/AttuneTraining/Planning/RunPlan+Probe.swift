@@ -141,6 +141,7 @@ extension RunPlan {
   ) throws -> (token: Double, merging: Double) {
     var settings = SamplingSettings()
     settings.stopIds = []
+    settings.sampler = shape.sampler
     settings.samplesPerPrompt = min(settings.batch, shape.prompts * shape.samplesPerPrompt)
     func time(_ tokens: Int) throws -> Double {
       settings.maxTokens = tokens

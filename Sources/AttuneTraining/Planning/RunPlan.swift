@@ -93,19 +93,23 @@ extension RunPlan {
   ///   - rows: What is trained on.
   ///   - spec: The model that it starts from.
   ///   - name: What that is called.
-  ///   - engine: What computes it.
+  ///   - memory: What some work takes.
   ///   - loaded: Bytes of what this process holds that the estimate counts too: weights that were read.
+  ///   - others: Bytes of other models that will be open by then.
   ///   - asks: Whether the model answers a few prompts in the end.
+  ///   - prefix: What the names of its knobs begin with: `reward.` in the settings of a larger job.
   ///   - isWhole: Whether changes are tried where the run fits too.
   /// - Throws: `EngineError` if what is to be trained does not fit the model.
   package init<S: PlansRuns>(
-    _ settings: S, rows: PlannedRows, _ spec: TransformerSpec, name: String, on engine: any Engine,
-    loaded: Int = 0, asks: Bool = true, isWhole: Bool = true
+    _ settings: S, rows: PlannedRows, _ spec: TransformerSpec, name: String,
+    memory: (ModelWork) throws -> MemoryEstimate,
+    loaded: Int = 0, beside others: Int = 0, asks: Bool = true, prefix: String = "",
+    isWhole: Bool = true
   ) throws {
     let work = settings.work(on: rows, spec, asks: asks)
-    let program = max(0, ProcessMemory.taken - loaded)
+    let program = max(0, ProcessMemory.taken - loaded) + others
     let limit = ProcessMemory.limit
-    let estimate = try engine.memory(for: work.memory, of: spec)
+    let estimate = try memory(work.memory)
     trainer = S.trainer
     model = name
     parameters = spec.parameterCount
@@ -114,13 +118,13 @@ extension RunPlan {
     let total = estimate.total + program
     bytes = total
     fits = total <= limit
-    memory = MemoryEstimate.Part.allCases.compactMap { part in
+    self.memory = MemoryEstimate.Part.allCases.compactMap { part in
       estimate[part] > 0
         ? MemoryPart(part: part.rawValue, bytes: estimate[part], meaning: part.meaning) : nil
     }
-    memory.append(
+    self.memory.append(
       MemoryPart(part: "program", bytes: program, meaning: "the program, its data, other models"))
-    memory.sort { $0.bytes > $1.bytes }
+    self.memory.sort { $0.bytes > $1.bytes }
     self.work = Work(
       unit: work.unit.rawValue, count: work.units, rows: rows.isOfFile ? rows.training.count : nil,
       rowTokens: work.rowTokens, tokens: work.gradients.tokens, passes: work.gradients.passes,
@@ -129,17 +133,18 @@ extension RunPlan {
     guard isWhole || !fits else { return }
     for (change, settings, rows) in settings.savings(rows, spec) {
       let work = settings.work(on: rows, spec, asks: asks)
-      let needed = try engine.memory(for: work.memory, of: spec).total + program
+      let needed = try memory(work.memory).total + program
       // What saves less than a hundredth says nothing.
       guard needed < total - total / 100 else { continue }
-      changes.append(Change(change: change, bytes: needed, fits: needed <= limit))
+      let named = change.split(separator: " ").map { prefix + $0 }.joined(separator: " ")
+      changes.append(Change(change: named, bytes: needed, fits: needed <= limit))
     }
     changes.sort { ($0.bytes, $0.change) < ($1.bytes, $1.change) }
   }
 
   /// Bytes that the weights of a loaded model take.
-  static func weights(of spec: TransformerSpec, on engine: any Engine) throws -> Int {
-    try engine.memory(for: ModelWork(.frozen), of: spec)[.base]
+  package static func weights(of model: any LanguageModel) throws -> Int {
+    try model.memory(for: ModelWork(.frozen))[.base]
   }
 }
 
@@ -152,7 +157,8 @@ extension PlansRuns {
     func add(_ change: String, _ rows: PlannedRows? = nil, _ make: (inout Self) -> Void) {
       var settings = self
       make(&settings)
-      list.append((change, settings, rows ?? plannedRows))
+      let named = change.split(separator: " ").map { Self.trainingPrefix + $0 }
+      list.append((named.joined(separator: " "), settings, rows ?? plannedRows))
     }
     let plannedRows = rows
     let weights = training.weights
@@ -277,8 +283,11 @@ extension RunPlan {
 
 /// The end of a dry run: nothing was trained or written.
 public struct DryRun: Error, Sendable {
-  /// What the run would take.
-  public let plan: RunPlan
+  /// What the run would take; of a job of several stages what each that trains would.
+  public let plans: [RunPlan]
+
+  /// Ends a dry run.
+  package init(_ plans: [RunPlan]) { self.plans = plans }
 }
 
 extension RunOptions {
@@ -291,23 +300,20 @@ extension RunOptions {
   ///   - asks: Whether the model answers a few prompts in the end.
   ///   - rows: What is trained on.
   /// - Throws: `TrainingError.unavailable` with the numbers; `DryRun`.
-  func plan<S: PlansRuns>(
+  package func plan<S: PlansRuns>(
     _ settings: S, start: LoadedModel, beside others: [LoadedModel] = [], asks: Bool = true,
     rows: () throws -> PlannedRows
   ) throws {
     let (rows, asks) = (try rows(), asks && report != nil)
-    let (engine, spec) = (start.engine, start.model.spec)
-    let loaded = try ([start] + others).reduce(0) {
-      $0 + (try RunPlan.weights(of: $1.model.spec, on: engine))
-    }
+    let loaded = try ([start] + others).reduce(0) { $0 + (try RunPlan.weights(of: $1.model)) }
     var plan = try RunPlan(
-      settings, rows: rows, spec, name: start.name, on: engine, loaded: loaded, asks: asks,
-      isWhole: isDryRun)
+      settings, rows: rows, start.model.spec, name: start.name,
+      memory: start.model.memory, loaded: loaded, asks: asks, isWhole: isDryRun)
     guard isDryRun else {
       if let refusal = plan.refusal { throw refusal }
       return
     }
     if plan.fits { try plan.measure(settings, rows, start) }
-    throw DryRun(plan: plan)
+    throw DryRun([plan])
   }
 }

@@ -44,8 +44,12 @@ struct Invocation {
       return try Self.run(arguments)
     }
     if line.axes.isEmpty { return try line.run() }
-    guard !words.contains("--dry-run") else {
-      throw ValidationError("--dry-run plans one run: give each knob one value.")
+    guard !line.has(flag: "dry-run") else {
+      let axes = line.axes.map(\.name).joined(separator: ", ")
+      throw TrainingError(
+        .badUsage,
+        "\(axes): a list of values is a grid of runs, and --dry-run (dry_run in a recipe) plans one run: "
+          + "give one value, or leave it out")
     }
     try Grid(line, shape).run()
   }
@@ -56,7 +60,7 @@ struct Invocation {
     do {
       try command.run()
     } catch let end as DryRun {
-      try end.plan.show(json: (command as? any TakesKnobs)?.shared.json ?? false)
+      try end.show(json: (command as? any TakesKnobs)?.shared.json ?? false)
     }
   }
 

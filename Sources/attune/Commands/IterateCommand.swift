@@ -64,7 +64,7 @@ struct IterateCommand: TakesKnobs {
   var watch: String?
 
   @OptionGroup var sampler: SamplerOption
-  @OptionGroup var output: OutputFolderOptions
+  @OptionGroup var output: TrainerOutputOptions
   @OptionGroup var training: TrainingOptions
   @OptionGroup var shared: SharedOptions
 

@@ -3,6 +3,7 @@
 import ArgumentParser
 import AttuneData
 import AttuneEngine
+import AttuneStudies
 import AttuneTraining
 import Foundation
 
@@ -18,7 +19,7 @@ struct PlanCommand: ParsableCommand {
       PlanOf<SFTSettings>.self, PlanOf<RewardModelSettings>.self, PlanOf<PPOSettings>.self,
       PlanOf<ReinforceSettings>.self, PlanOf<RLOOSettings>.self, PlanOf<GRPOSettings>.self,
       PlanOf<RAFTSettings>.self, PlanOf<DPGSettings>.self, PlanOf<BRAInSettings>.self,
-      PlanOf<DPOSettings>.self, PlanOf<KTOSettings>.self,
+      PlanOf<DPOSettings>.self, PlanOf<KTOSettings>.self, PlanOf<IterateSettings>.self,
     ])
 }
 
@@ -88,6 +89,29 @@ extension RunPlan {
   /// Prints it.
   func show(json: Bool) throws {
     if json { try Output.json(self) } else { try Output.line(text) }
+  }
+}
+
+extension DryRun {
+  /// A job of several stages that train, one after another.
+  private struct Job: Encodable {
+    var formatVersion = 1
+    let bytes: Int
+    let limit: Int
+    let fits: Bool
+    let stages: [RunPlan]
+  }
+
+  /// Prints it.
+  func show(json: Bool) throws {
+    if plans.count == 1 { return try plans[0].show(json: json) }
+    guard json else {
+      return try Output.line(plans.map(\.text).joined(separator: "\n\n"))
+    }
+    try Output.json(
+      Job(
+        bytes: plans.map(\.bytes).max() ?? 0, limit: plans.map(\.limit).min() ?? 0,
+        fits: plans.allSatisfy(\.fits), stages: plans))
   }
 }
 

@@ -106,6 +106,12 @@ struct RLHFCommand: TakesKnobs {
   @Option(help: ArgumentHelp("The run's folder.", valueName: "dir"), completion: .directory)
   var output: String
 
+  @Flag(
+    help:
+      "Say what the stages that train would take, memory by part and time, and end: nothing is written."
+  )
+  var dryRun = false
+
   @OptionGroup var sampler: SamplerOption
   @OptionGroup var job: JobOptions
   #if Server
@@ -151,6 +157,7 @@ struct RLHFCommand: TakesKnobs {
       throw ValidationError("--labeller human and people.labels above 0 go together.")
     }
     var options = job.options
+    options.run.isDryRun = dryRun
     #if Server
       if isHuman {
         let page = PeoplePage(address: try server.address(), guidelines: server.guidelinesFile)
