@@ -19,6 +19,7 @@ import os
 import random
 import shlex
 import sys
+from math import log10
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "Benchmarks", "peers"))
@@ -155,10 +156,9 @@ class Growth:
                   f"| {row['step_seconds']:.2f} | {row['memory_mb']:,.0f} |")
 
 
-def panel(left, title, axis, lines, labels):
+def panel(left, top, title, axis, lines, labels):
     """Lines over an axis, both logarithmic, as SVG: lines are (name, colour, dashes, [(x, y)])."""
-    from math import log10
-    width, height, top = 380, 240, 40
+    width, height = 380, 240
     xs = [log10(x) for *_, points in lines for x, _ in points]
     ys = [log10(y) for *_, points in lines for _, y in points]
     low_x, high_x = min(xs) - 0.05, max(xs) + 0.05
@@ -195,24 +195,28 @@ def plot(path, rows):
     adapters = [row for row in rows if "--rank" in row["options"]]
     full = [row for row in rows if "--rank" not in row["options"]]
     panels = []
-    for title, axis, key, chosen in [
-            ("Tokens a second, LoRA, 4 × 256", "parameters", "parameters", adapters),
-            ("Tokens a second, SmolLM2-135M, all weights", "tokens a row", "length", full)]:
+    for column, (title, axis, key, chosen) in enumerate([
+            ("LoRA, 4 × 256", "parameters", "parameters", adapters),
+            ("SmolLM2-135M, all weights", "tokens a row", "length", full)]):
         if not chosen:
             continue
-        lines = []
-        for options, colour in zip(dict.fromkeys(row["options"] for row in chosen),
-                                   ["#0b6", "#06c", "#c60"]):
-            lines.append((options or "activations kept", colour, "none",
-                          [(r[key], r["tokens_per_second"]) for r in chosen if r["options"] == options]))
-        lines.append(("arithmetic limit", "#555", "5 4",
-                      sorted({row[key]: row["limit"] for row in chosen}.items())))
         labels = [(value, f"{value / 1e9:.2g}B" if value > 1e6 else f"{value:,}")
                   for value in sorted({row[key] for row in chosen})]
-        panels.append(panel(60 + 460 * len(panels), title, axis, lines, labels))
+        for number, (name, value) in enumerate([("Tokens a second", "tokens_per_second"),
+                                                ("Peak memory, MB", "memory_mb")]):
+            lines = []
+            for words, colour in zip(dict.fromkeys(row["options"] for row in chosen),
+                                     ["#0b6", "#06c", "#c60"]):
+                lines.append((words or "activations kept", colour, "none",
+                              [(r[key], r[value]) for r in chosen if r["options"] == words]))
+            if value == "tokens_per_second":
+                lines.append(("arithmetic limit", "#555", "5 4",
+                              sorted({row[key]: row["limit"] for row in chosen}.items())))
+            panels.append(panel(60 + 460 * column, 40 + 370 * number, f"{name}, {title}", axis, lines,
+                                labels))
     with open(path, "w") as file:
-        file.write('<svg xmlns="http://www.w3.org/2000/svg" width="920" height="390" '
-                   'font-family="sans-serif" font-size="12">\n<rect width="920" height="390" '
+        file.write('<svg xmlns="http://www.w3.org/2000/svg" width="920" height="760" '
+                   'font-family="sans-serif" font-size="12">\n<rect width="920" height="760" '
                    'fill="white"/>\n' + "\n".join(panels) + "\n</svg>\n")
 
 
@@ -226,7 +230,7 @@ arguments.add_argument("--precision", default="bf16", choices=["float32", "high"
 arguments.add_argument("--steps", type=int, default=2, help="steps that are timed, after the first")
 arguments.add_argument("--attune-options", default="", metavar='"--x y"', help="more options of Attune's")
 arguments.add_argument("--json", metavar="FILE", help="write every number there")
-arguments.add_argument("--plot", metavar="FILE", help="draw tokens a second there, as SVG")
+arguments.add_argument("--plot", metavar="FILE", help="draw it there, as SVG")
 options = arguments.parse_args()
 unknown = set(filter(None, options.models.split(","))) - set(SHAPES)
 if unknown:
