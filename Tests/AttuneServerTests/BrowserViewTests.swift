@@ -51,7 +51,9 @@ extension BrowserTests {
       ).split(separator: " ").compactMap { Double($0) }
       #expect(boxes.count == 4 && boxes[0] > boxes[2] && abs(boxes[1] - boxes[3]) < 40, "\(boxes)")
       try await page.press("g")
-      try await page.wait("!document.getElementById('guidelines').open")
+      // The page keeps the choice in an event that comes after the change itself.
+      try await page.wait("sessionStorage.getItem('attune-guidelines') === 'closed'")
+      #expect(try await page.text("document.getElementById('guidelines').open") == "false")
       try await reload(page)
       try await page.wait("document.getElementById('guidelines').checkVisibility()")
       #expect(try await page.text("document.getElementById('guidelines').open") == "false")
