@@ -68,6 +68,7 @@ package final class IncrementalDecoder {
   private var queries: Int { spec.heads * spec.headWidth }
   private var keys: Int { spec.keyValueHeads * spec.headWidth }
   private var fused: Int { queries + 2 * keys }
+  private let gates: Int
 
   /// Makes a decoder with its working memory.
   ///
@@ -82,6 +83,7 @@ package final class IncrementalDecoder {
     let rows = max(maximumRows, maximumBatch)
     self.maximumRows = rows
     let size = LayerSizes(spec, rows: rows)
+    gates = size.gates
     stream = try FloatBuffer(rows * spec.width)
     normed = try FloatBuffer(rows * spec.width)
     queryKeyValue = try FloatBuffer(rows * size.fused)
@@ -238,9 +240,7 @@ package final class IncrementalDecoder {
       stream.pointer, columns: spec.width, attention.pointer, adapters?.attentionOutput, count)
     norm(layer, .middleNorm, count)
     linear(gateUp.pointer, normed.pointer, layer, .up, count)
-    adapt(
-      gateUp.pointer, columns: LayerSizes(spec, rows: count).gates, normed.pointer,
-      adapters?.mlpInput, count)
+    adapt(gateUp.pointer, columns: gates, normed.pointer, adapters?.mlpInput, count)
     spec.mlp.forward(activated.pointer, gateUp.pointer, rows: count, width: spec.mlpWidth)
     linear(stream.pointer, activated.pointer, layer, .down, count, accumulate: 1)
     adapt(stream.pointer, columns: spec.width, activated.pointer, adapters?.mlpOutput, count)

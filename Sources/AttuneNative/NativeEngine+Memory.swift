@@ -126,6 +126,12 @@ struct WorkspaceSize {
     }
   }
 
+  /// What `NativeModel.mergeAdapter` takes, when a merged model is written beside what passes took.
+  mutating func addMerging() {
+    let outputs = adapters?.layers.flatMap(\.groups).flatMap(\.adapters).map(\.outputs).max()
+    if let adapters, let outputs { take(.lowRank, outputs * adapters.settings.rank) }
+  }
+
   private mutating func take(_ slot: Workspace.Slot, _ size: LayerSizes) {
     take(slot, size.rows * size.columns(slot))
   }
@@ -226,6 +232,7 @@ extension NativeEngine {
       work.trainable, spec: spec, blocks: BlockLayout.blocks(spec), scalarHead: work.scalarHead)
     var workspace = WorkspaceSize(spec, work, layout.adapters, precision)
     for pass in work.passes { workspace.add(pass) }
+    if work.merges { workspace.addMerging() }
     return workspace.bytes
   }
 

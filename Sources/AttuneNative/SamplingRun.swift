@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import AttuneEngine
-import Foundation
 
 /// One call of `LanguageModel.sample`: prompts wait, are prefilled once, their answers decoded
 /// together; an answer that ends makes room for the next.
@@ -113,11 +112,12 @@ package struct SamplingRun {
     }
   }
 
-  /// The batch, made smaller if its keys and values would take more than half the machine's memory.
+  /// The batch, made smaller if its keys and values would take more than half of the memory that this
+  /// process can have.
   private static func batch(
     _ wanted: Int, _ spec: TransformerSpec, prompts: Int, longest: Int, capacity: Int
   ) throws -> Int {
-    let limit = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
+    let limit = ProcessMemory.limit / 2
     var batch = max(1, wanted)
     while true {
       let prefix = KVCache.bytes(spec, blocks: min(batch, prompts), capacity: longest)
@@ -135,7 +135,7 @@ package struct SamplingRun {
 
   /// Bytes that a run takes at most, of answers that all grow to the longest.
   ///
-  /// - Throws: `EngineError` if keys and values would take more than half the machine's memory.
+  /// - Throws: `EngineError` if keys and values would take more than half of the memory.
   static func bytes(
     _ spec: TransformerSpec, _ adapters: LoRALayout?, _ shape: SamplingShape
   ) throws -> Int {

@@ -12,6 +12,24 @@ struct DecodeKernelTests {
     (0..<count).map { _ in random.float() }
   }
 
+  /// Holds a product y[m, n] = x[m, k] · wᵀ of three rows, one of which has a number that is not finite:
+  /// that row shows it, the others do not.
+  static func checkRow(
+    of bad: Float,
+    _ product: (
+      _ y: inout [Float], _ x: [Float], _ w: [Float], _ m: Int, _ n: Int, _ k: Int
+    ) throws -> Void
+  ) rethrows {
+    var random = SplitMix(seed: 9)
+    let (m, n, k) = (3, 20, 130)
+    var x = numbers(m * k, &random)
+    x[k + 70] = bad
+    let w = numbers(n * k, &random)
+    var y = [Float](repeating: 0, count: m * n)
+    try product(&y, x, w, m, n, k)
+    for (i, value) in y.enumerated() { #expect(value.isFinite == (i / n != 1)) }
+  }
+
   @Test(arguments: [(1, 1), (7, 8), (9, 33), (33, 7), (64, 768), (130, 16), (5, 1)])
   func `a product is right, and its rows do not see one another`(n: Int, k: Int) {
     var random = SplitMix(seed: UInt64(n * 1000 + k))

@@ -111,15 +111,10 @@ struct Int8KernelTests {
 
   @Test(arguments: [Float.nan, .infinity, -.infinity])
   func `what is not finite makes its row so, and no other`(bad: Float) throws {
-    var random = SplitMix(seed: 9)
-    let (m, n, k) = (3, 20, 130)
-    var x = DecodeKernelTests.numbers(m * k, &random)
-    x[k + 70] = bad
-    let w = DecodeKernelTests.numbers(n * k, &random)
-    let codes = try Codes(w, ATK_FLOAT32, n, k)
-    var y = [Float](repeating: 0, count: m * n)
-    atk_linear_int8(&y, x, codes.pointer, codes.format, nil, m, n, k, 0)
-    for (i, value) in y.enumerated() { #expect(value.isFinite == (i / n != 1)) }
+    try DecodeKernelTests.checkRow(of: bad) { y, x, w, m, n, k in
+      let codes = try Codes(w, ATK_FLOAT32, n, k)
+      atk_linear_int8(&y, x, codes.pointer, codes.format, nil, m, n, k, 0)
+    }
   }
 
   @Test func `bfloat16 weights give what their float values give`() throws {

@@ -109,7 +109,7 @@ public struct LoadedModel {
     _ name: String, on engine: any Engine, beside neighbour: LoadedModel? = nil,
     rewardModels: Bool = false
   ) throws -> LoadedModel {
-    let loaded = try openAny(name, on: engine, beside: neighbour)
+    let loaded = try open(name, at: resolve(name), on: engine, beside: neighbour)
     guard rewardModels || !loaded.model.hasScalarHead else {
       throw TrainingError(
         .badModel,
@@ -133,10 +133,10 @@ public struct LoadedModel {
     try open(name, on: neighbour.engine, beside: neighbour, rewardModels: rewardModels)
   }
 
-  private static func openAny(
-    _ name: String, on engine: any Engine, beside neighbour: LoadedModel?
+  /// Opens whatever a name leads to.
+  private static func open(
+    _ name: String, at url: URL, on engine: any Engine, beside neighbour: LoadedModel?
   ) throws -> LoadedModel {
-    let url = try resolve(name)
     // Before the digest, which reads all of a file however large it claims to be.
     let checkpoint = LoRAFiles.isPresent(in: url) ? nil : try Checkpoint.open(url)
     if let checkpoint { try engine.requireMemory(for: checkpoint) }
@@ -151,7 +151,8 @@ public struct LoadedModel {
         reward: note?.reward)
     }
     guard let checkpoint else {
-      let base = try openAny(baseName(note, url), on: engine, beside: nil)
+      let place = try adaptersBase(note, url)
+      let base = try open(place.name, at: place.url, on: engine, beside: nil)
       if let expected = note?.base?.fingerprint, expected != base.fingerprint {
         throw TrainingError(
           .badModel,
@@ -213,25 +214,29 @@ public struct LoadedModel {
   /// - Parameter name: As `open` takes it.
   /// - Throws: An error that names what is missing or damaged.
   public static func tokenizer(_ name: String) throws -> Tokenizer {
-    let url = try resolve(name)
+    try tokenizer(at: resolve(name))
+  }
+
+  private static func tokenizer(at url: URL) throws -> Tokenizer {
     if LoRAFiles.isPresent(in: url) {
-      return try tokenizer(baseName(readNote(url), url))
+      return try tokenizer(at: adaptersBase(readNote(url), url).url)
     }
     if url.pathExtension.lowercased() != "gguf" { return try Tokenizer.load(directory: url) }
     return try texts(Checkpoint.open(url), url).0
   }
 
-  /// The model that adapters belong to.
+  /// The model that adapters belong to, and where it is.
   ///
   /// - Throws: An error that names the adapters' folder where it is not there.
-  private static func baseName(_ note: Note?, _ url: URL) throws -> String {
+  private static func adaptersBase(
+    _ note: Note?, _ url: URL
+  ) throws -> (name: String, url: URL) {
     let name = try note?.base?.name ?? adapterBase(url)
     do {
-      _ = try resolve(name)
+      return (name, try resolve(name))
     } catch let error as TrainingError {
       throw TrainingError(error.code, "\(url.path): its base model: \(error.message)")
     }
-    return name
   }
 
   /// What a model was trained from, as noted beside it; nil where nothing is noted.
