@@ -121,9 +121,10 @@ bench-peers: model ## All these comparisons in short: PRECISION=bf16.
 	  --methods sft,reward,dpo,kto,rloo,grpo \
 	  --columns $(if $(filter float32,$(PRECISION)),float32,no-checkpointing)
 
-# Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it.
-agreement: model ## Hold SmolLM2 against transformers (installs it in .build/): scores, gradients, AdamW.
-	python3 Scripts/agreement/run.py
+# Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it. MODEL=FILE.gguf
+# takes another model; of one of half a billion numbers an hour, 2 GB there, and 16 GB of memory.
+agreement: model ## Hold SmolLM2 or MODEL=FILE.gguf against transformers (installed in .build/): scores, gradients, AdamW.
+	python3 Scripts/agreement/run.py $(MODEL)
 
 # Documentation/Reliability.md says what it tries and what came of it.
 campaign: build ## Kill trainers, damage files, send strange requests: for MINUTES=10 from SEED=1.

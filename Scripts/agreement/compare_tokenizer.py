@@ -4,7 +4,7 @@
 usage: compare_tokenizer.py --attune .build/release/attune --model MODEL [--oracle DIR] [--lines N] [--seed S]
 
 MODEL is what attune is given: a directory with tokenizer.json, or a GGUF file. The oracle is the tokenizer.json
-in DIR (by default MODEL); for a GGUF file it is built from the metadata by hand, as SmolLM2's own is.
+in DIR (by default MODEL); for a GGUF file it is built from the metadata by hand, as SmolLM2's or Qwen2's own is.
 Needs `tokenizers`, and `gguf` for GGUF files. Exit code 1 if a line differs.
 """
 
@@ -15,20 +15,29 @@ import subprocess
 import sys
 import tempfile
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from varied_text import lines
 
 
 def from_gguf(path):
-    """SmolLM2's tokenizer: digits one by one, then GPT-2's pattern."""
+    """SmolLM2's tokenizer: digits one by one, then GPT-2's pattern. Or Qwen2's: NFC, then a pattern of its own."""
     import gguf
 
     fields = gguf.GGUFReader(path).fields
     tokens, merges, types = (fields[f"tokenizer.ggml.{k}"].contents() for k in ("tokens", "merges", "token_type"))
-    assert fields["tokenizer.ggml.pre"].contents() == "smollm"
+    pre = fields["tokenizer.ggml.pre"].contents()
+    assert pre in ("smollm", "qwen2"), pre
     tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=[tuple(m.split(" ")) for m in merges]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    if pre == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
+        pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+                   r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+        first = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+        then = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    else:
+        first = pre_tokenizers.Digits(individual_digits=True)
+        then = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, then])
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, y in zip(tokens, types) if y == 3])
     return tokenizer

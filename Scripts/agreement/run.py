@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Installs transformers under .build/, writes its numbers for SmolLM2 once, runs the tests on them, compares tokens."""
+"""Installs transformers under .build/, writes its numbers for SmolLM2 once, runs the tests on them, compares tokens.
+
+    run.py [MODEL.gguf]    another model in its place
+"""
 import os
 import subprocess
 import sys
@@ -8,12 +11,13 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 venv = os.path.join(ROOT, ".build", "peer-venv")
 python = os.path.join(venv, "bin", "python")
-reference = os.path.join(ROOT, ".build", "agreement")
 cache = os.environ.get("ATTUNE_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "attune")
-gguf = os.path.join(cache, "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
+smollm2 = os.path.join(cache, "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
+gguf = os.path.abspath((sys.argv[1:] or [smollm2])[0])
 if not os.path.exists(gguf):
-    sys.exit(f"{gguf} is not there: attune pull smollm2")
+    sys.exit(f"{gguf} is not there" + (": attune pull smollm2" if gguf == smollm2 else ""))
+reference = os.path.join(ROOT, ".build", "agreement", os.path.splitext(os.path.basename(gguf))[0])
 if not os.path.exists(python):
     subprocess.check_call([sys.executable, "-m", "venv", venv])
     subprocess.check_call([python, "-m", "pip", "install", "-q", "torch==2.13.0+cpu",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what transformers computes for SmolLM2, for `make agreement` to hold Attune against.
+"""Writes what transformers computes for a model, for `make agreement` to hold Attune against.
 
     python write_reference.py --gguf MODEL.gguf --output DIR
 

@@ -7,7 +7,7 @@
 /// as it is read, so that it is never there in float32 (QLoRA, Dettmers et al. 2023, arXiv:2305.14314,
 /// with other codes).
 public enum BasePrecision: String, Sendable, CaseIterable {
-  /// In the numbers of its file: float32, bfloat16, or a GGUF file's 4- to 8-bit codes. Nothing changes.
+  /// In the numbers of its file: float32, bfloat16, or a GGUF file's codes. Nothing changes.
   case asIs = "as-is"
   /// In bfloat16, rounded to nearest even.
   case bf16

@@ -10,6 +10,8 @@ extension WeightForm {
     case .float32: ATK_FLOAT32
     case .bfloat16: ATK_BFLOAT16
     case .nibbles: ATK_NIBBLES
+    case .fineNibbles: ATK_FINE_NIBBLES
+    case .fives: ATK_FIVES
     case .bytes: ATK_BYTES
     }
   }

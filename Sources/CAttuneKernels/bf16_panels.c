@@ -36,25 +36,49 @@ INLINE void lay_floats(destination to, const char *rows, size_t stride) {
   turn(to, (const float *)turned, PAIRS);
 }
 
-// Lane r: code · scale + offset of row r. Codes begin at the given bit.
-INLINE __m512 nibble_values(__m512i codes, unsigned bit, __m512 scale, __m512 offset) {
+// Sixteen groups: what is in front of the codes, and the codes.
+INLINE void read_groups(atk_f16 *head, atk_f16 *codes, const char *rows, size_t stride, size_t begin) {
+  atk_transpose_16_4(head, (const float *)rows, stride / sizeof(float));
+  atk_transpose_16_4(codes, (const float *)(rows + begin), stride / sizeof(float));
+}
+
+// Lane r: code · scale + offset of row r. Codes begin at the given bit; fifth: the upper ones, at bit 4.
+INLINE __m512 nibble_values(__m512i codes, unsigned bit, __m512i fifth, atk_f16 scale, atk_f16 offset) {
   __m512i code = _mm512_and_si512(_mm512_srli_epi32(codes, bit), _mm512_set1_epi32(15));
-  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, offset);
+  code = _mm512_or_si512(code, _mm512_and_si512(fifth, _mm512_set1_epi32(16)));
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), (__m512)scale, (__m512)offset);
+}
+
+// Columns 2 i and 2 i + 1 of what read_groups read.
+INLINE void lay_pair(destination to, unsigned i, const atk_f16 *codes, __m512i fifth, atk_f16 scale,
+                     atk_f16 offset) {
+  __m512i four = (__m512i)codes[i % 8 / 2];
+  unsigned bit = i % 2 * 16 + i / 8 * 4;
+  put(to, i, pairs_of_two(
+    nibble_values(four, bit, _mm512_slli_epi32(_mm512_srli_epi32(fifth, 2 * i), 4), scale, offset),
+    nibble_values(four, bit + 8, _mm512_slli_epi32(_mm512_srli_epi32(fifth, 2 * i + 1), 4), scale,
+                  offset)));
 }
 
 INLINE void lay_nibbles(destination to, const char *rows, size_t stride) {
   atk_f16 head[4], codes[4];
-  size_t ld = stride / sizeof(float);
-  const float *first = (const float *)rows;
-  atk_transpose_16_4(head, first, ld);
-  atk_transpose_16_4(codes, first + offsetof(atk_nibbles, codes) / sizeof(float), ld);
-  __m512 scale = (__m512)head[0], offset = (__m512)head[1];
-  UNROLL for (unsigned i = 0; i < PAIRS; i++) {
-    __m512i four = (__m512i)codes[i % 8 / 2];
-    unsigned bit = i % 2 * 16 + i / 8 * 4;
-    put(to, i, pairs_of_two(nibble_values(four, bit, scale, offset),
-                            nibble_values(four, bit + 8, scale, offset)));
-  }
+  read_groups(head, codes, rows, stride, offsetof(atk_nibbles, codes));
+  UNROLL for (unsigned i = 0; i < PAIRS; i++)
+    lay_pair(to, i, codes, _mm512_setzero_si512(), head[0], head[1]);
+}
+
+INLINE void lay_fine_nibbles(destination to, const char *rows, size_t stride) {
+  atk_f16 head[4], codes[4];
+  read_groups(head, codes, rows, stride, offsetof(atk_fine_nibbles, codes));
+  UNROLL for (unsigned i = 0; i < PAIRS; i++)
+    lay_pair(to, i, codes, _mm512_setzero_si512(), head[i / 8], head[2 + i / 8]);
+}
+
+INLINE void lay_fives(destination to, const char *rows, size_t stride) {
+  atk_f16 head[4], codes[4];
+  read_groups(head, codes, rows, stride, offsetof(atk_fives, codes));
+  UNROLL for (unsigned i = 0; i < PAIRS; i++)
+    lay_pair(to, i, codes, (__m512i)head[2], head[0], head[1]);
 }
 
 INLINE __m512 byte_values(__m512i codes, unsigned bit, __m512 scale) {
@@ -91,6 +115,8 @@ INLINE size_t lay_rows(destination to, atk_matrix w, size_t depth) {
       case ATK_FLOAT32: lay_floats(to, w.rows, w.stride); break;
       case ATK_BFLOAT16: turn(to, (const float *)w.rows, w.stride / sizeof(float)); break;
       case ATK_NIBBLES: lay_nibbles(to, w.rows, w.stride); break;
+      case ATK_FINE_NIBBLES: lay_fine_nibbles(to, w.rows, w.stride); break;
+      case ATK_FIVES: lay_fives(to, w.rows, w.stride); break;
       case ATK_BYTES: lay_bytes(to, w.rows, w.stride); break;
     }
   }

@@ -162,7 +162,8 @@ WIDE static void own_sgemm(atk_order order_b, size_t M, size_t N, size_t K, floa
   switch (b.format) {
 #define CASE(format) \
   case format: own_sgemm_of(format, order_b, M, N, K, alpha, a, lda, b, beta, c, ldc); break;
-    CASE(ATK_FLOAT32) CASE(ATK_BFLOAT16) CASE(ATK_NIBBLES) CASE(ATK_BYTES)
+    CASE(ATK_FLOAT32) CASE(ATK_BFLOAT16) CASE(ATK_NIBBLES) CASE(ATK_FINE_NIBBLES) CASE(ATK_FIVES)
+    CASE(ATK_BYTES)
 #undef CASE
   }
 }

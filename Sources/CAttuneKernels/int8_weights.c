@@ -90,6 +90,20 @@ static void keep_bytes(weight_group *out, size_t r, const atk_bytes *stored) {
   }
 }
 
+// Codes of five bits, as those of eight that they are among.
+static void keep_fives(weight_group *out, size_t r, const atk_fives *stored) {
+  out->scale[r] = stored->scale;
+  out->offset[r] = stored->offset;
+  for (int q = 0; q < QUADS; q++) {
+    uint8_t quad[4];
+    for (int i = 0; i < 4; i++) {
+      int at = 4 * q + i, half = at / 16 * 4;
+      quad[i] = (uint8_t)((stored->codes[at % 16] >> half & 15) | (stored->fifth >> at & 1) << 4);
+    }
+    memcpy(&out->codes[q][r], quad, sizeof quad);
+  }
+}
+
 static void keep_nibbles(nibble_group *out, size_t r, const atk_nibbles *stored) {
   out->scale[r] = stored->scale;
   out->offset[r] = stored->offset;
@@ -139,6 +153,8 @@ INLINE void pack_weights(void *context, size_t begin, size_t end, const int R, c
       pack_floats(&made, x);
       for (size_t r = 0; job->format == ATK_BYTES && r < rows; r++)
         keep_bytes(&made, r, (const atk_bytes *)(w + r * row_bytes));
+      for (size_t r = 0; job->format == ATK_FIVES && r < rows; r++)
+        keep_fives(&made, r, (const atk_fives *)(w + r * row_bytes));
       stream(out, &made, sizeof made);
     }
   }

@@ -10,6 +10,7 @@
 #include "stored_weights.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { GROUP = 32, LANES = 16, WIDTHS = 11, REFITS = 2 };
 
@@ -145,5 +146,7 @@ void atk_weights_from_float(void *out, atk_weights format, const float *w, size_
     case ATK_BFLOAT16: atk_bf16_from_float(out, w, rows * columns); break;
     case ATK_NIBBLES:
     case ATK_BYTES: atk_parallel_rows(rows * columns / GROUP, 1000, store_groups, &job); break;
+    case ATK_FINE_NIBBLES:
+    case ATK_FIVES: abort();  // the header says so
   }
 }

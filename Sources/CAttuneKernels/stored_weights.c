@@ -24,8 +24,10 @@ ATK_MULTIVERSION static void expand(float *out, atk_matrix matrix, size_t rows, 
     switch (matrix.format) {
       case ATK_FLOAT32: memcpy(out, matrix.rows, columns * sizeof *out); break;
       case ATK_BFLOAT16: done = expand_row(out, ATK_BFLOAT16, matrix.rows, columns); break;
-      case ATK_NIBBLES: expand_row(out, ATK_NIBBLES, matrix.rows, columns); break;
-      case ATK_BYTES: expand_row(out, ATK_BYTES, matrix.rows, columns); break;
+#define CODES(format) \
+      case format: expand_row(out, format, matrix.rows, columns); break;
+      CODES(ATK_NIBBLES) CODES(ATK_FINE_NIBBLES) CODES(ATK_FIVES) CODES(ATK_BYTES)
+#undef CODES
     }
     for (; done < columns; done++) out[done] = atk_load_weight(matrix.format, matrix.rows, done);
   }

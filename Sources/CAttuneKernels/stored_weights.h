@@ -2,7 +2,7 @@
 // Weights as they are kept (atk_weights), brought to float32 sixteen at a time in registers: what the
 // products and the decoder read, so that no float32 copy of a matrix is ever made.
 //
-// code · scale is exact for nibbles (the scale has at most 20 bits), so a product and a sum that are
+// code · scale is exact where an offset is added (scales have few bits), so a product and a sum that are
 // fused give the same number as two.
 #ifndef ATTUNE_STORED_WEIGHTS_H
 #define ATTUNE_STORED_WEIGHTS_H
@@ -26,20 +26,58 @@ ATK_INLINE size_t atk_weight_bytes(atk_weights format, size_t count) {
     case ATK_FLOAT32: return count * sizeof(float);
     case ATK_BFLOAT16: return count * sizeof(uint16_t);
     case ATK_NIBBLES: return count / 32 * sizeof(atk_nibbles);
+    case ATK_FINE_NIBBLES: return count / 32 * sizeof(atk_fine_nibbles);
+    case ATK_FIVES: return count / 32 * sizeof(atk_fives);
     case ATK_BYTES: return count / 32 * sizeof(atk_bytes);
   }
   return 0;
 }
 
+// Whether weights are codes, in groups of 32.
+ATK_INLINE bool atk_has_groups(atk_weights format) {
+  return format != ATK_FLOAT32 && format != ATK_BFLOAT16;
+}
+
+ATK_INLINE float atk_float_at(const char *place) {
+  float value;
+  memcpy(&value, place, sizeof value);
+  return value;
+}
+
+// Lower (0) or upper (1) halves of 16 bytes.
+ATK_INLINE void atk_half_codes(atk_i16 *out, const char *codes, size_t half) {
+  *out = __builtin_convertvector(*(const atk_b16_unaligned *)codes, atk_i16);
+  *out = half == 0 ? *out & 15 : *out >> 4;
+}
+
+ATK_INLINE void atk_put_half(float *out, const atk_i16 *codes, float scale, float offset) {
+  *(atk_v16_unaligned *)out = __builtin_convertvector(*codes, atk_v16) * scale + offset;
+}
+
 // Half 0 or 1 of a group.
 ATK_INLINE void atk_half_nibbles(float *out, const char *group, size_t half) {
-  float scale, offset;
-  memcpy(&scale, group + offsetof(atk_nibbles, scale), 4);
-  memcpy(&offset, group + offsetof(atk_nibbles, offset), 4);
-  atk_i16 codes = __builtin_convertvector(
-      *(const atk_b16_unaligned *)(group + offsetof(atk_nibbles, codes)), atk_i16);
-  codes = half == 0 ? codes & 15 : codes >> 4;
-  *(atk_v16_unaligned *)out = __builtin_convertvector(codes, atk_v16) * scale + offset;
+  atk_i16 codes;
+  atk_half_codes(&codes, group + offsetof(atk_nibbles, codes), half);
+  atk_put_half(out, &codes, atk_float_at(group + offsetof(atk_nibbles, scale)),
+               atk_float_at(group + offsetof(atk_nibbles, offset)));
+}
+
+ATK_INLINE void atk_half_fine_nibbles(float *out, const char *group, size_t half) {
+  atk_i16 codes;
+  atk_half_codes(&codes, group + offsetof(atk_fine_nibbles, codes), half);
+  atk_put_half(out, &codes, atk_float_at(group + offsetof(atk_fine_nibbles, scale) + 4 * half),
+               atk_float_at(group + offsetof(atk_fine_nibbles, offset) + 4 * half));
+}
+
+ATK_INLINE void atk_half_fives(float *out, const char *group, size_t half) {
+  const atk_u16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  uint32_t fifth;
+  memcpy(&fifth, group + offsetof(atk_fives, fifth), sizeof fifth);
+  atk_i16 codes;
+  atk_half_codes(&codes, group + offsetof(atk_fives, codes), half);
+  codes |= (atk_i16)((fifth >> 16 * half) >> lanes & 1) << 4;
+  atk_put_half(out, &codes, atk_float_at(group + offsetof(atk_fives, scale)),
+               atk_float_at(group + offsetof(atk_fives, offset)));
 }
 
 ATK_INLINE void atk_half_bytes(float *out, const char *group, size_t half) {
@@ -65,6 +103,12 @@ ATK_INLINE void atk_load_weights(float *out, atk_weights format, const char *row
     case ATK_NIBBLES:
       atk_half_nibbles(out, row + column / 32 * sizeof(atk_nibbles), column / 16 % 2);
       break;
+    case ATK_FINE_NIBBLES:
+      atk_half_fine_nibbles(out, row + column / 32 * sizeof(atk_fine_nibbles), column / 16 % 2);
+      break;
+    case ATK_FIVES:
+      atk_half_fives(out, row + column / 32 * sizeof(atk_fives), column / 16 % 2);
+      break;
     case ATK_BYTES:
       atk_half_bytes(out, row + column / 32 * sizeof(atk_bytes), column / 16 % 2);
       break;
@@ -89,7 +133,7 @@ ATK_INLINE float atk_load_weight(atk_weights format, const char *row, size_t col
 ATK_INLINE void atk_expand_weights(float *out, size_t stride, atk_weights format, const char *row,
                                    size_t count) {
   size_t i = 0;
-  if (format == ATK_NIBBLES || format == ATK_BYTES) {
+  if (atk_has_groups(format)) {
     for (; i + 32 <= count; i += 32, out += 2 * stride) {
       atk_load_weights(out, format, row, i);
       atk_load_weights(out + stride, format, row, i + 16);

@@ -100,8 +100,7 @@ struct DecodeKernelTests {
     }
     // Half-precision scales (and bfloat16 numbers) of moderate size: no infinities, no NaN.
     for block in stride(from: 0, to: stored.count, by: type.blockBytes) {
-      let scales = type == .q6K ? [209] : type == .q4_0 || type == .q8_0 ? [1] : [1, 3]
-      for byte in scales where byte < type.blockBytes {
+      for byte in type.scales {
         stored[block + byte] = stored[block + byte] & 0x83 | 0x24
       }
     }

@@ -204,6 +204,46 @@ struct FrozenWeightsTests {
     }
   }
 
+  @Test func `a GGUF file's codes of every other size too`() throws {
+    let spec = TransformerSpec(
+      architecture: .llama, vocabularySize: 83, width: 256, layers: 2, heads: 4, keyValueHeads: 2,
+      mlpWidth: 256, maximumPositions: 64, tiedHead: true)
+    try withTemporaryFolder { folder in
+      let url = folder.appendingPathComponent("model.gguf")
+      try GGUFFile.write(spec, to: url) { tensor in
+        let isFirst = tensor.layer == 0
+        return switch tensor.role {
+        case .embedding: .q5_0
+        case .query: isFirst ? .q5_1 : .q2K
+        case .key: isFirst ? .q5K : .q2K
+        case .value: isFirst ? .q5_0 : .q3K
+        case .output: isFirst ? .q2K : .q5K
+        case .gate: isFirst ? .iq4NL : .q4K
+        case .up: isFirst ? .q6K : .q4K
+        case .down: isFirst ? .q3K : .q5_1
+        default: .f32
+        }
+      }
+      let checkpoint = try Checkpoint.open(url)
+      let kept = try NativeModel.load(checkpoint, on: NativeEngine())
+      try kept.withWeights(positions: 1) { weights in
+        #expect(weights.head?.form == .fives)
+        let forms = weights.layers.map { layer in
+          [.query, .output, .up, .down].map { layer.matrix($0)?.form }
+        }
+        #expect(forms[0] == [.fives, .fineNibbles, .bytes, .fineNibbles])
+        #expect(forms[1] == [.fineNibbles, .fives, .nibbles, .fives])
+      }
+      for name in checkpoint.tensors.names {
+        #expect(try kept.weight(name)?.values == checkpoint.tensors.read(name), "\(name)")
+      }
+      try Self.check(kept)
+      // Five bits are fewer than eight: they stay.
+      let smaller = try NativeModel.load(checkpoint, on: NativeEngine(basePrecision: .q8))
+      #expect(try Self.samples(smaller) == Self.samples(kept))
+    }
+  }
+
   @Test func `rows that are no whole groups are refused by name`() throws {
     try withTemporaryFolder { folder in
       let spec = TinyModel.llama.spec

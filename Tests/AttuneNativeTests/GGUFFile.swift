@@ -4,6 +4,20 @@ import AttuneEngine
 import AttuneTestSupport
 import Foundation
 
+extension GGUFType {
+  /// Where in a block the upper bytes of its half-precision scales are, or of its number.
+  var scales: [Int] {
+    switch self {
+    case .f32: [3]
+    case .f16, .bf16, .q4_0, .q5_0, .q8_0, .iq4NL: [1]
+    case .q4_1, .q5_1, .q4K, .q5K: [1, 3]
+    case .q2K: [81, 83]
+    case .q3K: [109]
+    case .q6K: [209]
+    }
+  }
+}
+
 /// A GGUF file of a small Llama whose matrices are random blocks of any types.
 enum GGUFFile {
   private static let names: [ModuleRole: String] = [
@@ -71,15 +85,15 @@ enum GGUFFile {
       UInt8(truncatingIfNeeded: random.next())
     }
     // Upper bytes of scales, or of the numbers themselves: of moderate size, of either sign.
-    let (upper, size): ([Int], UInt8) =
+    let size: UInt8 =
       switch type {
-      case .q8_0: ([1], 0x14)
-      case .bf16: ([1], 0x3C)
-      case .q4_1: ([1, 3], 0x24)
-      default: ([1], 0x24)
+      case .q4K, .q5K, .q6K: 0x08
+      case .q8_0, .iq4NL, .q2K, .q3K: 0x14
+      case .bf16: 0x3C
+      default: 0x24
       }
     for block in stride(from: 0, to: bytes.count, by: type.blockBytes) {
-      for byte in upper { bytes[block + byte] = bytes[block + byte] & 0x83 | size }
+      for byte in type.scales { bytes[block + byte] = bytes[block + byte] & 0x83 | size }
     }
     return bytes
   }

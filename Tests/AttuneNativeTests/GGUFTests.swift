@@ -10,7 +10,7 @@ import Testing
 struct GGUFTests {
   private static let types = Fixtures.url("gguf/types.gguf")
 
-  @Test(arguments: ["f32", "f16", "bf16", "q4_0", "q4_1", "q8_0", "q4_k", "q6_k"])
+  @Test(arguments: GGUFType.allCases.map { "\($0)".lowercased() })
   func `numbers are those of gguf-py, bit for bit`(name: String) throws {
     let gguf = try GGUF(Self.types)
     let expected = try Safetensors.File(Fixtures.url("gguf/types.safetensors"))
@@ -21,7 +21,9 @@ struct GGUFTests {
 
   @Test(arguments: [
     ("f32", WeightForm.float32), ("f16", .float32), ("bf16", .bfloat16), ("q4_0", .nibbles),
-    ("q4_1", .nibbles), ("q8_0", .bytes), ("q4_k", .nibbles), ("q6_k", .bytes),
+    ("q4_1", .nibbles), ("q5_0", .fives), ("q5_1", .fives), ("q8_0", .bytes), ("iq4_nl", .bytes),
+    ("q2_k", .fineNibbles), ("q3_k", .fineNibbles), ("q4_k", .nibbles), ("q5_k", .fives),
+    ("q6_k", .bytes),
   ])
   func `rows as they are kept are the rows that are asked for`(
     name: String, form: WeightForm
@@ -92,7 +94,7 @@ struct GGUFTests {
     let error = try #require(throws: EngineError.self) {
       _ = try GGUF(Fixtures.url("gguf/other.gguf"))
     }
-    #expect(error.message.contains("tensor five: is stored as Q5_0"))
+    #expect(error.message.contains("tensor other: is stored as IQ4_XS"))
   }
 
   // MARK: - Bad files
@@ -153,12 +155,72 @@ struct GGUFTests {
     _ sizes: [UInt64], type: UInt32 = 0, offset: UInt64 = 0, padding: Int = 64
   ) -> Data {
     file(tensors: 1) { data in
-      name("t", to: &data)
-      append(UInt32(sizes.count), to: &data)
-      for size in sizes { append(size, to: &data) }
-      append(type, to: &data)
-      append(offset, to: &data)
+      describe("t", sizes, type, at: offset, to: &data)
       data.append(Data(count: padding))
+    }
+  }
+
+  private static func describe(
+    _ tensor: String, _ sizes: [UInt64], _ type: UInt32, at offset: UInt64, to data: inout Data
+  ) {
+    name(tensor, to: &data)
+    append(UInt32(sizes.count), to: &data)
+    for size in sizes { append(size, to: &data) }
+    append(type, to: &data)
+    append(offset, to: &data)
+  }
+
+  /// The data of a file of tensors of 512 elements, one after another, whose header says their types.
+  private static func file(_ stored: [GGUFType], said: [GGUFType]) -> Data {
+    var offset = 0
+    var data = file(tensors: UInt64(said.count)) { data in
+      for (i, type) in said.enumerated() {
+        describe("t\(i)", [512], type.rawValue, at: UInt64(offset), to: &data)
+        offset += (bytes(stored[i]) + 31) / 32 * 32
+      }
+    }
+    data.append(Data(count: (32 - data.count % 32) % 32))
+    let last = bytes(stored[stored.count - 1])
+    data.append(Data(count: offset - (last + 31) / 32 * 32 + last))
+    return data
+  }
+
+  private static func bytes(_ type: GGUFType) -> Int { 512 / type.blockElements * type.blockBytes }
+
+  @Test(arguments: GGUFType.allCases)
+  func `a file that lacks a byte, or whose tensors' types are swapped, is refused`(
+    type: GGUFType
+  ) throws {
+    try withTemporaryFolder { folder in
+      let url = folder.appendingPathComponent("typed.gguf")
+      func open(_ data: Data) throws -> GGUF {
+        try data.write(to: url)
+        return try GGUF(url)
+      }
+      let whole = Self.file([type], said: [type])
+      #expect(try open(whole).read("t0").count == 512)
+      for lacking in [1, Self.bytes(type)] {
+        let cut = try #require(throws: EngineError.self) { try open(whole.dropLast(lacking)) }
+        #expect(cut.message.contains("t0 needs \(Self.bytes(type)) bytes"), "\(cut.message)")
+      }
+      if type.blockElements > 1 {
+        let row = UInt64(type.blockElements + 8)
+        let odd = try #require(throws: EngineError.self) {
+          try open(Self.tensor([row], type: type.rawValue))
+        }
+        #expect(
+          odd.message.contains("rows of \(row) are not whole blocks of \(type.blockElements)"))
+      }
+      // A header can't be told from a right one where the padding hides the difference.
+      for other in GGUFType.allCases
+      where abs(Self.bytes(other) - Self.bytes(type)) >= 32 {
+        let error = try #require(throws: EngineError.self) {
+          try open(Self.file([type, other], said: [other, type]))
+        }
+        #expect(
+          error.message.contains(
+            Self.bytes(other) > Self.bytes(type) ? "t1 overlaps the one before it" : "t1 needs"))
+      }
     }
   }
 
@@ -217,7 +279,7 @@ struct GGUFTests {
     (tensor([8], offset: .max), "its place overflows"),
     (tensor([8], offset: 4), "not aligned"),
     (tensor([48], type: 3), "not whole blocks"),
-    (tensor([32], type: 6), "is stored as Q5_0"),
+    (tensor([256], type: 23), "is stored as IQ4_XS; read are F32, F16, Q4_0, Q4_1, Q5_0, Q5_1"),
     (tensor([8], type: 4242), "is stored as type 4242"),
     (tensor([64]), "it is truncated"),
   ]

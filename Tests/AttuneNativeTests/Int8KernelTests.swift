@@ -130,34 +130,39 @@ struct Int8KernelTests {
   }
 
   /// Codes of files: with one scale a group they are taken as they are, with two they are rounded anew.
-  @Test(arguments: [(4, 1), (8, 1), (8, 2)])
-  func `a file's codes are taken as they are`(bits: Int, scales: Int) throws {
-    var random = SplitMix(seed: UInt64(bits + scales))
+  @Test(arguments: [
+    (WeightForm.nibbles, 1), (.fives, 1), (.bytes, 1), (.bytes, 2), (.fineNibbles, 2),
+  ])
+  func `a file's codes are taken as they are`(form: WeightForm, scales: Int) throws {
+    var random = SplitMix(seed: UInt64(form.bytes(32) + scales))
     let (n, k) = (19, 96)
     var numbers: [Float] = []
     var stored: [UInt8] = []
-    func put(_ value: Float) { withUnsafeBytes(of: value) { stored += $0 } }
+    func put<Number>(_ value: Number) { withUnsafeBytes(of: value) { stored += $0 } }
     for _ in 0..<n * k / 32 {
+      // The second sixteen's scale and offset are as many times the first's.
       let scale = random.float() * 0.1
+      let offset = form == .bytes ? 0 : -7 * scale
+      let factors = [1, Float(scales)]
       put(scale)
-      if bits == 4 {
-        let codes = (0..<16).map { _ in UInt8(random.next() % 256) }
-        put(-7 * scale)
-        stored += codes
-        for shift in [UInt8(0), 4] {
-          numbers += codes.map { Float($0 >> shift & 15) * scale - 7 * scale }
-        }
+      if form == .bytes || form == .fineNibbles { put(factors[1] * scale) }
+      if form != .bytes { put(offset) }
+      if form == .fineNibbles { put(factors[1] * offset) }
+      let codes: [Int]
+      if form == .bytes {
+        codes = (0..<32).map { _ in Int(random.next() % 256) - 128 }
+        stored += codes.map { UInt8(truncatingIfNeeded: $0) }
       } else {
-        let codes = (0..<32).map { _ in Int8(truncatingIfNeeded: Int(random.next() % 256)) }
-        put(Float(scales) * scale)
-        stored += codes.map { UInt8(bitPattern: $0) }
-        numbers += codes.enumerated().map {
-          Float($1) * ($0 < 16 ? scale : Float(scales) * scale)
+        codes = (0..<32).map { _ in Int(random.next() % (form == .fives ? 32 : 16)) }
+        if form == .fives {
+          put(codes.enumerated().reduce(UInt32(0)) { $0 | UInt32($1.1 >> 4) << UInt32($1.0) })
         }
+        stored += (0..<16).map { UInt8(codes[$0] & 15 | (codes[$0 + 16] & 15) << 4) }
       }
+      numbers += codes.enumerated().map { factors[$0 / 16] * (Float($1) * scale + offset) }
     }
     let x = DecodeKernelTests.numbers(2 * k, &random)
-    let codes = try Codes(stored, bits == 4 ? ATK_NIBBLES : ATK_BYTES, n, k)
+    let codes = try Codes(stored, form.kernelFormat, n, k)
     let y = Self.product(x, codes, rows: 2, n, k)
     let weights =
       scales == 1 ? numbers.map(Double.init) : Self.rounded(numbers, columns: k, weights: true)

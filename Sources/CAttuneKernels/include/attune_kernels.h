@@ -46,23 +46,37 @@ size_t atk_scratch_held(void);
 
 // ---- weights as they are kept (stored_weights.c, quantise.c) -----------------------------------
 // How a weight matrix is kept; each row begins a group anew, and rows follow one another.
-typedef enum { ATK_FLOAT32, ATK_BFLOAT16, ATK_NIBBLES, ATK_BYTES } atk_weights;
+typedef enum {
+  ATK_FLOAT32, ATK_BFLOAT16, ATK_NIBBLES, ATK_FINE_NIBBLES, ATK_FIVES, ATK_BYTES
+} atk_weights;
 // 32 weights: code · scale + offset; a scale has at most 20 bits, so that code · scale is exact. Byte i
 // holds the codes of weights i (low) and i + 16 (high).
 typedef struct {
   float scale, offset;
   uint8_t codes[16];
 } atk_nibbles;
+// The same with a scale and an offset for each 16 weights.
+typedef struct {
+  float scale[2], offset[2];
+  uint8_t codes[16];
+} atk_fine_nibbles;
+// The same of codes of five bits, with scales of at most 19: bit i of `fifth` is the upper bit of weight i.
+typedef struct {
+  float scale, offset;
+  uint32_t fifth;
+  uint8_t codes[16];
+} atk_fives;
 // 32 weights: code · scale, each scale for 16 of them.
 typedef struct {
   float scale[2];
   int8_t codes[32];
 } atk_bytes;
-// out[rows, columns] = the float32 numbers of a matrix; of nibbles and bytes columns is a multiple of 32.
+// out[rows, columns] = the float32 numbers of a matrix; columns is a multiple of 32 where there are groups.
 void atk_weights_to_float(float *out, const void *w, atk_weights format, size_t rows, size_t columns);
 // out = the matrix w[rows, columns] as it is to be kept: bfloat16 rounded to nearest even; bytes with the
 // scale that the greatest of 16 needs; nibbles with the scale and offset of least squared error that
-// a search over their range finds. What is not finite makes its group NaN.
+// a search over their range finds. What is not finite makes its group NaN. Fine nibbles and fives are only
+// ever read from files, not made.
 void atk_weights_from_float(void *out, atk_weights format, const float *w, size_t rows,
                             size_t columns);
 
@@ -120,7 +134,7 @@ void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy
 // ---- small-batch linear (decode.c): own kernels that stream each weight once -------------------
 // The same product for few rows. Each output is summed in one fixed order that does not depend on
 // M, on the other rows, on the number of threads or on how the weights are kept, so a sequence
-// decodes to the same numbers in any batch. K is a multiple of 32 for nibbles and bytes.
+// decodes to the same numbers in any batch. K is a multiple of 32 where weights are in groups.
 void atk_linear_decode(float *y, const float *x, const void *w, atk_weights format,
                        const float *bias_or_null, size_t M, size_t N, size_t K, int accumulate);
 // The second product of adapters beside such a matrix (decode_adapters.c), in an order that is as fixed:
@@ -142,8 +156,8 @@ void atk_linear_decode_bf16(float *y, const float *x, const void *w, atk_weights
 
 // ---- small-batch linear in 8 bits (int8_weights.c, decode_int8.c) -------------------------------
 // Weights w[N,K] in 8-bit codes, a scale and an offset for each output and 32 inputs, in memory of
-// atk_int8_bytes, 64-byte aligned. Of nibbles (which stay in 4 bits), and of bytes with one scale a group,
-// the codes are those that are there; other numbers are rounded to 255 steps of their group's range.
+// atk_int8_bytes, 64-byte aligned. Of nibbles (which stay in 4 bits), of fives, and of bytes with one scale
+// a group, the codes are those that are there; other numbers are rounded to 255 steps of their group's range.
 size_t atk_int8_bytes(atk_weights format, size_t N, size_t K);
 void atk_int8_pack(void *codes /* = */, const void *w, atk_weights format, size_t N, size_t K);
 // y[M,N] = x[M,K] · wᵀ + bias with x brought to 8-bit codes too, a scale for each row and 32 inputs:
