@@ -121,8 +121,8 @@ bench-peers: model ## All these comparisons in short: PRECISION=bf16.
 	  --methods sft,reward,dpo,kto,rloo,grpo \
 	  --columns $(if $(filter float32,$(PRECISION)),float32,no-checkpointing)
 
-# Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it. MODEL=FILE.gguf
-# takes another model; of one of half a billion numbers an hour, 2 GB there, and 16 GB of memory.
+# Ten minutes, and half a gigabyte under .build/: what transformers computes, then the tests against it. Another model
+# (MODEL=FILE.gguf) takes time, files and memory by its size.
 agreement: model ## Hold SmolLM2 or MODEL=FILE.gguf against transformers (installed in .build/): scores, gradients, AdamW.
 	python3 Scripts/agreement/run.py $(MODEL)
 

@@ -8,7 +8,7 @@ enum SamplerCopy {
   /// Rounded to bfloat16 and laid out for the product; of float32 matrices alone: others are as small as
   /// they are, and are laid out on the way.
   case bf16
-  /// Rounded to 8-bit codes; of 4-bit codes themselves.
+  /// Rounded to 8-bit codes; of nibbles themselves.
   case int8
 
   /// The copy that a sampler reads where products are of a precision; nil: the matrices themselves.

@@ -2,7 +2,7 @@
 // 8-bit codes of weights and inputs, as the kernels share them.
 //
 // A weight is code · scale + offset with a code of 0 to 255, scale and offset for each output and group
-// of 32 inputs: the very numbers of what a file has in groups of 32 with codes of 4 or 8 bits, else the
+// of 32 inputs: the very numbers of what a file has in groups of 32 with codes of 4, 5 or 8 bits, else the
 // group's range in 255 steps. Codes lie in panels of 16 outputs, a group after a group: 16 scales and
 // offsets, then for every four inputs the 16 outputs' four codes. Those of 4 bits lie two in a byte, of
 // the inputs 0 to 15 and 16 to 31, and are brought to bytes in front of the product.

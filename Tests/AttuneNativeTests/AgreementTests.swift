@@ -6,9 +6,10 @@ import CAttuneKernels
 import Foundation
 import Testing
 
-/// SmolLM2 held against transformers, with what `Scripts/agreement/write_reference.py` wrote:
-/// `ATTUNE_AGREEMENT=DIR ATTUNE_AGREEMENT_MODEL=FILE swift test -c release --filter Agreement`,
-/// or `make agreement`. Not part of `make test`: it needs the peer and half a gigabyte of numbers.
+/// SmolLM2, or another model, held against transformers, with what
+/// `Scripts/agreement/write_reference.py` wrote: `make agreement`, or `ATTUNE_AGREEMENT=DIR
+/// ATTUNE_AGREEMENT_MODEL=FILE swift test -c release --filter Agreement`. Not part of `make test`: it
+/// needs the peer and half a gigabyte of numbers.
 @Suite(
   .serialized, .enabled(if: ProcessInfo.processInfo.environment["ATTUNE_AGREEMENT"] != nil))
 struct AgreementTests {
