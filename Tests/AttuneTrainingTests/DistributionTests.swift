@@ -114,6 +114,47 @@ struct DistributionTests {
     }
   }
 
+  /// Every answer of one token, some four times as often: samples of a proposal without their noise,
+  /// with which Z is exact.
+  func everyToken(_ folder: TemporaryFolder, of vocabulary: Int) throws -> DataFile {
+    let often = (0..<vocabulary).map { $0 % 5 == 0 ? 4 : 1 }
+    let all = Double(often.reduce(0, +))
+    let answers = often.enumerated().flatMap { id, count in
+      let logProbability = log(Double(count) / all)
+      return Array(
+        repeating:
+          #"{"text":"","ids":[\#(id)],"logprob":\#(logProbability),"finish_reason":"length"}"#,
+        count: count)
+    }.joined(separator: ",")
+    return try folder.rows(
+      "samples.jsonl",
+      (0..<4).map {
+        #"{"prompt":"say \#($0)","completions":[\#(answers)],"sampling":{"temperature":1}}"#
+      })
+  }
+
+  @Test(arguments: Trainer.allCases.filter { $0 != .brainKept && $0 != .rejection })
+  func `a proposal that is never renewed leads to the target, and raft elsewhere`(
+    trainer: Trainer
+  ) throws {
+    let folder = try TemporaryFolder()
+    let out = folder.url.appending(path: "policy")
+    let start = try tableModel()
+    _ = try trainer.trainer.train(everyToken(folder, of: start.model.spec.vocabularySize), to: out)
+    {
+      $0.rollout.rollouts = 100
+      $0.rewards.normalise = .none
+      $0.training.optimiser.learningRate = 0.02
+    }
+    let before = try distance(of: start, from: start)
+    let after = try distance(of: LoadedModel.open(out.path, beside: start), from: start)
+    if trainer.matches {
+      #expect(after < 5e-3 * before, "\(before) to \(after)")
+    } else {
+      #expect(after > 0.1 * before, "\(before) to \(after)")
+    }
+  }
+
   @Test func `the proposal of recorded answers is what they record`() throws {
     let folder = try TemporaryFolder()
     let data = try samples(folder, n: 8)
