@@ -398,6 +398,7 @@ class Cases:
         self.add("sft/grid", [word for word in line("sft", grid) if word not in ("--seed", "3")],
                  kills=("*learning_rate=0.0001,seed=2/checkpoint.safetensors",))
         self.add("exactness/plain", ["exactness", "--json", "--html", "out.html"])
+        self.add("exactness/staleness", ["exactness", "--json", "--staleness"])
         self.one("bench", {"--model": "model", "--train-shape": "2x16", "--sample-batch": 2,
                            "--sample-tokens": 8, "--steps": 2}, "plain")
 

@@ -58,6 +58,10 @@ package struct ExactnessRun: Codable, Sendable {
   package var passes: Bool { distance < Self.tolerance }
 }
 
+/// The expected gradient of a loss on the logits of a policy, over all answers with their probability
+/// under a proposal, which drew them; the policy itself but where that is said.
+typealias ExpectedUpdate = (_ policy: TabularPolicy, _ proposal: TabularPolicy) throws -> [Double]
+
 /// A reference, rewards and a start, drawn from a seed.
 struct ExactnessProblem: Sendable {
   static let beta = 0.5
@@ -79,8 +83,7 @@ struct ExactnessProblem: Sendable {
     }
     rho = reference.probabilities
     logRho = rho.map { log($0) }
-    let policy = reference
-    tokenLogRho = TabularPolicy.sequences.map { policy.logProbabilities($0) }
+    tokenLogRho = reference.tokenLogProbabilities
   }
 
   var count: Int { rho.count }
@@ -94,18 +97,27 @@ struct ExactnessProblem: Sendable {
   /// P(i ≻ j) by Bradley–Terry.
   func preferred(_ i: Int, _ j: Int) -> Double { sigmoid(rewards[i] - rewards[j]) }
 
-  /// How a run ends up: `target` may depend on where it ended (a stationary point near by).
+  /// How a run ends up.
+  ///
+  /// - Parameters:
+  ///   - steps: Optimiser steps.
+  ///   - rate: The first one's learning rate, which falls to 0.
+  ///   - behind: By how many steps the proposal is older than the policy; at first it is the start.
+  ///   - target: What it must reach, which may depend on where it ended (a stationary point near by).
+  ///   - update: The gradient.
   func descend(
-    steps: Int, rate: Double = 0.1,
+    steps: Int, rate: Double = 0.1, behind: Int = 0,
     target: ([Double], TabularPolicy) throws -> [Double],
-    gradient: (TabularPolicy, Int) throws -> [Double]
+    gradient update: ExpectedUpdate
   ) rethrows -> ExactnessRun {
     var policy = start
     var adam = TabularAdam(count: policy.logits.count)
     let every = max(1, steps / 40)
     var seen = [policy.probabilities]
+    var past: [TabularPolicy] = []
     for step in 0..<steps {
-      let slope = try gradient(policy, step)
+      past.append(policy)
+      let slope = try update(policy, past[max(0, step - behind)])
       adam.update(&policy.logits, slope, rate: rate * (1 - Double(step) / Double(steps)))
       if (step + 1) % every == 0 { seen.append(policy.probabilities) }
     }

@@ -28,36 +28,53 @@ extension ExactnessSuite {
       family: .distribution, member: loss.rawValue, variant: variant, target: "π_ref·e^{r/β}"
     ) { seed in
       let problem = ExactnessProblem(seed: seed)
-      let target = DistributionGroup.target(
-        reference: problem.logRho, rewards: problem.rewards, beta: ExactnessProblem.beta)
-      let logZ = logSumExp(target)
-      var state = DistributionState()
+      let update = distributionUpdate(loss, settings, problem)
       return try problem.descend(
-        steps: settings.divergence == .chiSquared ? 2000 : 800,
-        target: { _, _ in problem.optimum() },
-        gradient: { policy, _ in
-          let logs = policy.probabilities.map { log($0) }
-          // `dpg` keeps its proposal, the others draw from the policy.
-          let proposal = loss == .dpg ? problem.logRho : logs
-          var members: [[Int]] = logs.indices.map { [$0] }
-          if loss == .brain {
-            members = logs.indices.flatMap { i in (i..<logs.count).map { [i, $0] } }
-          }
-          let groups = members.map { group in
-            DistributionGroup(
-              policy: group.map { logs[$0] }, target: group.map { target[$0] },
-              proposal: group.map { proposal[$0] }, logPartition: loss == .brain ? nil : logZ,
-              weight: group.reduce(Set(group).count == 2 ? 2 : 1) { $0 * exp(proposal[$1]) })
-          }
-          let statistics = try loss.statistics(of: groups, settings: settings, state: state)
-          state = statistics.state
-          let result = loss.loss(groups, statistics: statistics, settings: settings)
-          var sums = logs.map { _ in 0.0 }
-          for (group, slopes) in zip(members, result.logProbabilities) {
-            for (i, slope) in zip(group, slopes) { sums[i] += slope }
-          }
-          return policy.gradient(ExactnessProblem.spread(sums))
-        })
+        steps: distributionSteps(settings), target: { _, _ in problem.optimum() },
+        // `dpg` keeps its proposal, the others draw from the policy.
+        gradient: { try update($0, loss == .dpg ? problem.reference : $1) })
+    }
+  }
+
+  /// Steps that it takes to settle.
+  static func distributionSteps(_ settings: DistributionSettings) -> Int {
+    settings.divergence == .chiSquared ? 2000 : 800
+  }
+
+  /// The expected update of a loss that matches a distribution.
+  ///
+  /// - Parameter pairs: Whether answers come in pairs that know no Z but their own; nil: as the loss
+  ///   needs it.
+  static func distributionUpdate(
+    _ loss: DistributionLoss, _ settings: DistributionSettings, _ problem: ExactnessProblem,
+    pairs: Bool? = nil
+  ) -> ExpectedUpdate {
+    let target = DistributionGroup.target(
+      reference: problem.logRho, rewards: problem.rewards, beta: ExactnessProblem.beta)
+    let pairs = pairs ?? (loss == .brain)
+    let logZ = pairs ? nil : logSumExp(target)
+    let members =
+      pairs
+      ? target.indices.flatMap { i in (i..<target.count).map { [i, $0] } }
+      : target.indices.map { [$0] }
+    var state = DistributionState()
+    return { policy, proposal in
+      let logs = policy.probabilities.map { log($0) }
+      let drawn = proposal.probabilities.map { log($0) }
+      let groups = members.map { group in
+        DistributionGroup(
+          policy: group.map { logs[$0] }, target: group.map { target[$0] },
+          proposal: group.map { drawn[$0] }, logPartition: logZ,
+          weight: group.reduce(Set(group).count == 2 ? 2 : 1) { $0 * exp(drawn[$1]) })
+      }
+      let statistics = try loss.statistics(of: groups, settings: settings, state: state)
+      state = statistics.state
+      let result = loss.loss(groups, statistics: statistics, settings: settings)
+      var sums = logs.map { _ in 0.0 }
+      for (group, slopes) in zip(members, result.logProbabilities) {
+        for (i, slope) in zip(group, slopes) { sums[i] += slope }
+      }
+      return policy.gradient(ExactnessProblem.spread(sums))
     }
   }
 

@@ -60,7 +60,8 @@ extension ExactnessSuite {
 
   private enum Goal: Sendable { case optimum, optimumAtTwice, forward, argmax, field }
 
-  private enum Estimator: Sendable {
+  /// What an answer is held against.
+  enum Estimator: Sendable {
     case mean, leaveOneOut
     case values(whiten: Bool)
     case group(scaling: Bool)
@@ -83,7 +84,6 @@ extension ExactnessSuite {
         settings.klTerm.klRatioWeighted = ratioWeighted
       }
       let knobs = settings
-      let inReward = knobs.klWeight == 0
       return try problem.descend(
         steps: goal == .argmax ? 20000 : 800, rate: goal == .argmax ? 0.02 : 0.1,
         target: { _, end in
@@ -97,19 +97,33 @@ extension ExactnessSuite {
           case .field: return fieldZero(loss, knobs, problem, end)
           }
         },
-        gradient: { policy, _ in
-          let logs = TabularPolicy.sequences.map { policy.logProbabilities($0) }
-          let p = policy.probabilities
-          let advantages = try advantages(estimator, problem, logs, p, inReward)
-          let rows = p.indices.map {
-            PolicyRow(
-              new: logs[$0], old: logs[$0], advantages: advantages[$0],
-              reference: problem.tokenLogRho[$0], weight: p[$0])
-          }
-          let statistics = try loss.statistics(of: rows, settings: knobs)
-          return policy.gradient(
-            loss.loss(rows, statistics: statistics, settings: knobs).logProbabilities)
-        })
+        gradient: policyUpdate(loss, knobs, problem, estimator))
+    }
+  }
+
+  /// The expected update of a loss that climbs the reward, with a KL term in it where the loss has none.
+  ///
+  /// - Parameter ownPass: Whether old log-probabilities come from the trainer's own pass before the step,
+  ///   and what drew the answers stands beside them, as where the sampler's numbers are others; else
+  ///   what drew the answers is the old policy, as of the later steps on a rollout.
+  static func policyUpdate(
+    _ loss: PolicyLoss, _ settings: PolicySettings, _ problem: ExactnessProblem,
+    _ estimator: Estimator, ownPass: Bool = false
+  ) -> ExpectedUpdate {
+    { policy, proposal in
+      let new = policy.tokenLogProbabilities
+      let drawn = proposal.tokenLogProbabilities
+      let old = ownPass ? new : drawn
+      let p = proposal.probabilities
+      let advantages = try advantages(estimator, problem, old, p, settings.klWeight == 0)
+      let rows = p.indices.map {
+        PolicyRow(
+          new: new[$0], old: old[$0], advantages: advantages[$0],
+          reference: problem.tokenLogRho[$0], sampler: ownPass ? drawn[$0] : [], weight: p[$0])
+      }
+      let statistics = try loss.statistics(of: rows, settings: settings)
+      return policy.gradient(
+        loss.loss(rows, statistics: statistics, settings: settings).logProbabilities)
     }
   }
 

@@ -84,7 +84,7 @@ extension ExactnessSuite {
           preferenceTarget(loss, settings, problem, labels, exploration, end)
         },
         gradient: { policy, _ in
-          let logs = TabularPolicy.sequences.map { policy.logProbabilities($0).reduce(0, +) }
+          let logs = policy.tokenLogProbabilities.map { $0.reduce(0, +) }
           let responses = logs.indices.map {
             ScoredResponse(
               policy: logs[$0], reference: loss.needsReference ? problem.logRho[$0] : nil,

@@ -44,6 +44,17 @@ package struct TabularPolicy: Sendable {
     self.logits = logits
   }
 
+  /// The policy of a distribution over sequences, none of which is impossible.
+  package init(probabilities: [Double]) {
+    var masses = Array(repeating: 0.0, count: Self.states * Self.tokens)
+    for (sequence, p) in zip(Self.sequences, probabilities) {
+      for t in sequence.indices {
+        masses[Self.state(sequence[..<t]) * Self.tokens + sequence[t]] += p
+      }
+    }
+    logits = masses.map { log($0) }
+  }
+
   package func distribution(_ state: Int) -> [Double] {
     let row = logits[(state * Self.tokens)..<((state + 1) * Self.tokens)]
     let total = logSumExp(row)
@@ -55,18 +66,28 @@ package struct TabularPolicy: Sendable {
     sequence.indices.map { log(distribution(Self.state(sequence[..<$0]))[sequence[$0]]) }
   }
 
-  /// Probability of every sequence.
-  package var probabilities: [Double] {
-    Self.sequences.map { exp(logProbabilities($0).reduce(0, +)) }
+  /// The distribution in every state.
+  private var distributions: [[Double]] { (0..<Self.states).map(distribution) }
+
+  /// Log-probability of each token of every sequence.
+  package var tokenLogProbabilities: [[Double]] {
+    let logs = distributions.map { $0.map { log($0) } }
+    return Self.sequences.map { sequence in
+      sequence.indices.map { logs[Self.state(sequence[..<$0])][sequence[$0]] }
+    }
   }
+
+  /// Probability of every sequence.
+  package var probabilities: [Double] { tokenLogProbabilities.map { exp($0.reduce(0, +)) } }
 
   /// The gradient on the logits of Σ coefficient·logProbability, and of Σ coefficient·entropy.
   package func gradient(_ coefficients: [[Double]]) -> [Double] {
     var gradient = logits.map { _ in 0.0 }
+    let distributions = distributions
     for (sequence, row) in zip(Self.sequences, coefficients) {
       for (t, coefficient) in row.enumerated() where coefficient != 0 {
         let state = Self.state(sequence[..<t])
-        for (token, p) in distribution(state).enumerated() {
+        for (token, p) in distributions[state].enumerated() {
           gradient[state * Self.tokens + token] +=
             coefficient * ((token == sequence[t] ? 1 : 0) - p)
         }
