@@ -187,8 +187,7 @@ package final class IncrementalDecoder {
         y, x, w.start, w.form.kernelFormat, w.bf16, bias, count, w.rows, w.columns, accumulate)
     case .int8:
       guard let codes = w.int8 else { preconditionFailure("a matrix has no 8-bit codes") }
-      atk_linear_int8(
-        y, x, codes, w.form.kernelFormat, bias, count, w.rows, w.columns, accumulate)
+      atk_linear_int8(y, x, codes, bias, count, w.rows, w.columns, accumulate)
     }
   }
 

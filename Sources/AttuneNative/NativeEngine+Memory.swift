@@ -242,7 +242,8 @@ extension NativeEngine {
     for pass in work.passes where pass.scored > 0 {
       tiles = record.threads * (2 << 20)
       let isSupervised = pass.kind == .supervised
-      let rows = Self.chunk(pass.scored, atMost: isSupervised ? 256 : 1024)
+      let supervisedRows = precision == .bf16 ? 512 : 256
+      let rows = Self.chunk(pass.scored, atMost: isSupervised ? supervisedRows : 1024)
       if isSupervised { logits = max(logits, 4 * rows * spec.vocabularySize) }
       guard pass.kind != .scores else { continue }
       partial = max(partial, 4 * (max(record.threads, 8) - 1) * rows * spec.width)

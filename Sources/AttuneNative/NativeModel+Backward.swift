@@ -101,7 +101,7 @@ extension NativeModel {
       return
     }
     let dStream = try workspace.take(.streamGradient, plan.rows * d)
-    dStream.update(repeating: 0, count: plan.rows * d)
+    atk_zero(dStream, plan.rows * d)
     atk_scatter_add_rows(dStream, dGathered, rows, rows.count, d)
     let size = layerSizes(plan.rows)
     for layer in stride(from: spec.layers - 1, through: pass.firstLayer, by: -1) {

@@ -177,7 +177,7 @@ extension NativeModel {
     if spec.queryKeyNorm {
       let epsilon = Float(spec.normEpsilon)
       let (heads, groups, c) = (size.heads, size.keyValueHeads, size.headWidth)
-      a.queryKeyValue.update(from: a.raw, count: rows * size.fused)
+      atk_copy(a.queryKeyValue, a.raw, rows * size.fused)
       atk_rmsnorm_forward(
         a.queryKeyValue, a.rstdQuery, a.raw, block.vector(.queryNorm), epsilon, rows, heads, c,
         size.fused, size.fused)
@@ -197,7 +197,7 @@ extension NativeModel {
         a.queryKeyValue + size.queries + size.keys, segments, size.heads, size.keyValueHeads,
         size.headWidth, size.fused, size.fused, size.fused, precision)
     }
-    a.middle.update(from: a.input, count: rows * size.width)
+    atk_copy(a.middle, a.input, rows * size.width)
     if let weights = block.matrix(.output) {
       linearForward(
         a.middle, a.attention, weights, bias: block.bias(.output), rows: rows,
@@ -219,7 +219,7 @@ extension NativeModel {
     }
     let activated = try workspace.take(.activated, size)
     spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
-    if out != a.middle { out.update(from: a.middle, count: rows * size.width) }
+    if out != a.middle { atk_copy(out, a.middle, rows * size.width) }
     if let weights = block.matrix(.down) {
       linearForward(
         out, activated, weights, bias: block.bias(.down), rows: rows, accumulate: true)
@@ -241,10 +241,10 @@ extension NativeModel {
     for layer in first..<last {
       let shared = !keeping || recomputesActivations
       let a = try activations(shared ? -1 : layer, size)
-      a.input.update(from: stream, count: plan.rows * size.width)
+      atk_copy(a.input, stream, plan.rows * size.width)
       if keeping && shared {
-        try workspace.take(.layer(layer, .input), plan.rows * size.width)
-          .update(from: stream, count: plan.rows * size.width)
+        let count = plan.rows * size.width
+        atk_copy(try workspace.take(.layer(layer, .input), count), stream, count)
       }
       try layerForward(layer, a, out: stream, plan, size)
       if !shared && keepsHalves { try keepHalves(layer, a, size) }
@@ -285,7 +285,7 @@ extension NativeModel {
         throw EngineError(.badRequest, "the trunk was computed for other segments")
       }
       first = trunk.layers
-      stream.update(from: trunk.states.pointer, count: plan.rows * spec.width)
+      atk_copy(stream, trunk.states.pointer, plan.rows * spec.width)
     } else {
       embed(plan, into: stream)
     }

@@ -106,7 +106,7 @@ extension NativeModel {
   }
 
   /// Room for the logits of a pass, [n, V], so that its backward need not compute them again; nil
-  /// where they would take more than 128 MiB.
+  /// where they would take more than 256 MiB.
   private func roomForLogits(_ n: Int) throws -> UnsafeMutablePointer<Float>? {
     guard !recomputesActivations, let count = Self.logits(n, spec) else { return nil }
     return try workspace.take(.headLogits, count)
@@ -115,7 +115,7 @@ extension NativeModel {
   /// The logits of so many scored tokens, where they are few enough to be kept.
   static func logits(_ scored: Int, _ spec: TransformerSpec) -> Int? {
     let count = scored * spec.vocabularySize
-    return count <= 1 << 25 ? count : nil
+    return count <= 1 << 26 ? count : nil
   }
 
   /// Final-norm states of the scored rows, then of the scalars' rows: [n + scalars, D].

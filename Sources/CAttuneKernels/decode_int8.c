@@ -12,6 +12,9 @@
 
 enum { PANELS = 2, ROWS = 8 };  // a tile
 
+typedef uint32_t u16 __attribute__((vector_size(64)));
+typedef uint16_t h16 __attribute__((vector_size(32)));
+
 // One row's inputs of one group.
 typedef struct {
   int32_t codes[QUADS];
@@ -64,21 +67,18 @@ BODIES(pack_inputs)
 typedef struct {
   float *y;
   const input_group *x;
-  const char *w;
-  size_t group_bytes;  // of w
+  const packed_codes *w;
   const float *bias;
   size_t M, N, groups;
   int accumulate;
 } int8_job;
 
-// Panels of w, codes of 4 bits brought to bytes.
-INLINE const weight_group *byte_panels(const int8_job *job, size_t panel, const size_t panels) {
+// Panels with codes of 4 bits brought to bytes.
+INLINE const char *byte_panels(const int8_job *job, const char *panel, const size_t panels) {
   size_t groups = panels * job->groups;
-  const char *w = job->w + panel * job->groups * job->group_bytes;
-  if (job->group_bytes == sizeof(weight_group)) return (const weight_group *)w;
   weight_group *out = atk_scratch(ATK_SCRATCH_OWN, groups * sizeof *out);
   for (size_t g = 0; g < groups; g++) {
-    const nibble_group *from = (const nibble_group *)w + g;
+    const nibble_group *from = (const nibble_group *)panel + g;
     *(i16 *)out[g].scale = *(const i16 *)from->scale;
     *(i16 *)out[g].offset = *(const i16 *)from->offset;
     UNROLL for (int q = 0; q < QUADS / 2; q++) {
@@ -87,7 +87,21 @@ INLINE const weight_group *byte_panels(const int8_job *job, size_t panel, const 
       *(i16 *)out[g].codes[q + QUADS / 2] = two >> 4 & 0x0f0f0f0f;
     }
   }
-  return out;
+  return (const char *)out;
+}
+
+// Scales of a group of 16 outputs, and offsets: from codes as they are read, 0 to 255, back to around 0.
+INLINE void load_scales(f16 *scale, f16 *offset, const char *at, const bool centred) {
+  if (!centred) {
+    *scale = *(const f16 *)at;
+    *offset = *((const f16 *)at + 1);
+    return;
+  }
+  u16 bits = __builtin_convertvector(*(const h16 *)at, u16);
+  u16 magnitude = (bits & 0x7fff) << 13;  // and the exponent from a bias of 15 to one of 127
+  magnitude += (u16)(magnitude != 0) & (112u << 23);
+  *scale = (f16)(magnitude | (bits & 0x8000) << 16);
+  *offset = -128 * *scale;
 }
 
 // sum += Σ code of w · code of x over four inputs, in each lane.
@@ -108,6 +122,12 @@ __attribute__((target("avx512f,avx512vnni"), always_inline)) static inline void 
 }
 #endif
 
+// Where a panel's codes and scales begin, and the bytes from a panel to the next.
+typedef struct {
+  const char *codes, *scales;
+  size_t stride;
+} panels_of_codes;
+
 // What is read after this panel, and how many of its lines are fetched with each group.
 typedef struct {
   const char *line;
@@ -116,13 +136,15 @@ typedef struct {
 
 // S rows of x times `panels` panels w of the weights, to y + 16 · panel of each row.
 #define MULTIPLY(name, quad)                                                                      \
-  INLINE void name(const int8_job *job, const weight_group *w, size_t m, size_t panel,            \
-                   ahead *next, const int S, const int panels) {                                  \
+  INLINE void name(const int8_job *job, panels_of_codes w, size_t m, size_t panel, ahead *next,   \
+                   const int S, const int panels, const bool centred) {                           \
     size_t groups = job->groups;                                                                  \
+    const size_t step = centred ? sizeof(code_group) : sizeof(weight_group);                      \
+    const size_t scale_step = centred ? sizeof(half_scales) : sizeof(weight_group);               \
     const input_group *x = job->x + m * groups;                                                   \
     f16 total[PANELS * ROWS];                                                                     \
     UNROLL for (int i = 0; i < PANELS * ROWS; i++) total[i] = (f16){0};                           \
-    for (size_t g = 0; g < groups; g++, w++, x++) {                                               \
+    for (size_t g = 0; g < groups; g++, w.codes += step, w.scales += scale_step, x++) {                                               \
       i16 sum[PANELS * ROWS];                                                                     \
       for (size_t i = 0; i < next->lines; i++, next->line += 64)                                  \
         __builtin_prefetch(next->line, 0, 2);                                                     \
@@ -130,11 +152,12 @@ typedef struct {
       UNROLL for (int q = 0; q < QUADS; q++) {                                                    \
         UNROLL for (int p = 0; p < panels; p++)                                                   \
           UNROLL for (int s = 0; s < S; s++)                                                      \
-            quad(&sum[p * S + s], w[p * groups].codes[q], &x[s * groups].codes[q]);               \
+            quad(&sum[p * S + s], ((const code_group *)(w.codes + p * w.stride))[0][q],           \
+                 &x[s * groups].codes[q]);                                                        \
       }                                                                                           \
       UNROLL for (int p = 0; p < panels; p++) {                                                   \
-        f16 scale = *(const f16 *)w[p * groups].scale;                                            \
-        f16 offset = *(const f16 *)w[p * groups].offset;                                          \
+        f16 scale, offset;                                                                        \
+        load_scales(&scale, &offset, w.scales + p * w.stride, centred);                           \
         UNROLL for (int s = 0; s < S; s++) {                                                      \
           f16 *t = &total[p * S + s];                                                             \
           *t = __builtin_elementwise_fma(__builtin_convertvector(sum[p * S + s], f16) * scale,    \
@@ -166,31 +189,47 @@ INLINE void store(const int8_job *job, size_t m, size_t panel, const f16 *total)
 
 MULTIPLY(multiply_plain, multiply_quad_plain)
 
-#define ROW_TILES(multiply, panels, most)                                                   \
+INLINE panels_of_codes find_panels(const int8_job *job, size_t panel, const size_t panels) {
+  const char *at = job->w->memory + panel * job->w->panel_bytes;
+  if (job->w->layout == CODES_CENTRED)
+    return (panels_of_codes){at, at + job->groups * sizeof(code_group), job->w->panel_bytes};
+  if (job->w->layout == CODES_NIBBLES) at = byte_panels(job, at, panels);
+  return (panels_of_codes){at + offsetof(weight_group, codes), at,
+                           job->groups * sizeof(weight_group)};
+}
+
+static size_t end_of_panels(const int8_job *job, size_t tiles) {
+  return atk_min(PANELS * tiles, (job->N + LANES - 1) / LANES);
+}
+
+#define ROW_TILES(multiply, panels, most, centred)                                                   \
   size_t tiles = (job->M + most - 1) / most;                                                \
-  const weight_group *w = byte_panels(job, panel, panels);                                  \
-  ahead next = {job->w + (panel + panels) * job->groups * job->group_bytes,                 \
-                (panels * job->group_bytes / 64 + tiles - 1) / tiles};                      \
+  panels_of_codes w = find_panels(job, panel, panels);                                       \
+  ahead next = {job->w->memory + (panel + panels) * job->w->panel_bytes,                     \
+                (panels * job->w->panel_bytes / job->groups / 64 + tiles - 1) / tiles};      \
   for (size_t m = 0; m < job->M;) {                                                         \
     size_t rows = atk_min(job->M - m, most);                                                \
     switch (rows) {                                                                         \
-      case 1: multiply(job, w, m, panel, &next, 1, panels); break;                                 \
-      case 2: multiply(job, w, m, panel, &next, most < 2 ? most : 2, panels); break;                  \
-      case 3: multiply(job, w, m, panel, &next, most < 3 ? most : 3, panels); break;                  \
-      case 4: multiply(job, w, m, panel, &next, most < 4 ? most : 4, panels); break;                  \
-      case 5: multiply(job, w, m, panel, &next, most < 5 ? most : 5, panels); break;                  \
-      case 6: multiply(job, w, m, panel, &next, most < 6 ? most : 6, panels); break;                  \
-      case 7: multiply(job, w, m, panel, &next, most < 7 ? most : 7, panels); break;                  \
-      default: multiply(job, w, m, panel, &next, most, panels); break;                                \
+      case 1: multiply(job, w, m, panel, &next, 1, panels, centred); break;                                 \
+      case 2: multiply(job, w, m, panel, &next, most < 2 ? most : 2, panels, centred); break;                  \
+      case 3: multiply(job, w, m, panel, &next, most < 3 ? most : 3, panels, centred); break;                  \
+      case 4: multiply(job, w, m, panel, &next, most < 4 ? most : 4, panels, centred); break;                  \
+      case 5: multiply(job, w, m, panel, &next, most < 5 ? most : 5, panels, centred); break;                  \
+      case 6: multiply(job, w, m, panel, &next, most < 6 ? most : 6, panels, centred); break;                  \
+      case 7: multiply(job, w, m, panel, &next, most < 7 ? most : 7, panels, centred); break;                  \
+      default: multiply(job, w, m, panel, &next, most, panels, centred); break;                                \
     }                                                                                       \
     m += rows;                                                                              \
   }
 
-// Panels begin ..< end.
+// Tiles of panels begin ..< end.
 INLINE void int8_plain(void *context, size_t begin, size_t end, const int R, const int S) {
   (void)R, (void)S;
   const int8_job *job = context;
-  for (size_t panel = begin; panel < end; panel++) { ROW_TILES(multiply_plain, 1, 2) }
+  for (size_t panel = PANELS * begin; panel < end_of_panels(job, end); panel++) {
+    if (job->w->layout == CODES_CENTRED) { ROW_TILES(multiply_plain, 1, 2, true) }
+    else { ROW_TILES(multiply_plain, 1, 2, false) }
+  }
 }
 BODIES(int8_plain)
 
@@ -200,12 +239,17 @@ BODIES(int8_plain)
 #define INLINE VNNI static inline __attribute__((always_inline))
 MULTIPLY(multiply_vnni, multiply_quad_vnni)
 
-VNNI static void int8_vnni(void *context, size_t begin, size_t end) {
-  const int8_job *job = context;
-  size_t panel = begin;
-  for (; panel + PANELS <= end; panel += PANELS) { ROW_TILES(multiply_vnni, PANELS, ROWS) }
-  for (; panel < end; panel++) { ROW_TILES(multiply_vnni, 1, ROWS) }
-}
+#define INT8_VNNI(name, centred)                                                                  \
+  VNNI static void name(void *context, size_t begin, size_t end) {                                \
+    const int8_job *job = context;                                                                \
+    size_t panel = PANELS * begin, stop = end_of_panels(job, end);                                \
+    for (; panel + PANELS <= stop; panel += PANELS) {                                             \
+      ROW_TILES(multiply_vnni, PANELS, ROWS, centred)                                             \
+    }                                                                                             \
+    for (; panel < stop; panel++) { ROW_TILES(multiply_vnni, 1, ROWS, centred) }                  \
+  }
+INT8_VNNI(int8_vnni, false)
+INT8_VNNI(int8_vnni_centred, true)
 
 bool atk_has_vnni(void) {
   __builtin_cpu_init();
@@ -215,29 +259,31 @@ bool atk_has_vnni(void) {
 bool atk_has_vnni(void) { return false; }
 #endif
 
-static void product(float *y, const float *x, const void *w, atk_weights format, const float *bias,
-                    size_t M, size_t N, size_t K, int accumulate, body_function *body) {
+static void product(float *y, const float *x, const packed_codes *w, const float *bias, size_t M,
+                    size_t N, size_t K, int accumulate, body_function *body) {
   if (M == 0 || N == 0) return;
   size_t groups = groups_of(K);
   input_group *inputs = atk_scratch(ATK_SCRATCH_SHARED, M * groups * sizeof(input_group));
   input_job pack = {inputs, x, K};
   atk_parallel_rows(M, K, BODY(pack_inputs), &pack);
-  int8_job job = {y, inputs, w, group_bytes(format), bias, M, N, groups, accumulate};
-  atk_parallel_for((N + LANES - 1) / LANES, body, &job);
+  int8_job job = {y, inputs, w, bias, M, N, groups, accumulate};
+  atk_parallel_stretches((N + PANELS * LANES - 1) / (PANELS * LANES), body, &job);
 }
 
-void atk_linear_int8_plain(float *y, const float *x, const void *codes, atk_weights format,
-                           const float *bias, size_t M, size_t N, size_t K, int accumulate) {
-  product(y, x, codes, format, bias, M, N, K, accumulate, BODY(int8_plain));
+void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias, size_t M,
+                           size_t N, size_t K, int accumulate) {
+  product(y, x, codes, bias, M, N, K, accumulate, BODY(int8_plain));
 }
 
-void atk_linear_int8(float *y, const float *x, const void *codes, atk_weights format,
-                     const float *bias, size_t M, size_t N, size_t K, int accumulate) {
+void atk_linear_int8(float *y, const float *x, const void *codes, const float *bias, size_t M,
+                     size_t N, size_t K, int accumulate) {
 #if defined(__x86_64__)
   if (atk_has_vnni()) {
-    product(y, x, codes, format, bias, M, N, K, accumulate, int8_vnni);
+    const packed_codes *w = codes;
+    product(y, x, w, bias, M, N, K, accumulate,
+            w->layout == CODES_CENTRED ? int8_vnni_centred : int8_vnni);
     return;
   }
 #endif
-  atk_linear_int8_plain(y, x, codes, format, bias, M, N, K, accumulate);
+  atk_linear_int8_plain(y, x, codes, bias, M, N, K, accumulate);
 }

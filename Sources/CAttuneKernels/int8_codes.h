@@ -5,7 +5,9 @@
 // of 32 inputs: the very numbers of what a file has in groups of 32 with codes of 4, 5 or 8 bits, else the
 // group's range in 255 steps. Codes lie in panels of 16 outputs, a group after a group: 16 scales and
 // offsets, then for every four inputs the 16 outputs' four codes. Those of 4 bits lie two in a byte, of
-// the inputs 0 to 15 and 16 to 31, and are brought to bytes in front of the product.
+// the inputs 0 to 15 and 16 to 31, and are brought to bytes in front of the product. Those of a file whose
+// scales are float16 and whose codes are around 0 (Q8_0) lie in panels that begin with all their codes and
+// end with all their scales, in float16: 8.5 bits a weight as in the file, where the others have 10.
 #ifndef ATTUNE_INT8_CODES_H
 #define ATTUNE_INT8_CODES_H
 
@@ -17,9 +19,12 @@
 
 enum { GROUP = 32, QUADS = GROUP / 4, LANES = 16 };
 
+typedef uint32_t code_group[QUADS][LANES];
+typedef uint16_t half_scales[LANES];
+
 typedef struct {
   float scale[LANES], offset[LANES];
-  uint32_t codes[QUADS][LANES];
+  code_group codes;
 } weight_group;
 
 typedef struct {
@@ -27,9 +32,22 @@ typedef struct {
   uint32_t codes[QUADS / 2][LANES];
 } nibble_group;
 
-// What a file keeps in 4 bits stays in them.
-static inline size_t group_bytes(atk_weights format) {
-  return format == ATK_NIBBLES ? sizeof(nibble_group) : sizeof(weight_group);
+typedef enum { CODES_WIDE, CODES_NIBBLES, CODES_CENTRED } codes_layout;
+
+// In front of the panels.
+typedef struct {
+  codes_layout layout;
+  size_t panel_bytes;
+  char memory[] __attribute__((aligned(64)));
+} packed_codes;
+
+static inline size_t panel_bytes(codes_layout layout, size_t groups) {
+  switch (layout) {
+    case CODES_WIDE: return groups * sizeof(weight_group);
+    case CODES_NIBBLES: return groups * sizeof(nibble_group);
+    case CODES_CENTRED: return atk_round_up(groups * (sizeof(code_group) + sizeof(half_scales)), 64);
+  }
+  return 0;
 }
 
 static inline size_t groups_of(size_t K) { return (K + GROUP - 1) / GROUP; }

@@ -7,12 +7,14 @@
 // As in the header: nothing is fused, so that codes are the same on every processor.
 #pragma clang fp reassociate(off) contract(off)
 
+// What is not known to be centred before it is read counts as if it were not.
 size_t atk_int8_bytes(atk_weights format, size_t N, size_t K) {
-  return (N + LANES - 1) / LANES * groups_of(K) * group_bytes(format);
+  codes_layout layout = format == ATK_NIBBLES ? CODES_NIBBLES : CODES_WIDE;
+  return sizeof(packed_codes) + (N + LANES - 1) / LANES * panel_bytes(layout, groups_of(K));
 }
 
 typedef struct {
-  char *out;
+  packed_codes *out;
   const void *w;
   atk_weights format;
   size_t N, K;
@@ -78,16 +80,21 @@ INLINE void pack_floats(weight_group *out, const float *const *rows) {
   }
 }
 
+// A row's codes around 0, from 0 on.
+static void keep_codes(code_group *out, size_t r, const atk_bytes *stored) {
+  for (int q = 0; q < QUADS; q++) {
+    uint32_t quad;
+    memcpy(&quad, stored->codes + 4 * q, sizeof quad);
+    (*out)[q][r] = quad ^ 0x80808080u;
+  }
+}
+
 // A row's group as a file has it, if that is codes of 8 bits with one scale.
 static void keep_bytes(weight_group *out, size_t r, const atk_bytes *stored) {
   if (stored->scale[0] != stored->scale[1]) return;
   out->scale[r] = stored->scale[0];
   out->offset[r] = -128 * stored->scale[0];
-  for (int q = 0; q < QUADS; q++) {
-    uint8_t quad[4];
-    for (int i = 0; i < 4; i++) quad[i] = (uint8_t)stored->codes[4 * q + i] ^ 0x80;
-    memcpy(&out->codes[q][r], quad, sizeof quad);
-  }
+  keep_codes(&out->codes, r, stored);
 }
 
 // Codes of five bits, as those of eight that they are among.
@@ -104,6 +111,42 @@ static void keep_fives(weight_group *out, size_t r, const atk_fives *stored) {
   }
 }
 
+// The bits of a scale in float16 if it is a normal number of that, or 0.
+static bool to_half(float scale, uint16_t *half) {
+  uint32_t bits;
+  memcpy(&bits, &scale, sizeof bits);
+  uint32_t exponent = bits >> 23 & 255, sign = bits >> 16 & 0x8000;
+  *half = (uint16_t)sign;
+  if (scale == 0) return true;
+  if (exponent < 113 || exponent > 142 || (bits & 0x1fff) != 0) return false;
+  *half = (uint16_t)(sign | (bits >> 13 & 0x3ff) | (exponent - 112) << 10);
+  return true;
+}
+
+typedef struct {
+  const char *w;
+  size_t groups;
+  _Atomic bool centred;
+} centre_job;
+
+static void look_at_scales(void *context, size_t begin, size_t end) {
+  centre_job *job = context;
+  const atk_bytes *stored = (const atk_bytes *)job->w + begin * job->groups;
+  bool centred = true;
+  uint16_t half;
+  for (size_t i = 0; centred && i < (end - begin) * job->groups; i++)
+    centred = stored[i].scale[0] == stored[i].scale[1] && to_half(stored[i].scale[0], &half);
+  if (!centred) job->centred = false;
+}
+
+static codes_layout layout_of(const void *w, atk_weights format, size_t N, size_t K) {
+  if (format == ATK_NIBBLES) return CODES_NIBBLES;
+  if (format != ATK_BYTES) return CODES_WIDE;
+  centre_job job = {w, groups_of(K), true};
+  atk_parallel_rows(N, job.groups, look_at_scales, &job);
+  return job.centred ? CODES_CENTRED : CODES_WIDE;
+}
+
 static void keep_nibbles(nibble_group *out, size_t r, const atk_nibbles *stored) {
   out->scale[r] = stored->scale;
   out->offset[r] = stored->offset;
@@ -117,16 +160,35 @@ INLINE void stream(char *out, const void *made, size_t bytes) {
     __builtin_nontemporal_store(from[i], (i16 *)out + i);
 }
 
+static void pack_centred(void *context, size_t begin, size_t end) {
+  const packing_job *job = context;
+  size_t groups = groups_of(job->K);
+  for (size_t panel = begin; panel < end; panel++) {
+    char *out = job->out->memory + panel * job->out->panel_bytes;
+    code_group *codes = (code_group *)out;
+    half_scales *scales = (half_scales *)(codes + groups);
+    memset(out, 0, job->out->panel_bytes);
+    for (size_t r = 0; r < atk_min(job->N - panel * LANES, LANES); r++) {
+      const atk_bytes *stored = (const atk_bytes *)job->w + (panel * LANES + r) * groups;
+      for (size_t g = 0; g < groups; g++) {
+        to_half(stored[g].scale[0], &scales[g][r]);
+        keep_codes(codes + g, r, stored + g);
+      }
+    }
+  }
+}
+
 // Panels begin ..< end.
 INLINE void pack_weights(void *context, size_t begin, size_t end, const int R, const int S) {
   (void)R, (void)S;
   const packing_job *job = context;
   size_t groups = groups_of(job->K), row_bytes = atk_weight_bytes(job->format, job->K);
-  size_t stored_bytes = atk_weight_bytes(job->format, GROUP), bytes = group_bytes(job->format);
+  size_t stored_bytes = atk_weight_bytes(job->format, GROUP);
+  size_t bytes = job->format == ATK_NIBBLES ? sizeof(nibble_group) : sizeof(weight_group);
   for (size_t panel = begin; panel < end; panel++) {
     size_t rows = atk_min(job->N - panel * LANES, LANES);
     const char *w = (const char *)job->w + panel * LANES * row_bytes;
-    char *out = job->out + panel * groups * bytes;
+    char *out = job->out->memory + panel * job->out->panel_bytes;
     for (size_t g = 0; g < groups; g++, w += stored_bytes, out += bytes) {
       if (job->format == ATK_NIBBLES) {
         nibble_group made __attribute__((aligned(64))) = {0};
@@ -162,6 +224,10 @@ INLINE void pack_weights(void *context, size_t begin, size_t end, const int R, c
 BODIES(pack_weights)
 
 void atk_int8_pack(void *codes, const void *w, atk_weights format, size_t N, size_t K) {
-  packing_job job = {codes, w, format, N, K};
-  atk_parallel_for((N + LANES - 1) / LANES, BODY(pack_weights), &job);
+  packed_codes *out = codes;
+  out->layout = layout_of(w, format, N, K);
+  out->panel_bytes = panel_bytes(out->layout, groups_of(K));
+  packing_job job = {out, w, format, N, K};
+  atk_parallel_for((N + LANES - 1) / LANES,
+                   out->layout == CODES_CENTRED ? pack_centred : BODY(pack_weights), &job);
 }

@@ -50,6 +50,7 @@ typedef enum {
   ATK_SCRATCH_OWN,
   ATK_SCRATCH_OWN_2,
   ATK_SCRATCH_PRODUCT,  // atk_sgemm's: it is called by kernels that use the others
+  ATK_SCRATCH_PANELS,   // of products that all threads share
   ATK_SCRATCH_WEIGHTS,  // of products with weights that are kept otherwise than in float32
   ATK_SCRATCH_SLOTS
 } atk_scratch_slot;
@@ -60,6 +61,10 @@ void *atk_scratch(atk_scratch_slot slot, size_t bytes);
 // the range is cut.
 void atk_parallel_rows(size_t count, size_t cost, void (*body)(void *, size_t, size_t),
                        void *context);
+
+// atk_parallel_for in longer ranges, for bodies that fetch what comes next in theirs.
+void atk_parallel_stretches(size_t count, void (*body)(void *context, size_t begin, size_t end),
+                            void *context);
 
 // What `find` says of the processor, asked once: `known` is 0 at first, then 1 for no and 2 for yes. Every
 // thread would store the same.
@@ -99,6 +104,12 @@ void atk_gemm_stored(atk_precision precision, atk_order order_b, size_t M, size_
 // atk_sgemm_bf16 of a B that is expanded on the way.
 bool atk_gemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                    const float *a, size_t lda, atk_matrix b, float beta, float *c, size_t ldc);
+
+// The same by all threads, who share B as it is packed; of a product that atk_shares_bf16.
+bool atk_shares_bf16(size_t M, size_t N, size_t K);
+void atk_gemm_bf16_by_all(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
+                          float alpha, const float *a, size_t lda, atk_matrix b, float beta,
+                          float *c, size_t ldc);
 
 // out = the rows of w laid out for products of bfloat16: [pair of columns][row], rows rounded up to whole
 // sixteens.

@@ -71,7 +71,32 @@ static void gemm_parts(void *context, size_t begin, size_t end) {
   }
 }
 
+static void bias_rows(void *context, size_t begin, size_t end) {
+  const gemm_job *job = context;
+  add_bias(job->c + begin * job->ldc, job->bias, end - begin, job->N, job->ldc, job->accumulate);
+}
+
+static bool is_shared(const gemm_job *job) {
+  return job->precision == ATK_PRODUCTS_BF16 &&
+         !atk_tiles_pay(job->order_a, job->M, job->N, job->K) &&
+         atk_shares_bf16(job->M, job->N, job->K);
+}
+
+static void run_shared(gemm_job job) {
+  if (job.b) job.stored = (atk_matrix){(const char *)job.b, ATK_FLOAT32, job.ldb * sizeof(float)};
+  if (job.bias) {
+    atk_parallel_rows(job.M, job.N, bias_rows, &job);
+    job.accumulate = 1;
+  }
+  atk_gemm_bf16_by_all(job.order_a, job.order_b, job.M, job.N, job.K, job.alpha, job.a, job.lda,
+                       job.stored, job.accumulate ? 1 : 0, job.c, job.ldc);
+}
+
 static void run_gemm(gemm_job job) {
+  if (is_shared(&job)) {
+    run_shared(job);
+    return;
+  }
   size_t threads = (size_t)atk_threads();
   // Each thread packs all of the operand that is not cut, so the longer side is cut (measured: at
   // 256 × 3072 × 576 a cut by columns is 1.15 times as fast as one by rows).

@@ -64,7 +64,7 @@ typedef struct {
   void (*each)(void *context, size_t index);              // or this
   void *context;
   size_t count;
-  size_t parts;  // indices of `each`, or ranges of `part`
+  size_t parts;  // indices of `each`, or ranges of `part` (0: as many as serve most)
 } pool_job;
 
 // One job at a time: several threads may call kernels, each waits for its turn.
@@ -211,8 +211,8 @@ static void run_job(pool_job wanted) {
     return;
   }
   pthread_mutex_lock(&turn);
-  wanted.parts = wanted.each ? wanted.count
-                             : atk_min(wanted.count, PARTS_A_THREAD * (size_t)atk_threads());
+  if (!wanted.parts) wanted.parts = PARTS_A_THREAD * (size_t)atk_threads();
+  wanted.parts = wanted.each ? wanted.count : atk_min(wanted.count, wanted.parts);
   job = wanted;
   atomic_store_explicit(&unfinished, wanted.parts, memory_order_relaxed);
   uint32_t number = publish(wanted.parts);
@@ -236,6 +236,12 @@ static void run_job(pool_job wanted) {
 void atk_parallel_for(size_t count, void (*body)(void *context, size_t begin, size_t end),
                       void *context) {
   run_job((pool_job){.part = body, .context = context, .count = count});
+}
+
+void atk_parallel_stretches(size_t count, void (*body)(void *context, size_t begin, size_t end),
+                            void *context) {
+  run_job((pool_job){.part = body, .context = context, .count = count,
+                     .parts = 2 * (size_t)atk_threads()});
 }
 
 void atk_parallel_each(size_t count, void (*body)(void *context, size_t index), void *context) {

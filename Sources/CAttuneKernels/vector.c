@@ -83,6 +83,16 @@ void atk_zero(float *x, size_t count) {
   atk_parallel_rows(count, 1, zero_part, &job);
 }
 
+static void copy_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  memcpy(job->y + begin, job->x + begin, (end - begin) * sizeof(float));
+}
+
+void atk_copy(float *y, const float *x, size_t count) {
+  vector_job job = {.y = y, .x = x};
+  atk_parallel_rows(count, 1, copy_part, &job);
+}
+
 // ---- bfloat16 ----------------------------------------------------------------------------------
 
 // The upper half is the number in bfloat16.

@@ -11,12 +11,10 @@ struct Int8KernelTests {
   /// Weights in 8-bit codes, as the kernels lay them out.
   struct Codes {
     let buffer: FloatBuffer
-    let format: atk_weights
     var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(buffer.pointer) }
 
     init(_ w: UnsafeRawPointer, _ format: atk_weights, _ n: Int, _ k: Int) throws {
       buffer = try FloatBuffer((atk_int8_bytes(format, n, k) + 3) / 4)
-      self.format = format
       atk_int8_pack(buffer.pointer, w, format, n, k)
     }
   }
@@ -58,13 +56,13 @@ struct Int8KernelTests {
       bias: bias.map(Double.init),
       rows: most, outputs: n, inputs: k)
     var whole = [Float](repeating: 0, count: most * n)
-    atk_linear_int8(&whole, x, codes.pointer, codes.format, bias, most, n, k, 0)
+    atk_linear_int8(&whole, x, codes.pointer, bias, most, n, k, 0)
     for (a, b) in zip(whole, exact) { #expect(abs(Double(a) - b) < 1e-6 * Double(k + 4)) }
     for rows in [1, 2, 3, 5, 7, 8, 9, 17] {
       for first in [0, most - rows] {
         var some = [Float](repeating: 0, count: rows * n)
         atk_linear_int8(
-          &some, Array(x[first * k..<(first + rows) * k]), codes.pointer, codes.format, bias, rows,
+          &some, Array(x[first * k..<(first + rows) * k]), codes.pointer, bias, rows,
           n, k, 0)
         #expect(some == Array(whole[first * n..<(first + rows) * n]))
       }
@@ -83,11 +81,11 @@ struct Int8KernelTests {
     let codes = try Codes(w, ATK_FLOAT32, n, k)
     let start = DecodeKernelTests.numbers(m * n, &random)
     var (fast, plain) = (start, start)
-    atk_linear_int8(&fast, x, codes.pointer, codes.format, nil, m, n, k, 1)
-    atk_linear_int8_plain(&plain, x, codes.pointer, codes.format, nil, m, n, k, 1)
+    atk_linear_int8(&fast, x, codes.pointer, nil, m, n, k, 1)
+    atk_linear_int8_plain(&plain, x, codes.pointer, nil, m, n, k, 1)
     #expect(fast == plain)
     var alone = start
-    atk_linear_int8(&alone, x, codes.pointer, codes.format, nil, m, n, k, 0)
+    atk_linear_int8(&alone, x, codes.pointer, nil, m, n, k, 0)
     #expect(fast == zip(start, alone).map { $1 + $0 })
   }
 
@@ -100,8 +98,8 @@ struct Int8KernelTests {
       let x = [Float](repeating: sign, count: k)
       let codes = try Codes(w, ATK_FLOAT32, n, k)
       var (fast, plain) = ([Float](repeating: 0, count: n), [Float](repeating: 0, count: n))
-      atk_linear_int8(&fast, x, codes.pointer, codes.format, nil, 1, n, k, 0)
-      atk_linear_int8_plain(&plain, x, codes.pointer, codes.format, nil, 1, n, k, 0)
+      atk_linear_int8(&fast, x, codes.pointer, nil, 1, n, k, 0)
+      atk_linear_int8_plain(&plain, x, codes.pointer, nil, 1, n, k, 0)
       for (i, y) in fast.enumerated() {
         #expect(abs(y - w[i * k + 1] * sign * Float(k - k / 32)) < 1e-4)
       }
@@ -113,7 +111,7 @@ struct Int8KernelTests {
   func `what is not finite makes its row so, and no other`(bad: Float) throws {
     try DecodeKernelTests.checkRow(of: bad) { y, x, w, m, n, k in
       let codes = try Codes(w, ATK_FLOAT32, n, k)
-      atk_linear_int8(&y, x, codes.pointer, codes.format, nil, m, n, k, 0)
+      atk_linear_int8(&y, x, codes.pointer, nil, m, n, k, 0)
     }
   }
 
@@ -130,18 +128,25 @@ struct Int8KernelTests {
   }
 
   /// Codes of files: with one scale a group they are taken as they are, with two they are rounded anew.
+  /// Scales that all are float16 numbers (half) are kept so, beside codes alone.
   @Test(arguments: [
-    (WeightForm.nibbles, 1), (.fives, 1), (.bytes, 1), (.bytes, 2), (.fineNibbles, 2),
+    (WeightForm.nibbles, 1, false), (.fives, 1, false), (.bytes, 1, false), (.bytes, 1, true),
+    (.bytes, 2, false), (.bytes, 2, true), (.fineNibbles, 2, false),
   ])
-  func `a file's codes are taken as they are`(form: WeightForm, scales: Int) throws {
+  func `a file's codes are taken as they are`(form: WeightForm, scales: Int, half: Bool) throws {
     var random = SplitMix(seed: UInt64(form.bytes(32) + scales))
     let (n, k) = (19, 96)
     var numbers: [Float] = []
     var stored: [UInt8] = []
     func put<Number>(_ value: Number) { withUnsafeBytes(of: value) { stored += $0 } }
-    for _ in 0..<n * k / 32 {
+    for group in 0..<n * k / 32 {
       // The second sixteen's scale and offset are as many times the first's.
-      let scale = random.float() * 0.1
+      var scale = random.float() * 0.1
+      if half {
+        // The least of normal numbers, one below 0 and 0 itself.
+        scale =
+          group < 3 ? [0x1p-14, -0.125, 0][group] : Float(bitPattern: scale.bitPattern & ~0x1fff)
+      }
       let offset = form == .bytes ? 0 : -7 * scale
       let factors = [1, Float(scales)]
       put(scale)
@@ -164,6 +169,9 @@ struct Int8KernelTests {
     let x = DecodeKernelTests.numbers(2 * k, &random)
     let codes = try Codes(stored, form.kernelFormat, n, k)
     let y = Self.product(x, codes, rows: 2, n, k)
+    var plain = y
+    atk_linear_int8_plain(&plain, x, codes.pointer, nil, 2, n, k, 0)
+    #expect(y == plain)
     let weights =
       scales == 1 ? numbers.map(Double.init) : Self.rounded(numbers, columns: k, weights: true)
     let exact = Reference.linear(
@@ -176,7 +184,7 @@ struct Int8KernelTests {
     _ x: [Float], _ codes: Codes, rows: Int, _ n: Int, _ k: Int
   ) -> [Float] {
     var y = [Float](repeating: 0, count: rows * n)
-    atk_linear_int8(&y, x, codes.pointer, codes.format, nil, rows, n, k, 0)
+    atk_linear_int8(&y, x, codes.pointer, nil, rows, n, k, 0)
     return y
   }
 }

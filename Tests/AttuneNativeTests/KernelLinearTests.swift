@@ -53,6 +53,27 @@ extension KernelTests {
       }
     }
 
+    @Test(.enabled(if: atk_has_bf16()), arguments: threads, [Int32(0), 1])
+    func `a bias in bfloat16 is added to many rows as to few`(threads: Int, accumulate: Int32) {
+      _ = atk_start(Int32(threads))
+      var random = SplitMix(seed: 4)
+      let (M, N, K) = (300, 70, 96)
+      let (x, w, bias) = (random.floats(M * K), random.floats(N * K), random.floats(N))
+      let start = random.floats(M * N)
+      var (many, few) = (start, start)
+      atk_linear_forward(&many, x, w, bias, M, N, K, N, K, accumulate, ATK_PRODUCTS_BF16)
+      few.withUnsafeMutableBufferPointer { few in
+        x.withUnsafeBufferPointer { x in
+          guard let y = few.baseAddress, let x = x.baseAddress else { return }
+          for row in stride(from: 0, to: M, by: 100) {
+            atk_linear_forward(
+              y + row * N, x + row * K, w, bias, 100, N, K, N, K, accumulate, ATK_PRODUCTS_BF16)
+          }
+        }
+      }
+      #expect(many == few)
+    }
+
     @Test(arguments: threads, LinearCase.all)
     func `backward against central differences`(threads: Int, size: LinearCase) {
       _ = atk_start(Int32(threads))

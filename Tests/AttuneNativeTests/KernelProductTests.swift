@@ -283,6 +283,28 @@ extension KernelTests {
       }
     }
 
+    /// Few and many rows a thread, remainders in each place, a B that is packed in several pieces.
+    @Test(.enabled(if: atk_has_bf16()), arguments: threads, Product.orders)
+    func `a bfloat16 product of all threads is that of one`(
+      threads: Int, orders: (atk_order, atk_order)
+    ) {
+      _ = atk_start(Int32(threads))
+      var random = SplitMix(seed: 16)
+      for (m, n, k) in [(256, 48, 32), (257, 67, 801), (601, 130, 96), (256, 2105, 2080)] {
+        let (a, b) = (random.floats(m * k), random.floats(n * k))
+        let (lda, ldb) = (orders.0 == ATK_PLAIN ? k : m, orders.1 == ATK_PLAIN ? n : k)
+        let start = random.floats(m * n)
+        for accumulate in [0, 1] {
+          var (all, one) = (start, start)
+          atk_product(
+            &all, orders.0, a, orders.1, b, m, n, k, Int32(accumulate), ATK_PRODUCTS_BF16)
+          _ = atk_sgemm_bf16(
+            orders.0, orders.1, m, n, k, 1, a, lda, b, ldb, Float(accumulate), &one, n)
+          #expect(all == one, "\(m) × \(n) × \(k)")
+        }
+      }
+    }
+
     @Test(
       .enabled(if: atk_has_bf16()),
       arguments: [0x7fc0_0000, 0x7f80_0001, 0xffff_ffff, 0x7f80_0000, 0xff80_0000])

@@ -70,7 +70,7 @@ extension KernelTests {
       var random = SplitMix(seed: 3)
       let weights = Weights(size, random.floats(N * K))
       let bias = random.floats(N)
-      for M in [1, 3, 7, 8, 9, 33, 100] {
+      for M in [1, 3, 7, 8, 9, 33, 100, 260] {
         let (ldx, ldy) = (K + 1, N + 2)
         let (x, dy) = (random.floats(M * ldx), random.floats(M * ldy))
         for (accumulate, precision) in [Int32(0), 1].flatMap({ accumulate in

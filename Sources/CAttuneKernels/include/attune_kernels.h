@@ -155,20 +155,20 @@ void atk_linear_decode_bf16(float *y, const float *x, const void *w, atk_weights
                             size_t N, size_t K, int accumulate);
 
 // ---- small-batch linear in 8 bits (int8_weights.c, decode_int8.c) -------------------------------
-// Weights w[N,K] in 8-bit codes, a scale and an offset for each output and 32 inputs, in memory of
-// atk_int8_bytes, 64-byte aligned. Of nibbles (which stay in 4 bits), of fives, and of bytes with one scale
+// Weights w[N,K] in 8-bit codes, a scale and an offset for each output and 32 inputs, in memory of at
+// most atk_int8_bytes, 64-byte aligned. Of nibbles (which stay in 4 bits), of fives, and of bytes with one scale
 // a group, the codes are those that are there; other numbers are rounded to 255 steps of their group's range.
 size_t atk_int8_bytes(atk_weights format, size_t N, size_t K);
 void atk_int8_pack(void *codes /* = */, const void *w, atk_weights format, size_t N, size_t K);
 // y[M,N] = x[M,K] · wᵀ + bias with x brought to 8-bit codes too, a scale for each row and 32 inputs:
 // integers are summed exactly, groups of 32 in one fixed order, each step rounded as it is written, so
 // that a row gives the same bits in any batch, on any number of threads and on every processor. An x
-// that is not finite makes its whole row so. format: of what the codes were made.
-void atk_linear_int8(float *y, const float *x, const void *codes, atk_weights format,
-                     const float *bias_or_null, size_t M, size_t N, size_t K, int accumulate);
+// that is not finite makes its whole row so.
+void atk_linear_int8(float *y, const float *x, const void *codes, const float *bias_or_null, size_t M,
+                     size_t N, size_t K, int accumulate);
 // The same to the last bit, without AVX512-VNNI: what other processors run.
-void atk_linear_int8_plain(float *y, const float *x, const void *codes, atk_weights format,
-                           const float *bias_or_null, size_t M, size_t N, size_t K, int accumulate);
+void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias_or_null,
+                           size_t M, size_t N, size_t K, int accumulate);
 bool atk_has_vnni(void);
 
 // ---- attention of small batches (decode.c) ------------------------------------------------------
@@ -333,6 +333,7 @@ double atk_sum_of_squares(const float *x, size_t count);  // NaN or infinity sho
 void atk_add(float *y /* += */, const float *x, float scale, size_t count);
 void atk_scale(float *x, float scale, size_t count);
 void atk_zero(float *x /* = */, size_t count);
+void atk_copy(float *y /* = */, const float *x, size_t count);
 // rows of x[.,D] picked by index: y[n,D] = x[index[n],:]; and the transpose, += , in index order.
 void atk_gather_rows(float *y /* = */, const float *x, const int32_t *index, size_t n, size_t D);
 void atk_scatter_add_rows(float *x /* += */, const float *y, const int32_t *index, size_t n,
