@@ -107,7 +107,7 @@ void atk_linear_decode(float *y, const float *x, const void *w, atk_weights form
       pack(packed + (m * steps + s) * 16, width * 16, x + (m + s) * K, K);
   }
   linear_job job = {y, packed, w, format, bias, M, N, K, accumulate};
-  atk_parallel_stretches((N + R - 1) / R, BODY(linear), &job);
+  atk_parallel_for((N + R - 1) / R, BODY(linear), &job);
 }
 
 // ---- attention --------------------------------------------------------------------------------

@@ -267,7 +267,9 @@ static void product(float *y, const float *x, const packed_codes *w, const float
   input_job pack = {inputs, x, K};
   atk_parallel_rows(M, K, BODY(pack_inputs), &pack);
   int8_job job = {y, inputs, w, bias, M, N, groups, accumulate};
-  atk_parallel_stretches((N + PANELS * LANES - 1) / (PANELS * LANES), body, &job);
+  // A row or two read weights as fast as memory gives them; with more there is work to share out.
+  (M <= 2 ? atk_parallel_stretches : atk_parallel_for)(
+      (N + PANELS * LANES - 1) / (PANELS * LANES), body, &job);
 }
 
 void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias, size_t M,
