@@ -91,8 +91,8 @@ INLINE const char *byte_panels(const int8_job *job, const char *panel, const siz
 }
 
 // Scales of a group of 16 outputs, and offsets: from codes as they are read, 0 to 255, back to around 0.
-INLINE void load_scales(f16 *scale, f16 *offset, const char *at, const bool centred) {
-  if (!centred) {
+INLINE void load_scales(f16 *scale, f16 *offset, const char *at, const codes_layout layout) {
+  if (layout != CODES_CENTRED) {
     *scale = *(const f16 *)at;
     *offset = *((const f16 *)at + 1);
     return;
@@ -104,9 +104,20 @@ INLINE void load_scales(f16 *scale, f16 *offset, const char *at, const bool cent
   *offset = -128 * *scale;
 }
 
+// The codes of inputs 4 · q to 4 · q + 3 of a group of 16 outputs, as bytes.
+INLINE void load_quad(i16 *codes, const char *at, const int q, const codes_layout layout) {
+  const i16 *quads = (const i16 *)at;
+  if (layout != CODES_NIBBLES) {
+    *codes = quads[q];
+  } else {
+    i16 two = quads[q % (QUADS / 2)];
+    *codes = (q < QUADS / 2 ? two : two >> 4) & 0x0f0f0f0f;
+  }
+}
+
 // sum += Σ code of w · code of x over four inputs, in each lane.
-INLINE void multiply_quad_plain(i16 *sum, const uint32_t *w, const int32_t *x) {
-  i16 codes = *(const i16 *)w;
+INLINE void multiply_quad_plain(i16 *sum, const i16 *w, const int32_t *x) {
+  i16 codes = *w;
   int32_t quad = *x;
   *sum += (codes & 255) * (int32_t)(int8_t)quad;
   *sum += ((codes >> 8) & 255) * (int32_t)(int8_t)(quad >> 8);
@@ -117,8 +128,8 @@ INLINE void multiply_quad_plain(i16 *sum, const uint32_t *w, const int32_t *x) {
 #if defined(__x86_64__)
 typedef int i512 __attribute__((vector_size(64)));
 __attribute__((target("avx512f,avx512vnni"), always_inline)) static inline void multiply_quad_vnni(
-    i16 *sum, const uint32_t *w, const int32_t *x) {
-  *sum = (i16)__builtin_ia32_vpdpbusd512((i512)*sum, (i512) * (const i16 *)w, (i512){0} + *x);
+    i16 *sum, const i16 *w, const int32_t *x) {
+  *sum = (i16)__builtin_ia32_vpdpbusd512((i512)*sum, (i512)*w, (i512){0} + *x);
 }
 #endif
 
@@ -137,27 +148,28 @@ typedef struct {
 // S rows of x times `panels` panels w of the weights, to y + 16 · panel of each row.
 #define MULTIPLY(name, quad)                                                                      \
   INLINE void name(const int8_job *job, panels_of_codes w, size_t m, size_t panel, ahead *next,   \
-                   const int S, const int panels, const bool centred) {                           \
+                   const int S, const int panels, const codes_layout layout) {                    \
     size_t groups = job->groups;                                                                  \
-    const size_t step = centred ? sizeof(code_group) : sizeof(weight_group);                      \
-    const size_t scale_step = centred ? sizeof(half_scales) : sizeof(weight_group);               \
+    const size_t step = codes_step(layout), scale_step = scales_step(layout);                     \
     const input_group *x = job->x + m * groups;                                                   \
     f16 total[PANELS * ROWS];                                                                     \
     UNROLL for (int i = 0; i < PANELS * ROWS; i++) total[i] = (f16){0};                           \
-    for (size_t g = 0; g < groups; g++, w.codes += step, w.scales += scale_step, x++) {                                               \
+    for (size_t g = 0; g < groups; g++, w.codes += step, w.scales += scale_step, x++) {           \
       i16 sum[PANELS * ROWS];                                                                     \
       for (size_t i = 0; i < next->lines; i++, next->line += 64)                                  \
         __builtin_prefetch(next->line, 0, 2);                                                     \
       UNROLL for (int i = 0; i < PANELS * ROWS; i++) sum[i] = (i16){0};                           \
       UNROLL for (int q = 0; q < QUADS; q++) {                                                    \
-        UNROLL for (int p = 0; p < panels; p++)                                                   \
+        UNROLL for (int p = 0; p < panels; p++) {                                                 \
+          i16 codes;                                                                              \
+          load_quad(&codes, w.codes + p * w.stride, q, layout);                                   \
           UNROLL for (int s = 0; s < S; s++)                                                      \
-            quad(&sum[p * S + s], ((const code_group *)(w.codes + p * w.stride))[0][q],           \
-                 &x[s * groups].codes[q]);                                                        \
+            quad(&sum[p * S + s], &codes, &x[s * groups].codes[q]);                               \
+        }                                                                                         \
       }                                                                                           \
       UNROLL for (int p = 0; p < panels; p++) {                                                   \
         f16 scale, offset;                                                                        \
-        load_scales(&scale, &offset, w.scales + p * w.stride, centred);                           \
+        load_scales(&scale, &offset, w.scales + p * w.stride, layout);                            \
         UNROLL for (int s = 0; s < S; s++) {                                                      \
           f16 *t = &total[p * S + s];                                                             \
           *t = __builtin_elementwise_fma(__builtin_convertvector(sum[p * S + s], f16) * scale,    \
@@ -189,37 +201,50 @@ INLINE void store(const int8_job *job, size_t m, size_t panel, const f16 *total)
 
 MULTIPLY(multiply_plain, multiply_quad_plain)
 
-INLINE panels_of_codes find_panels(const int8_job *job, size_t panel, const size_t panels) {
-  const char *at = job->w->memory + panel * job->w->panel_bytes;
-  if (job->w->layout == CODES_CENTRED)
-    return (panels_of_codes){at, at + job->groups * sizeof(code_group), job->w->panel_bytes};
-  if (job->w->layout == CODES_NIBBLES) at = byte_panels(job, at, panels);
-  return (panels_of_codes){at + offsetof(weight_group, codes), at,
-                           job->groups * sizeof(weight_group)};
+// How a product reads its panels: where each is met several times, 4 bits are brought to bytes once.
+static codes_layout layout_read(const int8_job *job) {
+  bool expands = job->w->layout == CODES_NIBBLES && job->M > ROWS;
+  return expands ? CODES_WIDE : job->w->layout;
+}
+
+INLINE panels_of_codes find_panels(const int8_job *job, size_t panel, const size_t panels,
+                                   const codes_layout layout) {
+  size_t stride = job->w->panel_bytes;
+  const char *at = job->w->memory + panel * stride;
+  if (layout == CODES_CENTRED)
+    return (panels_of_codes){at, at + job->groups * sizeof(code_group), stride};
+  if (layout == CODES_WIDE && job->w->layout == CODES_NIBBLES) {
+    at = byte_panels(job, at, panels);
+    stride = job->groups * sizeof(weight_group);
+  }
+  return (panels_of_codes){at + offsetof(weight_group, codes), at, stride};
 }
 
 static size_t end_of_panels(const int8_job *job, size_t tiles) {
   return atk_min(PANELS * tiles, (job->N + LANES - 1) / LANES);
 }
 
-#define ROW_TILES(multiply, panels, most, centred)                                                   \
-  size_t tiles = (job->M + most - 1) / most;                                                \
-  panels_of_codes w = find_panels(job, panel, panels);                                       \
-  ahead next = {job->w->memory + (panel + panels) * job->w->panel_bytes,                     \
-                (panels * job->w->panel_bytes / job->groups / 64 + tiles - 1) / tiles};      \
-  for (size_t m = 0; m < job->M;) {                                                         \
-    size_t rows = atk_min(job->M - m, most);                                                \
-    switch (rows) {                                                                         \
-      case 1: multiply(job, w, m, panel, &next, 1, panels, centred); break;                                 \
-      case 2: multiply(job, w, m, panel, &next, most < 2 ? most : 2, panels, centred); break;                  \
-      case 3: multiply(job, w, m, panel, &next, most < 3 ? most : 3, panels, centred); break;                  \
-      case 4: multiply(job, w, m, panel, &next, most < 4 ? most : 4, panels, centred); break;                  \
-      case 5: multiply(job, w, m, panel, &next, most < 5 ? most : 5, panels, centred); break;                  \
-      case 6: multiply(job, w, m, panel, &next, most < 6 ? most : 6, panels, centred); break;                  \
-      case 7: multiply(job, w, m, panel, &next, most < 7 ? most : 7, panels, centred); break;                  \
-      default: multiply(job, w, m, panel, &next, most, panels, centred); break;                                \
-    }                                                                                       \
-    m += rows;                                                                              \
+#define ROWS_CASE(multiply, panels, most, layout, rows)                                            \
+  case rows:                                                                                      \
+    multiply(job, w, m, panel, &next, most < rows ? most : rows, panels, layout);                 \
+    break;
+#define ROW_TILES(multiply, panels, most, layout)                                                 \
+  size_t tiles = (job->M + most - 1) / most;                                                      \
+  panels_of_codes w = find_panels(job, panel, panels, layout);                                    \
+  ahead next = {job->w->memory + (panel + panels) * job->w->panel_bytes,                          \
+                (panels * job->w->panel_bytes / job->groups / 64 + tiles - 1) / tiles};           \
+  for (size_t m = 0, rows; m < job->M; m += rows) {                                               \
+    rows = atk_min(job->M - m, most);                                                             \
+    switch (rows) {                                                                               \
+      ROWS_CASE(multiply, panels, most, layout, 1)                                                \
+      ROWS_CASE(multiply, panels, most, layout, 2)                                                \
+      ROWS_CASE(multiply, panels, most, layout, 3)                                                \
+      ROWS_CASE(multiply, panels, most, layout, 4)                                                \
+      ROWS_CASE(multiply, panels, most, layout, 5)                                                \
+      ROWS_CASE(multiply, panels, most, layout, 6)                                                \
+      ROWS_CASE(multiply, panels, most, layout, 7)                                                \
+      ROWS_CASE(multiply, panels, most, layout, 8)                                                \
+    }                                                                                             \
   }
 
 // Tiles of panels begin ..< end.
@@ -227,8 +252,11 @@ INLINE void int8_plain(void *context, size_t begin, size_t end, const int R, con
   (void)R, (void)S;
   const int8_job *job = context;
   for (size_t panel = PANELS * begin; panel < end_of_panels(job, end); panel++) {
-    if (job->w->layout == CODES_CENTRED) { ROW_TILES(multiply_plain, 1, 2, true) }
-    else { ROW_TILES(multiply_plain, 1, 2, false) }
+    switch (layout_read(job)) {
+      case CODES_WIDE: { ROW_TILES(multiply_plain, 1, 2, CODES_WIDE) } break;
+      case CODES_NIBBLES: { ROW_TILES(multiply_plain, 1, 2, CODES_NIBBLES) } break;
+      case CODES_CENTRED: { ROW_TILES(multiply_plain, 1, 2, CODES_CENTRED) } break;
+    }
   }
 }
 BODIES(int8_plain)
@@ -239,17 +267,26 @@ BODIES(int8_plain)
 #define INLINE VNNI static inline __attribute__((always_inline))
 MULTIPLY(multiply_vnni, multiply_quad_vnni)
 
-#define INT8_VNNI(name, centred)                                                                  \
+#define INT8_VNNI(name, layout)                                                                   \
   VNNI static void name(void *context, size_t begin, size_t end) {                                \
     const int8_job *job = context;                                                                \
     size_t panel = PANELS * begin, stop = end_of_panels(job, end);                                \
     for (; panel + PANELS <= stop; panel += PANELS) {                                             \
-      ROW_TILES(multiply_vnni, PANELS, ROWS, centred)                                             \
+      ROW_TILES(multiply_vnni, PANELS, ROWS, layout)                                              \
     }                                                                                             \
-    for (; panel < stop; panel++) { ROW_TILES(multiply_vnni, 1, ROWS, centred) }                  \
+    for (; panel < stop; panel++) { ROW_TILES(multiply_vnni, 1, ROWS, layout) }                   \
   }
-INT8_VNNI(int8_vnni, false)
-INT8_VNNI(int8_vnni_centred, true)
+INT8_VNNI(vnni_wide, CODES_WIDE)
+INT8_VNNI(vnni_nibbles, CODES_NIBBLES)
+INT8_VNNI(vnni_centred, CODES_CENTRED)
+
+static void int8_vnni(void *context, size_t begin, size_t end) {
+  switch (layout_read(context)) {
+    case CODES_WIDE: vnni_wide(context, begin, end); break;
+    case CODES_NIBBLES: vnni_nibbles(context, begin, end); break;
+    case CODES_CENTRED: vnni_centred(context, begin, end); break;
+  }
+}
 
 bool atk_has_vnni(void) {
   __builtin_cpu_init();
@@ -281,9 +318,7 @@ void atk_linear_int8(float *y, const float *x, const void *codes, const float *b
                      size_t N, size_t K, int accumulate) {
 #if defined(__x86_64__)
   if (atk_has_vnni()) {
-    const packed_codes *w = codes;
-    product(y, x, w, bias, M, N, K, accumulate,
-            w->layout == CODES_CENTRED ? int8_vnni_centred : int8_vnni);
+    product(y, x, codes, bias, M, N, K, accumulate, int8_vnni);
     return;
   }
 #endif

@@ -5,7 +5,7 @@
 // of 32 inputs: the very numbers of what a file has in groups of 32 with codes of 4, 5 or 8 bits, else the
 // group's range in 255 steps. Codes lie in panels of 16 outputs, a group after a group: 16 scales and
 // offsets, then for every four inputs the 16 outputs' four codes. Those of 4 bits lie two in a byte, of
-// the inputs 0 to 15 and 16 to 31, and are brought to bytes in front of the product. Those of a file whose
+// the inputs 0 to 15 and 16 to 31, and are brought to bytes as they are read. Those of a file whose
 // scales are float16 and whose codes are around 0 (Q8_0) lie in panels that begin with all their codes and
 // end with all their scales, in float16: 8.5 bits a weight as in the file, where the others have 10.
 #ifndef ATTUNE_INT8_CODES_H
@@ -41,13 +41,23 @@ typedef struct {
   char memory[] __attribute__((aligned(64)));
 } packed_codes;
 
-static inline size_t panel_bytes(codes_layout layout, size_t groups) {
+// Bytes from a group's codes to the next one's, and from its scales to the next one's.
+static inline size_t codes_step(codes_layout layout) {
   switch (layout) {
-    case CODES_WIDE: return groups * sizeof(weight_group);
-    case CODES_NIBBLES: return groups * sizeof(nibble_group);
-    case CODES_CENTRED: return atk_round_up(groups * (sizeof(code_group) + sizeof(half_scales)), 64);
+    case CODES_WIDE: return sizeof(weight_group);
+    case CODES_NIBBLES: return sizeof(nibble_group);
+    case CODES_CENTRED: return sizeof(code_group);
   }
   return 0;
+}
+
+static inline size_t scales_step(codes_layout layout) {
+  return layout == CODES_CENTRED ? sizeof(half_scales) : codes_step(layout);
+}
+
+static inline size_t panel_bytes(codes_layout layout, size_t groups) {
+  size_t scales = layout == CODES_CENTRED ? scales_step(layout) : 0;
+  return atk_round_up(groups * (codes_step(layout) + scales), 64);
 }
 
 static inline size_t groups_of(size_t K) { return (K + GROUP - 1) / GROUP; }
