@@ -130,7 +130,7 @@ HALVES static void lay_out(pair *out, size_t stride, atk_matrix w, size_t rows, 
   for (; done < depth; done += STEP) {
     size_t columns = atk_min(depth - done, STEP);
     atk_expand_part(part, atk_matrix_part(w, 0, done), 0, atk_min(rows, LANES), 0, columns);
-    pack_panel(out + done / 2 * stride, stride, part, columns, rows, columns, true);
+    pack_panel(out + done / 2 * stride, stride, part, columns, rows, columns);
   }
 }
 

@@ -72,14 +72,9 @@ INLINE void pack_lines(pair *out, size_t stride, const float *in, size_t ld, siz
                           i < lines ? along(in + i * ld + k, depth - k) : _mm512_setzero_si512());
 }
 
-// 16 lines of an operand as [pair][line], `stride` pairs from one to the next.
+// 16 lines of an operand that each lie along K as [pair][line], `stride` pairs from one to the next.
 INLINE void pack_panel(pair *out, size_t stride, const float *in, size_t ld, size_t lines,
-                       size_t depth, bool lies_along) {
-  if (!lies_along) {
-    for (size_t k = 0; k < depth; k += 2, out += stride, in += 2 * ld)
-      _mm512_store_si512(out, across(in, ld, lines, depth - k));
-    return;
-  }
+                       size_t depth) {
   pair rows[LANES * LANES] __attribute__((aligned(64)));
   pair turned[LANES * LANES] __attribute__((aligned(64)));
   for (size_t k = 0; k < depth; k += 32, out += LANES * stride) {

@@ -73,6 +73,17 @@ typedef struct {
   int accumulate;
 } int8_job;
 
+// The codes of inputs 4 · q to 4 · q + 3 of a group of 16 outputs, as bytes.
+INLINE void load_quad(i16 *codes, const char *at, const int q, const codes_layout layout) {
+  const i16 *quads = (const i16 *)at;
+  if (layout != CODES_NIBBLES) {
+    *codes = quads[q];
+  } else {
+    i16 two = quads[q % (QUADS / 2)];
+    *codes = (q < QUADS / 2 ? two : two >> 4) & 0x0f0f0f0f;
+  }
+}
+
 // Panels with codes of 4 bits brought to bytes.
 INLINE const char *byte_panels(const int8_job *job, const char *panel, const size_t panels) {
   size_t groups = panels * job->groups;
@@ -81,11 +92,8 @@ INLINE const char *byte_panels(const int8_job *job, const char *panel, const siz
     const nibble_group *from = (const nibble_group *)panel + g;
     *(i16 *)out[g].scale = *(const i16 *)from->scale;
     *(i16 *)out[g].offset = *(const i16 *)from->offset;
-    UNROLL for (int q = 0; q < QUADS / 2; q++) {
-      i16 two = *(const i16 *)from->codes[q];
-      *(i16 *)out[g].codes[q] = two & 0x0f0f0f0f;
-      *(i16 *)out[g].codes[q + QUADS / 2] = two >> 4 & 0x0f0f0f0f;
-    }
+    UNROLL for (int q = 0; q < QUADS; q++)
+      load_quad((i16 *)out[g].codes[q], (const char *)from->codes, q, CODES_NIBBLES);
   }
   return (const char *)out;
 }
@@ -102,17 +110,6 @@ INLINE void load_scales(f16 *scale, f16 *offset, const char *at, const codes_lay
   magnitude += (u16)(magnitude != 0) & (112u << 23);
   *scale = (f16)(magnitude | (bits & 0x8000) << 16);
   *offset = -128 * *scale;
-}
-
-// The codes of inputs 4 · q to 4 · q + 3 of a group of 16 outputs, as bytes.
-INLINE void load_quad(i16 *codes, const char *at, const int q, const codes_layout layout) {
-  const i16 *quads = (const i16 *)at;
-  if (layout != CODES_NIBBLES) {
-    *codes = quads[q];
-  } else {
-    i16 two = quads[q % (QUADS / 2)];
-    *codes = (q < QUADS / 2 ? two : two >> 4) & 0x0f0f0f0f;
-  }
 }
 
 // sum += Σ code of w · code of x over four inputs, in each lane.
