@@ -20,10 +20,13 @@ from varied_text import lines
 
 
 def from_gguf(path):
-    """SmolLM2's tokenizer: digits one by one, then GPT-2's pattern. Or Qwen2's: NFC, then a pattern of its own."""
+    """SmolLM2's tokenizer: digits one by one, then GPT-2's pattern. Or Qwen2's: NFC, then a pattern of its own.
+    Or SentencePiece's (Gemma, Llama 2): the merges that the scores make."""
     import gguf
 
     fields = gguf.GGUFReader(path).fields
+    if fields["tokenizer.ggml.model"].contents() == "llama":
+        return from_scores(fields)
     tokens, merges, types = (fields[f"tokenizer.ggml.{k}"].contents() for k in ("tokens", "merges", "token_type"))
     pre = fields["tokenizer.ggml.pre"].contents()
     assert pre in ("smollm", "qwen2"), pre
@@ -40,6 +43,31 @@ def from_gguf(path):
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, then])
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, y in zip(tokens, types) if y == 3])
+    return tokenizer
+
+
+def from_scores(fields):
+    read = lambda key, otherwise=None: (f := fields.get(f"tokenizer.ggml.{key}")) and f.contents() or otherwise
+    types, scores = read("token_type"), read("scores")
+    prefix = fields["tokenizer.ggml.add_space_prefix"].contents() if "tokenizer.ggml.add_space_prefix" in fields else True
+    # llama.cpp's converter writes the spaces of user-defined tokens as spaces, and takes away their scores.
+    tokens = [t.replace(" ", "▁") if y == 4 else t for t, y in zip(read("tokens"), types)]
+    vocabulary, control = {t: i for i, t in enumerate(tokens)}, {t for t, y in zip(tokens, types) if y == 3}
+    merges = []
+    for token, score, kind in zip(tokens, scores, types):
+        cuts = [] if kind in (2, 3, 6) else [(token[:i], token[i:]) for i in range(1, len(token))]
+        cuts = [c for c in cuts if c[0] in vocabulary and c[1] in vocabulary and not control & set(c)]
+        cuts.sort(key=lambda c: (vocabulary[c[0]], vocabulary[c[1]]))
+        merges += [(*c, 0 if kind == 4 else score) for c in cuts]
+    merges.sort(key=lambda c: (c[2], len(c[0]), len(c[1])), reverse=True)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[c[:2] for c in merges], unk_token="<unk>",
+                                     fuse_unk=True, byte_fallback=6 in types))
+    if prefix:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)
+    else:
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in tokens if t in control])
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t, y in zip(tokens, types) if y == 4])
     return tokenizer
 
 

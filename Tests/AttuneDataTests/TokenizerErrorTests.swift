@@ -44,12 +44,36 @@ struct TokenizerErrorTests {
   }
 
   @Test(arguments: [
-    (file(model: #""type":"Unigram""#), "SentencePiece models are not read yet"),
+    (file(model: #""type":"Unigram""#), "not an array of pieces with their scores"),
+    (
+      file(model: #""type":"Unigram""#, vocabulary: #"[["a",-1],["b"]]"#),
+      "entry 1 is not a piece with its score"
+    ),
+    (
+      file(model: #""type":"Unigram","unk_id":3"#, vocabulary: #"[["a",-1]]"#),
+      "unk_id is 3, but there are 1 pieces"
+    ),
+    (
+      file(model: #""type":"Unigram""#, vocabulary: #"[["a",-1]]"#),
+      "the model is Unigram, and words are split into bytes"
+    ),
     (file(model: #""type":"WordPiece""#), "model type “WordPiece” is not read"),
-    (file(model: #""type":"BPE","byte_fallback":true"#), "SentencePiece models are not read yet"),
-    (file(preTokenizer: #"{"type":"Metaspace"}"#), "SentencePiece models are not read yet"),
+    (file(model: #""type":"BPE","byte_fallback":true"#), "some bytes have no token"),
+    (file(preTokenizer: #"{"type":"Metaspace"}"#), "there is no decoder"),
+    (
+      file(preTokenizer: #"{"type":"Metaspace","prepend_scheme":"odd"}"#),
+      "prepend_scheme “odd” is not known"
+    ),
+    (
+      file(preTokenizer: "null", rest: #","decoder":{"type":"WordPiece"}"#),
+      "decoder step “WordPiece” is not read"
+    ),
+    (
+      file(preTokenizer: "null", rest: #","decoder":{"type":"Strip","content":" ","start":1}"#),
+      "decoder step “Strip” is read after Fuse"
+    ),
     (file(preTokenizer: #"{"type":"Whitespace"}"#), "step “Whitespace” is not read"),
-    (file(preTokenizer: "null"), "no ByteLevel step"),
+    (file(preTokenizer: "null"), "no ByteLevel step, and there is no decoder"),
     (
       file(preTokenizer: #"{"type":"Sequence","pretokenizers":[\#(byteLevel),{"type":"Digits"}]}"#),
       "ByteLevel; it must be last"
@@ -72,7 +96,7 @@ struct TokenizerErrorTests {
       file(preTokenizer: #"{"type":"Split","pattern":{"Regex":"[a&&b]"},"behavior":"Isolated"}"#),
       "uses “&&”, which is not read"
     ),
-    (file(rest: #","decoder":{"type":"Metaspace"}"#), "SentencePiece models are not read yet"),
+    (file(rest: #","decoder":{"type":"Metaspace"}"#), "the decoder is “Metaspace”"),
     (file(rest: #","post_processor":{"type":"Odd"}"#), "post_processor “Odd” is not read"),
     (
       file(
@@ -114,8 +138,11 @@ struct TokenizerErrorTests {
   }
 
   @Test func `what is missing is named`() {
-    #expect(Self.load([:]).hasSuffix("there is no tokenizer.json"))
-    #expect(Self.load(["tokenizer.model": "x"]).contains("SentencePiece models are not read yet"))
+    #expect(Self.load([:]).hasSuffix("there is no tokenizer.json and no tokenizer.model"))
+    for damaged in ["", "x", "\u{A}\u{3}\u{A}\u{9}a"] {
+      let message = Self.load(["tokenizer.model": damaged])
+      #expect(message.contains("tokenizer.model: is no SentencePiece model"), "\(message)")
+    }
     #expect(Self.load(["vocab.json": "{}", "merges.txt": ""]).contains("no tokenizer.json; load"))
     #expect(
       Self.load(["tokenizer.json": Self.file(), "tokenizer_config.json": "{"])
@@ -133,6 +160,34 @@ struct TokenizerErrorTests {
       #expect(message.contains("is the file complete?"), "\(length): \(message)")
     }
     var generator = SplitMix(seed: 9)
+    for _ in 0..<300 {
+      var damaged = bytes
+      for _ in 0..<Int.random(in: 1...4, using: &generator) {
+        damaged[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(
+          in: 0...255, using: &generator)
+      }
+      try Data(damaged).write(to: target)
+      _ = Self.message {
+        let tokenizer = try Tokenizer.load(directory: folder.url)
+        _ = tokenizer.decode(tokenizer.encode("the  <mask> é 12!", parsingSpecialTokens: true))
+        return tokenizer
+      }
+    }
+  }
+
+  @Test func `a cut or damaged tokenizer.model is refused or read, never more`() throws {
+    let source = TokenizerFixture.root.appending(path: "spmodel/tokenizer.model")
+    let bytes = Array(try Data(contentsOf: source))
+    let folder = try TokenizerFolder()
+    let target = folder.url.appending(path: "tokenizer.model")
+    var refused = 0
+    for length in stride(from: 0, to: bytes.count, by: 131) {
+      try Data(bytes[..<length]).write(to: target)
+      let message = Self.message { try Tokenizer.load(directory: folder.url) }
+      refused += message == "no error" ? 0 : 1
+    }
+    #expect(refused > 100)
+    var generator = SplitMix(seed: 10)
     for _ in 0..<300 {
       var damaged = bytes
       for _ in 0..<Int.random(in: 1...4, using: &generator) {
@@ -178,8 +233,15 @@ struct TokenizerErrorTests {
     #expect(Self.gguf { _ in } == "no error")
     #expect(Self.gguf { $0.tokenTypes = [] } == "no error")
     let cases: [(String, (inout GGUFTokenizer) -> Void)] = [
-      ("SentencePiece models are not read yet", { $0.model = "llama" }),
-      ("“bert”; only “gpt2”", { $0.model = "bert" }),
+      ("scores has 0 numbers for 4 tokens", { $0.model = "llama" }),
+      (
+        "that are not finite",
+        {
+          $0.model = "llama"
+          $0.scores = [0, 0, 0, .nan]
+        }
+      ),
+      ("“bert”; “gpt2”", { $0.model = "bert" }),
       ("tokenizer.ggml.pre is “odd”", { $0.pre = "odd" }),
       ("tokenizer.ggml.pre is missing", { $0.pre = nil }),
       ("tokens is missing or empty", { $0.tokens = [] }),

@@ -4,15 +4,20 @@ import AttuneData
 import Foundation
 import Testing
 
-/// The tiny tokenizers of `Tests/Fixtures/tokenizers` (Scripts/fixtures/tiny_tokenizers.py).
+/// The tiny tokenizers of `Tests/Fixtures/tokenizers` (tiny_tokenizers.py and sentencepiece_tokenizers.py
+/// of Scripts/fixtures).
 struct TokenizerFixture {
-  /// Kinds of tokenizer; all but the last can also come from a GGUF file.
-  static let kinds = ["gpt2", "smollm", "llama3", "qwen2", "flags"]
+  /// Byte by byte, then SentencePiece's.
+  static let kinds = [
+    "gpt2", "smollm", "llama3", "qwen2", "flags", "llama2", "metaspace", "gemma", "nobytes",
+    "unigram", "spmodel",
+  ]
 
   /// What Hugging Face's library made of the strings.
   struct Answers: Decodable {
     var parsed: [[Int32]]
-    var plain: [[Int32]]
+    /// Absent where the library reads a control token from plain text, which Attune never does.
+    var plain: [[Int32]?]
     var decoded: [String?]
   }
 

@@ -207,9 +207,9 @@ struct TokenizerTests {
       #expect(tokenizer.encode(given) == plain.encode(read), "\(given)")
     }
     let bad = text.replacing(
-      "\"normalizer\": null", with: #""normalizer": {"type": "Prepend", "prepend": "▁"}"#)
+      "\"normalizer\": null", with: #""normalizer": {"type": "Lowercase"}"#)
     try folder.write(bad, as: "tokenizer.json")
     let error = #expect(throws: DataError.self) { try Tokenizer.load(directory: folder.url) }
-    #expect(error?.message.contains("normalizer “Prepend” is not read; NFC, Replace") == true)
+    #expect(error?.message.contains("normalizer “Lowercase” is not read; NFC, Replace") == true)
   }
 }

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Byte-pair encoding of one word (Sennrich, Haddow and Birch 2016, arXiv:1508.07909), over bytes.
+/// Byte-pair encoding of one word (Sennrich, Haddow and Birch 2016, arXiv:1508.07909), over bytes or over
+/// characters.
 struct BytePairEncoder: Sendable {
+  /// What a word is made of before its merges.
+  enum Alphabet: Sendable {
+    /// The token of each of the 256 bytes; −1 where the vocabulary has none.
+    case bytes([Int32])
+    /// The tokens of characters by scalar value, and those of the bytes that stand for a character that
+    /// has none (SentencePiece's byte fallback), −1 where the vocabulary has none.
+    case characters([UInt32: Int32], bytes: [Int32])
+  }
+
   /// Two tokens that become one, in order of rank.
   struct Merge: Sendable {
     var left: Int32
@@ -9,29 +19,27 @@ struct BytePairEncoder: Sendable {
     var result: Int32
   }
 
-  /// The token of each byte; −1 where the vocabulary has none.
-  private let byteTokens: [Int32]
+  private let alphabet: Alphabet
   private let table: MergeTable
   /// Words that are a token as they are, if merges are ignored for those (Llama-3).
   private let wholeWords: [[UInt8]: Int32]
-  /// What stands for a byte that has no token; without one such bytes are dropped.
+  /// What stands for a byte or character that has no token; without one such are dropped.
   private let unknown: Int32?
   private let joinsUnknown: Bool
 
   /// Makes an encoder.
   ///
   /// - Parameters:
-  ///   - byteTokens: 256 token ids, −1 for none.
+  ///   - alphabet: What a word is made of.
   ///   - merges: In order of rank; if a pair occurs twice, the later one counts.
   ///   - wholeWords: Words that are a token as they are; empty to go by merges alone.
-  ///   - unknown: What stands for a byte that has no token.
-  ///   - joinsUnknown: Whether neighbouring unknown bytes become one unknown token.
+  ///   - unknown: What stands for a byte or character that has no token.
+  ///   - joinsUnknown: Whether neighbouring unknown ones become one unknown token.
   init(
-    byteTokens: [Int32], merges: [Merge], wholeWords: [[UInt8]: Int32], unknown: Int32?,
+    _ alphabet: Alphabet, merges: [Merge], wholeWords: [[UInt8]: Int32], unknown: Int32?,
     joinsUnknown: Bool
   ) {
-    precondition(byteTokens.count == 256)
-    self.byteTokens = byteTokens
+    self.alphabet = alphabet
     self.table = MergeTable(merges)
     self.wholeWords = wholeWords
     self.unknown = unknown
@@ -42,8 +50,8 @@ struct BytePairEncoder: Sendable {
   ///
   /// - Complexity: O(n²) steps on a few dozen bytes, O(n log n) on longer words.
   func encode(_ word: UnsafeBufferPointer<UInt8>, into ids: inout [Int32]) {
-    if word.count == 1, byteTokens[Int(word[0])] >= 0 {
-      ids.append(byteTokens[Int(word[0])])
+    if word.count == 1, case .bytes(let tokens) = alphabet, tokens[Int(word[0])] >= 0 {
+      ids.append(tokens[Int(word[0])])
       return
     }
     if !wholeWords.isEmpty, let id = wholeWords[Array(word)] {
@@ -51,7 +59,11 @@ struct BytePairEncoder: Sendable {
       return
     }
     let start = ids.count
-    appendBytes(of: word, to: &ids)
+    switch alphabet {
+    case .bytes(let tokens): appendBytes(of: word, tokens, to: &ids)
+    case .characters(let tokens, let bytes):
+      appendCharacters(of: word, tokens, bytes, to: &ids)
+    }
     let count = ids.count - start
     if count < 2 { return }
     if count <= 48 {
@@ -61,10 +73,12 @@ struct BytePairEncoder: Sendable {
     }
   }
 
-  private func appendBytes(of word: UnsafeBufferPointer<UInt8>, to ids: inout [Int32]) {
+  private func appendBytes(
+    of word: UnsafeBufferPointer<UInt8>, _ tokens: [Int32], to ids: inout [Int32]
+  ) {
     var afterUnknown = false
     for byte in word {
-      let id = byteTokens[Int(byte)]
+      let id = tokens[Int(byte)]
       if id >= 0 {
         ids.append(id)
         afterUnknown = false
@@ -73,6 +87,30 @@ struct BytePairEncoder: Sendable {
         afterUnknown = true
       }
     }
+  }
+
+  private func appendCharacters(
+    of word: UnsafeBufferPointer<UInt8>, _ tokens: [UInt32: Int32], _ byteTokens: [Int32],
+    to ids: inout [Int32]
+  ) {
+    var isUnknownDue = false
+    for scalar in String(decoding: word, as: UTF8.self).unicodeScalars {
+      if let id = tokens[scalar.value] {
+        if isUnknownDue, let unknown { ids.append(unknown) }
+        isUnknownDue = false
+        ids.append(id)
+        continue
+      }
+      let bytes = UTF8.encode(scalar).map { $0.map { byteTokens[Int($0)] } } ?? []
+      if !bytes.isEmpty, bytes.allSatisfy({ $0 >= 0 }) {
+        // As Hugging Face's library: an unknown before them is written after them.
+        ids.append(contentsOf: bytes)
+      } else {
+        if isUnknownDue, !joinsUnknown, let unknown { ids.append(unknown) }
+        isUnknownDue = true
+      }
+    }
+    if isUnknownDue, let unknown { ids.append(unknown) }
   }
 
   /// The lowest rank wins, the leftmost of equals; pairs beside a merge are looked up again.

@@ -4,7 +4,7 @@
 public struct GGUFTokenizer: Sendable {
   /// The file, for errors.
   public var source: String
-  /// `tokenizer.ggml.model`: only `gpt2`, byte-level BPE, is read.
+  /// `tokenizer.ggml.model`: `gpt2`, byte-level BPE, and `llama`, SentencePiece's BPE, are read.
   public var model: String
   /// `tokenizer.ggml.pre`: which pattern splits the words.
   public var pre: String?
@@ -12,6 +12,8 @@ public struct GGUFTokenizer: Sendable {
   public var tokens: [String]
   /// `tokenizer.ggml.merges`, each two tokens with a space between.
   public var merges: [String]
+  /// `tokenizer.ggml.scores`, by id, of SentencePiece's.
+  public var scores: [Float]
   /// `tokenizer.ggml.token_type`, by id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused.
   /// Empty if the file has none.
   public var tokenTypes: [Int32]
@@ -29,6 +31,8 @@ public struct GGUFTokenizer: Sendable {
   public var addEndOfSequence: Bool?
   /// `tokenizer.ggml.add_space_prefix`: whether a text is read as if it began with a space.
   public var addSpacePrefix: Bool?
+  /// `tokenizer.ggml.remove_extra_whitespaces`.
+  public var removeExtraWhitespaces: Bool?
   /// `tokenizer.chat_template`.
   public var chatTemplate: String?
 
@@ -40,16 +44,18 @@ public struct GGUFTokenizer: Sendable {
   ///   - pre: `tokenizer.ggml.pre`.
   ///   - tokens: `tokenizer.ggml.tokens`.
   ///   - merges: `tokenizer.ggml.merges`.
+  ///   - scores: `tokenizer.ggml.scores`.
   ///   - tokenTypes: `tokenizer.ggml.token_type`.
   public init(
     source: String = "GGUF metadata", model: String, pre: String? = nil, tokens: [String],
-    merges: [String], tokenTypes: [Int32] = []
+    merges: [String], scores: [Float] = [], tokenTypes: [Int32] = []
   ) {
     self.source = source
     self.model = model
     self.pre = pre
     self.tokens = tokens
     self.merges = merges
+    self.scores = scores
     self.tokenTypes = tokenTypes
   }
 }
@@ -57,7 +63,7 @@ public struct GGUFTokenizer: Sendable {
 extension Tokenizer {
   /// Builds a tokenizer from the metadata of a GGUF file.
   ///
-  /// - Throws: `DataError` of code `badTokenizer` if the model is not byte-level BPE, `pre` is not
+  /// - Throws: `DataError` of code `badTokenizer` if the model is of another kind, `pre` is not
   ///   known, there are no merges, or the arrays do not fit together.
   public init(gguf: GGUFTokenizer) throws {
     try self.init(TokenizerDefinition(gguf: gguf))
@@ -68,16 +74,23 @@ extension TokenizerDefinition {
   fileprivate init(gguf: GGUFTokenizer) throws {
     self.init(source: gguf.source)
     try check(gguf)
-    for (id, token) in gguf.tokens.enumerated() {
-      tokens.append((token, id))
-      switch gguf.tokenTypes.isEmpty ? 1 : gguf.tokenTypes[id] {
-      case 3: addedTokens.append(AddedToken(id: id, content: token))
-      case 4: addedTokens.append(AddedToken(id: id, content: token, isSpecial: false))
-      default: break
+    // llama.cpp's defaults: SentencePiece's models and Llama 3 begin texts.
+    var begins = true
+    if gguf.model == "llama" {
+      try take(Self.sentencePiece(gguf))
+    } else {
+      for (id, token) in gguf.tokens.enumerated() {
+        tokens.append((token, id))
+        switch gguf.tokenTypes.isEmpty ? 1 : gguf.tokenTypes[id] {
+        case 3: addedTokens.append(AddedToken(id: id, content: token))
+        case 4: addedTokens.append(AddedToken(id: id, content: token, isSpecial: false))
+        default: break
+        }
       }
-    }
-    for (rank, merge) in gguf.merges.enumerated() {
-      merges.append(try Self.pair(merge, rank: rank, source: source))
+      for (rank, merge) in gguf.merges.enumerated() {
+        merges.append(try Self.pair(merge, rank: rank, source: source))
+      }
+      begins = try splitWords(as: gguf.pre, prefixesSpace: gguf.addSpacePrefix ?? false)
     }
     for (role, id) in [
       (Role.begin, gguf.beginOfSequence), (.end, gguf.endOfSequence), (.unknown, gguf.unknown),
@@ -95,19 +108,38 @@ extension TokenizerDefinition {
     }
     addedTokens.sort { $0.id < $1.id }
     chatTemplate = gguf.chatTemplate
-    try splitWords(as: gguf.pre, prefixesSpace: gguf.addSpacePrefix ?? false)
-    frame(gguf)
+    frame(
+      first: gguf.addBeginOfSequence ?? begins ? gguf.beginOfSequence.map { Int($0) } : nil,
+      last: gguf.addEndOfSequence ?? false ? gguf.endOfSequence.map { Int($0) } : nil)
+  }
+
+  /// The model that a file's arrays describe.
+  private static func sentencePiece(_ gguf: GGUFTokenizer) -> SentencePieceModel {
+    var model = SentencePieceModel()
+    for (id, token) in gguf.tokens.enumerated() {
+      let kind = gguf.tokenTypes.isEmpty ? 1 : Int(gguf.tokenTypes[id])
+      model.pieces.append(
+        .init(text: token, score: gguf.scores[id], kind: .init(rawValue: kind) ?? .normal))
+    }
+    model.fallsBackToBytes = model.pieces.contains { $0.kind == .byte }
+    model.addsPrefix = gguf.addSpacePrefix ?? true
+    model.removesExtraSpaces = gguf.removeExtraWhitespaces ?? false
+    return model
   }
 
   private func check(_ gguf: GGUFTokenizer) throws {
     switch gguf.model {
     case "gpt2": break
-    case "llama", "t5", "gemma4":
-      throw failure(
-        "tokenizer.ggml.model is “\(gguf.model)”: SentencePiece models are not read yet")
+    case "llama":
+      guard gguf.scores.count == gguf.tokens.count, gguf.scores.allSatisfy(\.isFinite) else {
+        throw failure(
+          "tokenizer.ggml.scores has \(gguf.scores.count) numbers for \(gguf.tokens.count) tokens, "
+            + "or some that are not finite")
+      }
     default:
       throw failure(
-        "tokenizer.ggml.model is “\(gguf.model)”; only “gpt2”, byte-level BPE, is read")
+        "tokenizer.ggml.model is “\(gguf.model)”; “gpt2”, byte-level BPE, and “llama”, "
+          + "SentencePiece's BPE, are read")
     }
     if gguf.tokens.isEmpty { throw failure("tokenizer.ggml.tokens is missing or empty") }
     if gguf.tokens.count > Vocabulary.largestId {
@@ -133,75 +165,59 @@ extension TokenizerDefinition {
     return (left, right)
   }
 
-  /// Llama-3's pattern; a run of digits is cut into threes from the left.
-  private static let llama3Pattern =
-    #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"#
-    + #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
-
-  /// Qwen2's pattern; digits stand alone.
-  private static let qwen2Pattern =
-    #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"#
-    + #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
-
   /// Sets the sections that stand behind a name of `tokenizer.ggml.pre`.
-  private mutating func splitWords(as pre: String?, prefixesSpace: Bool) throws {
-    func byteLevel(splits: Bool) -> JSONValue {
-      .object(
-        ("type", .string("ByteLevel")), ("add_prefix_space", .bool(prefixesSpace)),
-        ("trim_offsets", .bool(true)), ("use_regex", .bool(splits)))
-    }
-    func sequence(_ first: JSONValue, _ last: JSONValue) -> JSONValue {
-      .object(("type", .string("Sequence")), ("pretokenizers", .array([first, last])))
-    }
-    func split(_ pattern: String) -> JSONValue {
-      .object(
-        ("type", .string("Split")), ("pattern", .object(("Regex", .string(pattern)))),
-        ("behavior", .string("Isolated")), ("invert", .bool(false)))
-    }
-    switch pre {
-    case "gpt-2", "gpt2", "phi-2", "olmo":
-      preTokenizer = byteLevel(splits: true)
-    case "smollm", "starcoder", "refact", "command-r", "codeshell":
-      preTokenizer = sequence(
-        .object(("type", .string("Digits")), ("individual_digits", .bool(true))),
-        byteLevel(splits: true))
-    case "llama-bpe", "llama3", "llama-v3":
-      preTokenizer = sequence(split(Self.llama3Pattern), byteLevel(splits: false))
-      ignoresMerges = true
-    case "qwen2":
-      preTokenizer = sequence(split(Self.qwen2Pattern), byteLevel(splits: false))
-      normalizer = .object(("type", .string("NFC")))
-    case nil:
+  ///
+  /// - Returns: Whether texts begin with a token where the file does not say.
+  private mutating func splitWords(as pre: String?, prefixesSpace: Bool) throws -> Bool {
+    guard let pre else {
       throw failure(
         "tokenizer.ggml.pre is missing, so it is not known how words are split; convert the model "
           + "again, or use its Hugging Face directory")
-    case let other?:
-      throw failure(
-        "tokenizer.ggml.pre is “\(other)”; gpt-2, smollm, llama-bpe and qwen2 are read. Use the "
-          + "model's Hugging Face directory")
     }
+    guard let splits = GGUFWordSplits(pre) else {
+      throw failure(
+        "tokenizer.ggml.pre is “\(pre)”; \(GGUFWordSplits.names.joined(separator: ", ")) are read. "
+          + "Use the model's Hugging Face directory")
+    }
+    var steps = splits.patterns.map { pattern in
+      JSONValue.object(
+        ("type", .string("Split")), ("pattern", .object(("Regex", .string(pattern)))),
+        ("behavior", .string("Isolated")), ("invert", .bool(false)))
+    }
+    if splits.splitsDigits {
+      steps.append(.object(("type", .string("Digits")), ("individual_digits", .bool(true))))
+    }
+    steps.append(
+      .object(
+        ("type", .string("ByteLevel")), ("add_prefix_space", .bool(prefixesSpace)),
+        ("trim_offsets", .bool(true)), ("use_regex", .bool(splits.patterns.isEmpty))))
+    preTokenizer =
+      steps.count == 1
+      ? steps[0] : .object(("type", .string("Sequence")), ("pretokenizers", .array(steps)))
+    if splits.composes { normalizer = .object(("type", .string("NFC"))) }
+    ignoresMerges = splits.ignoresMerges
+    return splits.begins
   }
 
-  /// Sets the post-processor from the file's flags.
-  private mutating func frame(_ gguf: GGUFTokenizer) {
-    let plain = Self.byteLevel
-    func special(_ id: Int32) -> (item: JSONValue, entry: JSONValue.Field) {
-      let token = gguf.tokens[Int(id)]
+  /// Sets the post-processor that puts tokens before and after a text.
+  mutating func frame(first: Int?, last: Int?) {
+    func special(_ id: Int) -> (item: JSONValue, entry: JSONValue.Field) {
+      let token = tokens[id].text
       return (
         .object(("SpecialToken", .object(("id", .string(token)), ("type_id", .int(0))))),
         JSONValue.Field(
           token,
           .object(
-            ("id", .string(token)), ("ids", .array([.int(Int(id))])),
-            ("tokens", .array([.string(token)]))))
+            ("id", .string(token)), ("ids", .array([.int(id)])),
+            ("tokens", .array([.string(token)])))
+        )
       )
     }
     func text(_ name: String) -> JSONValue {
       .object(("Sequence", .object(("id", .string(name)), ("type_id", .int(0)))))
     }
-    let isLlama3 = ignoresMerges
-    let first = gguf.addBeginOfSequence ?? isLlama3 ? gguf.beginOfSequence.map(special) : nil
-    let last = gguf.addEndOfSequence ?? false ? gguf.endOfSequence.map(special) : nil
+    let plain = decoder == .null ? Self.byteLevel : .null
+    let (first, last) = (first.map(special), last.map(special))
     if first == nil, last == nil {
       postProcessor = plain
       return
@@ -215,7 +231,9 @@ extension TokenizerDefinition {
     let template = JSONValue.object(
       ("type", .string("TemplateProcessing")), ("single", around(["A"])),
       ("pair", around(["A", "B"])), ("special_tokens", .object(entries)))
-    postProcessor = .object(
-      ("type", .string("Sequence")), ("processors", .array([plain, template])))
+    postProcessor =
+      plain == .null
+      ? template
+      : .object(("type", .string("Sequence")), ("processors", .array([plain, template])))
   }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Splits a text into the words that byte-pair encoding works on, as the `pre_tokenizer` section of
-/// `tokenizer.json` says: any sequence of Split and Digits steps that ends in ByteLevel.
+/// `tokenizer.json` says: any sequence of Split, Digits and Metaspace steps, which ends in ByteLevel where
+/// words are bytes.
 struct PreTokenizer: Sendable {
   /// What becomes of the matches of a pattern.
   enum Behavior: String, Sendable {
@@ -17,9 +18,13 @@ struct PreTokenizer: Sendable {
     case split(Pattern, Behavior, inverted: Bool)
     /// Puts a space before every part that does not start with one.
     case prefixSpace
+    /// Writes a mark for each space, puts one before a text, and splits at the marks.
+    case metaspace(mark: [UInt8], MetaspaceScheme, splitsAt: Pattern?)
   }
 
   private let steps: [Step]
+  /// Whether words are encoded byte by byte.
+  let isByteLevel: Bool
 
   /// GPT-2's pattern, which ByteLevel applies unless told not to.
   static let gpt2Pattern =
@@ -50,20 +55,20 @@ struct PreTokenizer: Sendable {
           steps.append(.split(try Pattern(Self.gpt2Pattern), .isolated, inverted: false))
         }
       case "Metaspace":
-        throw DataError(
-          .badTokenizer, "pre_tokenizer is Metaspace: SentencePiece models are not read yet")
+        let mark = step["replacement"]?.asString ?? "▁"
+        let splits = step["split"]?.asBool ?? true
+        steps.append(
+          .metaspace(
+            mark: Array(mark.utf8), try MetaspaceScheme(step),
+            splitsAt: splits ? try Pattern(literal: mark) : nil))
       default:
         throw DataError(
           .badTokenizer,
-          "pre_tokenizer step “\(type)” is not read; Split, Digits and ByteLevel are")
+          "pre_tokenizer step “\(type)” is not read; Split, Digits, Metaspace and ByteLevel are")
       }
     }
-    guard isByteLevel else {
-      throw DataError(
-        .badTokenizer,
-        "pre_tokenizer has no ByteLevel step; only byte-level tokenizers are read")
-    }
     self.steps = steps
+    self.isByteLevel = isByteLevel
   }
 
   private static func flattened(_ section: JSONValue) throws -> [JSONValue] {
@@ -92,14 +97,19 @@ struct PreTokenizer: Sendable {
 
   /// Calls `body` with each word of a text, in order.
   ///
-  /// - Parameter text: Well-formed UTF-8.
-  func words(of text: UnsafeBufferPointer<UInt8>, body: (UnsafeBufferPointer<UInt8>) -> Void) {
-    run(steps[...], on: text, parts: [0..<text.count], body: body)
+  /// - Parameters:
+  ///   - text: Well-formed UTF-8.
+  ///   - isStart: Whether the whole text starts here, not after an added token.
+  ///   - body: Is given each word.
+  func words(
+    of text: UnsafeBufferPointer<UInt8>, isStart: Bool, body: (UnsafeBufferPointer<UInt8>) -> Void
+  ) {
+    run(steps[...], on: text, parts: [0..<text.count], isStart: isStart, body: body)
   }
 
   private func run(
     _ steps: ArraySlice<Step>, on text: UnsafeBufferPointer<UInt8>, parts: [Range<Int>],
-    body: (UnsafeBufferPointer<UInt8>) -> Void
+    isStart: Bool, body: (UnsafeBufferPointer<UInt8>) -> Void
   ) {
     guard let step = steps.first else {
       for part in parts where !part.isEmpty { body(UnsafeBufferPointer(rebasing: text[part])) }
@@ -109,7 +119,8 @@ struct PreTokenizer: Sendable {
     case .split(let pattern, let behavior, let inverted):
       run(
         steps.dropFirst(), on: text,
-        parts: Self.split(text, parts, at: pattern, behavior, inverted: inverted), body: body)
+        parts: Self.split(text, parts, at: pattern, behavior, inverted: inverted),
+        isStart: isStart, body: body)
     case .prefixSpace:
       var spaced: [UInt8] = []
       spaced.reserveCapacity(text.count + parts.count)
@@ -121,7 +132,27 @@ struct PreTokenizer: Sendable {
         moved.append(start..<spaced.count)
       }
       spaced.withUnsafeBufferPointer {
-        run(steps.dropFirst(), on: $0, parts: moved, body: body)
+        run(steps.dropFirst(), on: $0, parts: moved, isStart: isStart, body: body)
+      }
+    case .metaspace(let mark, let scheme, let pattern):
+      var marked: [UInt8] = []
+      var moved: [Range<Int>] = []
+      for (index, part) in parts.enumerated() where !part.isEmpty {
+        let start = marked.count
+        for byte in text[part] {
+          if byte == 0x20 { marked += mark } else { marked.append(byte) }
+        }
+        let prepends = scheme == .always || scheme == .first && isStart && index == 0
+        if prepends, !marked[start...].starts(with: mark) {
+          marked.insert(contentsOf: mark, at: start)
+        }
+        moved.append(start..<marked.count)
+      }
+      marked.withUnsafeBufferPointer { marked in
+        let words =
+          pattern.map { Self.split(marked, moved, at: $0, .mergedWithNext, inverted: false) }
+          ?? moved
+        run(steps.dropFirst(), on: marked, parts: words, isStart: isStart, body: body)
       }
     }
   }

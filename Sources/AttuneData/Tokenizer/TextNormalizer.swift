@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The `normalizer` section of `tokenizer.json`: nothing, Unicode's form C (Qwen), replacements of
-/// texts or patterns, or several of these one after another.
+/// texts or patterns, a text put in front (SentencePiece), or several of these one after another.
 struct TextNormalizer: Sendable {
   private enum Step: Sendable {
     case compose
+    case prepend(String)
     case replace(Pattern, by: [UInt8])
   }
 
@@ -19,6 +20,11 @@ struct TextNormalizer: Sendable {
     switch section["type"]?.asString {
     case nil where section == .null: return []
     case "NFC": return [.compose]
+    case "Prepend":
+      guard let text = section["prepend"]?.asString else {
+        throw DataError(.badTokenizer, "normalizer “Prepend” has no text")
+      }
+      return [.prepend(text)]
     case "Sequence": return try (section["normalizers"]?.asArray ?? []).flatMap(steps)
     case "Replace":
       guard let content = section["content"]?.asString else {
@@ -36,7 +42,8 @@ struct TextNormalizer: Sendable {
     case let type:
       throw DataError(
         .badTokenizer,
-        "normalizer “\(type ?? "without a type")” is not read; NFC, Replace and Sequence are")
+        "normalizer “\(type ?? "without a type")” is not read; NFC, Replace, Prepend and Sequence are"
+      )
     }
   }
 
@@ -45,22 +52,29 @@ struct TextNormalizer: Sendable {
     steps.allSatisfy { step in
       switch step {
       case .compose: text.allSatisfy { $0 < 0xCC }
+      case .prepend: text.isEmpty
       case .replace: false
       }
     }
   }
 
-  func normalize(_ text: String) -> String {
+  /// Normalises a text.
+  ///
+  /// - Parameters:
+  ///   - text: The text.
+  ///   - continues: Whether it goes on from another, so that nothing is put in front.
+  func normalize(_ text: String, continues: Bool = false) -> String {
     steps.reduce(text) { text, step in
       switch step {
       case .compose: CanonicalComposition.shared.normalize(text)
+      case .prepend(let start): continues || text.isEmpty ? text : start + text
       case .replace(let pattern, let content): Self.replace(pattern, by: content, in: text)
       }
     }
   }
 
-  func normalize(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8] {
-    Array(normalize(String(decoding: text, as: UTF8.self)).utf8)
+  func normalize(_ text: UnsafeBufferPointer<UInt8>, continues: Bool = false) -> [UInt8] {
+    Array(normalize(String(decoding: text, as: UTF8.self), continues: continues).utf8)
   }
 
   private static func replace(_ pattern: Pattern, by content: [UInt8], in text: String) -> String {

@@ -3,11 +3,11 @@
 public import Foundation
 
 extension Tokenizer {
-  /// Reads a Hugging Face directory: `tokenizer.json`, and, if they are there,
-  /// `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`.
+  /// Reads a Hugging Face directory: `tokenizer.json`, or else SentencePiece's `tokenizer.model`, and, if
+  /// they are there, `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`.
   ///
-  /// - Throws: `DataError` of code `badTokenizer` if a file is damaged or the tokenizer is not
-  ///   byte-level BPE, of code `file` if it cannot be read.
+  /// - Throws: `DataError` of code `badTokenizer` if a file is damaged or the tokenizer is of a kind that
+  ///   is not read, of code `file` if it cannot be read.
   public static func load(directory: URL) throws -> Tokenizer {
     try Tokenizer(TokenizerDefinition(directory: directory))
   }
@@ -18,7 +18,8 @@ extension TokenizerDefinition {
     let file = directory.appendingPathComponent("tokenizer.json")
     self.init(source: file.path)
     guard let tree = try JSONValue.tokenizerFile(file) else {
-      throw Self.missing(in: directory)
+      try readSentencePiece(in: directory)
+      return
     }
     try readModel(tree)
     for token in tree["added_tokens"]?.asArray ?? [] {
@@ -27,18 +28,33 @@ extension TokenizerDefinition {
     normalizer = tree["normalizer"] ?? .null
     preTokenizer = tree["pre_tokenizer"] ?? .null
     postProcessor = tree["post_processor"] ?? .null
+    decoder = tree["decoder"] ?? .null
     try readConfiguration(in: directory)
+  }
+
+  private mutating func readSentencePiece(in directory: URL) throws {
+    let names = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"]
+    for file in names.map(directory.appendingPathComponent) {
+      guard let bytes = try JSONValue.contents(of: file) else { continue }
+      source = file.path
+      try take(SentencePieceModel(bytes, place: file.path))
+      try readConfiguration(in: directory)
+      // Llama's own default, which its configuration may not say.
+      func adds(_ key: String, _ role: Role, otherwise: Bool) -> Int? {
+        guard configuration[key]?.asBool ?? otherwise, let token = roles[role] else { return nil }
+        return tokens.first { ExactText($0.text) == ExactText(token) }?.id
+      }
+      frame(
+        first: adds("add_bos_token", .begin, otherwise: true),
+        last: adds("add_eos_token", .end, otherwise: false))
+      return
+    }
+    throw Self.missing(in: directory)
   }
 
   private static func missing(in directory: URL) -> DataError {
     func has(_ name: String) -> Bool {
       FileManager.default.fileExists(atPath: directory.appendingPathComponent(name).path)
-    }
-    if has("tokenizer.model") || has("spiece.model") {
-      return DataError(
-        .badTokenizer,
-        "\(directory.path): SentencePiece models are not read yet; a tokenizer.json of a "
-          + "byte-level tokenizer is needed")
     }
     if has("vocab.json"), has("merges.txt") {
       return DataError(
@@ -46,7 +62,8 @@ extension TokenizerDefinition {
         "\(directory.path): vocab.json and merges.txt are here, but no tokenizer.json; load and "
           + "save the tokenizer once with transformers to make it")
     }
-    return DataError(.badTokenizer, "\(directory.path): there is no tokenizer.json")
+    return DataError(
+      .badTokenizer, "\(directory.path): there is no tokenizer.json and no tokenizer.model")
   }
 
   // MARK: - The model section
@@ -59,15 +76,12 @@ extension TokenizerDefinition {
     let type = model["type"]?.asString ?? (model["merges"] != nil ? "BPE" : "")
     switch type {
     case "BPE": break
-    case "Unigram": throw failure("model type “Unigram”: SentencePiece models are not read yet")
-    default: throw failure("model type “\(type)” is not read; byte-level BPE is")
-    }
-    if model["byte_fallback"]?.asBool == true || tree["decoder"]?["type"]?.asString == "Metaspace" {
-      throw failure("SentencePiece models are not read yet (byte_fallback, Metaspace)")
+    case "Unigram": return try readUnigram(model)
+    default: throw failure("model type “\(type)” is not read; BPE and Unigram are")
     }
     for option in ["continuing_subword_prefix", "end_of_word_suffix"] {
       if let text = model[option]?.asString, !text.isEmpty {
-        throw failure("model option \(option) “\(text)” is not read; byte-level BPE has none")
+        throw failure("model option \(option) “\(text)” is not read")
       }
     }
     if case .number(let rate)? = model["dropout"], Double(rate) != 0 {
@@ -102,6 +116,29 @@ extension TokenizerDefinition {
     unknownToken = model["unk_token"]?.asString
     joinsUnknown = model["fuse_unk"]?.asBool ?? false
     ignoresMerges = model["ignore_merges"]?.asBool ?? false
+    fallsBackToBytes = model["byte_fallback"]?.asBool ?? false
+  }
+
+  private mutating func readUnigram(_ model: JSONValue) throws {
+    guard let vocabulary = model["vocab"]?.asArray else {
+      throw failure("model.vocab is missing or not an array of pieces with their scores")
+    }
+    var scores: [Int: Double] = [:]
+    for (id, entry) in vocabulary.enumerated() {
+      guard let pair = entry.asArray, pair.count == 2, let piece = pair[0].asString,
+        case .number(let text) = pair[1], let score = Double(text), score.isFinite
+      else { throw failure("model.vocab: entry \(id) is not a piece with its score") }
+      tokens.append((piece, id))
+      scores[id] = score
+    }
+    if let unknown = model["unk_id"]?.asInt {
+      guard tokens.indices.contains(unknown) else {
+        throw failure("model.unk_id is \(unknown), but there are \(tokens.count) pieces")
+      }
+      unknownToken = tokens[unknown].text
+    }
+    fallsBackToBytes = model["byte_fallback"]?.asBool ?? false
+    self.model = .unigram(scores: scores)
   }
 
   private func addedToken(_ tree: JSONValue, id: Int?) throws -> AddedToken {

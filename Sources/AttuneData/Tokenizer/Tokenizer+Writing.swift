@@ -21,8 +21,11 @@ extension Tokenizer {
       ("version", .string("1.0")), ("truncation", .null), ("padding", .null),
       ("added_tokens", .array(sortedAddedTokens.map(Self.tree))),
       ("normalizer", definition.normalizer), ("pre_tokenizer", definition.preTokenizer),
-      ("post_processor", definition.postProcessor), ("decoder", TokenizerDefinition.byteLevel),
-      ("model", modelSection))
+      ("post_processor", definition.postProcessor),
+      (
+        "decoder",
+        definition.decoder == .null ? TokenizerDefinition.byteLevel : definition.decoder
+      ), ("model", modelSection))
   }
 
   private var sortedAddedTokens: [AddedToken] { definition.addedTokens.sorted { $0.id < $1.id } }
@@ -36,6 +39,7 @@ extension Tokenizer {
   }
 
   private var modelSection: JSONValue {
+    if case .unigram(let scores) = definition.model { return unigramSection(scores) }
     var entries: [JSONValue.Field] = []
     entries.reserveCapacity(vocabulary.count)
     for id in vocabulary.tokens.indices where vocabulary.isInModel[id] {
@@ -51,9 +55,24 @@ extension Tokenizer {
       ("type", .string("BPE")), ("dropout", .null),
       ("unk_token", definition.unknownToken.map { .string($0) } ?? .null),
       ("continuing_subword_prefix", .null), ("end_of_word_suffix", .null),
-      ("fuse_unk", .bool(definition.joinsUnknown)), ("byte_fallback", .bool(false)),
+      ("fuse_unk", .bool(definition.joinsUnknown)),
+      ("byte_fallback", .bool(definition.fallsBackToBytes)),
       ("ignore_merges", .bool(definition.ignoresMerges)), ("vocab", .object(entries)),
       ("merges", .array(list)))
+  }
+
+  private func unigramSection(_ scores: [Int: Double]) -> JSONValue {
+    let ids = vocabulary.tokens.indices.filter { vocabulary.isInModel[$0] }
+    let unknown = definition.unknownToken.flatMap { vocabulary.id(of: $0) }
+    return .object(
+      ("type", .string("Unigram")), ("unk_id", unknown.map { .int(Int($0)) } ?? .null),
+      (
+        "vocab",
+        .array(
+          ids.map {
+            .array([.string(vocabulary.tokens[$0]), .number("\(scores[$0] ?? 0)")])
+          })
+      ), ("byte_fallback", .bool(definition.fallsBackToBytes)))
   }
 
   private var roleMembers: [JSONValue.Field] {

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A byte-level BPE tokenizer: text to token ids and back, the same ids as Hugging Face's.
+/// A tokenizer: text to token ids and back, the same ids as Hugging Face's.
 ///
-/// It is read from `tokenizer.json` (``load(directory:)``) or from the metadata of a GGUF file
-/// (``init(gguf:)``); ``bytes`` is one for models made from scratch. Words are split with the
-/// patterns of the file (GPT-2, SmolLM2, Llama-3, Qwen2), then merged by rank.
+/// It is read from `tokenizer.json` or `tokenizer.model` (``load(directory:)``) or from the metadata of a
+/// GGUF file (``init(gguf:)``); ``bytes`` is one for models made from scratch. Words are split with the
+/// patterns of the file, then merged by rank, byte by byte (GPT-2, Llama-3, Qwen) or character by character
+/// (SentencePiece: Llama 2, Mistral, Gemma), or cut where the sum of scores is greatest (unigram).
 public struct Tokenizer: Sendable {
   let vocabulary: Vocabulary
   let merges: [BytePairEncoder.Merge]
   /// The sections as read, without the tokens and merges.
   let definition: TokenizerDefinition
-  private let bytePairs: BytePairEncoder
+  private let encoder: WordEncoder
+  /// How tokens become text.
+  let tokenText: TokenText
   private let preTokenizer: PreTokenizer
   private let normalizer: TextNormalizer
   private let addedTokens: AddedTokens
   private let normalizedTokens: AddedTokens
+  /// What added tokens that are found after normalisation read as, where that is not their own text.
+  private let normalizedTexts: [Int32: String]
 
   /// The token that begins a text, if the model has one.
   public let beginOfSequence: Int32?
@@ -56,13 +61,20 @@ public struct Tokenizer: Sendable {
     guard vocabulary.count > 0 else { throw definition.failure("the vocabulary is empty") }
 
     preTokenizer = try PreTokenizer(definition.preTokenizer)
+    tokenText = try TokenText(definition.decoder, isByteLevel: preTokenizer.isByteLevel)
     let normalizer = try TextNormalizer(definition.normalizer)
     self.normalizer = normalizer
     sequencePrefix = try SequenceFrame(definition.postProcessor, vocabulary).prefix
+    var texts: [Int32: String] = [:]
+    for token in definition.addedTokens where token.isNormalized {
+      let text = normalizer.normalize(token.content)
+      if ExactText(text) != ExactText(token.content) { texts[Int32(token.id)] = text }
+    }
+    normalizedTexts = texts
     addedTokens = AddedTokens(definition.addedTokens.filter { !$0.isNormalized })
     normalizedTokens = AddedTokens(
-      definition.addedTokens.filter(\.isNormalized), normalize: normalizer.normalize)
-    bytePairs = try Self.encoder(definition, vocabulary, merges)
+      definition.addedTokens.filter(\.isNormalized), normalize: { normalizer.normalize($0) })
+    encoder = try WordEncoder(definition, vocabulary, merges, tokenText)
 
     func id(_ role: TokenizerDefinition.Role) -> Int32? {
       definition.roles[role].flatMap { vocabulary.id(of: $0) }
@@ -97,49 +109,6 @@ public struct Tokenizer: Sendable {
         BytePairEncoder.Merge(left: pair.0, right: pair.1, result: try id(left + right)))
     }
     return merges
-  }
-
-  private static func encoder(
-    _ definition: TokenizerDefinition, _ vocabulary: Vocabulary, _ merges: [BytePairEncoder.Merge]
-  ) throws -> BytePairEncoder {
-    var byteTokens = [Int32](repeating: -1, count: 256)
-    for byte in 0..<256 {
-      let token = ByteAlphabet.token(of: [UInt8(byte)])
-      if let id = vocabulary.id(of: token), vocabulary.isInModel[Int(id)] { byteTokens[byte] = id }
-    }
-    if merges.isEmpty {
-      let long = vocabulary.tokens.indices.first {
-        vocabulary.kinds[$0] == .model && ByteAlphabet.bytes(of: vocabulary.tokens[$0])?.count != 1
-      }
-      if let long {
-        throw definition.failure(
-          "there are no merges, and tokens such as “\(vocabulary.tokens[long])” need them; "
-            + "get the tokenizer files again")
-      }
-    }
-    if !byteTokens.contains(where: { $0 >= 0 }) {
-      throw definition.failure(
-        "no token stands for a byte: this is not a byte-level vocabulary "
-          + "(SentencePiece models are not read yet)")
-    }
-    var wholeWords: [[UInt8]: Int32] = [:]
-    if definition.ignoresMerges {
-      for id in vocabulary.tokens.indices where vocabulary.isInModel[id] {
-        if let bytes = ByteAlphabet.bytes(of: vocabulary.tokens[id]) {
-          wholeWords[bytes] = Int32(id)
-        }
-      }
-    }
-    var unknown: Int32?
-    if let token = definition.unknownToken {
-      unknown = vocabulary.id(of: token)
-      if unknown == nil {
-        throw definition.failure("the unknown token “\(token)” is not in the vocabulary")
-      }
-    }
-    return BytePairEncoder(
-      byteTokens: byteTokens, merges: merges, wholeWords: wholeWords, unknown: unknown,
-      joinsUnknown: definition.joinsUnknown)
   }
 
   // MARK: - Text to ids
@@ -180,7 +149,9 @@ public struct Tokenizer: Sendable {
           ids.append(id)
         } else {
           let piece = UnsafeBufferPointer(rebasing: text[part.range])
-          encodeNormalized(piece, control: control.slice(part.range), into: &ids)
+          encodeNormalized(
+            piece, isStart: part.range.lowerBound == 0, control: control.slice(part.range),
+            into: &ids)
         }
       }
     }
@@ -188,10 +159,11 @@ public struct Tokenizer: Sendable {
   }
 
   private func encodeNormalized(
-    _ text: UnsafeBufferPointer<UInt8>, control: ControlText, into ids: inout [Int32]
+    _ text: UnsafeBufferPointer<UInt8>, isStart: Bool, control: ControlText,
+    into ids: inout [Int32]
   ) {
     if normalizer.leavesAlone(text) {
-      return encodeWords(text, control: control, into: &ids)
+      return encodeWords(text, isStart: isStart, control: control, into: &ids)
     }
     var control = control
     var normalized: [UInt8] = []
@@ -201,7 +173,8 @@ public struct Tokenizer: Sendable {
       var start = 0
       while start < text.count {
         let end = isData[start...].firstIndex { $0 != isData[start] } ?? text.count
-        normalized += normalizer.normalize(UnsafeBufferPointer(rebasing: text[start..<end]))
+        normalized += normalizer.normalize(
+          UnsafeBufferPointer(rebasing: text[start..<end]), continues: start > 0)
         flags += repeatElement(isData[start], count: normalized.count - flags.count)
         start = end
       }
@@ -210,35 +183,45 @@ public struct Tokenizer: Sendable {
       normalized = normalizer.normalize(text)
       if case .outsideData = control { control = .nowhere }
     }
-    normalized.withUnsafeBufferPointer { encodeWords($0, control: control, into: &ids) }
+    normalized.withUnsafeBufferPointer {
+      encodeWords($0, isStart: isStart, control: control, into: &ids)
+    }
   }
 
   private func encodeWords(
-    _ text: UnsafeBufferPointer<UInt8>, control: ControlText, into ids: inout [Int32]
+    _ text: UnsafeBufferPointer<UInt8>, isStart: Bool, control: ControlText,
+    into ids: inout [Int32]
   ) {
     if normalizedTokens.isEmpty {
-      preTokenizer.words(of: text) { bytePairs.encode($0, into: &ids) }
+      preTokenizer.words(of: text, isStart: isStart) { encoder.encode($0, into: &ids) }
       return
     }
     for part in normalizedTokens.split(text, control: control) {
       if let id = part.id {
         ids.append(id)
       } else {
-        preTokenizer.words(of: UnsafeBufferPointer(rebasing: text[part.range])) {
-          bytePairs.encode($0, into: &ids)
-        }
+        preTokenizer.words(
+          of: UnsafeBufferPointer(rebasing: text[part.range]),
+          isStart: isStart && part.range.lowerBound == 0
+        ) { encoder.encode($0, into: &ids) }
       }
     }
   }
 
   // MARK: - Ids to text
 
-  /// The text of ids. Bytes that are not UTF-8, as half a character at the end, become U+FFFD.
+  /// The text of ids. Bytes that are not UTF-8, as half a character at the end, become U+FFFD; what
+  /// SentencePiece puts before a text is left out.
   ///
   /// - Parameters:
   ///   - ids: Token ids; those without a token have no text.
   ///   - skippingSpecialTokens: Whether control tokens are left out.
   public func decode(_ ids: [Int32], skippingSpecialTokens: Bool = true) -> String {
+    if case .pieces = tokenText {
+      var decoder = StreamingDecoder(self, skippingSpecialTokens: skippingSpecialTokens)
+      let text = ids.map { decoder.append($0) }.joined()
+      return text + decoder.finish()
+    }
     var bytes: [UInt8] = []
     for id in ids where !(skippingSpecialTokens && isSpecial(id)) {
       bytes.append(contentsOf: self.bytes(of: id))
@@ -247,7 +230,11 @@ public struct Tokenizer: Sendable {
   }
 
   /// The bytes that a token stands for; none for an id without a token.
-  public func bytes(of id: Int32) -> [UInt8] { vocabulary.bytes(of: id) }
+  public func bytes(of id: Int32) -> [UInt8] {
+    guard let text = normalizedTexts[id] else { return vocabulary.bytes(of: id, as: tokenText) }
+    guard case .pieces(let pieces) = tokenText else { return Array(text.utf8) }
+    return pieces.text(text)
+  }
 
   /// A token's text for people: bytes that are not a whole character are written as `\xE2`.
   public func text(of id: Int32) -> String {
@@ -273,8 +260,11 @@ public struct Tokenizer: Sendable {
     vocabulary.contains(id) && vocabulary.kinds[Int(id)] == .special
   }
 
-  /// The id of a token as the vocabulary writes it: `Ġthe` for “ the”, `<|im_end|>`.
+  /// The id of a token as the vocabulary writes it: `Ġthe` or `▁the` for “ the”, `<|im_end|>`.
   public func id(of token: String) -> Int32? { vocabulary.id(of: token) }
+
+  /// The token as decoders read it; nil for an id without a token.
+  func decodedToken(of id: Int32) -> String? { normalizedTexts[id] ?? token(of: id) }
 
   /// The token as the vocabulary writes it; nil for an id without a token.
   public func token(of id: Int32) -> String? {

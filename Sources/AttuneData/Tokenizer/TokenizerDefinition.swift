@@ -6,6 +6,10 @@ struct TokenizerDefinition: Sendable {
   var source: String
   /// Tokens of the model with their ids.
   var tokens: [(text: String, id: Int)] = []
+  /// How a word's tokens are found.
+  var model = Model.bytePairs
+  /// Whether a character without a token is the tokens of its bytes, `<0xE2>`.
+  var fallsBackToBytes = false
   /// Pairs in order of rank.
   var merges: [(left: String, right: String)] = []
   /// Tokens that are found before words are split.
@@ -16,11 +20,20 @@ struct TokenizerDefinition: Sendable {
   var normalizer = JSONValue.null
   var preTokenizer = JSONValue.null
   var postProcessor = JSONValue.null
+  var decoder = JSONValue.null
   /// Special tokens by role: `bos_token`, `eos_token`, `unk_token`, `pad_token`.
   var roles: [Role: String] = [:]
   /// `tokenizer_config.json`.
   var configuration = JSONValue.object([])
   var chatTemplate: String?
+
+  /// How a word's tokens are found.
+  enum Model: Sendable {
+    /// By merges in order of rank.
+    case bytePairs
+    /// By the greatest sum of the tokens' scores (SentencePiece's unigram model).
+    case unigram(scores: [Int: Double])
+  }
 
   /// What a special token is for.
   enum Role: String, CaseIterable, Sendable {

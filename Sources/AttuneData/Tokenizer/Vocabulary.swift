@@ -23,7 +23,7 @@ struct Vocabulary: Sendable {
   enum Kind: UInt8, Sendable {
     /// Nothing: the model has a row for it, the tokenizer no token.
     case hole
-    /// A token of the model, written in the byte alphabet.
+    /// A token of the model, written in its alphabet.
     case model
     /// A token found before the model is asked, written as itself.
     case added
@@ -102,10 +102,14 @@ struct Vocabulary: Sendable {
   }
 
   /// The bytes that a token stands for in a text; none for an id without a token.
-  func bytes(of id: Int32) -> [UInt8] {
+  func bytes(of id: Int32, as text: TokenText) -> [UInt8] {
     guard contains(id) else { return [] }
     let token = tokens[Int(id)]
-    guard isInModel[Int(id)] else { return Array(token.utf8) }
-    return ByteAlphabet.bytes(of: token) ?? Array(token.utf8)
+    switch text {
+    case .pieces(let pieces): return pieces.byte(token).map { [$0] } ?? pieces.text(token)
+    case .byteLevel:
+      guard isInModel[Int(id)] else { return Array(token.utf8) }
+      return ByteAlphabet.bytes(of: token) ?? Array(token.utf8)
+    }
   }
 }

@@ -53,4 +53,11 @@ public enum GGUFValue: Sendable, Equatable {
     let ints = values.compactMap(\.int)
     return ints.count == values.count ? ints : nil
   }
+
+  /// The numbers of an array; nil if it is something else.
+  public var doubles: [Double]? {
+    guard case .array(let values) = self else { return nil }
+    let doubles = values.compactMap(\.double)
+    return doubles.count == values.count ? doubles : nil
+  }
 }

@@ -417,6 +417,7 @@ extension GGUFTokenizer {
     self.init(
       source: source, model: model, pre: value("pre")?.string,
       tokens: value("tokens")?.strings ?? [], merges: value("merges")?.strings ?? [],
+      scores: value("scores")?.doubles?.map { Float($0) } ?? [],
       tokenTypes: value("token_type")?.ints?.compactMap { Int32(exactly: $0) } ?? [])
     beginOfSequence = id("bos_token_id")
     endOfSequence = id("eos_token_id")
@@ -425,6 +426,7 @@ extension GGUFTokenizer {
     addBeginOfSequence = value("add_bos_token")?.bool
     addEndOfSequence = value("add_eos_token")?.bool
     addSpacePrefix = value("add_space_prefix")?.bool
+    removeExtraWhitespaces = value("remove_extra_whitespaces")?.bool
     chatTemplate = metadata["tokenizer.chat_template"]?.string
   }
 }
