@@ -21,7 +21,9 @@ struct TokenizerTests {
     let special = ids.filter { tokenizer.isSpecial($0) && tokenizer.text(of: $0) != "<unk>" }
     #expect(special == ["<|im_start|>", "<|im_end|>"].map { tokenizer.id(of: $0) })
     #expect(ids.first == tokenizer.id(of: "<|im_start|>"))
-    if kind != "flags" {
+    // These put a space in front of what follows a control token, as Llama 2's tokenizer.json does, or have
+    // no token for a line feed.
+    if !["flags", "llama2", "unigram", "nobytes"].contains(kind) {
       let text = Self.conversation.map(\.text).joined()
       #expect(tokenizer.decode(ids, skippingSpecialTokens: false) == text)
     }
@@ -68,7 +70,9 @@ struct TokenizerTests {
         TemplatePiece(text: "", isData: false),
         TemplatePiece(text: Self.text(scalars[cut...]), isData: true),
       ]
-      #expect(fixture.tokenizer.encode(pieces) == fixture.answers.plain[index], "string \(index)")
+      if let plain = fixture.answers.plain[index] {
+        #expect(fixture.tokenizer.encode(pieces) == plain, "string \(index)")
+      }
       let template = pieces.map { TemplatePiece(text: $0.text, isData: false) }
       #expect(
         fixture.tokenizer.encode(template) == fixture.answers.parsed[index], "string \(index)")
