@@ -91,6 +91,7 @@
       if sources.weighted.contains(where: \.source.readsRows) {
         for file in files {
           let data = try DataFile.read(file, use: ColumnUse(carriesRows: true))
+          try data.check(for: sources.weighted.map(\.source))
           for prompt in try data.prompts(byRow: true) {
             guard let row = prompt.row else { continue }
             guard let first = rows[prompt.content] else {

@@ -366,8 +366,6 @@ struct UnusedColumnTests {
   {
     let row = #"{"prompt":"p","completion":"c","score":0.7}"#
     #expect(try file(row, use: ColumnUse(carriesRows: true)).unusedColumns.map(\.name) == ["score"])
-    let prompts = try file(row, use: ColumnUse(takesPromptsAlone: true))
-    #expect(prompts.warning?.contains("rows.jsonl: not used: \"score\" (1 row)") == true)
     #expect(
       try file(row, use: ColumnUse(ignored: ["score"])).unusedColumns.map(\.name) == ["score"])
     // A picture is a part of what a reward's answer would answer.
@@ -379,6 +377,44 @@ struct UnusedColumnTests {
       try file(#"{"prompt":"p","chosen":"a","rejected":"b","rating":[5,2]}"#).unusedColumns
         == [UnusedColumn(name: "rating", rows: 1)])
     #expect(try file(#"{"text":"t","language_score":0.9}"#).rows.count == 1)
+  }
+
+  @Test func `a prompt's row takes its other columns along, answers that were compared stay`()
+    throws
+  {
+    for (row, prompt) in [
+      (
+        #"{"id":1.50,"prompt":"p","answer":{"a":1}}"#, #"{"prompt":"p","id":1.50,"answer":{"a":1}}"#
+      ),
+      (
+        #"{"question":"q","answer":"so #### 5","level":2}"#,
+        #"{"prompt":[{"role":"user","content":"q"}],"answer":"so #### 5","level":2}"#
+      ),
+      (#"{"prompt":"p","completion":"c","tests":["t"]}"#, #"{"prompt":"p","tests":["t"]}"#),
+      (
+        #"{"instruction":"q","input":"","output":"a","id":3}"#,
+        #"{"prompt":[{"role":"user","content":"q"}],"output":"a","id":3}"#
+      ),
+      (
+        #"{"messages":[{"role":"user","content":"q"}],"answer":"5"}"#,
+        #"{"prompt":[{"role":"user","content":"q"}],"answer":"5"}"#
+      ),
+      (
+        #"{"prompt":"p","completions":[{"text":"a","finish_reason":"stop"}],"answer":"5"}"#,
+        #"{"prompt":"p","answer":"5"}"#
+      ),
+      (#"{"prompt":"p","chosen":"a","rejected":"b","id":1}"#, #"{"prompt":"p"}"#),
+      (#"{"prompt":"p","completion":"c","label":true,"id":1}"#, #"{"prompt":"p"}"#),
+    ] {
+      let data = try file(row, use: ColumnUse(carriesRows: true))
+      let made = try #require(data.promptRow(data.rows[0])).json.text
+      #expect(made == prompt)
+      // It is a row of prompts itself, with the same prompt.
+      let again = try file(made, use: ColumnUse(carriesRows: true))
+      #expect(
+        again.kind == .promptOnly && again.rows[0].example.prompt == data.rows[0].example.prompt)
+    }
+    #expect(try file(#"{"text":"t"}"#).promptRow(file(#"{"text":"t"}"#).rows[0]) == nil)
   }
 
   @Test func `a file of another kind is told with the column that was meant`() throws {

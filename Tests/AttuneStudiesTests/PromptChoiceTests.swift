@@ -53,6 +53,19 @@ struct PromptChoiceTests {
     Int(text.split(whereSeparator: \.isWhitespace).last ?? "") ?? -1
   }
 
+  @Test func `what a row says beside its prompt goes along`() throws {
+    let data = try folder.rows(
+      "sums.jsonl", (0..<8).map { #"{"prompt":"add \#($0)","answer":"\#($0 + 1)","n":1.0}"# })
+    _ = try choose(data)
+    for file in ["out.jsonl", "held.jsonl"] {
+      let text = try String(contentsOf: folder.url.appending(path: file), encoding: .utf8)
+      for row in text.split(separator: "\n") {
+        let n = number(try JSONValue(parsing: String(row))["prompt"]?.asString ?? "")
+        #expect(row == #"{"prompt":"add \#(n)","answer":"\#(n + 1)","n":1.0}"#)
+      }
+    }
+  }
+
   @Test func `the draw follows from the seed`() throws {
     let data = try pairs()
     func draw(_ seed: UInt64) throws -> [Content] {

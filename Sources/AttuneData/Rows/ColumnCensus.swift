@@ -42,8 +42,6 @@ public struct ColumnUse: Sendable {
   /// Whether rows are handed on whole, to rewards or into the output, so that a judgement or a weight
   /// that is not read is not lost.
   public var carriesRows: Bool
-  /// Whether nothing but prompts is taken, of which a judgement of answers says nothing.
-  public var takesPromptsAlone: Bool
   /// Columns that a person has said may stay unused, whatever they say; nil where the caller gives
   /// nobody a way to say so.
   public var ignored: Set<String>?
@@ -52,17 +50,13 @@ public struct ColumnUse: Sendable {
 
   /// What a trainer does: it reads what the row's format has and no more.
   public init(
-    carriesRows: Bool = false, takesPromptsAlone: Bool = false, ignored: Set<String>? = nil,
+    carriesRows: Bool = false, ignored: Set<String>? = nil,
     readLater: @escaping @Sendable (DataRow) -> Set<String> = { _ in [] }
   ) {
     self.carriesRows = carriesRows
-    self.takesPromptsAlone = takesPromptsAlone
     self.ignored = ignored
     self.readLater = readLater
   }
-
-  /// Whether a judgement or a weight that is not read is no loss.
-  public var refusesNoJudgement: Bool { carriesRows || takesPromptsAlone }
 }
 
 /// Counts over a file which columns were not used, and refuses those that would change what is
@@ -155,8 +149,8 @@ final class ColumnCensus {
     let what: String
     switch meaning {
     case .input: what = "a part of what the model is given"
-    case .weight where !use.refusesNoJudgement: what = "how much a row or a turn counts"
-    case .judgement where !use.refusesNoJudgement && !isJudged:
+    case .weight where !use.carriesRows: what = "how much a row or a turn counts"
+    case .judgement where !use.carriesRows && !isJudged:
       what = "which answers were liked, while the row was read as \(kind.rawValue)"
     default: return
     }

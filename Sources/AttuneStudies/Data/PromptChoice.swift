@@ -42,7 +42,10 @@ public struct PromptReport: Codable, Sendable, Equatable {
 public enum PromptChoice {
   /// Writes the prompts of a data set, each once, some of them apart.
   ///
-  /// Prompts that differ in white space alone are one, so that no prompt is trained on and held out.
+  /// What a row says beside its prompt goes along with it, so that a reward can still read it.
+  /// Prompts
+  /// that differ in white space alone are one, the first of them, so that no prompt is trained on and
+  /// held out.
   ///
   /// - Parameters:
   ///   - data: Rows of any kind; those without a prompt are counted.
@@ -69,9 +72,9 @@ public enum PromptChoice {
       output: output.path, heldOut: heldOut?.path, rows: data.rows.count, withoutPrompt: 0,
       repeated: 0, prompts: 0, heldOutPrompts: 0)
     var seen: Set<[String]> = []
-    var prompts: [Content] = []
+    var prompts: [PromptRow] = []
     for row in data.rows {
-      guard let prompt = row.example.prompt, let key = key(prompt) else {
+      guard let prompt = data.promptRow(row), let key = key(prompt.prompt) else {
         report.withoutPrompt += 1
         continue
       }
@@ -98,10 +101,7 @@ public enum PromptChoice {
     let held = chosen.prefix(heldCount).sorted()
     let kept = chosen.dropFirst(heldCount).sorted()
     func write(_ places: [Int], _ url: URL) throws {
-      let rows = places.map {
-        JSONValue.object([.init("prompt", prompts[$0].json)]).text + "\n"
-      }
-      try AtomicFile.write(rows.joined(), to: url)
+      try AtomicFile.write(places.map { prompts[$0].json.text + "\n" }.joined(), to: url)
     }
     try write(kept, output)
     if let heldOut { try write(held, heldOut) }

@@ -216,6 +216,7 @@ public enum Evaluation {
     let policy = try LoadedModel.open(model, on: engine, beside: base)
     if exactKL { try requireExactKL([policy, start].compactMap(\.self), from: base) }
     let sources = try RewardSources(rewards, on: engine, beside: base ?? policy)
+    try data.check(for: sources.weighted.map(\.source))
     let encoder = try TextEncoder(policy)
     let set = try encoder.prompts(
       data, room: settings.maxTokens, byRow: RewardSources.readRows(sources.weighted))

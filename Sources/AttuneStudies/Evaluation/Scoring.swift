@@ -61,6 +61,7 @@ public enum Scoring {
     style: ProgressLine.Style = .automatic
   ) throws -> ScoringReport {
     let began = ContinuousClock.now
+    try data.check(for: sources.map(\.source))
     let rows = try data.rows.map { row in
       do {
         return try answers(of: row)

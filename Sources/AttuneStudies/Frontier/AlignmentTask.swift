@@ -124,7 +124,7 @@ public struct AlignmentTask: Sendable {
 
   /// How many prompts there are to train on.
   var promptCount: Int {
-    get throws { try DataFile.read(prompts, expecting: [.promptOnly]).prompts.count }
+    get throws { try DataFile.readPrompts(prompts).prompts.count }
   }
 
   /// How many answers the run collected of the start.

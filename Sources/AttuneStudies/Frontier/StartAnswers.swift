@@ -51,7 +51,7 @@ struct StartAnswers {
         ("answers", "\(count)"), ("model", start.fingerprint), ("gold", gold.name),
         ("reward model", learned.fingerprint), ("prompts", try Fingerprint.of(file: heldOut)),
       ])
-    let data = try DataFile.read(heldOut, expecting: [.promptOnly])
+    let data = try DataFile.readPrompts(heldOut)
     prompts = try data.prompts(byRow: false)
     let file = folder.appending(path: "start.json")
     if let saved = try? JSONDecoder().decode(Kept.self, from: try Data(contentsOf: file)),

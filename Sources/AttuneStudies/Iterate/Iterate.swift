@@ -49,6 +49,7 @@ public enum Iterate {
           ? "nothing ranks the answers: name a reward source or a judge"
           : "rewards and a judge are given; one of them ranks the answers")
     }
+    try data.check(for: rewards.map(\.source) + (watched.map { [$0] } ?? []))
     RunFolder.resumeClock(of: output, options)
     let encoder = try TextEncoder(
       start, maximumLength: settings.dpo.maxLength, tooLong: settings.dpo.tooLong)

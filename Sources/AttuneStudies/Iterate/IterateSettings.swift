@@ -154,7 +154,7 @@ extension IterateSettings: PolicyMethod {
 
   package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
     let report = try Iterate.train(
-      task.start, data: try DataFile.read(task.prompts), rewards: task.rewards,
+      task.start, data: try DataFile.readPrompts(task.prompts), rewards: task.rewards,
       rewardFingerprint: task.rewardFingerprint, watched: task.gold, settings: self,
       output: task.output, options: task.options)
     let first = report.rounds.first?.reward ?? 0

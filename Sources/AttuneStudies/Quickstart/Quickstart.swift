@@ -13,13 +13,13 @@ public enum Quickstart {
   /// What the job is made from.
   public static var inputs: RLHF.Inputs {
     RLHF.Inputs(
-      model: model, prompts: QuickstartPrompts.train.map(content),
-      heldOut: QuickstartPrompts.heldOut.map(content),
+      model: model, prompts: QuickstartPrompts.train.map(row),
+      heldOut: QuickstartPrompts.heldOut.map(row),
       title: "Attune quickstart: SmolLM2-135M-Instruct aligned with preferences")
   }
 
-  private static func content(_ prompt: String) -> Content {
-    .messages([Message(role: "user", content: prompt)])
+  private static func row(_ prompt: String) -> PromptRow {
+    PromptRow(.messages([Message(role: "user", content: prompt)]))
   }
 
   /// The seed and folder of a run: those asked for, else the first seed whose run is not finished,

@@ -20,7 +20,9 @@ extension RLHF {
   static func plans(
     _ inputs: Inputs, of start: LoadedModel, settings: RLHFSettings, isWhole: Bool
   ) throws -> [RunPlan] {
-    let (spec, data) = (start.model.spec, try DataFile.rows(inputs.prompts.map { .prompt($0) }))
+    let (spec, data) = (
+      start.model.spec, try DataFile.rows(inputs.prompts.map { .prompt($0.prompt) })
+    )
     let room = min(settings.sample.maxTokens, spec.maximumPositions - 1)
     var prompts = try TextEncoder(start).prompts(data, room: room, byRow: false).ids.map(\.count)
     if inputs.heldOut == nil {

@@ -34,10 +34,10 @@ public enum RLHF {
   public struct Inputs {
     /// The model to align, as the command line names it.
     public var model: String
-    /// Prompts to train on.
-    public var prompts: [Content]
+    /// Prompts to train on, each with the columns that go along with it into the run's files.
+    public var prompts: [PromptRow]
     /// Prompts to hold out; nil: a share of the others.
-    public var heldOut: [Content]?
+    public var heldOut: [PromptRow]?
     /// What the run is called in its report.
     public var title: String
 
@@ -49,7 +49,7 @@ public enum RLHF {
     ///   - heldOut: Prompts to hold out.
     ///   - title: What the run is called.
     public init(
-      model: String, prompts: [Content], heldOut: [Content]? = nil,
+      model: String, prompts: [PromptRow], heldOut: [PromptRow]? = nil,
       title: String = "Aligned with preferences"
     ) {
       self.model = model

@@ -9,7 +9,8 @@ import Foundation
 
 extension RLHFRun {
   mutating func makePrompts() throws {
-    let given = try Fingerprint.of(value: [inputs.prompts, inputs.heldOut ?? []])
+    let given = try Fingerprint.of(
+      value: [inputs.prompts, inputs.heldOut ?? []].map { $0.map(\.json.text) })
     struct Knobs: Encodable { var heldOutShare: Double, seed: UInt64 }
     let isSplit = inputs.heldOut == nil
     let knobs = Knobs(
@@ -30,7 +31,7 @@ extension RLHFRun {
           .badData, "\(train.count + heldOut.count) prompts are too few to train and to hold out")
       }
       for (prompts, url) in [(train, trainFile), (heldOut, heldOutFile)] {
-        let rows = prompts.map { JSONValue.object([.init("prompt", $0.json)]).text }
+        let rows = prompts.map(\.json.text)
         try AtomicFile.write(rows.joined(separator: "\n") + "\n", to: url)
       }
       return "\(train.count) prompts to train on, \(heldOut.count) held out"
@@ -58,7 +59,7 @@ extension RLHFRun {
       var answers = 0
       var ended = 0.0
       for (prompts, samples, settings) in files {
-        let data = try DataFile.read(prompts, expecting: [.promptOnly])
+        let data = try DataFile.readPrompts(prompts)
         let report = try Sampling.run(
           model, data: data, settings: settings, output: samples, style: style)
         answers += report.answers
@@ -206,15 +207,19 @@ extension RLHFRun {
         ("held-out samples", try Fingerprint.of(file: samples)),
       ] + constitutionInputs()
     ) { _ in
-      let rows = try SampleRow.read(samples)
+      let rows = try DataFile.read(samples, expecting: [.samples]).rows
       let report = try Evaluation.run(
         [
           EvaluatedModel(role: "policy", loaded: policy),
           EvaluatedModel(
             role: "start", loaded: start,
-            answers: try rows.map { try $0.completions.map(SampledAnswer.init) }),
+            answers: try rows.map { row in
+              guard case .samples(let sample) = row.example else { return [] }
+              return try sample.completions.map(SampledAnswer.init)
+            }),
         ],
-        reference: start, prompts: rows.map { DataPrompt($0.prompt) },
+        reference: start,
+        prompts: rows.compactMap { row in row.example.prompt.map { DataPrompt($0, row: row) } },
         rewards: (gold.map { [$0] } ?? []) + [reward], settings: knobs, judge: judge, style: style,
         answersFile: answers)
       try AtomicFile.write(try JSONText.pretty(report), to: reportFile)

@@ -80,7 +80,8 @@ extension Sampling {
   ///
   /// - Parameters:
   ///   - loaded: The model.
-  ///   - data: Rows of any kind that has prompts; fields of prompt-only rows are kept.
+  ///   - data: Rows of any kind that has prompts; the columns that go along with a prompt
+  ///     are kept.
   ///   - settings: The knobs.
   ///   - output: The file to write.
   ///   - style: Where progress goes.
@@ -101,7 +102,8 @@ extension Sampling {
   /// - Parameters:
   ///   - models: Models as `LoadedModel.open` takes them, and addresses of OpenAI-compatible servers,
   ///     with `#MODEL` behind those that have several.
-  ///   - data: Rows of any kind that has prompts; fields of prompt-only rows are kept.
+  ///   - data: Rows of any kind that has prompts; the columns that go along with a prompt
+  ///     are kept.
   ///   - settings: The knobs.
   ///   - output: The file to write.
   ///   - transport: How servers are asked.
@@ -212,7 +214,6 @@ extension Sampling {
     let sampling = try settings.json
     var text = ""
     for (i, row) in data.rows.enumerated() {
-      let fields = data.kind == .promptOnly ? row.json.fields.filter { $0.key != "prompt" } : []
       let isOne = parts.count == 1
       let completions = parts.flatMap { part in
         part.completions[i].map { completion in
@@ -227,7 +228,8 @@ extension Sampling {
       guard !completions.isEmpty else { continue }
       let sample = SampleRow(
         prompt: try prompt(row, data), completions: completions,
-        model: isOne ? parts[0].model : nil, sampling: sampling, fields: fields)
+        model: isOne ? parts[0].model : nil, sampling: sampling,
+        fields: data.promptRow(row)?.fields ?? [])
       text += sample.json.text + "\n"
     }
     try AtomicFile.write(text, to: output)

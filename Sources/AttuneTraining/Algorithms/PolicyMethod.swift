@@ -110,7 +110,7 @@ extension OnlineMethod {
 
   package func trainPolicy(_ task: PolicyTask) throws -> PolicyOutcome {
     let report = try Algorithm.train(
-      task.start, data: try DataFile.read(task.prompts), rewards: task.rewards,
+      task.start, data: try DataFile.readPrompts(task.prompts), rewards: task.rewards,
       rewardFingerprint: task.rewardFingerprint, watched: task.gold, settings: self,
       output: task.output, options: task.options)
     return PolicyOutcome(

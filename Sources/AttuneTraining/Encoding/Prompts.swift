@@ -30,6 +30,14 @@ extension DataFile {
     get throws { try prompts(byRow: false).map(\.content) }
   }
 
+  /// The prompts of the rows, each once, in their order, with what else the row says in which each
+  /// stands first.
+  ///
+  /// - Throws: `TrainingError` that names the line of a row without a prompt.
+  public var promptRows: [PromptRow] {
+    get throws { try prompts(byRow: false).compactMap { $0.row.flatMap(promptRow) } }
+  }
+
   /// The prompts of the rows, in their order, with the row in which each stands first.
   ///
   /// - Parameter byRow: Whether rows of one prompt are different where their other columns are; only

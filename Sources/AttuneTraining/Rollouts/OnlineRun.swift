@@ -85,6 +85,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   ) throws {
     try settings.validate()
     try settings.check(against: start.model)
+    try data.check(for: rewards.map(\.source) + (watched.map { [$0] } ?? []))
     RunFolder.resumeClock(of: output, options)
     encoder = try TextEncoder(start, maximumLength: settings.maxLength)
     var remarks: [String] = []

@@ -44,6 +44,14 @@ public protocol RewardSource {
   /// are then prompts of their own.
   var readsRows: Bool { get }
 
+  /// Refuses a row whose answers it could not reward, before any is sampled.
+  ///
+  /// - Parameters:
+  ///   - row: The row.
+  ///   - place: Where it stands.
+  /// - Throws: An error that names place and column.
+  func check(_ row: DataRow, at place: DataPlace) throws
+
   /// The reward of every answer, higher is better.
   ///
   /// - Parameters:
@@ -67,6 +75,20 @@ extension RewardSource {
 
   /// False: prompt and answer are enough.
   public var readsRows: Bool { false }
+
+  /// Every row will do.
+  public func check(_ row: DataRow, at place: DataPlace) throws {}
+}
+
+extension DataFile {
+  /// Refuses rows whose answers a source could not reward.
+  ///
+  /// - Throws: An error that names file, line and column.
+  package func check(for sources: [any RewardSource]) throws {
+    for source in sources where source.readsRows {
+      for row in rows { try source.check(row, at: DataPlace(url, line: row.line)) }
+    }
+  }
 }
 
 extension RewardSource {

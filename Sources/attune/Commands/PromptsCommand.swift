@@ -11,7 +11,8 @@ struct PromptsCommand: TakesKnobs {
     commandName: "prompts",
     abstract: "Takes prompts from any data set, each once, and holds some of them out.",
     discussion: """
-      Any format that Attune reads will do: of pairs, conversations and rankings the prompt is taken. \
+      Any format that Attune reads will do: of pairs, conversations and rankings the prompt is taken; of \
+      rows with a prompt alone, or a question and its answer, the other columns go along. \
       Prompts that differ in white space alone are one. What is held out is split by prompt, never by \
       row.
 
@@ -38,7 +39,7 @@ struct PromptsCommand: TakesKnobs {
   func run() throws {
     let settings = try settings(
       ["count": count, "held_out_share": heldOutShare, "seed": shared.seed])
-    let file = try data.read(takesPromptsAlone: true)
+    let file = try data.read(carriesRows: true)
     Output.note(file.summary)
     let report = try PromptChoice.run(
       file, settings: settings, output: output.url, heldOut: heldOut.map { URL(filePath: $0) })
