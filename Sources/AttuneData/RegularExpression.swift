@@ -23,4 +23,19 @@ public struct RegularExpression: Sendable {
   /// - Returns: Nil where the match needs more steps or memory than the limits (ten million steps,
   ///   64 MiB): a pattern that explodes on one text must not stop a program.
   public func isFound(in text: String) -> Bool? { pattern.isFound(in: text) }
+
+  /// The parts of a text that match, from left to right, without overlap; where the limits are reached
+  /// the rest of the text has none.
+  package func matches(in text: String) -> [Substring] {
+    var text = text
+    var ranges: [Range<Int>] = []
+    text.withUTF8 { bytes in
+      pattern.matches(in: bytes, ranges: [0..<bytes.count]) { ranges.append($1) }
+    }
+    let bytes = text.utf8
+    return ranges.map {
+      let start = bytes.index(bytes.startIndex, offsetBy: $0.lowerBound)
+      return text[start..<bytes.index(start, offsetBy: $0.count)]
+    }
+  }
 }

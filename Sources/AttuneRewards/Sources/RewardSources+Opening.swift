@@ -58,6 +58,21 @@ extension RewardSources {
       return (LabellerReward(try labeller.scorer()), labeller.rawValue)
     case .regex: return (try PatternReward(argument), argument)
     case .length: return (try LengthReward(argument), argument)
+    case .answer:
+      let source = try AnswerReward(argument)
+      return (source, source.fingerprint)
+    case .ifeval: return (try InstructionReward(argument), argument)
+    case .tests: return (try TestsReward(argument), argument)
+    case .likelihood:
+      let source = try LikelihoodReward(argument) { named in
+        if let named { return try LoadedModel.open(named, on: engine, beside: policy) }
+        if let policy { return policy }
+        throw TrainingError(
+          .badSetting,
+          "\(name): no model is open here whose probabilities could be asked; name one: \(name),model=M"
+        )
+      }
+      return (source, source.fingerprint)
     case .exec:
       let source = try ProgramReward(argument, name: name)
       return (source, source.fingerprint)

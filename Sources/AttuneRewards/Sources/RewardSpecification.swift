@@ -22,6 +22,14 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case regex
     /// A length in words.
     case length
+    /// A right answer of the row.
+    case answer
+    /// Instructions of the row.
+    case ifeval
+    /// Tests of the row.
+    case tests
+    /// How likely reasoning makes the row's right answer.
+    case likelihood
     /// A program.
     case exec
 
@@ -34,6 +42,10 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .labeller: "NAME"
       case .regex: "PATTERN"
       case .length: "MIN[-MAX]"
+      case .answer: "RULE[,KNOB=VALUE…]"
+      case .ifeval: "[loose][,partial=x]"
+      case .tests: "python3[,KNOB=VALUE…]"
+      case .likelihood: "COLUMN[,log][,KNOB=VALUE…]"
       case .exec: "[SECONDSs:]COMMAND"
       }
     }
@@ -49,6 +61,13 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
         "a built-in rule: " + Labeller.allCases.map(\.rawValue).joined(separator: ", ")
       case .regex: "1 where the pattern (PCRE2) is found in the answer, else 0"
       case .length: "0 from MIN to MAX words, else −|ln(words/nearest bound)|"
+      case .answer:
+        "1 where the answer is the row's own; RULE is "
+          + AnswerRule.allCases.map(\.rawValue).joined(separator: ", ")
+      case .ifeval:
+        "1 where the row's instructions are followed (instruction_id_list, kwargs); ifeval alone too"
+      case .tests: "1 where the answer's program passes the row's tests, in bubblewrap"
+      case .likelihood: "how much likelier the reasoning makes the row's answer (RLPR)"
       case .exec: "a program of your own: JSON lines in, a number a line out"
       }
     }
@@ -61,21 +80,27 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .implicit: "the implicit reward of a policy"
       case .labeller: "the gold reward"
       case .regex, .length: "a rule"
+      case .answer, .ifeval, .tests: "what is right"
+      case .likelihood: "how likely the right answer is"
       case .exec: "a program's reward"
       }
     }
 
+    /// Whether something has to stand behind its name.
+    var needsArgument: Bool { self != .ifeval }
+
     /// Whether its numbers come out of trained weights, which a policy can learn to fool.
     package var isLearned: Bool {
       switch self {
-      case .model, .ensemble, .implicit: true
-      case .labeller, .regex, .length, .exec: false
+      case .model, .ensemble, .implicit, .likelihood: true
+      case .labeller, .regex, .length, .exec, .answer, .ifeval, .tests: false
       }
     }
 
     /// The kind of a source by the name that reports use; nil for other names.
     package static func of(source name: String) -> Kind? {
-      name.firstIndex(of: ":").flatMap { Kind(rawValue: String(name[..<$0])) }
+      let kind = Kind(rawValue: String(name.prefix { $0 != ":" }))
+      return kind?.needsArgument == true && !name.contains(":") ? nil : kind
     }
 
     /// Every kind with its form and summary, a line each.
@@ -106,7 +131,8 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       text = text[..<at]
     }
     let kinds = Kind.allCases.map(\.rawValue)
-    guard let colon = text.firstIndex(of: ":") else {
+    let colon = text.firstIndex(of: ":") ?? text.endIndex
+    guard colon < text.endIndex || Kind(rawValue: String(text))?.needsArgument == false else {
       throw TrainingError(
         .badSetting,
         "reward source \(whole): write KIND:ARGUMENT, where KIND is "
@@ -119,8 +145,8 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
         "reward source \(whole): there is no kind \(name)\(hint(for: name, among: kinds))")
     }
     self.kind = kind
-    argument = String(text[text.index(after: colon)...])
-    guard !argument.isEmpty else {
+    argument = String(text[colon...].dropFirst())
+    guard !argument.isEmpty || !kind.needsArgument else {
       throw TrainingError(
         .badSetting, "reward source \(whole): nothing stands after \(name): (\(kind.form))")
     }
@@ -135,7 +161,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
   }
 
   /// The source without its weight.
-  public var name: String { "\(kind.rawValue):\(argument)" }
+  public var name: String { argument.isEmpty ? kind.rawValue : "\(kind.rawValue):\(argument)" }
 
   /// Refuses a weight where sources are reported each by itself.
   ///
@@ -160,6 +186,10 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case .labeller: _ = try Labeller.named(argument)
     case .regex: _ = try PatternReward(argument)
     case .length: _ = try LengthReward(argument)
+    case .answer: _ = try AnswerReward.parts(argument)
+    case .ifeval: _ = try InstructionReward.parts(argument)
+    case .tests: _ = try TestsReward.parts(argument)
+    case .likelihood: _ = try LikelihoodReward.parts(argument)
     case .exec: _ = try ProgramReward.parts(argument)
     }
   }

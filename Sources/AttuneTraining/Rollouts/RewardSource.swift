@@ -44,6 +44,13 @@ public protocol RewardSource {
   /// are then prompts of their own.
   var readsRows: Bool { get }
 
+  /// Whether a reward of 1 says that an answer is right, and less that it is not: what accuracy is of.
+  var isChecked: Bool { get }
+
+  /// What of an answer it holds against the right one, in a form in which equal answers are equal; nil
+  /// where there is none, or where it checks nothing.
+  func given(in completion: Completion) -> String?
+
   /// Refuses a row whose answers it could not reward, before any is sampled.
   ///
   /// - Parameters:
@@ -75,6 +82,12 @@ extension RewardSource {
 
   /// False: prompt and answer are enough.
   public var readsRows: Bool { false }
+
+  /// False: there is better and worse, but no right.
+  public var isChecked: Bool { false }
+
+  /// Nil: nothing of it is held against anything.
+  public func given(in completion: Completion) -> String? { nil }
 
   /// Every row will do.
   public func check(_ row: DataRow, at place: DataPlace) throws {}
