@@ -45,6 +45,7 @@ BASES = {
                {"critique_tokens": 6, "max_tokens": 8}),
     "prompts": ({"--data": "pairs.jsonl", "--output": "out.jsonl", "--held-out": "held-out.jsonl"},
                 {"held_out_share": 0.25}),
+    "tasks": ({"": "sums", "--output": "out.jsonl", "--held-out": "held-out.jsonl"}, {"count": 6}),
     "reviews": ({"--data": "reviews.csv", "--output": "out"}, {"texts": 6, "prompts": 4}),
     "evaluate": ({"--model": "policy", "--against": "model", "--data": "prompts.jsonl", "--output": "out",
                   "--reward": ["labeller:concise", "model:reward"]}, {"n": 3, "max_tokens": 12}),
@@ -175,12 +176,15 @@ def others(command, knob, now):
 
 
 def line(command, changes):
-    """A command's words: options, then knobs. None drops one, True is a flag, a list repeats an option."""
+    """A command's words: options, then knobs. None drops one, True is a flag, a list repeats an option; what
+    has no name stands before them all."""
     options, knobs = [], []
     for name, value in changes.items():
         if value is None or value is False and name.startswith("--"):
             continue
-        if not name.startswith("--"):
+        if name == "":
+            options.insert(0, value)
+        elif not name.startswith("--"):
             text = value if isinstance(value, str) else json.dumps(value)
             knobs += ["--set", f"{name}={text}"]
         elif value is True:
@@ -364,6 +368,7 @@ class Cases:
         """Stages without knobs, and what their knobs don't tell."""
         sources = ["model:reward", "ensemble:mean:reward,reward-2", "ensemble:min:reward,reward-2",
                    "implicit:policy", "labeller:concise", "labeller:positive", "regex:ox|hen", "length:2-3",
+                   "answer:exact,column=chosen,partial=0.5", "likelihood:chosen,model=model",
                    "exec:python3 check.py"]
         for source in sources:
             name = source.split(" ")[0].replace("/", "-")

@@ -50,6 +50,19 @@ extension PromptSettings {
   ]
 }
 
+extension TaskSettings {
+  /// Every knob.
+  public static let knobs: [Knob] = [
+    Knob("count", "Problems to train on.", .whole(atLeast: 1)),
+    Knob(
+      "held_out", "Problems that are held out, where a file is given for them.", .whole(atLeast: 1)),
+    Knob("difficulty", "How hard they are; what grows with it is the task's.", .whole(1...5)),
+    Knob("shots", "Problems with their answers that stand before each question.", .whole(0...32)),
+    Knob("form", "What a prompt is: a conversation, or a text.", .choice(Form.self)),
+    Knob.seed("the problems"),
+  ]
+}
+
 extension ReviewSettings {
   /// Every knob.
   public static let knobs: [Knob] = [

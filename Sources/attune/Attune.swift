@@ -24,7 +24,8 @@ struct Attune: ParsableCommand {
       CommandGroup(
         name: "FEEDBACK",
         subcommands: [
-          PromptsCommand.self, SplitCommand.self, ReviewsCommand.self, SampleCommand.self,
+          PromptsCommand.self, TasksCommand.self, SplitCommand.self, ReviewsCommand.self,
+          SampleCommand.self,
           LabelCommand.self,
           CollectCommand.self,
           JudgeCommand.self, ReviseCommand.self, ScoreCommand.self, FeedbackCommand.self,

@@ -8,7 +8,8 @@ struct CommandTests {
   @Test(arguments: [
     "quickstart", "rlhf", "frontier", "hacking", "sample", "label", "judge", "revise", "score",
     "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "dpg", "brain", "raft", "iterate",
-    "prompts", "reviews", "pull", "evaluate", "rank", "generate", "chat", "inspect", "tokenize",
+    "prompts", "tasks", "reviews", "pull", "evaluate", "rank", "generate", "chat", "inspect",
+    "tokenize",
     "logprobs",
   ])
   func `every command explains itself with an example`(command: String) throws {

@@ -10,7 +10,8 @@ import Testing
 let allSettings: [any Settings] =
   RLHF.Method.allCases.map { MethodsSettings()[$0] } + [
     SFTSettings(), RewardModelSettings(), AlignSettings(), SampleSettings(), EvaluationSettings(),
-    LabelSettings(), JudgeSettings(), ReviseSettings(), PromptSettings(), ReviewSettings(),
+    LabelSettings(), JudgeSettings(), ReviseSettings(), PromptSettings(), TaskSettings(),
+    ReviewSettings(),
     PeopleSettings(), RLHFSettings(), RLHFSettings.quickstart, FrontierSettings(),
     HackingSettings(),
   ]
