@@ -17,10 +17,9 @@ extension TransformerSpec {
     }
     self = try architecture.readMetadata(keys)
     maximumPositions = Self.longestText(maximumPositions, positions)
-    if let window = try keys.int("attention.sliding_window"), window > 0,
-      window < maximumPositions
-    {
-      (maximumPositions, isWindowed) = (window, true)
+    // Where the family says nothing of layers, all have it.
+    if layerAttention.isEmpty, let window = try keys.window(below: maximumPositions) {
+      setWindow(window) { _ in true }
     }
     try validated(gguf.path)
     if gguf.shape(of: "rope_freqs.weight") != nil { try recoverLlama3(gguf) }
@@ -31,9 +30,9 @@ extension TransformerSpec {
   private mutating func recoverLlama3(_ gguf: GGUF) throws {
     guard case .rotary(let theta, .none) = positions else { return }
     let divisors = try gguf.read("rope_freqs.weight")
-    guard divisors.count == headWidth / 2, let factor = divisors.max() else {
-      throw EngineError(
-        .badModel, "\(gguf.path): rope_freqs.weight has not \(headWidth / 2) elements")
+    let pairs = (rotaryWidth ?? headWidth) / 2
+    guard divisors.count == pairs, let factor = divisors.max() else {
+      throw EngineError(.badModel, "\(gguf.path): rope_freqs.weight has not \(pairs) elements")
     }
     let plain = rotaryFrequencies
     if divisors.allSatisfy({ $0 == 1 }) { return }
@@ -64,6 +63,9 @@ struct GGUFKeys {
     prefix = (gguf.metadata["general.architecture"]?.string ?? "") + "."
   }
 
+  /// An error about the file.
+  func refused(_ why: String) -> EngineError { EngineError(.badModel, "\(path): \(why)") }
+
   func missing(_ key: String) -> EngineError {
     EngineError(.badModel, "\(path): the metadata \(key) is missing")
   }
@@ -80,6 +82,7 @@ struct GGUFKeys {
 
   func int(_ key: String) throws -> Int? { try value(key, "a whole number", \.int) }
   func string(_ key: String) throws -> String? { try value(key, "a string", \.string) }
+  func bool(_ key: String) throws -> Bool? { try value(key, "true or false", \.bool) }
 
   /// The shortest decimal that is the same float32: 1e-05 where the file says 9.99999974e-06.
   func number(_ key: String) throws -> Double? {
@@ -93,6 +96,36 @@ struct GGUFKeys {
 }
 
 extension GGUFKeys {
+  /// Whether the file has a tensor.
+  func has(_ tensor: String) -> Bool { gguf.shape(of: tensor) != nil }
+
+  /// The numbers of a vector, if the file has it.
+  func numbers(_ tensor: String) throws -> [Double]? {
+    try has(tensor) ? gguf.read(tensor).map { Double("\($0)") ?? Double($0) } : nil
+  }
+
+  /// Which layers have the sliding window: as the file's array says, or all but the last of each period.
+  func windowedLayers(of count: Int, period: Int) throws -> [Bool] {
+    let key = "attention.sliding_window_pattern"
+    if case .array(let values)? = gguf.metadata[prefix + key] {
+      let layers = values.compactMap(\.bool)
+      guard layers.count == values.count, layers.count >= count else {
+        throw refused("the metadata \(prefix)\(key) is not true or false for \(count) layers")
+      }
+      return Array(layers.prefix(max(count, 0)))
+    }
+    let period = max(1, try int(key) ?? period)
+    return TransformerSpec.layers(count).map { $0 % period < period - 1 }
+  }
+
+  /// The sliding window, if it hides anything in texts of that length.
+  func window(below positions: Int) throws -> Int? {
+    guard let window = try int("attention.sliding_window"), window > 0, window < positions else {
+      return nil
+    }
+    return window
+  }
+
   /// What every family says with the same keys, without rotary positions; biases and an untied head
   /// are seen from the tensors.
   func spec(
@@ -109,7 +142,6 @@ extension GGUFKeys {
     var ends: [Int32] = []
     for id in ["eos_token_id", "eot_token_id", "eom_token_id"].compactMap(special)
     where !ends.contains(id) { ends.append(id) }
-    func has(_ tensor: String) -> Bool { gguf.shape(of: tensor) != nil }
     return TransformerSpec(
       architecture: architecture, vocabularySize: embedding[0],
       width: try required("embedding_length"), layers: try required("block_count"),
@@ -128,10 +160,7 @@ extension GGUFKeys {
   func llamaSpec(_ architecture: Architecture) throws -> TransformerSpec {
     var spec = try spec(architecture)
     if let turned = try int("rope.dimension_count"), turned != spec.headWidth {
-      throw EngineError(
-        .badModel,
-        "\(path): rotary positions on \(turned) of \(spec.headWidth) dimensions of a head are "
-          + "not supported")
+      spec.rotaryWidth = turned
     }
     spec.positions = .rotary(
       theta: try number("rope.freq_base") ?? 10_000, scaling: try rotaryScaling())
@@ -146,6 +175,8 @@ extension GGUFKeys {
       return .linear(factor: factor)
     case "linear":
       return .linear(factor: try number("rope.scaling.factor") ?? 1)
+    // Its factors lie in tensors, which the family that has them reads.
+    case "longrope": return .none
     case "yarn":
       let factor = try number("rope.scaling.factor") ?? 1
       let amplitude = try number("rope.scaling.attn_factor") ?? 1

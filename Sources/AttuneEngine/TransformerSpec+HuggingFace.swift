@@ -33,7 +33,7 @@ extension TransformerSpec {
       throw config.refused(
         "quantization_config", "weights quantised this way are not read; take the plain model")
     }
-    try config.refuseOtherNetworks()
+    try config.refuseOtherNetworks(but: architecture.ownFields)
     self = try architecture.readConfiguration(config)
   }
 }
@@ -41,8 +41,8 @@ extension TransformerSpec {
 extension JSONFile {
   /// Refuses the fields that other networks have and that change the numbers. transformers passes
   /// over them in these families; whoever wrote one meant it.
-  fileprivate func refuseOtherNetworks() throws {
-    for (key, neutral) in Self.neutralNumbers {
+  fileprivate func refuseOtherNetworks(but own: Set<String>) throws {
+    for (key, neutral) in Self.neutralNumbers where !own.contains(key) {
       if case .bool(let value)? = fields[key] {
         guard value else { continue }
         throw refused(key, "true is not supported")
@@ -51,7 +51,7 @@ extension JSONFile {
         throw refused(key, "\(value) is not supported")
       }
     }
-    for key in Self.switches {
+    for key in Self.switches where !own.contains(key) {
       switch fields[key] {
       case nil, .null, .bool(false), .int(0), .array([]): continue
       default: throw refused(key, "is not supported")

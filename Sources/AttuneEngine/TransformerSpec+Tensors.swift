@@ -3,8 +3,8 @@
 /// What a module with weights does in a decoder.
 package enum ModuleRole: Int, CaseIterable, Sendable {
   case embedding, positionEmbedding
-  case inputNorm, query, key, value, queryNorm, keyNorm, output
-  case middleNorm, gate, up, down
+  case inputNorm, query, key, value, queryNorm, keyNorm, output, attentionOutputNorm
+  case middleNorm, gate, up, down, mlpOutputNorm
   case finalNorm, head
   /// The scalar head of a reward or value model, which a model has or has not.
   case score
@@ -99,26 +99,39 @@ extension TransformerSpec {
     }
     let queries = heads * headWidth
     let keys = keyValueHeads * headWidth
-    var list = [
-      ModuleGroup(vector(.inputNorm, "input_layernorm", width, bias: norm.hasBias)),
+    func norm(_ role: ModuleRole, _ name: String) -> ModuleGroup {
+      ModuleGroup(vector(role, name, width, bias: self.norm.hasBias))
+    }
+    var list = normPlacement.isBefore ? [norm(.inputNorm, "input_layernorm")] : []
+    list.append(
       ModuleGroup(
         linear(.query, .q, "self_attn.q_proj", queries, width, bias: queryKeyValueBias),
         linear(.key, .k, "self_attn.k_proj", keys, width, bias: queryKeyValueBias),
-        linear(.value, .v, "self_attn.v_proj", keys, width, bias: queryKeyValueBias)),
-    ]
-    if queryKeyNorm {
-      list.append(ModuleGroup(vector(.queryNorm, "self_attn.q_norm", headWidth)))
-      list.append(ModuleGroup(vector(.keyNorm, "self_attn.k_norm", headWidth)))
+        linear(.value, .v, "self_attn.v_proj", keys, width, bias: queryKeyValueBias)))
+    if queryKeyNorm != .none {
+      let isWhole = queryKeyNorm == .all
+      list += [
+        ModuleGroup(vector(.queryNorm, "self_attn.q_norm", isWhole ? queries : headWidth)),
+        ModuleGroup(vector(.keyNorm, "self_attn.k_norm", isWhole ? keys : headWidth)),
+      ]
+    }
+    list.append(
+      ModuleGroup(
+        linear(.output, .o, "self_attn.o_proj", width, queries, bias: attentionOutputBias)))
+    // Names are those of the families that have such norms.
+    switch normPlacement {
+    case .before: list.append(norm(.middleNorm, "post_attention_layernorm"))
+    case .after: list.append(norm(.attentionOutputNorm, "post_attention_layernorm"))
+    case .around:
+      list.append(norm(.attentionOutputNorm, "post_attention_layernorm"))
+      list.append(norm(.middleNorm, "pre_feedforward_layernorm"))
     }
     let gate = linear(.gate, .gate, "mlp.gate_proj", mlpWidth, width, bias: mlpBias)
     let up = linear(.up, .up, "mlp.up_proj", mlpWidth, width, bias: mlpBias)
-    return list + [
-      ModuleGroup(
-        linear(.output, .o, "self_attn.o_proj", width, queries, bias: attentionOutputBias)),
-      ModuleGroup(vector(.middleNorm, "post_attention_layernorm", width, bias: norm.hasBias)),
-      ModuleGroup(mlp.isGated ? [gate, up] : [up]),
-      ModuleGroup(linear(.down, .down, "mlp.down_proj", width, mlpWidth, bias: mlpBias)),
-    ]
+    list.append(ModuleGroup(mlp.isGated ? [gate, up] : [up]))
+    list.append(ModuleGroup(linear(.down, .down, "mlp.down_proj", width, mlpWidth, bias: mlpBias)))
+    if normPlacement.isAfter { list.append(norm(.mlpOutputNorm, "post_feedforward_layernorm")) }
+    return list
   }
 
   /// The table's part of the last norm and the untied head.

@@ -19,10 +19,57 @@ public struct TransformerSpec: Sendable, Equatable {
     }
   }
 
+  /// Where a layer's norms of the hidden states stand.
+  public enum NormPlacement: Sendable {
+    /// Before attention and before the feed-forward layer.
+    case before
+    /// After each, before its sum with the stream (OLMo 2).
+    case after
+    /// Before and after each (Gemma 2).
+    case around
+
+    /// Whether what a block reads is normalised.
+    package var isBefore: Bool { self != .after }
+    /// Whether what a block gives is normalised.
+    package var isAfter: Bool { self != .before }
+  }
+
+  /// Whether queries and keys are normalised, by root mean squares, before their rotation unless said.
+  public enum QueryKeyNorm: Sendable {
+    /// They are not.
+    case none
+    /// Each head by itself (Qwen 3).
+    case head
+    /// All heads together (OLMo 2).
+    case all
+    /// Each head by itself, after its rotation (Hunyuan).
+    case headAfterRotation
+  }
+
+  /// What of attention differs between the layers of a model.
+  public struct LayerAttention: Sendable, Equatable {
+    /// How many positions a token sees, its own among them; nil: all before it.
+    public var window: Int?
+    /// How queries and keys are rotated; nil: not at all.
+    public var positions: Positions?
+
+    /// Makes a layer's attention.
+    ///
+    /// - Parameters:
+    ///   - window: How many positions a token sees; nil: all before it.
+    ///   - positions: How queries and keys are rotated; nil: not at all.
+    public init(window: Int? = nil, positions: Positions?) {
+      self.window = window
+      self.positions = positions
+    }
+  }
+
   /// The feed-forward layer.
   public enum MLP: Sendable {
     /// `down(silu(gate(x)) · up(x))` (Shazeer 2020).
     case swiglu
+    /// `down(gelu(gate(x)) · up(x))`, gelu in its tanh form (Shazeer 2020).
+    case geglu
     /// `down(gelu(up(x)))`, gelu in its tanh form (Hendrycks and Gimpel 2016).
     case gelu
     /// The same with gelu as it is defined, by the error function.
@@ -33,7 +80,7 @@ public struct TransformerSpec: Sendable, Equatable {
     /// Whether a gate stands beside `up`.
     package var isGated: Bool {
       switch self {
-      case .swiglu: true
+      case .swiglu, .geglu: true
       case .gelu, .exactGELU, .relu: false
       }
     }
@@ -58,6 +105,11 @@ public struct TransformerSpec: Sendable, Equatable {
     case yarn(
       factor: Double, attentionFactor: Double, betaFast: Double, betaSlow: Double,
       originalMaximumPositions: Int, truncates: Bool = true)
+    /// LongRoPE (Ding et al. 2024): each frequency divided by a factor of its own, and cosines and sines
+    /// multiplied by `attentionFactor`. The factors for texts longer than the original context are not
+    /// used: such texts are not read.
+    case longRope(
+      factors: [Double], longer: [Double], attentionFactor: Double, originalMaximumPositions: Int)
   }
 
   /// How a token's place in the text reaches the model.
@@ -86,9 +138,6 @@ public struct TransformerSpec: Sendable, Equatable {
   public var mlpWidth: Int
   /// Longest text, in tokens.
   public var maximumPositions: Int
-  /// Whether that is the width of a sliding window: attention beyond it is not computed, and within
-  /// it the window hides nothing.
-  public var isWindowed = false
   /// How hidden states are normalised.
   public var norm: Norm
   /// What is added to the variance before its root.
@@ -103,14 +152,36 @@ public struct TransformerSpec: Sendable, Equatable {
   public var attentionOutputBias: Bool
   /// Whether the feed-forward layer's projections have biases.
   public var mlpBias: Bool
-  /// Whether queries and keys are normalised per head before rotation (Qwen3).
-  public var queryKeyNorm: Bool
+  /// Whether queries and keys are normalised.
+  public var queryKeyNorm: QueryKeyNorm
   /// Whether the head's weight is the embedding.
   public var tiedHead: Bool
   /// The id that texts begin with, if the model has one.
   public var beginOfSequence: Int32?
   /// The ids that end an answer, the first of them the model's own end of sequence.
   public var endOfSequence: [Int32]
+  /// Where a layer's norms stand.
+  public var normPlacement = NormPlacement.before
+  /// What is added to the weights of all norms: 1 in Gemma.
+  public var normOffset = 0.0
+  /// Whether both blocks of a layer read its input, so that their sum is added to it (GPT-NeoX).
+  public var isParallel = false
+  /// How many dimensions of a head are rotated, the first; all unless said.
+  public var rotaryWidth: Int?
+  /// Attention layer by layer, where not all of them see everything with `positions`; else empty.
+  public var layerAttention: [LayerAttention] = []
+  /// What the tokens' embeddings are multiplied by.
+  public var embeddingScale = 1.0
+  /// What attention's scores are multiplied by; `headWidth^-½` unless said.
+  public var attentionScale: Double?
+  /// What a block's output is multiplied by before it is added to the stream.
+  public var residualScale = 1.0
+  /// What logits are divided by.
+  public var logitsDivisor = 1.0
+  /// Attention's scores s become cap·tanh(s/cap), if there is a cap (Gemma 2).
+  public var attentionCap: Double?
+  /// The same of logits.
+  public var logitsCap: Double?
 
   /// Makes a spec; what is not said is as in Llama.
   ///
@@ -141,7 +212,7 @@ public struct TransformerSpec: Sendable, Equatable {
     norm: Norm = .rms, normEpsilon: Double = 1e-5,
     positions: Positions = .rotary(theta: 10_000, scaling: .none), mlp: MLP = .swiglu,
     queryKeyValueBias: Bool = false, attentionOutputBias: Bool = false, mlpBias: Bool = false,
-    queryKeyNorm: Bool = false, tiedHead: Bool = false, beginOfSequence: Int32? = nil,
+    queryKeyNorm: QueryKeyNorm = .none, tiedHead: Bool = false, beginOfSequence: Int32? = nil,
     endOfSequence: [Int32] = []
   ) {
     self.architecture = architecture
@@ -168,10 +239,20 @@ public struct TransformerSpec: Sendable, Equatable {
 }
 
 extension TransformerSpec {
-  /// The longest text in words, for errors.
-  package var positionLimit: String {
-    isWindowed
-      ? "\(maximumPositions), the width of its sliding window" : "\(maximumPositions)"
+  /// The attention of a layer.
+  package func attention(ofLayer layer: Int) -> LayerAttention {
+    layerAttention.isEmpty ? LayerAttention(positions: positions) : layerAttention[layer]
+  }
+
+  /// The layers of a model that has so many, or of none that is in its senses: a count is checked only when
+  /// the whole spec is.
+  static func layers(_ count: Int) -> Range<Int> { 0..<max(0, min(count, 4096)) }
+
+  /// Gives every layer for which it holds a window, whatever its rotation.
+  mutating func setWindow(_ window: Int, where isWindowed: (_ layer: Int) -> Bool) {
+    var layers = TransformerSpec.layers(layers).map { attention(ofLayer: $0) }
+    for layer in layers.indices where isWindowed(layer) { layers[layer].window = window }
+    layerAttention = layers
   }
 
   /// The spec if its sizes fit one another and can be computed with.
@@ -202,19 +283,19 @@ extension TransformerSpec {
     guard normEpsilon.isFinite, normEpsilon >= 0 else {
       throw EngineError(.badModel, "\(place): the norm's epsilon is \(normEpsilon)")
     }
-    if case .rotary(let theta, _) = positions {
-      guard headWidth % 2 == 0 else {
-        throw EngineError(
-          .badModel, "\(place): rotary positions need an even head width, not \(headWidth)")
+    try validateScales(place)
+    guard layerAttention.isEmpty || layerAttention.count == layers else {
+      throw EngineError(
+        .badModel, "\(place): \(layerAttention.count) layers' attention for \(layers) layers")
+    }
+    var seen: [Positions] = []
+    for layer in [LayerAttention(positions: positions)] + layerAttention {
+      if let window = layer.window, window < 1 {
+        throw EngineError(.badModel, "\(place): a sliding window of \(window) is no width")
       }
-      guard theta.isFinite, theta > 0 else {
-        throw EngineError(.badModel, "\(place): the rotary base is \(theta)")
-      }
-      try validateScaling(place)
-      let frequencies = rotaryFrequencies
-      guard frequencies.allSatisfy(\.isFinite), rotaryAmplitude.isFinite else {
-        throw EngineError(.badModel, "\(place): the rotary scaling gives frequencies not finite")
-      }
+      guard let rule = layer.positions, !seen.contains(rule) else { continue }
+      seen.append(rule)
+      try validate(rule, place)
     }
     for id in endOfSequence + (beginOfSequence.map { [$0] } ?? [])
     where id < 0 || Int(id) >= vocabularySize {
@@ -224,9 +305,57 @@ extension TransformerSpec {
     }
   }
 
-  /// Checks the numbers of the rotary scaling.
-  private func validateScaling(_ place: String) throws {
-    guard case .rotary(_, let scaling) = positions else { return }
+  /// Checks the scales and caps, and what only some networks have.
+  private func validateScales(_ place: String) throws {
+    let scales: [(String, Double?)] = [
+      ("embeddings' scale", embeddingScale), ("attention's scale", attentionScale),
+      ("residual scale", residualScale), ("logits' divisor", logitsDivisor),
+      ("cap of attention's scores", attentionCap), ("cap of logits", logitsCap),
+    ]
+    for (name, scale) in scales {
+      if let scale, !(scale.isFinite && scale > 0) {
+        throw EngineError(.badModel, "\(place): the \(name) is \(scale), it must be above 0")
+      }
+    }
+    guard logitsCap == nil || logitsDivisor == 1 else {
+      throw EngineError(.badModel, "\(place): logits with a cap and a divisor are not supported")
+    }
+    if norm == .layer, normPlacement != .before || normOffset != 0 {
+      throw EngineError(
+        .badModel, "\(place): LayerNorm behind a block or with an offset is not supported")
+    }
+    if isParallel, normPlacement != .before {
+      throw EngineError(
+        .badModel, "\(place): blocks side by side with norms behind them are not supported")
+    }
+    if case .learned = positions, embeddingScale != 1 {
+      throw EngineError(
+        .badModel, "\(place): learned positions beside scaled embeddings are not supported")
+    }
+  }
+
+  private func validate(_ rule: Positions, _ place: String) throws {
+    guard case .rotary(let theta, let scaling) = rule else { return }
+    let width = rotaryWidth ?? headWidth
+    guard width % 2 == 0, width > 0, width <= headWidth else {
+      throw EngineError(
+        .badModel,
+        rotaryWidth == nil
+          ? "\(place): rotary positions need an even head width, not \(width)"
+          : "\(place): rotary positions need an even number of a head's \(headWidth) dimensions, not "
+            + "\(width)")
+    }
+    guard theta.isFinite, theta > 0 else {
+      throw EngineError(.badModel, "\(place): the rotary base is \(theta)")
+    }
+    try validate(scaling, place)
+    guard rotaryFrequencies(rule).allSatisfy(\.isFinite), rule.amplitude.isFinite else {
+      throw EngineError(.badModel, "\(place): the rotary scaling gives frequencies not finite")
+    }
+  }
+
+  /// Checks the numbers of a rotary scaling.
+  private func validate(_ scaling: RotaryScaling, _ place: String) throws {
     func check(_ holds: Bool, _ field: String, _ value: Double, _ range: String) throws {
       guard holds else {
         throw EngineError(
@@ -254,6 +383,15 @@ extension TransformerSpec {
       try positive(attention, "attention_factor")
       try positive(slow, "beta_slow")
       try check(fast.isFinite && fast > slow, "beta_fast", fast, "above beta_slow")
+      try original(positions)
+    case .longRope(let factors, let longer, let attention, let positions):
+      for factor in factors + longer { try positive(factor, "short_factor or long_factor") }
+      let pairs = (rotaryWidth ?? headWidth) / 2
+      guard factors.count == pairs, longer.count == pairs else {
+        throw EngineError(
+          .badModel, "\(place): short_factor and long_factor must have \(pairs) numbers each")
+      }
+      try positive(attention, "attention_factor")
       try original(positions)
     }
   }

@@ -10,6 +10,7 @@ extension TransformerSpec.MLP {
   ) {
     switch self {
     case .swiglu: atk_swiglu_forward(y, x, rows, width)
+    case .geglu: atk_geglu_forward(y, x, rows, width)
     case .gelu: atk_gelu_forward(y, x, rows * width)
     case .exactGELU: atk_gelu_erf_forward(y, x, rows * width)
     case .relu: atk_relu_forward(y, x, rows * width)
@@ -23,6 +24,7 @@ extension TransformerSpec.MLP {
   ) {
     switch self {
     case .swiglu: atk_swiglu_backward(dx, y, dy, x, rows, width)
+    case .geglu: atk_geglu_backward(dx, y, dy, x, rows, width)
     case .gelu: atk_gelu_backward(dx, y, dy, x, rows * width)
     case .exactGELU: atk_gelu_erf_backward(dx, y, dy, x, rows * width)
     case .relu: atk_relu_backward(dx, y, dy, x, rows * width)

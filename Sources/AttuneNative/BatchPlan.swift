@@ -48,7 +48,7 @@ struct BatchPlan {
         throw EngineError(
           .badRequest,
           "a text of \(start + segment.ids.count) tokens is longer than the model's "
-            + spec.positionLimit)
+            + "\(spec.maximumPositions)")
       }
       let firstRow = Int32(ids.count)
       rowOf.append(firstRow)

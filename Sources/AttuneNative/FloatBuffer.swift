@@ -45,6 +45,7 @@ final class Workspace {
     case queryKeyValue, queryKeyValueGradient, gateUp, gateUpGradient
     case activated, activatedGradient, logSumExp, rstdQuery, rstdKey
     case lowRank, lowRankGradient
+    case branch, branchGradient, parallelGradient
     case headRows, headNormed, headNormedGradient, headRowsGradient, headRstd, headMean
     case headLogProbability, headLogSumExp, headEntropy, headCandidates, headLogits
     case otherHeadNormed
@@ -56,6 +57,7 @@ final class Workspace {
   enum Kept: Hashable, CaseIterable {
     case input, rstd1, mean1, queryKeyValue, raw, rstdQuery, rstdKey, attention, logSumExp
     case middle, rstd2, mean2, gateUp, lowRankInput, lowRankOutput, lowRankGate, lowRankDown
+    case attentionOutput, rstd3, mlpOutput, rstd4
   }
 
   private var buffers: [Slot: FloatBuffer] = [:]

@@ -45,6 +45,8 @@ package final class IncrementalDecoder {
   private let maximumRows: Int
   private let stream: FloatBuffer
   private let normed: FloatBuffer
+  /// What a block gives, where that is added to the stream apart.
+  private let branch: FloatBuffer
   private let queryKeyValue: FloatBuffer
   private let attention: FloatBuffer
   private let gateUp: FloatBuffer
@@ -60,6 +62,7 @@ package final class IncrementalDecoder {
   private var cached: [[UnsafePointer<Float>?]]
   /// Rows of this step that follow one another in one sequence and are run in blocks.
   private var runs: [Range<Int>] = []
+  private var isInRun: [Bool]
 
   /// Where a piece of a prompt may begin.
   package static let pieceUnit = 64
@@ -86,6 +89,7 @@ package final class IncrementalDecoder {
     gates = size.gates
     stream = try FloatBuffer(rows * spec.width)
     normed = try FloatBuffer(rows * spec.width)
+    branch = try FloatBuffer(size.addsApart ? rows * spec.width : 0)
     queryKeyValue = try FloatBuffer(rows * size.fused)
     attention = try FloatBuffer(rows * size.queries)
     gateUp = try FloatBuffer(rows * size.gates)
@@ -96,6 +100,7 @@ package final class IncrementalDecoder {
     positions = ids
     prefixCounts = ids
     ownCounts = ids
+    isInRun = Array(repeating: false, count: rows)
     cached = Array(repeating: Array(repeating: nil, count: rows), count: 4)
   }
 
@@ -105,8 +110,8 @@ package final class IncrementalDecoder {
   ) -> Int {
     let size = LayerSizes(spec, rows: max(maximumRows, maximumBatch))
     let columns =
-      2 * size.width + size.fused + size.queries + size.gates + size.mlp
-      + (adapters?.mostRanks ?? 0)
+      2 * size.width + size.columns(Workspace.Slot.branch) + size.fused + size.queries
+      + size.gates + size.mlp + (adapters?.mostRanks ?? 0)
     return 4 * (size.rows * columns + maximumBatch * spec.vocabularySize)
   }
 
@@ -126,16 +131,18 @@ package final class IncrementalDecoder {
     for (m, row) in rows.enumerated() {
       ids[m] = row.id
       positions[m] = Int32(row.prefixCount + row.ownIndex)
-      prefixCounts[m] = Int32(row.prefixCount)
-      ownCounts[m] = Int32(row.ownIndex + 1)
+      isInRun[m] = false
     }
     runs = wantsLogits || weights.copies == nil ? [] : Self.runs(of: rows)
-    for m in runs.joined() { ownCounts[m] = 0 }
+    for m in runs.joined() { isInRun[m] = true }
     embed(count)
     for layer in 0..<spec.layers { run(layer, rows) }
     guard wantsLogits else { return logits.pointer }
     norm(weights.final, .finalNorm, count)
     linear(logits.pointer, normed.pointer, weights.head, bias: nil, count)
+    let size = count * spec.vocabularySize
+    if spec.logitsDivisor != 1 { atk_scale(logits.pointer, Float(1 / spec.logitsDivisor), size) }
+    if let cap = spec.logitsCap { atk_cap_logits(logits.pointer, Float(cap), size) }
     return logits.pointer
   }
 
@@ -160,10 +167,39 @@ package final class IncrementalDecoder {
     lookUp(
       stream.pointer, positions, in: weights.embeddings.matrix(.positionEmbedding), count: count,
       accumulate: true)
+    if spec.embeddingScale != 1 {
+      atk_scale(stream.pointer, Float(spec.embeddingScale), count * spec.width)
+    }
   }
 
   private func norm(_ block: ParameterBlock, _ role: ModuleRole, _ count: Int) {
     spec.normForward(normed.pointer, stream.pointer, block, role, rows: count)
+  }
+
+  /// What a block reads: the stream normalised, or as it is where norms stand behind blocks.
+  private func input(
+    _ block: ParameterBlock, _ role: ModuleRole, _ count: Int
+  ) -> UnsafePointer<Float> {
+    guard spec.normPlacement.isBefore else { return UnsafePointer(stream.pointer) }
+    norm(block, role, count)
+    return UnsafePointer(normed.pointer)
+  }
+
+  /// The stream += a block's last product with x and its adapters', normalised and scaled where the model
+  /// does that.
+  private func addOutput(
+    of x: UnsafePointer<Float>, _ block: ParameterBlock, _ role: ModuleRole, norm: ModuleRole,
+    _ group: LoRALayout.Group?, _ count: Int
+  ) {
+    let isApart = branch.count > 0
+    let product = isApart ? branch.pointer : stream.pointer
+    linear(product, x, block, role, count, accumulate: isApart ? 0 : 1)
+    adapt(product, columns: spec.width, x, group, count)
+    guard isApart else { return }
+    if spec.normPlacement.isAfter {
+      spec.normForward(product, product, block, norm, rows: count)
+    }
+    atk_add(stream.pointer, product, Float(spec.residualScale), count * spec.width)
   }
 
   private func linear(
@@ -230,37 +266,53 @@ package final class IncrementalDecoder {
     let layer = weights.layers[index]
     let adapters = weights.adapters?.layout[layer: index]
     let count = rows.count
-    norm(layer, .inputNorm, count)
-    linear(queryKeyValue.pointer, normed.pointer, layer, .query, count)
-    adapt(queryKeyValue.pointer, columns: fused, normed.pointer, adapters?.attentionInput, count)
+    let attended = input(layer, .inputNorm, count)
+    linear(queryKeyValue.pointer, attended, layer, .query, count)
+    adapt(queryKeyValue.pointer, columns: fused, attended, adapters?.attentionInput, count)
     attend(index, layer, rows)
-    linear(stream.pointer, attention.pointer, layer, .output, count, accumulate: 1)
-    adapt(
-      stream.pointer, columns: spec.width, attention.pointer, adapters?.attentionOutput, count)
-    norm(layer, .middleNorm, count)
-    linear(gateUp.pointer, normed.pointer, layer, .up, count)
-    adapt(gateUp.pointer, columns: gates, normed.pointer, adapters?.mlpInput, count)
+    func addAttention() {
+      addOutput(
+        of: attention.pointer, layer, .output, norm: .attentionOutputNorm,
+        adapters?.attentionOutput, count)
+    }
+    if !spec.isParallel { addAttention() }
+    let fed = input(layer, .middleNorm, count)
+    linear(gateUp.pointer, fed, layer, .up, count)
+    adapt(gateUp.pointer, columns: gates, fed, adapters?.mlpInput, count)
+    // Beside attention the mlp reads what attention read.
+    if spec.isParallel { addAttention() }
     spec.mlp.forward(activated.pointer, gateUp.pointer, rows: count, width: spec.mlpWidth)
-    linear(stream.pointer, activated.pointer, layer, .down, count, accumulate: 1)
-    adapt(stream.pointer, columns: spec.width, activated.pointer, adapters?.mlpOutput, count)
+    addOutput(
+      of: activated.pointer, layer, .down, norm: .mlpOutputNorm, adapters?.mlpOutput, count)
   }
 
   /// q/k norm, rotation, new keys and values into the cache, attention over all cached ones.
   private func attend(_ index: Int, _ layer: ParameterBlock, _ rows: [DecodeRow]) {
     let (count, c) = (rows.count, spec.headWidth)
     let (heads, groups) = (spec.heads, spec.keyValueHeads)
-    let epsilon = Float(spec.normEpsilon)
+    let (epsilon, offset) = (Float(spec.normEpsilon), Float(spec.normOffset))
+    let size = LayerSizes(spec, rows: count)
     let query = queryKeyValue.pointer
     let key = query + queries
+    func rotate() {
+      guard let rope = weights.rotary[index] else { return }
+      atk_rope_forward(
+        query, positions, rope.cosine, rope.sine, count, heads + groups, c, rope.turned, fused)
+    }
+    let rotatesFirst = spec.queryKeyNorm == .headAfterRotation
+    if rotatesFirst { rotate() }
     if let weight = layer.vector(.queryNorm) {
-      atk_rmsnorm_forward(query, nil, query, weight, epsilon, count, heads, c, fused, fused)
+      atk_rmsnorm_forward(
+        query, nil, query, weight, offset, epsilon, count, size.queryNorms,
+        queries / size.queryNorms, fused, fused)
     }
     if let weight = layer.vector(.keyNorm) {
-      atk_rmsnorm_forward(key, nil, key, weight, epsilon, count, groups, c, fused, fused)
+      atk_rmsnorm_forward(
+        key, nil, key, weight, offset, epsilon, count, size.keyNorms, keys / size.keyNorms, fused,
+        fused)
     }
-    if case .rotary = spec.positions, let cosine = weights.ropeCosine, let sine = weights.ropeSine {
-      atk_rope_forward(query, positions, cosine, sine, count, heads + groups, c, fused)
-    }
+    if !rotatesFirst { rotate() }
+    let rule = spec.attentionRule(ofLayer: index)
     let rounds = weights.copies == .bf16
     if rounds { atk_round_to_bf16(query, count * fused) }
     for (m, row) in rows.enumerated() {
@@ -268,20 +320,28 @@ package final class IncrementalDecoder {
       let new = key + m * fused
       (ownKeys + row.ownIndex * keys).update(from: new, count: keys)
       (ownValues + row.ownIndex * keys).update(from: new + keys, count: keys)
-      cached[0][m] = row.prefix.map { UnsafePointer($0.keys(index)) }
-      cached[1][m] = row.prefix.map { UnsafePointer($0.values(index)) }
-      cached[2][m] = UnsafePointer(ownKeys)
-      cached[3][m] = UnsafePointer(ownValues)
+      // Of the cache's positions a window leaves the last.
+      let hidden = rule.window > 0 ? max(0, Int(positions[m]) + 1 - rule.window) : 0
+      let (hiddenPrefix, hiddenOwn) = (
+        min(hidden, row.prefixCount), max(0, hidden - row.prefixCount)
+      )
+      prefixCounts[m] = Int32(row.prefixCount - hiddenPrefix)
+      ownCounts[m] = isInRun[m] ? 0 : Int32(row.ownIndex + 1 - hiddenOwn)
+      cached[0][m] = row.prefix.map { UnsafePointer($0.keys(index)) + hiddenPrefix * keys }
+      cached[1][m] = row.prefix.map { UnsafePointer($0.values(index)) + hiddenPrefix * keys }
+      cached[2][m] = UnsafePointer(ownKeys) + hiddenOwn * keys
+      cached[3][m] = UnsafePointer(ownValues) + hiddenOwn * keys
     }
     let precision = rounds ? ATK_PRODUCTS_BF16 : ATK_PRODUCTS_FLOAT32
     atk_attention_decode(
       attention.pointer, query, cached[0], cached[1], cached[2], cached[3], prefixCounts,
-      ownCounts, count, heads, groups, c, fused, precision)
+      ownCounts, count, heads, groups, c, fused, rule, precision)
     for run in runs {
       let (first, m) = (rows[run.lowerBound], run.lowerBound)
       atk_attention_prefill(
         attention.pointer + m * queries, query + m * fused, first.own.keys(index),
-        first.own.values(index), first.ownIndex, run.count, heads, groups, c, fused, precision)
+        first.own.values(index), first.ownIndex, run.count, heads, groups, c, fused, rule, precision
+      )
     }
   }
 }

@@ -39,9 +39,8 @@ package struct ModelWeights {
   package let final: ParameterBlock
   /// What is added to products of the layers' matrices.
   let adapters: Adapters?
-  /// Tables [positions, C/2], rotary positions only.
-  package let ropeCosine: UnsafePointer<Float>?
-  package let ropeSine: UnsafePointer<Float>?
+  /// Each layer's rotary tables; nil where nothing is rotated.
+  package let rotary: [RotaryTable?]
   /// Which copies of the matrices products read: with `int8` every matrix of one has it, with `bf16`
   /// those that are float32.
   let copies: SamplerCopy?

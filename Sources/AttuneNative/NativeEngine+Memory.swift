@@ -10,15 +10,17 @@ extension LayerSizes {
     case .input, .middle: width
     case .rstd1, .mean1, .rstd2, .mean2: 1
     case .queryKeyValue: fused
-    case .raw: normsQueries ? fused : 0
-    case .rstdQuery: normsQueries ? heads : 0
-    case .rstdKey: normsQueries ? keyValueHeads : 0
+    case .raw: queryNorms > 0 ? fused : 0
+    case .rstdQuery: queryNorms
+    case .rstdKey: keyNorms
     case .attention: queries
     case .logSumExp: heads
     case .gateUp: gates
     case .lowRankInput: 3 * rank
     case .lowRankGate: 2 * rank
     case .lowRankOutput, .lowRankDown: rank
+    case .attentionOutput, .mlpOutput: normsAfter ? width : 0
+    case .rstd3, .rstd4: normsAfter ? 1 : 0
     }
   }
 
@@ -26,6 +28,8 @@ extension LayerSizes {
   func columns(_ slot: Workspace.Slot) -> Int {
     switch slot {
     case .normed, .normedGradient: width
+    case .branch, .branchGradient: addsApart ? width : 0
+    case .parallelGradient: isParallel ? width : 0
     case .activated, .activatedGradient: mlp
     case .gateUpGradient: gates
     case .attentionGradient: queries
@@ -85,6 +89,7 @@ struct WorkspaceSize {
     take(.stream, size.rows * size.width)
     take(.normed, size)
     take(.activated, size)
+    take(.branch, size)
     if !keeps || recomputes || firstTrained > 0 && !pass.fromTrunk { takeLayer(-1, size) }
     if keeps, goesDown {
       if recomputes {
@@ -102,7 +107,7 @@ struct WorkspaceSize {
     take(.streamGradient, size.rows * size.width)
     for slot: Workspace.Slot in [
       .normedGradient, .activatedGradient, .gateUpGradient, .attentionGradient,
-      .queryKeyValueGradient,
+      .queryKeyValueGradient, .branchGradient, .parallelGradient,
     ] {
       take(slot, size)
     }
@@ -137,7 +142,7 @@ struct WorkspaceSize {
   }
 
   private mutating func takeLayer(_ layer: Int, _ size: LayerSizes) {
-    for kept in Workspace.Kept.allCases where kept != .raw || size.normsQueries {
+    for kept in Workspace.Kept.allCases where kept != .raw || size.queryNorms > 0 {
       let count = size.rows * size.columns(kept)
       guard keepsHalves, layer >= 0, NativeModel.isWide(kept) else {
         take(.layer(layer, kept), count)

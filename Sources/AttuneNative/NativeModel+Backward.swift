@@ -35,7 +35,8 @@ extension NativeModel {
             onEntropies == nil ? nil : dEntropy.baseAddress, hidden, headMatrix.start,
             headMatrix.form.kernelFormat, plan.scoredTarget, workspace.take(.headLogSumExp, n),
             onEntropies == nil ? nil : workspace.take(.headEntropy, n), logits,
-            Float(pass.request.temperature), n, d, spec.vocabularySize, precision)
+            spec.headTemperature(pass.request.temperature), spec.headCap, n, d, spec.vocabularySize,
+            precision)
         }
       }
     } else {
@@ -82,7 +83,8 @@ extension NativeModel {
     rstd: UnsafePointer<Float>, rows: Int, accumulate: Bool
   ) {
     spec.norm.backward(
-      dx, gradient(block, role), gradient(block, role, bias: true), dy, x, block.vector(role),
+      offset: Float(spec.normOffset), dx, gradient(block, role), gradient(block, role, bias: true),
+      dy, x, block.vector(role),
       mean: mean, rstd: rstd, rows: rows, width: spec.width, accumulate: accumulate)
   }
 
@@ -116,6 +118,9 @@ extension NativeModel {
       }
       try layerBackward(layer, a, dStream: dStream, plan, size, isLowest: layer == pass.firstLayer)
     }
+    if spec.embeddingScale != 1 {
+      atk_scale(dStream, Float(spec.embeddingScale), plan.rows * d)
+    }
     if let table = gradient(embeddingBlock, .embedding) {
       atk_embedding_backward(table, dStream, plan.ids, plan.rows, d)
     }
@@ -136,16 +141,18 @@ extension NativeModel {
     let dNormed = try workspace.take(.normedGradient, size)
 
     // The mlp: out = middle + down(activated).
+    let dDownOutput = try outputGradient(
+      dStream, block, .mlpOutputNorm, before: a.mlpOutput, rstd: a.rstd4, size)
     let activated = try workspace.take(.activated, size)
     let dActivated = try workspace.take(.activatedGradient, size)
     let dGateUp = try workspace.take(.gateUpGradient, size)
     if let weights = block.matrix(.down) {
-      linearBackwardInput(dActivated, dStream, weights, rows: rows)
+      linearBackwardInput(dActivated, dDownOutput, weights, rows: rows)
     }
     if let group = lora?.mlpOutput, !group.adapters.isEmpty {
       spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
       try adaptersBackward(
-        dActivated, dStream, activated, group, lowRank: a.lowRankDown, rows: rows,
+        dActivated, dDownOutput, activated, group, lowRank: a.lowRankDown, rows: rows,
         fused: size.width)
     }
     let dDown = gradient(block, .down)
@@ -153,19 +160,19 @@ extension NativeModel {
       dGateUp, dDown == nil ? nil : activated, dActivated, a.gateUp, rows: rows, width: size.mlp)
     if let dDown {
       atk_linear_backward_weight(
-        dDown, gradient(block, .down, bias: true), dStream, activated, 1, rows, size.width,
-        size.mlp,
-        size.width, size.mlp, precision)
+        dDown, gradient(block, .down, bias: true), dDownOutput, activated, 1, rows, size.width,
+        size.mlp, size.width, size.mlp, precision)
     }
     let dGate = gradient(block, .up)
     let hasGateAdapters = !(lora?.mlpInput.adapters.isEmpty ?? true)
-    if dGate != nil || hasGateAdapters {
-      spec.normForward(
-        normed, a.middle, block, .middleNorm, mean: nil, rstd: nil, rows: rows)
-    }
+    let mlpInput = size.isParallel ? a.input : a.middle
+    let fed =
+      dGate != nil || hasGateAdapters
+      ? blockInput(mlpInput, normed, block, .middleNorm, mean: nil, rstd: nil, rows: rows)
+      : UnsafePointer(normed)
     if let dGate {
       atk_linear_backward_weight(
-        dGate, gradient(block, .up, bias: true), dGateUp, normed, 1,
+        dGate, gradient(block, .up, bias: true), dGateUp, fed, 1,
         rows, size.gates, size.width, size.gates, size.width, precision)
     }
     if let weights = block.matrix(.up) {
@@ -173,58 +180,95 @@ extension NativeModel {
     }
     if let group = lora?.mlpInput {
       try adaptersBackward(
-        dNormed, dGateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
+        dNormed, dGateUp, fed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
     }
-    normBackward(
-      dStream, dNormed, a.middle, block, .middleNorm, mean: a.mean2,
-      rstd: a.rstd2, rows: rows, accumulate: true)
+    // Beside attention the mlp's part must wait: attention's own gradient is that on the layer's output.
+    let dBeside = try size.isParallel ? workspace.take(.parallelGradient, size) : nil
+    inputBackward(
+      dBeside ?? dStream, dNormed, mlpInput, block, .middleNorm, mean: a.mean2,
+      rstd: a.rstd2, rows: rows, accumulate: dBeside == nil)
 
     // Attention: middle = input + output(attention).
+    let dOutputOutput = try outputGradient(
+      dStream, block, .attentionOutputNorm, before: a.attentionOutput, rstd: a.rstd3, size)
     let dAttention = try workspace.take(.attentionGradient, size)
     if let weights = block.matrix(.output) {
-      linearBackwardInput(dAttention, dStream, weights, rows: rows)
+      linearBackwardInput(dAttention, dOutputOutput, weights, rows: rows)
     }
     if let dOutput = gradient(block, .output) {
       atk_linear_backward_weight(
-        dOutput, gradient(block, .output, bias: true), dStream, a.attention, 1, rows, size.width,
-        size.queries, size.width, size.queries, precision)
+        dOutput, gradient(block, .output, bias: true), dOutputOutput, a.attention, 1, rows,
+        size.width, size.queries, size.width, size.queries, precision)
     }
     if let group = lora?.attentionOutput {
       try adaptersBackward(
-        dAttention, dStream, a.attention, group, lowRank: a.lowRankOutput, rows: rows,
+        dAttention, dOutputOutput, a.attention, group, lowRank: a.lowRankOutput, rows: rows,
         fused: size.width)
     }
     let dFused = try workspace.take(.queryKeyValueGradient, size)
-    try attentionBackward(a, dFused: dFused, dAttention: dAttention, block, plan, size)
+    try attentionBackward(layer, a, dFused: dFused, dAttention: dAttention, block, plan, size)
     let dQuery = gradient(block, .query)
     let hasInputAdapters = !(lora?.attentionInput.adapters.isEmpty ?? true)
-    if dQuery != nil || hasInputAdapters {
-      spec.normForward(
-        normed, a.input, block, .inputNorm, mean: nil, rstd: nil, rows: rows)
-    }
+    let attended =
+      dQuery != nil || hasInputAdapters
+      ? blockInput(a.input, normed, block, .inputNorm, mean: nil, rstd: nil, rows: rows)
+      : UnsafePointer(normed)
     if let dQuery {
       atk_linear_backward_weight(
-        dQuery, gradient(block, .query, bias: true), dFused, normed, 1, rows, size.fused,
-        size.width,
-        size.fused, size.width, precision)
+        dQuery, gradient(block, .query, bias: true), dFused, attended, 1, rows, size.fused,
+        size.width, size.fused, size.width, precision)
     }
     if let weights = block.matrix(.query) {
       linearBackwardInput(dNormed, dFused, weights, rows: rows)
     }
     if let group = lora?.attentionInput {
       try adaptersBackward(
-        dNormed, dFused, normed, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
+        dNormed, dFused, attended, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
     }
     // Below the lowest layer of adapters nothing asks for the gradient on the stream.
     if isLowest && lora != nil { return }
-    normBackward(
+    inputBackward(
       dStream, dNormed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1,
       rows: rows, accumulate: true)
+    if let dBeside { atk_add(dStream, dBeside, 1, rows * size.width) }
+  }
+
+  /// dx = or += what `blockInput` gives back.
+  private func inputBackward(
+    _ dx: UnsafeMutablePointer<Float>, _ dy: UnsafePointer<Float>, _ x: UnsafePointer<Float>,
+    _ block: ParameterBlock, _ role: ModuleRole, mean: UnsafePointer<Float>,
+    rstd: UnsafePointer<Float>, rows: Int, accumulate: Bool
+  ) {
+    guard spec.normPlacement.isBefore else {
+      precondition(accumulate)
+      return atk_add(dx, dy, 1, rows * spec.width)
+    }
+    normBackward(
+      dx, dy, x, block, role, mean: mean, rstd: rstd, rows: rows, accumulate: accumulate)
+  }
+
+  /// The gradient on a block's last product, from that on the stream.
+  private func outputGradient(
+    _ dStream: UnsafeMutablePointer<Float>, _ block: ParameterBlock, _ norm: ModuleRole,
+    before: UnsafePointer<Float>, rstd: UnsafePointer<Float>, _ size: LayerSizes
+  ) throws -> UnsafeMutablePointer<Float> {
+    guard size.addsApart else { return dStream }
+    let count = size.rows * size.width
+    let dBranch = try workspace.take(.branchGradient, size)
+    atk_copy(dBranch, dStream, count)
+    if spec.residualScale != 1 { atk_scale(dBranch, Float(spec.residualScale), count) }
+    if size.normsAfter {
+      normBackward(
+        dBranch, dBranch, before, block, norm, mean: rstd, rstd: rstd, rows: size.rows,
+        accumulate: false)
+    }
+    return dBranch
   }
 
   /// Attention, rotation and q/k norm: the gradient on the fused projections before them.
   private func attentionBackward(
-    _ a: LayerActivations, dFused: UnsafeMutablePointer<Float>, dAttention: UnsafePointer<Float>,
+    _ layer: Int, _ a: LayerActivations, dFused: UnsafeMutablePointer<Float>,
+    dAttention: UnsafePointer<Float>,
     _ block: ParameterBlock, _ plan: BatchPlan, _ size: LayerSizes
   ) throws {
     let (queries, keys, fused) = (size.queries, size.keys, size.fused)
@@ -232,22 +276,28 @@ extension NativeModel {
       atk_attention_backward(
         dFused, dFused + queries, dFused + queries + keys, dAttention, a.queryKeyValue,
         a.queryKeyValue + queries, a.queryKeyValue + queries + keys, a.attention, a.logSumExp,
-        segments, size.heads, size.keyValueHeads, size.headWidth, fused, fused, fused, precision)
+        segments, size.heads, size.keyValueHeads, size.headWidth, fused, fused, fused,
+        spec.attentionRule(ofLayer: layer), precision)
     }
-    if case .rotary = spec.positions {
-      let (cosine, sine) = try rotary.tables(plan.positionCount)
+    let rope = try rotary.tables(layer, plan.positionCount)
+    func rotateBack() {
+      guard let rope else { return }
       atk_rope_backward(
-        dFused, plan.positions, cosine, sine, size.rows, size.heads + size.keyValueHeads,
-        size.headWidth, fused)
+        dFused, plan.positions, rope.cosine, rope.sine, size.rows,
+        size.heads + size.keyValueHeads, size.headWidth, rope.turned, fused)
     }
-    if spec.queryKeyNorm {
-      let c = size.headWidth
+    let rotatesFirst = spec.queryKeyNorm == .headAfterRotation
+    if !rotatesFirst { rotateBack() }
+    if size.queryNorms > 0 {
+      let offset = Float(spec.normOffset)
       atk_rmsnorm_backward(
-        dFused, gradient(block, .queryNorm), dFused, a.raw, block.vector(.queryNorm), a.rstdQuery,
-        size.rows, size.heads, c, fused, fused, fused, 0)
+        dFused, gradient(block, .queryNorm), dFused, a.raw, block.vector(.queryNorm), offset,
+        a.rstdQuery, size.rows, size.queryNorms, queries / size.queryNorms, fused, fused, fused, 0)
       atk_rmsnorm_backward(
         dFused + queries, gradient(block, .keyNorm), dFused + queries, a.raw + queries,
-        block.vector(.keyNorm), a.rstdKey, size.rows, size.keyValueHeads, c, fused, fused, fused, 0)
+        block.vector(.keyNorm), offset, a.rstdKey, size.rows, size.keyNorms, keys / size.keyNorms,
+        fused, fused, fused, 0)
     }
+    if rotatesFirst { rotateBack() }
   }
 }

@@ -32,13 +32,27 @@ struct LayerSizes {
   let gates: Int
   /// Of adapters, 0 without any.
   let rank: Int
-  /// Whether queries and keys have a norm of their own.
-  let normsQueries: Bool
+  /// Vectors that the norms of queries and of keys work on, a row: heads, or 1 where those are one; 0
+  /// without such norms.
+  let queryNorms: Int
+  let keyNorms: Int
+  /// Whether norms stand behind blocks, and whether what blocks give is added to the stream apart.
+  let normsAfter: Bool
+  let addsApart: Bool
+  let isParallel: Bool
 
   init(_ spec: TransformerSpec, rows: Int, rank: Int = 0) {
     self.rows = rows
     self.rank = rank
-    normsQueries = spec.queryKeyNorm
+    (queryNorms, keyNorms) =
+      switch spec.queryKeyNorm {
+      case .none: (0, 0)
+      case .head, .headAfterRotation: (spec.heads, spec.keyValueHeads)
+      case .all: (1, 1)
+      }
+    normsAfter = spec.normPlacement.isAfter
+    addsApart = normsAfter || spec.residualScale != 1
+    isParallel = spec.isParallel
     width = spec.width
     heads = spec.heads
     keyValueHeads = spec.keyValueHeads
@@ -57,7 +71,7 @@ struct LayerActivations {
   let rstd1: UnsafeMutablePointer<Float>
   let mean1: UnsafeMutablePointer<Float>
   let queryKeyValue: UnsafeMutablePointer<Float>
-  /// Queries and keys before their norm (Qwen3); the same memory otherwise.
+  /// Queries and keys before their norm; the same memory without one.
   let raw: UnsafeMutablePointer<Float>
   let rstdQuery: UnsafeMutablePointer<Float>
   let rstdKey: UnsafeMutablePointer<Float>
@@ -71,6 +85,11 @@ struct LayerActivations {
   let lowRankOutput: UnsafeMutablePointer<Float>
   let lowRankGate: UnsafeMutablePointer<Float>
   let lowRankDown: UnsafeMutablePointer<Float>
+  /// What attention and the feed-forward layer give before their norms.
+  let attentionOutput: UnsafeMutablePointer<Float>
+  let rstd3: UnsafeMutablePointer<Float>
+  let mlpOutput: UnsafeMutablePointer<Float>
+  let rstd4: UnsafeMutablePointer<Float>
 }
 
 extension NativeModel {
@@ -80,6 +99,9 @@ extension NativeModel {
     lookUp(
       stream, plan.positions, in: embeddingBlock.matrix(.positionEmbedding), count: plan.rows,
       accumulate: true)
+    if spec.embeddingScale != 1 {
+      atk_scale(stream, Float(spec.embeddingScale), plan.rows * spec.width)
+    }
   }
 
   func layerSizes(_ rows: Int) -> LayerSizes {
@@ -99,13 +121,16 @@ extension NativeModel {
     return try LayerActivations(
       input: take(.input), rstd1: take(.rstd1), mean1: take(.mean1),
       queryKeyValue: queryKeyValue,
-      raw: size.normsQueries ? take(.raw) : queryKeyValue,
+      raw: size.queryNorms > 0 ? take(.raw) : queryKeyValue,
       rstdQuery: take(.rstdQuery), rstdKey: take(.rstdKey),
       attention: take(.attention), logSumExp: take(.logSumExp),
       middle: take(.middle), rstd2: take(.rstd2), mean2: take(.mean2),
       gateUp: take(.gateUp), lowRankInput: take(.lowRankInput),
       lowRankOutput: take(.lowRankOutput), lowRankGate: take(.lowRankGate),
-      lowRankDown: take(.lowRankDown))
+      lowRankDown: take(.lowRankDown),
+      attentionOutput: size.normsAfter ? take(.attentionOutput) : queryKeyValue,
+      rstd3: take(.rstd3), mlpOutput: size.normsAfter ? take(.mlpOutput) : queryKeyValue,
+      rstd4: take(.rstd4))
   }
 
   /// Whether what a pass keeps is kept in bfloat16.
@@ -114,9 +139,9 @@ extension NativeModel {
   /// What of a layer's activations has many columns.
   static func isWide(_ kept: Workspace.Kept) -> Bool {
     switch kept {
-    case .rstd1, .mean1, .rstd2, .mean2, .rstdQuery, .rstdKey, .logSumExp: false
+    case .rstd1, .mean1, .rstd2, .mean2, .rstd3, .rstd4, .rstdQuery, .rstdKey, .logSumExp: false
     case .input, .queryKeyValue, .raw, .attention, .middle, .gateUp, .lowRankInput,
-      .lowRankOutput, .lowRankGate, .lowRankDown:
+      .lowRankOutput, .lowRankGate, .lowRankDown, .attentionOutput, .mlpOutput:
       true
     }
   }
@@ -151,6 +176,7 @@ extension NativeModel {
       (.attention, a.attention), (.middle, a.middle), (.gateUp, a.gateUp),
       (.lowRankInput, a.lowRankInput), (.lowRankOutput, a.lowRankOutput),
       (.lowRankGate, a.lowRankGate), (.lowRankDown, a.lowRankDown),
+      (.attentionOutput, a.attentionOutput), (.mlpOutput, a.mlpOutput),
     ]
     return list.map { ($0, $1, size.rows * size.columns($0)) }.filter { $0.count > 0 }
   }
@@ -165,68 +191,100 @@ extension NativeModel {
     let rows = size.rows
     let normed = try workspace.take(.normed, size)
 
-    spec.normForward(
-      normed, a.input, block, .inputNorm, mean: a.mean1, rstd: a.rstd1, rows: rows)
+    let attended = blockInput(
+      a.input, normed, block, .inputNorm, mean: a.mean1, rstd: a.rstd1, rows: rows)
     if let weights = block.matrix(.query) {
-      linearForward(a.raw, normed, weights, bias: block.bias(.query), rows: rows)
+      linearForward(a.raw, attended, weights, bias: block.bias(.query), rows: rows)
     }
     if let group = lora?.attentionInput {
       adaptersForward(
-        a.raw, normed, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
+        a.raw, attended, group, lowRank: a.lowRankInput, rows: rows, fused: size.fused)
     }
-    if spec.queryKeyNorm {
-      let epsilon = Float(spec.normEpsilon)
-      let (heads, groups, c) = (size.heads, size.keyValueHeads, size.headWidth)
+    let rope = try rotary.tables(layer, plan.positionCount)
+    func rotate(_ queriesAndKeys: UnsafeMutablePointer<Float>) {
+      guard let rope else { return }
+      atk_rope_forward(
+        queriesAndKeys, plan.positions, rope.cosine, rope.sine, rows,
+        size.heads + size.keyValueHeads, size.headWidth, rope.turned, size.fused)
+    }
+    let rotatesFirst = spec.queryKeyNorm == .headAfterRotation
+    if rotatesFirst { rotate(a.raw) }
+    if size.queryNorms > 0 {
+      let (epsilon, offset) = (Float(spec.normEpsilon), Float(spec.normOffset))
       atk_copy(a.queryKeyValue, a.raw, rows * size.fused)
       atk_rmsnorm_forward(
-        a.queryKeyValue, a.rstdQuery, a.raw, block.vector(.queryNorm), epsilon, rows, heads, c,
-        size.fused, size.fused)
+        a.queryKeyValue, a.rstdQuery, a.raw, block.vector(.queryNorm), offset, epsilon, rows,
+        size.queryNorms, size.queries / size.queryNorms, size.fused, size.fused)
       atk_rmsnorm_forward(
         a.queryKeyValue + size.queries, a.rstdKey, a.raw + size.queries, block.vector(.keyNorm),
-        epsilon, rows, groups, c, size.fused, size.fused)
+        offset, epsilon, rows, size.keyNorms, size.keys / size.keyNorms, size.fused, size.fused)
     }
-    if case .rotary = spec.positions {
-      let (cosine, sine) = try rotary.tables(plan.positionCount)
-      atk_rope_forward(
-        a.queryKeyValue, plan.positions, cosine, sine, rows, size.heads + size.keyValueHeads,
-        size.headWidth, size.fused)
-    }
+    if !rotatesFirst { rotate(a.queryKeyValue) }
     plan.withSegments { segments in
       atk_attention_forward(
         a.attention, a.logSumExp, a.queryKeyValue, a.queryKeyValue + size.queries,
         a.queryKeyValue + size.queries + size.keys, segments, size.heads, size.keyValueHeads,
-        size.headWidth, size.fused, size.fused, size.fused, precision)
+        size.headWidth, size.fused, size.fused, size.fused, spec.attentionRule(ofLayer: layer),
+        precision)
     }
     atk_copy(a.middle, a.input, rows * size.width)
-    if let weights = block.matrix(.output) {
-      linearForward(
-        a.middle, a.attention, weights, bias: block.bias(.output), rows: rows,
-        accumulate: true)
-    }
-    if let group = lora?.attentionOutput {
-      adaptersForward(
-        a.middle, a.attention, group, lowRank: a.lowRankOutput, rows: rows, fused: size.width)
-    }
+    try addOutput(
+      to: a.middle, of: a.attention, block, .output, lora?.attentionOutput,
+      lowRank: a.lowRankOutput, norm: .attentionOutputNorm, before: a.attentionOutput,
+      rstd: a.rstd3, size)
 
-    spec.normForward(
-      normed, a.middle, block, .middleNorm, mean: a.mean2, rstd: a.rstd2, rows: rows)
+    let fed = blockInput(
+      size.isParallel ? a.input : a.middle, normed, block, .middleNorm, mean: a.mean2,
+      rstd: a.rstd2, rows: rows)
     if let weights = block.matrix(.up) {
-      linearForward(a.gateUp, normed, weights, bias: block.bias(.up), rows: rows)
+      linearForward(a.gateUp, fed, weights, bias: block.bias(.up), rows: rows)
     }
     if let group = lora?.mlpInput {
       adaptersForward(
-        a.gateUp, normed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
+        a.gateUp, fed, group, lowRank: a.lowRankGate, rows: rows, fused: size.gates)
     }
     let activated = try workspace.take(.activated, size)
     spec.mlp.forward(activated, a.gateUp, rows: rows, width: size.mlp)
     if out != a.middle { atk_copy(out, a.middle, rows * size.width) }
-    if let weights = block.matrix(.down) {
+    try addOutput(
+      to: out, of: activated, block, .down, lora?.mlpOutput, lowRank: a.lowRankDown,
+      norm: .mlpOutputNorm, before: a.mlpOutput, rstd: a.rstd4, size)
+  }
+
+  /// What a block reads: its input normalised, or as it is where norms stand behind blocks.
+  func blockInput(
+    _ input: UnsafePointer<Float>, _ normed: UnsafeMutablePointer<Float>, _ block: ParameterBlock,
+    _ role: ModuleRole, mean: UnsafeMutablePointer<Float>?, rstd: UnsafeMutablePointer<Float>?,
+    rows: Int
+  ) -> UnsafePointer<Float> {
+    guard spec.normPlacement.isBefore else { return input }
+    spec.normForward(normed, input, block, role, mean: mean, rstd: rstd, rows: rows)
+    return UnsafePointer(normed)
+  }
+
+  /// stream[rows, D] += a block's last product with x, normalised and scaled where the model does that;
+  /// what it was before its norm is left in `before`.
+  private func addOutput(
+    to stream: UnsafeMutablePointer<Float>, of x: UnsafePointer<Float>, _ block: ParameterBlock,
+    _ role: ModuleRole, _ group: LoRALayout.Group?, lowRank: UnsafeMutablePointer<Float>,
+    norm: ModuleRole, before: UnsafeMutablePointer<Float>, rstd: UnsafeMutablePointer<Float>,
+    _ size: LayerSizes
+  ) throws {
+    let rows = size.rows
+    let branch = try size.addsApart ? workspace.take(.branch, size) : nil
+    let product = size.normsAfter ? before : branch ?? stream
+    if let weights = block.matrix(role) {
       linearForward(
-        out, activated, weights, bias: block.bias(.down), rows: rows, accumulate: true)
+        product, x, weights, bias: block.bias(role), rows: rows, accumulate: branch == nil)
     }
-    if let group = lora?.mlpOutput {
-      adaptersForward(out, activated, group, lowRank: a.lowRankDown, rows: rows, fused: size.width)
+    if let group {
+      adaptersForward(product, x, group, lowRank: lowRank, rows: rows, fused: size.width)
     }
+    guard let branch else { return }
+    if size.normsAfter {
+      spec.normForward(branch, before, block, norm, rstd: rstd, rows: rows)
+    }
+    atk_add(stream, branch, Float(spec.residualScale), rows * size.width)
   }
 
   /// Runs layers `first ..< last` from a stream [rows, D] and leaves the result in the stream.

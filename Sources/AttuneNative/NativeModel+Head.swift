@@ -3,6 +3,21 @@
 package import AttuneEngine
 import CAttuneKernels
 
+extension TransformerSpec {
+  /// What the head's kernels divide by: the temperature, and what the model itself divides logits by.
+  func headTemperature(_ temperature: Double) -> Float { Float(temperature * logitsDivisor) }
+
+  /// The cap of logits as kernels take it, 0 for none.
+  var headCap: Float { Float(logitsCap ?? 0) }
+
+  /// A layer's attention as kernels take it.
+  func attentionRule(ofLayer layer: Int) -> atk_attention_rule {
+    atk_attention_rule(
+      scale: Float(attentionScale ?? 0), cap: Float(attentionCap ?? 0),
+      window: attention(ofLayer: layer).window ?? 0)
+  }
+}
+
 extension NativeModel {
   package func score(
     _ segments: [Segment], _ request: HeadRequest, trunk: (any Trunk)?
@@ -40,7 +55,8 @@ extension NativeModel {
       atk_head_forward(
         logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
         logits, hidden, headMatrix.start, headMatrix.form.kernelFormat, plan.scoredTarget,
-        request.candidates, Float(request.temperature), n, m, spec.width, spec.vocabularySize,
+        request.candidates, spec.headTemperature(request.temperature), spec.headCap, n, m,
+        spec.width, spec.vocabularySize,
         precision)
     }
     let kept = KeptPass(
@@ -68,8 +84,8 @@ extension NativeModel {
     if n > 0 {
       atk_head_forward_backward(
         logProbability, dHidden, headGradient, dLogProbability, hidden, headMatrix.start,
-        headMatrix.form.kernelFormat, plan.scoredTarget, 1, n, spec.width, spec.vocabularySize,
-        precision)
+        headMatrix.form.kernelFormat, plan.scoredTarget, spec.headTemperature(1), spec.headCap, n,
+        spec.width, spec.vocabularySize, precision)
     }
     (dHidden + n * spec.width).update(repeating: 0, count: plan.scalarRow.count * spec.width)
     let result = try scores(plan, .init(), hidden: hidden)
@@ -99,8 +115,8 @@ extension NativeModel {
     if n > 0 {
       atk_head_kl(
         &kl, ours, headMatrix.start, headMatrix.form.kernelFormat, copy, other.headMatrix.start,
-        other.headMatrix.form.kernelFormat, Float(temperature), n, spec.width,
-        spec.vocabularySize, precision)
+        other.headMatrix.form.kernelFormat, spec.headTemperature(temperature), spec.headCap, n,
+        spec.width, spec.vocabularySize, precision)
     }
     return BatchPlan.cut(kl.map { Double($0) }, plan.scoredPerSegment)
   }

@@ -14,7 +14,6 @@ extension NativeModel {
   package func withWeights<R>(
     positions: Int, sampler: Sampler = .same, _ body: (ModelWeights) throws -> R
   ) throws -> R {
-    let (cosine, sine) = try rotary.tables(positions)
     let copies = SamplerCopy(sampler, origin.engine.precision)
     if let copies { try make(copies) }
     let weights = ModelWeights(
@@ -22,7 +21,7 @@ extension NativeModel {
       final: finalBlock,
       adapters: adapters.flatMap { layout in
         arena.map { Adapters(layout: layout, arena: UnsafePointer($0.pointer)) }
-      }, ropeCosine: cosine, ropeSine: sine, copies: copies)
+      }, rotary: try (0..<spec.layers).map { try rotary.tables($0, positions) }, copies: copies)
     return try withExtendedLifetime(self) { try body(weights) }
   }
 

@@ -13,7 +13,9 @@ extension TransformerSpec {
     let weight = block.vector(role)
     let epsilon = Float(normEpsilon)
     switch norm {
-    case .rms: atk_rmsnorm_forward(y, rstd, x, weight, epsilon, rows, 1, width, width, width)
+    case .rms:
+      atk_rmsnorm_forward(
+        y, rstd, x, weight, Float(normOffset), epsilon, rows, 1, width, width, width)
     case .layer:
       atk_layernorm_forward(y, mean, rstd, x, weight, block.bias(role), epsilon, rows, width)
     }
@@ -23,7 +25,7 @@ extension TransformerSpec {
 extension TransformerSpec.Norm {
   /// dx from dy, and the gradients of weight and bias += theirs where they are trained.
   func backward(
-    _ dx: UnsafeMutablePointer<Float>, _ dWeight: UnsafeMutablePointer<Float>?,
+    offset: Float, _ dx: UnsafeMutablePointer<Float>, _ dWeight: UnsafeMutablePointer<Float>?,
     _ dBias: UnsafeMutablePointer<Float>?, _ dy: UnsafePointer<Float>,
     _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>?, mean: UnsafePointer<Float>,
     rstd: UnsafePointer<Float>, rows: Int, width: Int, accumulate: Bool
@@ -32,7 +34,7 @@ extension TransformerSpec.Norm {
     switch self {
     case .rms:
       atk_rmsnorm_backward(
-        dx, dWeight, dy, x, weight, rstd, rows, 1, d, d, d, d, accumulate ? 1 : 0)
+        dx, dWeight, dy, x, weight, offset, rstd, rows, 1, d, d, d, d, accumulate ? 1 : 0)
     case .layer:
       atk_layernorm_backward(
         dx, dWeight, dBias, dy, x, weight, mean, rstd, rows, d, accumulate ? 1 : 0)

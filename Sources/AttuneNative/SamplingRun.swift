@@ -101,7 +101,7 @@ package struct SamplingRun {
         throw EngineError(
           .badRequest,
           "prompt \(p + 1) has \(prompt.count) tokens, the model reads at most "
-            + "\(spec.positionLimit): shorten it")
+            + "\(spec.maximumPositions): shorten it")
       }
       if let id = prompt.first(where: { $0 < 0 || Int($0) >= spec.vocabularySize }) {
         throw EngineError(

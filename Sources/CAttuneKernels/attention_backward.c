@@ -11,11 +11,14 @@
 
 #include <string.h>
 
-ATK_MULTIVERSION static void probability_rows(float *scores, const float *lse, size_t rows,
-                                              key_count keys, size_t ld, size_t ldlse) {
-  for (size_t i = 0; i < rows; i++) {
+ATK_MULTIVERSION static void probability_rows(const attention_job *job, float *scores,
+                                              const float *lse, query_block block,
+                                              size_t key_block, key_count keys, size_t ld) {
+  size_t ldlse = job->H;
+  for (size_t i = 0; i < block.rows; i++) {
     float *s = scores + i * ld;
     size_t count = atk_min(keys.visible + i, keys.total);
+    hide_before_window(job, s, block, key_block, i);
     exponentials(s, lse[i * ldlse], count);
     for (size_t j = atk_round_up(count, LANES); j < keys.total; j++) s[j] = 0;
   }
@@ -38,6 +41,21 @@ ATK_MULTIVERSION static void softmax_backward_rows(float *dp, const float *p, co
   }
 }
 
+// Where scores were capped, the gradient goes through cap·tanh: 1 − (score/cap)², of scores that are known by
+// their probabilities.
+static void uncap_rows(float *ds, const float *p, const float *lse, float cap, size_t rows,
+                       key_count keys, size_t ld, size_t ldlse) {
+  for (size_t i = 0; i < rows; i++) {
+    size_t count = atk_min(keys.visible + i, keys.total);
+    for (size_t j = 0; j < count; j++) {
+      float weight = p[i * ld + j];
+      if (!(weight > 0)) continue;
+      float t = (logf(weight) + lse[i * ldlse]) / cap;
+      ds[i * ld + j] *= 1 - t * t;
+    }
+  }
+}
+
 static void backward_block(const attention_job *job, query_block block, size_t key_block, size_t g) {
   size_t group = job->H / job->G, C = job->C, ldout = job->H * C;
   size_t row = segment_row(job, block.segment) + block.first;
@@ -49,7 +67,7 @@ static void backward_block(const attention_job *job, query_block block, size_t k
     const float *q = job->q + row * job->ldq + h * C;
     const float *dout = job->dout + row * ldout + h * C;
     block_scores(job, p, ld, q, job->ldq, block.rows, block, key_block, g);
-    probability_rows(p, job->saved_lse + row * job->H + h, block.rows, keys, ld, job->H);
+    probability_rows(job, p, job->saved_lse + row * job->H + h, block, key_block, keys, ld);
     FOR_EACH_SPAN(span, job, block, key_block) {
       size_t at = span.row * job->ldv + g * C;
       atk_gemm(job->precision, ATK_TRANSPOSED, ATK_PLAIN, span.count, C, block.rows, 1,
@@ -59,6 +77,8 @@ static void backward_block(const attention_job *job, query_block block, size_t k
     }
     softmax_backward_rows(ds, p, dout, job->saved_out + row * ldout + h * C, job->scale,
                           block.rows, keys, ld, C, ldout);
+    if (job->rule.cap > 0)
+      uncap_rows(ds, p, job->saved_lse + row * job->H + h, job->rule.cap, block.rows, keys, ld, job->H);
     float keep = job->distance > 0;
     FOR_EACH_SPAN(span, job, block, key_block) {
       size_t at = span.row * job->ldk + g * C;
@@ -104,7 +124,7 @@ static void backward_tile(void *context, size_t index) {
     row_range rows = rows_of_tile(job, tile, s);
     while (rows.first < rows.end) {
       query_block block = block_at(job, s, rows.first);
-      backward_block(job, block, key_block, g);
+      if (key_block >= first_key_block(job, block)) backward_block(job, block, key_block, g);
       rows.first += block.rows;
     }
   }
@@ -113,7 +133,8 @@ static void backward_tile(void *context, size_t index) {
 void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
                             const float *k, const float *v, const float *out, const float *lse,
                             atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
-                            size_t ldk, size_t ldv, atk_precision precision) {
+                            size_t ldk, size_t ldv, atk_attention_rule rule,
+                            atk_precision precision) {
   size_t count = segments.segments;
   int32_t *position = atk_scratch(ATK_SCRATCH_SHARED, 3 * count * sizeof(int32_t));
   int32_t *root = position + count, *blocks = root + count;  // of positions, at a tree's root
@@ -137,8 +158,8 @@ void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, 
   attention_job job = {.dq = dq, .dk = dk, .dv = dv, .q = q, .k = k, .v = v, .dout = dout,
                        .saved_out = out, .saved_lse = lse, .segments = segments, .H = H, .G = G,
                        .C = C, .ldq = ldq, .ldk = ldk, .ldv = ldv, .position = position,
-                       .root = root, .tiles = tiles, .scale = (float)(1.0 / sqrt((double)C)),
-                       .precision = precision};
+                       .root = root, .tiles = tiles, .scale = attention_scale(rule, C),
+                       .rule = rule, .precision = precision};
   for (int32_t distance = 0; distance < most; distance++) {
     while (tiles[tile_count - 1].row_block < distance) tile_count--;
     job.distance = (size_t)distance;

@@ -40,8 +40,13 @@ typedef struct {
   const attention_tile *tiles;  // and the work list
   size_t distance;              // from the tiles' block of keys to that of rows
   float scale;
+  atk_attention_rule rule;
   atk_precision precision;
 } attention_job;
+
+static inline float attention_scale(atk_attention_rule rule, size_t C) {
+  return rule.scale > 0 ? rule.scale : (float)(1.0 / sqrt((double)C));
+}
 
 static inline size_t segment_row(const attention_job *job, int32_t s) {
   return (size_t)job->segments.segment_row[s];
@@ -101,6 +106,12 @@ static inline key_span next_span(const attention_job *job, key_span span, query_
   for (key_span span = next_span(job, (key_span){.segment = -1}, block, key_block);         \
        span.segment >= 0; span = next_span(job, span, block, key_block))
 
+// The first block of positions that a block of queries sees any of: its first row sees furthest back.
+static inline size_t first_key_block(const attention_job *job, query_block block) {
+  size_t position = segment_position(job, block.segment) + block.first, window = job->rule.window;
+  return window == 0 || position < window ? 0 : (position + 1 - window) / BLOCK_KEYS;
+}
+
 // How many keys of a block of positions a block of queries sees: its last row, and its first.
 typedef struct {
   size_t total, visible;
@@ -111,6 +122,21 @@ static inline key_count count_keys(const attention_job *job, query_block block, 
   return (key_count){atk_min(before + block.rows, BLOCK_KEYS), atk_min(before + 1, BLOCK_KEYS)};
 }
 
+// Makes −∞ of the scores of a block's row i that lie before its window; how many those are.
+static inline size_t hide_before_window(const attention_job *job, float *scores, query_block block,
+                                        size_t key_block, size_t i) {
+  size_t end = segment_position(job, block.segment) + block.first + i + 1;
+  if (job->rule.window == 0 || end <= job->rule.window + key_block * BLOCK_KEYS) return 0;
+  size_t limit = end - job->rule.window, hidden = 0;  // the first position that is seen
+  FOR_EACH_SPAN(span, job, block, key_block) {
+    size_t position = segment_position(job, span.segment) + span.row - segment_row(job, span.segment);
+    size_t count = limit > position ? atk_min(limit - position, span.count) : 0;
+    for (size_t j = 0; j < count; j++) scores[span.column + j] = -INFINITY;
+    hidden += count;
+  }
+  return hidden;
+}
+
 // scores[rows, total] = scale · q kᵀ, where q has `rows` rows: the block's, under one head or more.
 static inline void block_scores(const attention_job *job, float *scores, size_t ld, const float *q,
                                 size_t ldq, size_t rows, query_block block, size_t key_block,
@@ -118,6 +144,10 @@ static inline void block_scores(const attention_job *job, float *scores, size_t 
   FOR_EACH_SPAN(span, job, block, key_block) {
     atk_gemm(job->precision, ATK_PLAIN, ATK_TRANSPOSED, rows, span.count, job->C, job->scale, q, ldq,
              job->k + span.row * job->ldk + g * job->C, job->ldk, 0, scores + span.column, ld);
+  }
+  if (job->rule.cap > 0) {
+    size_t total = count_keys(job, block, key_block).total;
+    for (size_t i = 0; i < rows; i++) atk_soft_cap(scores + i * ld, job->rule.cap, total);
   }
 }
 

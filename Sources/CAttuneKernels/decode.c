@@ -118,6 +118,7 @@ typedef struct {
   const float *const *v[2];
   const int32_t *count[2];
   size_t H, G, C, ldq;
+  float scale, cap;
   bool rounds;
 } attention_job;
 
@@ -213,7 +214,7 @@ INLINE void attention(void *context, size_t begin, size_t end, const int R, cons
   (void)R, (void)S;
   const attention_job *job = context;
   size_t H = job->H, G = job->G, C = job->C, stride = G * C;
-  float scale = 1.0f / sqrtf((float)C);
+  float scale = job->scale;
   for (size_t item = begin; item < end; item++) {
     size_t m = item / G, g = item % G, heads = H / G;
     size_t n = (size_t)job->count[0][m] + (size_t)job->count[1][m];
@@ -247,6 +248,7 @@ INLINE void attention(void *context, size_t begin, size_t end, const int R, cons
     }
     for (size_t h = 0; h < heads; h++) {
       float *score = scores + h * padded;
+      if (job->cap > 0) atk_soft_cap(score, job->cap, n);
       for (size_t i = n; i < padded; i++) score[i] = -INFINITY;
       float sum = exponentials(score, padded), inverse = 1.0f / sum;
       if (job->rounds) round_shares(score, padded, sum), inverse = 1;
@@ -266,9 +268,10 @@ void atk_attention_decode(float *out, const float *q, const float *const *prefix
                           const float *const *prefix_v, const float *const *own_k,
                           const float *const *own_v, const int32_t *prefix_count,
                           const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
-                          size_t ldq, atk_precision precision) {
+                          size_t ldq, atk_attention_rule rule, atk_precision precision) {
   attention_job job = {out, q,  {prefix_k, own_k}, {prefix_v, own_v}, {prefix_count, own_count},
-                       H,   G, C, ldq, precision == ATK_PRODUCTS_BF16};
+                       H,   G, C, ldq, rule.scale > 0 ? rule.scale : 1.0f / sqrtf((float)C),
+                       rule.cap, precision == ATK_PRODUCTS_BF16};
   size_t positions = 0;
   for (size_t m = 0; m < M; m++) positions += (size_t)prefix_count[m] + (size_t)own_count[m];
   if (positions * H * C < 65536) {  // some microseconds, not worth waking others

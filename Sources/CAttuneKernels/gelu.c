@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPT-2's GELU: ½x(1 + tanh(√(2/π)(x + 0.044715x³))) (Hendrycks & Gimpel 2016).
+// GPT-2's GELU: ½x(1 + tanh(√(2/π)(x + 0.044715x³))) (Hendrycks & Gimpel 2016), alone and as the gate of
+// another product (Shazeer 2020).
 #include "kernels_internal.h"
 #include "vector_math.h"
 
@@ -51,4 +52,60 @@ void atk_gelu_backward(float *dx, float *y_or_null, const float *dy, const float
                        size_t count) {
   gelu_job job = {.y = y_or_null, .dx = dx, .x = x, .dy = dy};
   atk_parallel_rows(count, 6, backward_part, &job);
+}
+
+// ---- gelu(gate)·up -----------------------------------------------------------------------------
+
+typedef struct {
+  float *y, *dgate_up;
+  const float *gate_up, *dy;
+  size_t F;
+} geglu_job;
+
+ATK_MULTIVERSION static void gated_range(const geglu_job *job, size_t begin, size_t end) {
+  size_t F = job->F;
+  for (size_t t = begin; t < end; t++) {
+    const float *gate = job->gate_up + t * 2 * F, *up = gate + F;
+    float *y = job->y + t * F;
+    ATK_ELEMENTWISE
+    for (size_t i = 0; i < F; i++) {
+      float v = gate[i];
+      y[i] = 0.5f * v * (1 + atk_tanhf(ROOT_2_OVER_PI * (v + CUBIC * v * v * v))) * up[i];
+    }
+  }
+}
+
+static void gated_rows(void *context, size_t begin, size_t end) { gated_range(context, begin, end); }
+
+void atk_geglu_forward(float *y, const float *gate_up, size_t T, size_t F) {
+  geglu_job job = {.y = y, .gate_up = gate_up, .F = F};
+  atk_parallel_rows(T, 4 * F, gated_rows, &job);
+}
+
+ATK_MULTIVERSION static void gated_backward_range(const geglu_job *job, size_t begin, size_t end) {
+  size_t F = job->F;
+  for (size_t t = begin; t < end; t++) {
+    const float *gate = job->gate_up + t * 2 * F, *up = gate + F, *dy = job->dy + t * F;
+    float *dgate = job->dgate_up + t * 2 * F, *dup = dgate + F;
+    float *y = job->y ? job->y + t * F : NULL;
+    ATK_ELEMENTWISE
+    for (size_t i = 0; i < F; i++) {
+      float v = gate[i], u = up[i], d = dy[i];
+      float s = atk_tanhf(ROOT_2_OVER_PI * (v + CUBIC * v * v * v));
+      float slope = ROOT_2_OVER_PI * (1 + 3 * CUBIC * v * v);
+      dgate[i] = d * u * 0.5f * (1 + s + v * (1 - s * s) * slope);
+      dup[i] = d * 0.5f * v * (1 + s);
+      if (y) y[i] = 0.5f * v * (1 + s) * u;
+    }
+  }
+}
+
+static void gated_backward_rows(void *context, size_t begin, size_t end) {
+  gated_backward_range(context, begin, end);
+}
+
+void atk_geglu_backward(float *dgate_up, float *y_or_null, const float *dy, const float *gate_up,
+                        size_t T, size_t F) {
+  geglu_job job = {.y = y_or_null, .dgate_up = dgate_up, .gate_up = gate_up, .dy = dy, .F = F};
+  atk_parallel_rows(T, 6 * F, gated_backward_rows, &job);
 }

@@ -77,6 +77,9 @@ static inline bool atk_find_once(int *known, bool (*find)(void)) {
   return found == 2;
 }
 
+// x[0..<count] = cap·tanh(x/cap), on the calling thread (Gemma Team 2024, arXiv:2408.00118).
+void atk_soft_cap(float *x, float cap, size_t count);
+
 // Whether the processor has 512-bit vectors (x86-64-v4); of x86 alone.
 bool atk_has_wide_vectors(void);
 

@@ -35,7 +35,7 @@ static tiling make_tiling(size_t n, size_t V, size_t most_rows) {
 typedef struct {
   tiling tile;
   size_t n, m, D, V;  // n: rows of this chunk
-  float inverse_temperature;
+  float inverse_temperature, cap;
   atk_precision precision;
   const float *hidden, *hidden_q;
   atk_matrix w, w_q;
@@ -69,9 +69,14 @@ static tile_place place_tile(const head_job *job, size_t tile) {
 
 static void tile_logits(const head_job *job, tile_place at, const float *hidden, atk_matrix w,
                         size_t tile) {
-  atk_gemm_stored(job->precision, ATK_TRANSPOSED, job->n, tile_width(job, tile), job->D,
-                  job->inverse_temperature, hidden, job->D,
+  size_t width = tile_width(job, tile);
+  atk_gemm_stored(job->precision, ATK_TRANSPOSED, job->n, width, job->D,
+                  job->cap > 0 ? 1 : job->inverse_temperature, hidden, job->D,
                   atk_matrix_part(w, tile * job->tile.columns, 0), 0, at.z, at.ld);
+  for (size_t i = 0; job->cap > 0 && i < job->n; i++) {
+    atk_soft_cap(at.z + i * at.ld, job->cap, width);
+    for (size_t j = 0; j < width; j++) at.z[i * at.ld + j] *= job->inverse_temperature;
+  }
 }
 
 // ---- forward -----------------------------------------------------------------------------------
@@ -140,8 +145,8 @@ static row_sums join_tiles(const tile_sums *sums, size_t tiles, size_t n, size_t
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
                       float *candidate_or_null, float *logits_or_null, const float *hidden,
                       const void *w, atk_weights format, const int32_t *target,
-                      const int32_t *candidates, float temperature, size_t n, size_t m, size_t D,
-                      size_t V, atk_precision precision) {
+                      const int32_t *candidates, float temperature, float cap, size_t n, size_t m,
+                      size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
   if (!candidate_or_null) m = 0;
   tiling tile = make_tiling(n, V, 1024);
@@ -149,7 +154,7 @@ void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .m = m, .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D,
+                    .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden + row * D,
                     .w = atk_dense_matrix(w, format, D),
                     .target = target + row, .candidates = candidates, .sums = sums,
                     .target_logit = log_probability + row,
@@ -187,6 +192,21 @@ ATK_MULTIVERSION static void gradient_row(float *z, size_t width, float lse, flo
   }
 }
 
+// What the gradient of a logit is multiplied by where logits are capped.
+static inline float cap_slope(const head_job *job, float z) {
+  float t = z / (job->cap * job->inverse_temperature);
+  return 1 - t * t;
+}
+
+// The same as gradient_row of capped logits.
+static void capped_gradient_row(const head_job *job, float *z, size_t width, float lse, float direct,
+                                float dentropy, float entropy) {
+  for (size_t j = 0; j < width; j++) {
+    float x = z[j] - lse;
+    z[j] = -atk_expf(x) * (direct + dentropy * (x + entropy)) * cap_slope(job, z[j]);
+  }
+}
+
 static void tile_gradient(const head_job *job, tile_place at, size_t tile) {
   size_t width = tile_width(job, tile), first = tile * job->tile.columns;
   float inverse = job->inverse_temperature;
@@ -194,10 +214,14 @@ static void tile_gradient(const head_job *job, tile_place at, size_t tile) {
     float *row = at.z + i * at.ld;
     float direct = (job->dlog_probability ? job->dlog_probability[i] : 0) * inverse;
     float dentropy = (job->dentropy ? job->dentropy[i] : 0) * inverse;
-    gradient_row(row, width, job->log_sum_exp[i], direct, dentropy,
-                 job->dentropy ? job->entropy[i] : 0);
+    float entropy = job->dentropy ? job->entropy[i] : 0;
     size_t target = (size_t)job->target[i] - first;
-    if (target < width) row[target] += direct;
+    float slope = job->cap > 0 && target < width ? cap_slope(job, row[target]) : 1;
+    if (job->cap > 0)
+      capped_gradient_row(job, row, width, job->log_sum_exp[i], direct, dentropy, entropy);
+    else
+      gradient_row(row, width, job->log_sum_exp[i], direct, dentropy, entropy);
+    if (target < width) row[target] += direct * slope;
   }
 }
 
@@ -266,13 +290,13 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
                        const float *dentropy_or_null, const float *hidden, const void *w,
                        atk_weights format, const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
-                       size_t n, size_t D, size_t V, atk_precision precision) {
+                       float cap, size_t n, size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
   tiling tile = make_tiling(n, V, 1024);
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D,
+                    .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden + row * D,
                     .w = atk_dense_matrix(w, format, D),
                     .target = target + row,
                     .dlog_probability = dlog_probability ? dlog_probability + row : NULL,
@@ -288,7 +312,7 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
                                const float *dlog_probability, const float *hidden, const void *w,
                                atk_weights format, const int32_t *target, float temperature,
-                               size_t n, size_t D, size_t V, atk_precision precision) {
+                               float cap, size_t n, size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
   // Each turn of rows reads the head's weights and gradient anew; in bfloat16, where products take
   // half as long, that is worth twice the room.
@@ -299,9 +323,9 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .hidden = hidden + row * D,
+                    .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden + row * D,
                     .w = atk_dense_matrix(w, format, D),
-                    .target = target + row, .sums = sums, .kept = kept, .exponentials = true,
+                    .target = target + row, .sums = sums, .kept = kept, .exponentials = cap == 0,
                     .target_logit = log_probability + row,
                     .dlog_probability = dlog_probability + row, .log_sum_exp = log_sum_exp,
                     .dhidden = dhidden + row * D, .dw = dw_or_null};
@@ -346,7 +370,7 @@ static void divergence_tile(void *context, size_t tile) {
 
 void atk_head_kl(float *kl, const float *hidden_p, const void *w_p, atk_weights format_p,
                  const float *hidden_q, const void *w_q, atk_weights format_q, float temperature,
-                 size_t n, size_t D, size_t V, atk_precision precision) {
+                 float cap, size_t n, size_t D, size_t V, atk_precision precision) {
   if (n == 0) return;
   tiling tile = make_tiling(n, V, 512);
   size_t count = tile.tiles * tile.rows;
@@ -354,7 +378,7 @@ void atk_head_kl(float *kl, const float *hidden_p, const void *w_p, atk_weights 
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
                     .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .hidden = hidden_p + row * D,
+                    .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden_p + row * D,
                     .w = atk_dense_matrix(w_p, format_p, D), .hidden_q = hidden_q + row * D,
                     .w_q = atk_dense_matrix(w_q, format_q, D), .sums = sums,
                     .sums_q = sums + count};

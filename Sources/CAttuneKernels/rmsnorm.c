@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// y = x / rms(x) · weight (Zhang & Sennrich 2019).
+// y = x / rms(x) · (weight + offset) (Zhang & Sennrich 2019).
 #include "kernels_internal.h"
 
 #include <math.h>
@@ -32,9 +32,19 @@ static void forward_rows(void *context, size_t begin, size_t end) {
   forward_range(context, begin, end);
 }
 
-void atk_rmsnorm_forward(float *y, float *rstd, const float *x, const float *weight, float epsilon,
-                         size_t T, size_t heads, size_t width, size_t ldy, size_t ldx) {
-  rmsnorm_job job = {.y = y, .rstd = rstd, .x = x, .weight = weight, .epsilon = epsilon,
+// The weights as they multiply: their sum with the offset is made once a call, not once a row.
+static const float *weights_with(float offset, const float *weight, size_t width) {
+  if (offset == 0) return weight;
+  float *sum = atk_scratch(ATK_SCRATCH_SHARED, width * sizeof(float));
+  for (size_t i = 0; i < width; i++) sum[i] = weight[i] + offset;
+  return sum;
+}
+
+void atk_rmsnorm_forward(float *y, float *rstd, const float *x, const float *weight, float offset,
+                         float epsilon, size_t T, size_t heads, size_t width, size_t ldy,
+                         size_t ldx) {
+  rmsnorm_job job = {.y = y, .rstd = rstd, .x = x,
+                     .weight = weights_with(offset, weight, width), .epsilon = epsilon,
                      .heads = heads, .width = width, .ldy = ldy, .ldx = ldx};
   atk_parallel_rows(T * heads, width, forward_rows, &job);
 }
@@ -85,9 +95,11 @@ static void weight_columns(void *context, size_t begin, size_t end) {
 }
 
 void atk_rmsnorm_backward(float *dx, float *dweight_or_null, const float *dy, const float *x,
-                          const float *weight, const float *rstd, size_t T, size_t heads,
-                          size_t width, size_t lddx, size_t lddy, size_t ldx, int accumulate) {
-  rmsnorm_job job = {.dx = dx, .dweight = dweight_or_null, .x = x, .dy = dy, .weight = weight,
+                          const float *weight, float offset, const float *rstd, size_t T,
+                          size_t heads, size_t width, size_t lddx, size_t lddy, size_t ldx,
+                          int accumulate) {
+  rmsnorm_job job = {.dx = dx, .dweight = dweight_or_null, .x = x, .dy = dy,
+                     .weight = weights_with(offset, weight, width),
                      .saved_rstd = rstd, .T = T, .heads = heads, .width = width, .ldx = ldx,
                      .lddx = lddx, .lddy = lddy, .accumulate = accumulate};
   // First, because dx may be dy.

@@ -152,7 +152,7 @@ struct DecodeKernelTests {
           guard let k = k.baseAddress, let v = v.baseAddress else { return }
           atk_attention_decode(
             &out, q, [k], [v], [k + prefix * g * c], [v + prefix * g * c], [Int32(prefix)],
-            [Int32(n - prefix)], 1, h, g, c, h * c, precision)
+            [Int32(n - prefix)], 1, h, g, c, h * c, .init(), precision)
         }
       }
       return out
@@ -190,7 +190,7 @@ struct DecodeKernelTests {
           atk_attention_decode(
             &out, zeros, [k.baseAddress], [v.baseAddress], [nil], [nil], [Int32(n)], [0], 1, 1, 1,
             c,
-            c, precision)
+            c, .init(), precision)
         }
       }
       var share = 1 / Float(n)

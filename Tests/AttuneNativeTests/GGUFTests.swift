@@ -69,7 +69,10 @@ struct GGUFTests {
     #expect(metadata["test.strings"]?.ints == nil)
   }
 
-  @Test(arguments: ["llama-tied", "llama-yarn", "qwen2", "qwen3", "gpt2"])
+  @Test(arguments: [
+    "llama-tied", "llama-yarn", "qwen2", "qwen3", "gpt2", "mistral", "phi3", "smollm3", "olmo2",
+    "granite", "exaone4", "ernie", "pythia", "stablelm",
+  ])
   func `a model is the same from GGUF and from its folder`(name: String) throws {
     let folder = Fixtures.url("models/\(name)")
     let gguf = try Checkpoint.open(folder.appendingPathComponent("model.gguf"))

@@ -11,6 +11,7 @@ extension KernelTests {
     var heads: Int
     var keyValueHeads: Int
     var headWidth: Int
+    var rule = atk_attention_rule()
 
     static let all = [
       AttentionCase(
@@ -26,7 +27,28 @@ extension KernelTests {
         testDescription: "a prompt, its answers, a grandchild, an empty one, another prompt",
         tree: .init([(33, -1), (8, 0), (70, 0), (9, 2), (0, 0), (5, 4), (1, -1), (7, 6)]),
         heads: 6, keyValueHeads: 2, headWidth: 4),
+      AttentionCase(
+        testDescription: "a window of one", tree: .init([(9, -1)]), heads: 2, keyValueHeads: 1,
+        headWidth: 8, rule: .init(scale: 0, cap: 0, window: 1)),
+      AttentionCase(
+        testDescription: "a window over a prompt, its answers and a grandchild",
+        tree: .init([(33, -1), (8, 0), (70, 0), (9, 2), (0, 0), (5, 4)]), heads: 4,
+        keyValueHeads: 2, headWidth: 8, rule: .init(scale: 0, cap: 0, window: 12)),
+      AttentionCase(
+        testDescription: "a scale, a cap and a window", tree: .init([(90, -1), (20, 0)]), heads: 2,
+        keyValueHeads: 1, headWidth: 8, rule: .init(scale: 0.7, cap: 3, window: 40)),
     ]
+
+    /// The same in Double.
+    func expected(_ q: [Double], _ k: [Double], _ v: [Double]) -> (
+      out: [Double], logSumExp: [Double]
+    ) {
+      Reference.attention(
+        q, k, v, tree: tree, heads: heads, keyValueHeads: keyValueHeads, headWidth: headWidth,
+        window: rule.window > 0 ? rule.window : nil,
+        scale: rule.scale > 0 ? Double(rule.scale) : nil,
+        cap: rule.cap > 0 ? Double(rule.cap) : nil)
+    }
   }
 
   @Suite struct Attention {
@@ -51,8 +73,8 @@ extension KernelTests {
     /// Forward and backward on one fused buffer, as the decoder has it.
     static func run(
       _ q: [Float], _ k: [Float], _ v: [Float], _ dout: [Float], _ tree: Reference.Tree,
-      heads H: Int,
-      keyValueHeads G: Int, headWidth C: Int
+      heads H: Int, keyValueHeads G: Int, headWidth C: Int,
+      rule: atk_attention_rule = .init()
     ) -> Run {
       let T = tree.rows
       let widths = [H * C, G * C, G * C]
@@ -71,13 +93,13 @@ extension KernelTests {
               guard let q = fused.baseAddress else { return }
               let (k, v) = (q + H * C, q + (H + G) * C)
               atk_attention_forward(
-                &out, &logSumExp, q, k, v, segments, H, G, C, stride, stride, stride,
+                &out, &logSumExp, q, k, v, segments, H, G, C, stride, stride, stride, rule,
                 ATK_PRODUCTS_FLOAT32)
               gradient.withUnsafeMutableBufferPointer { gradient in
                 guard let dq = gradient.baseAddress else { return }
                 atk_attention_backward(
                   dq, dq + H * C, dq + (H + G) * C, dout, q, k, v, out, logSumExp, segments, H, G,
-                  C, stride, stride, stride, ATK_PRODUCTS_FLOAT32)
+                  C, stride, stride, stride, rule, ATK_PRODUCTS_FLOAT32)
               }
             }
           }
@@ -105,15 +127,12 @@ extension KernelTests {
       let v = random.floats(T * G * C)
       let dout = random.floats(T * H * C)
       func attention(_ q: [Double], _ k: [Double], _ v: [Double]) -> [Double] {
-        Reference.attention(
-          q, k, v, tree: size.tree, heads: H, keyValueHeads: G, headWidth: C
-        ).out
+        size.expected(q, k, v).out
       }
-      let expected = Reference.attention(
-        doubles(q), doubles(k), doubles(v), tree: size.tree, heads: H, keyValueHeads: G,
-        headWidth: C)
+      let expected = size.expected(doubles(q), doubles(k), doubles(v))
 
-      let result = Self.run(q, k, v, dout, size.tree, heads: H, keyValueHeads: G, headWidth: C)
+      let result = Self.run(
+        q, k, v, dout, size.tree, heads: H, keyValueHeads: G, headWidth: C, rule: size.rule)
       #expect(relativeError(result.out, expected.out) < 1e-5)
       #expect(relativeError(result.logSumExp, expected.logSumExp) < 1e-5)
 
@@ -154,7 +173,7 @@ extension KernelTests {
                 guard let q = rows.baseAddress else { return }
                 atk_attention_forward(
                   &out, &logSumExp, q, q + width, q + 2 * width, segments, H, H, C, 3 * width,
-                  3 * width, 3 * width, ATK_PRODUCTS_FLOAT32)
+                  3 * width, 3 * width, .init(), ATK_PRODUCTS_FLOAT32)
               }
             }
           }
@@ -190,7 +209,7 @@ extension KernelTests {
               segment_row: row.baseAddress, segment_count: count.baseAddress,
               parent: parent.baseAddress, segments: 1)
             atk_attention_forward(
-              &out, &logSumExp, q, q, v, segments, 1, 1, C, C, C, C, ATK_PRODUCTS_FLOAT32)
+              &out, &logSumExp, q, q, v, segments, 1, 1, C, C, C, C, .init(), ATK_PRODUCTS_FLOAT32)
           }
         }
       }

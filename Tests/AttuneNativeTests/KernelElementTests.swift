@@ -19,18 +19,27 @@ extension KernelTests {
       var random = SplitMix(seed: 1)
       let gateUp = random.floats(T * 2 * width, scale: 6)
       let dy = random.floats(T * width)
+      for isGELU in [false, true] { Self.checkGated(isGELU, gateUp, dy, T, width) }
+    }
+
+    static func checkGated(
+      _ isGELU: Bool, _ gateUp: [Float], _ dy: [Float], _ T: Int, _ width: Int
+    ) {
+      let forward = isGELU ? atk_geglu_forward : atk_swiglu_forward
+      let backward = isGELU ? atk_geglu_backward : atk_swiglu_backward
+      let reference = isGELU ? Reference.geglu : Reference.swiglu
       var y = [Float](repeating: 0, count: T * width)
-      atk_swiglu_forward(&y, gateUp, T, width)
-      #expect(relativeError(y, Reference.swiglu(doubles(gateUp), width: width)) < 1e-6)
+      forward(&y, gateUp, T, width)
+      #expect(relativeError(y, reference(doubles(gateUp), width)) < 1e-6)
       var gradient = [Float](repeating: 9, count: T * 2 * width)
       var again = [Float](repeating: 9, count: T * width)
-      atk_swiglu_backward(&gradient, &again, dy, gateUp, T, width)
+      backward(&gradient, &again, dy, gateUp, T, width)
       #expect(relativeError(again, doubles(y)) < 1e-6)
       #expect(
-        checkGradient(gradient, at: gateUp) { dot(Reference.swiglu($0, width: width), dy) } < 1e-5)
+        checkGradient(gradient, at: gateUp) { dot(reference($0, width), dy) } < 1e-5)
       var inPlace = gateUp
       inPlace.withUnsafeMutableBufferPointer {
-        atk_swiglu_backward($0.baseAddress, nil, dy, $0.baseAddress, T, width)
+        backward($0.baseAddress, nil, dy, $0.baseAddress, T, width)
       }
       #expect(relativeError(inPlace, doubles(gradient)) < 1e-6)
     }
@@ -82,10 +91,15 @@ extension KernelTests {
     }
 
     @Test(arguments: threads, [2, 8, 18, 64])
-    func `rotary positions turn and turn back`(threads: Int, width: Int) {
+    func `rotary positions turn and turn back`(threads: Int, turned: Int) {
       _ = atk_start(Int32(threads))
+      // All of a head, and a part of it.
+      for width in [turned, turned + 6] { Self.checkTurned(turned, of: width) }
+    }
+
+    static func checkTurned(_ turned: Int, of width: Int) {
       let (T, heads, positions) = (9, 3, 33)
-      let (half, stride) = (width / 2, heads * width + 5)
+      let (half, stride) = (turned / 2, heads * width + 5)
       var random = SplitMix(seed: 3)
       let angles = random.floats(positions * half, scale: 3)
       let cosine = angles.map { Float(cos(Double($0))) }
@@ -105,9 +119,9 @@ extension KernelTests {
         }
       }
       var y = x
-      atk_rope_forward(&y, position, cosine, sine, T, heads, width, stride)
+      atk_rope_forward(&y, position, cosine, sine, T, heads, width, turned, stride)
       #expect(relativeError(y, expected) < 1e-6)
-      atk_rope_backward(&y, position, cosine, sine, T, heads, width, stride)
+      atk_rope_backward(&y, position, cosine, sine, T, heads, width, turned, stride)
       #expect(relativeError(y, doubles(x)) < 1e-6)
     }
 

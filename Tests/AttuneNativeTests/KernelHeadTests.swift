@@ -17,8 +17,9 @@ extension KernelTests {
     var vocabulary: Int
     var candidates: Int
     var temperature: Float = 1
+    var cap: Float = 0
     var testDescription: String {
-      "\(rows) × \(width) × \(vocabulary), \(candidates) candidates, temperature \(temperature)"
+      "\(rows) × \(width) × \(vocabulary), \(candidates) candidates, temperature \(temperature), cap \(cap)"
     }
 
     /// The last has several chunks of rows and several tiles of the vocabulary.
@@ -26,6 +27,7 @@ extension KernelTests {
       HeadCase(rows: 1, width: 1, vocabulary: 2, candidates: 1),
       HeadCase(rows: 7, width: 9, vocabulary: 33, candidates: 2, temperature: 0.7),
       HeadCase(rows: 33, width: 8, vocabulary: 768, candidates: 0, temperature: 1.5),
+      HeadCase(rows: 20, width: 9, vocabulary: 900, candidates: 2, temperature: 0.7, cap: 2),
       HeadCase(rows: 1100, width: 4, vocabulary: 1000, candidates: 3, temperature: 0.8),
     ]
   }
@@ -57,7 +59,7 @@ extension KernelTests {
       let V = size.vocabulary
       let all = Reference.logProbabilities(
         hidden, weight, temperature: Double(size.temperature), rows: size.rows, width: size.width,
-        vocabulary: V)
+        vocabulary: V, cap: size.cap > 0 ? Double(size.cap) : nil)
       let entropy = (0..<size.rows).map { row in
         all[row * V..<(row + 1) * V].reduce(0) { $0 - exp($1) * $1 }
       }
@@ -77,11 +79,11 @@ extension KernelTests {
       var alone = [Float](repeating: 0, count: n)
       var (beside, logSumExp, entropy) = (alone, alone, alone)
       atk_head_forward(
-        &alone, &logSumExp, nil, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, n, 0, width,
+        &alone, &logSumExp, nil, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, 0, n, 0, width,
         vocabulary,
         ATK_PRODUCTS_FLOAT32)
       atk_head_forward(
-        &beside, &logSumExp, &entropy, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, n, 0,
+        &beside, &logSumExp, &entropy, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, 0, n, 0,
         width,
         vocabulary,
         ATK_PRODUCTS_FLOAT32)
@@ -101,7 +103,8 @@ extension KernelTests {
       atk_head_forward(
         &target, &logSumExp, &entropy, &candidates, &logits, input.hidden, input.weight,
         ATK_FLOAT32,
-        input.target, input.candidates, size.temperature, n, m, D, V, ATK_PRODUCTS_FLOAT32)
+        input.target, input.candidates, size.temperature, size.cap, n, m, D, V, ATK_PRODUCTS_FLOAT32
+      )
       #expect(relativeError(target, expected.target) < 1e-5)
       #expect(relativeError(entropy, expected.entropy) < 1e-5)
       #expect(relativeError(candidates, expected.candidates) < 1e-5)
@@ -109,7 +112,7 @@ extension KernelTests {
       atk_head_forward(
         &plain, &plainSum, nil, nil, nil, input.hidden, input.weight, ATK_FLOAT32, input.target,
         nil,
-        size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
+        size.temperature, size.cap, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(plain, doubles(target)) < 1e-6)
 
       func loss(_ hidden: [Double], _ weight: [Double]) -> Double {
@@ -123,11 +126,13 @@ extension KernelTests {
       atk_head_backward(
         &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden, input.weight,
         ATK_FLOAT32,
-        input.target, logSumExp, entropy, nil, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
+        input.target, logSumExp, entropy, nil, size.temperature, size.cap, n, D, V,
+        ATK_PRODUCTS_FLOAT32)
       var (keptWeight, keptHidden) = (start, [Float](repeating: 9, count: n * D))
       atk_head_backward(
         &keptHidden, &keptWeight, input.gradients, input.entropyGradients, input.hidden,
-        input.weight, ATK_FLOAT32, input.target, logSumExp, entropy, &logits, size.temperature, n,
+        input.weight, ATK_FLOAT32, input.target, logSumExp, entropy, &logits, size.temperature,
+        size.cap, n,
         D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(keptHidden, doubles(dhidden)) < 1e-6)
@@ -156,10 +161,11 @@ extension KernelTests {
         atk_head_forward(
           &target, &logSumExp, &entropy, nil, nil, input.hidden, input.weight, ATK_FLOAT32,
           input.target, nil,
-          size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
+          size.temperature, size.cap, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
         atk_head_backward(
           &dhidden, &dweight, input.gradients, input.entropyGradients, input.hidden,
-          input.weight, ATK_FLOAT32, input.target, logSumExp, entropy, nil, size.temperature, n, D,
+          input.weight, ATK_FLOAT32, input.target, logSumExp, entropy, nil, size.temperature,
+          size.cap, n, D,
           V,
           ATK_PRODUCTS_FLOAT32)
         results.append(target + entropy + dhidden + dweight)
@@ -179,18 +185,18 @@ extension KernelTests {
       atk_head_forward(
         &target, &logSumExp, nil, nil, nil, input.hidden, input.weight, ATK_FLOAT32, input.target,
         nil,
-        size.temperature, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
+        size.temperature, size.cap, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       atk_head_backward(
         &dhidden, &dweight, input.gradients, nil, input.hidden, input.weight, ATK_FLOAT32,
         input.target,
-        logSumExp, nil, nil, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
+        logSumExp, nil, nil, size.temperature, size.cap, n, D, V, ATK_PRODUCTS_FLOAT32)
       var onceTarget = [Float](repeating: 9, count: n)
       var onceHidden = [Float](repeating: 9, count: n * D)
       var onceWeight = [Float](repeating: 0, count: V * D)
       atk_head_forward_backward(
         &onceTarget, &onceHidden, &onceWeight, input.gradients, input.hidden, input.weight,
         ATK_FLOAT32,
-        input.target, size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
+        input.target, size.temperature, size.cap, n, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(onceTarget, doubles(target)) < 1e-6)
       #expect(relativeError(onceHidden, doubles(dhidden)) < 1e-5)
       #expect(relativeError(onceWeight, doubles(dweight)) < 1e-5)
@@ -198,7 +204,7 @@ extension KernelTests {
       atk_head_forward_backward(
         &onceTarget, &frozen, nil, input.gradients, input.hidden, input.weight, ATK_FLOAT32,
         input.target,
-        size.temperature, n, D, V, ATK_PRODUCTS_FLOAT32)
+        size.temperature, size.cap, n, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(frozen == onceHidden)
     }
 
@@ -213,7 +219,7 @@ extension KernelTests {
       func logProbabilities(_ hidden: [Float], _ weight: [Float]) -> [Double] {
         Reference.logProbabilities(
           doubles(hidden), doubles(weight), temperature: Double(size.temperature), rows: n,
-          width: D, vocabulary: V)
+          width: D, vocabulary: V, cap: size.cap > 0 ? Double(size.cap) : nil)
       }
       let p = logProbabilities(input.hidden, input.weight)
       let q = logProbabilities(otherHidden, otherWeight)
@@ -223,13 +229,13 @@ extension KernelTests {
       var divergence = [Float](repeating: 9, count: n)
       atk_head_kl(
         &divergence, input.hidden, input.weight, ATK_FLOAT32, otherHidden, otherWeight, ATK_FLOAT32,
-        size.temperature, n, D,
+        size.temperature, size.cap, n, D,
         V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(divergence, expected) < 1e-5)
       let (hiddenCopy, weightCopy) = (input.hidden.map { $0 }, input.weight.map { $0 })
       atk_head_kl(
         &divergence, input.hidden, input.weight, ATK_FLOAT32, hiddenCopy, weightCopy, ATK_FLOAT32,
-        size.temperature, n, D, V,
+        size.temperature, size.cap, n, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(divergence.allSatisfy { $0 == 0 })
     }
@@ -245,20 +251,20 @@ extension KernelTests {
       var (logSumExp, entropy) = (logProbability, logProbability)
       atk_head_forward(
         &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, ATK_FLOAT32, target, nil,
-        1, n, 0, D, V,
+        1, 0, n, 0, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(logProbability == [0, -99_000])
       #expect(entropy == [0, 0])
       var dhidden: [Float] = [9, 9]
       atk_head_backward(
         &dhidden, nil, [1, 1], [1, 1], hidden, weight, ATK_FLOAT32, target, logSumExp, entropy, nil,
-        1, n, D, V,
+        1, 0, n, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(dhidden == [0, 990])
       hidden[0] = .nan
       atk_head_forward(
         &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, ATK_FLOAT32, target, nil,
-        1, n, 0, D, V,
+        1, 0, n, 0, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(logProbability[0].isNaN)
       #expect(logProbability[1] == -99_000)

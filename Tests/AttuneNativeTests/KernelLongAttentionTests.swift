@@ -31,6 +31,16 @@ extension KernelTests {
         testDescription: "answers and a grandchild across the edges of blocks, another prompt",
         tree: .init([(500, -1), (40, 0), (9, 0), (0, 0), (520, 1), (1, 2), (515, -1)]), heads: 2,
         keyValueHeads: 1, headWidth: 8),
+      AttentionCase(
+        testDescription: "a window whose rows begin in other blocks", tree: .init([(1100, -1)]),
+        heads: 1, keyValueHeads: 1, headWidth: 16, rule: .init(scale: 0, cap: 0, window: 30)),
+      AttentionCase(
+        testDescription: "a window longer than a block, and a cap", tree: .init([(1300, -1)]),
+        heads: 1, keyValueHeads: 1, headWidth: 16, rule: .init(scale: 0, cap: 4, window: 600)),
+      AttentionCase(
+        testDescription: "a window over answers across the edges of blocks",
+        tree: .init([(500, -1), (40, 0), (9, 0), (520, 1), (1, 2)]), heads: 2, keyValueHeads: 1,
+        headWidth: 8, rule: .init(scale: 0, cap: 0, window: 100)),
     ]
 
     @Test(arguments: cases) func `forward and backward against dense attention`(
@@ -107,6 +117,11 @@ extension KernelTests {
     /// The last piece ends in a block of three rows.
     @Test(arguments: Stored.precisions, [64, 128, 320])
     func `a prompt in pieces has the bits of a pass`(precision: atk_precision, piece: Int) {
+      for window in [0, 100] { Self.checkPieces(precision, piece, window) }
+    }
+
+    static func checkPieces(_ precision: atk_precision, _ piece: Int, _ window: Int) {
+      let rule = atk_attention_rule(scale: 0, cap: 0, window: window)
       _ = atk_start(2)
       let (count, columns) = (1027, Self.heads * Self.width)
       let rows = Self.rows(count, seed: 7)
@@ -119,7 +134,7 @@ extension KernelTests {
         atk_attention_forward(
           &pass, &logSumExp, rows[0], rows[1], rows[2],
           atk_segments(segment_row: row, segment_count: row + 1, parent: row + 2, segments: 1),
-          Self.heads, 1, Self.width, columns, Self.width, Self.width, precision)
+          Self.heads, 1, Self.width, columns, Self.width, Self.width, rule, precision)
       }
       for start in stride(from: 0, to: count, by: piece) {
         let end = min(start + piece, count)
@@ -127,7 +142,7 @@ extension KernelTests {
         atk_attention_prefill(
           &out, Array(rows[0][(start * columns)...]), Array(rows[1][..<(end * Self.width)]),
           Array(rows[2][..<(end * Self.width)]), start, end - start, Self.heads, 1, Self.width,
-          columns, precision)
+          columns, rule, precision)
         pieces.replaceSubrange(start * columns..<end * columns, with: out)
       }
       #expect(pieces == pass)

@@ -9,35 +9,41 @@ extension KernelTests {
     @Test(arguments: threads, sizes)
     func `RMS norm`(threads: Int, width: Int) {
       _ = atk_start(Int32(threads))
+      for offset: Float in [0, 1] { Self.checkRMS(width, offset) }
+    }
+
+    static func checkRMS(_ width: Int, _ offset: Float) {
       let T = width == 768 ? 40 : 5
       var random = SplitMix(seed: 1)
       let x = random.floats(T * width, scale: 3)
       let weight = random.floats(width)
       let dy = random.floats(T * width)
-      func loss(_ x: [Double], _ weight: [Double]) -> Double {
-        dot(Reference.rmsNorm(x, weight: weight, epsilon: 1e-5), dy)
+      func norm(_ x: [Double], _ weight: [Double]) -> [Double] {
+        Reference.rmsNorm(x, weight: weight.map { $0 + Double(offset) }, epsilon: 1e-5)
       }
+      func loss(_ x: [Double], _ weight: [Double]) -> Double { dot(norm(x, weight), dy) }
       var y = [Float](repeating: 0, count: T * width)
       var rstd = [Float](repeating: 0, count: T)
-      atk_rmsnorm_forward(&y, &rstd, x, weight, 1e-5, T, 1, width, width, width)
-      #expect(
-        relativeError(y, Reference.rmsNorm(doubles(x), weight: doubles(weight), epsilon: 1e-5))
-          < 1e-5)
+      atk_rmsnorm_forward(&y, &rstd, x, weight, offset, 1e-5, T, 1, width, width, width)
+      #expect(relativeError(y, norm(doubles(x), doubles(weight))) < 1e-5)
 
       var inPlace = x
       inPlace.withUnsafeMutableBufferPointer { buffer in
         atk_rmsnorm_forward(
-          buffer.baseAddress, nil, buffer.baseAddress, weight, 1e-5, T, 1, width, width, width)
+          buffer.baseAddress, nil, buffer.baseAddress, weight, offset, 1e-5, T, 1, width, width,
+          width)
       }
       #expect(inPlace == y)
 
       let start = random.floats(T * width)
       var (dx, dweight) = (start, [Float](repeating: 0, count: width))
-      atk_rmsnorm_backward(&dx, &dweight, dy, x, weight, rstd, T, 1, width, width, width, width, 0)
+      atk_rmsnorm_backward(
+        &dx, &dweight, dy, x, weight, offset, rstd, T, 1, width, width, width, width, 0)
       #expect(checkGradient(dx, at: x) { loss($0, doubles(weight)) } < 1e-4)
       #expect(checkGradient(dweight, at: weight) { loss(doubles(x), $0) } < 1e-4)
       var added = start
-      atk_rmsnorm_backward(&added, nil, dy, x, weight, rstd, T, 1, width, width, width, width, 1)
+      atk_rmsnorm_backward(
+        &added, nil, dy, x, weight, offset, rstd, T, 1, width, width, width, width, 1)
       #expect(relativeError(added, zip(dx, start).map { Double($0) + Double($1) }) < 1e-5)
     }
 
@@ -51,7 +57,7 @@ extension KernelTests {
       let dense = (0..<T).flatMap { t in x[t * wide..<t * wide + heads * width] }
       var y = [Float](repeating: 7, count: T * wide)
       var rstd = [Float](repeating: 0, count: T * heads)
-      atk_rmsnorm_forward(&y, &rstd, x, weight, 1e-6, T, heads, width, wide, wide)
+      atk_rmsnorm_forward(&y, &rstd, x, weight, 0, 1e-6, T, heads, width, wide, wide)
       let expected = Reference.rmsNorm(doubles(dense), weight: doubles(weight), epsilon: 1e-6)
       #expect(
         relativeError((0..<T).flatMap { t in y[t * wide..<t * wide + heads * width] }, expected)
@@ -64,7 +70,7 @@ extension KernelTests {
       var dx = [Float](repeating: 7, count: T * wide)
       var dweight = [Float](repeating: 0, count: width)
       atk_rmsnorm_backward(
-        &dx, &dweight, dy, x, weight, rstd, T, heads, width, wide, heads * width, wide, 0)
+        &dx, &dweight, dy, x, weight, 0, rstd, T, heads, width, wide, heads * width, wide, 0)
       let denseGradient = (0..<T).flatMap { t in dx[t * wide..<t * wide + heads * width] }
       #expect(
         checkGradient(denseGradient, at: dense) {

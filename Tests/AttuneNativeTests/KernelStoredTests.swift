@@ -110,14 +110,16 @@ extension KernelTests {
           var dhidden = [Float](repeating: 0, count: n * D)
           var (once, rows) = (dhidden, dhidden)
           atk_head_forward(
-            &log, &sum, &entropy, nil, nil, hidden, w, form, ids, nil, 0.7, n, 0, D, V, precision)
+            &log, &sum, &entropy, nil, nil, hidden, w, form, ids, nil, 0.7, 0, n, 0, D, V, precision
+          )
           atk_head_backward(
-            &dhidden, nil, gradient, gradient, hidden, w, form, ids, sum, entropy, nil, 0.7, n, D,
+            &dhidden, nil, gradient, gradient, hidden, w, form, ids, sum, entropy, nil, 0.7, 0, n,
+            D,
             V, precision)
           atk_head_forward_backward(
-            &supervised, &once, nil, gradient, hidden, w, form, ids, 1, n, D, V, precision)
+            &supervised, &once, nil, gradient, hidden, w, form, ids, 1, 0, n, D, V, precision)
           atk_head_kl(
-            &kl, hidden, w, form, hidden, weights.floats, ATK_FLOAT32, 1, n, D, V, precision)
+            &kl, hidden, w, form, hidden, weights.floats, ATK_FLOAT32, 1, 0, n, D, V, precision)
           #expect(kl.allSatisfy { $0 == 0 })
           atk_embedding_forward_stored(&rows, w, form, ids, n, D, 0)
           atk_embedding_forward_stored(&rows, w, form, ids, n, D, 1)

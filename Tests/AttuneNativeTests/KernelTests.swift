@@ -87,6 +87,7 @@ extension KernelTests {
         var dweights = [Float](repeating: 0, count: vocabulary * width)
         atk_head_forward_backward(
           &logProbability, &dhidden, &dweights, gradient, hidden, weights, ATK_FLOAT32, targets, 1,
+          0,
           n, width,
           vocabulary, ATK_PRODUCTS_FLOAT32)
         return (logProbability + dhidden + dweights).map(\.bitPattern)

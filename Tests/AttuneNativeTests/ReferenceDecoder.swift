@@ -2,6 +2,7 @@
 
 import AttuneEngine
 import AttuneNative
+import AttuneTestSupport
 import CAttuneKernels
 import Foundation
 
@@ -44,33 +45,65 @@ struct ReferenceDecoder {
     let variance = x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(x.count)
     let scale = 1 / (variance + spec.normEpsilon).squareRoot()
     return x.indices.map { i in
-      (x[i] - mean) * scale * Double(weight[i]) + (bias.map { Double($0[i]) } ?? 0)
+      (x[i] - mean) * scale * (Double(weight[i]) + spec.normOffset)
+        + (bias.map { Double($0[i]) } ?? 0)
     }
   }
 
-  private func headVector(
-    _ fused: [Double], at start: Int, position: Int, norm weight: UnsafeMutablePointer<Float>?
-  ) -> [Double] {
-    let c = spec.headWidth
-    var x = Array(fused[start..<start + c])
-    if let weight { x = norm(x, weight, nil, centred: false) }
-    guard case .rotary = spec.positions, let cosine = weights.ropeCosine,
-      let sine = weights.ropeSine
-    else { return x }
-    var turned = x
-    for i in 0..<c / 2 {
-      let cosine = Double(cosine[position * c / 2 + i])
-      let sine = Double(sine[position * c / 2 + i])
-      turned[i] = x[i] * cosine - x[i + c / 2] * sine
-      turned[i + c / 2] = x[i + c / 2] * cosine + x[i] * sine
+  /// Queries and keys normalised before their rotation, each head by itself or all together.
+  private func normalised(_ fused: [Double], _ layer: ParameterBlock) -> [Double] {
+    guard spec.queryKeyNorm != .headAfterRotation, let query = layer.vector(.queryNorm),
+      let key = layer.vector(.keyNorm)
+    else { return fused }
+    let (queries, keys) = (spec.heads * spec.headWidth, spec.keyValueHeads * spec.headWidth)
+    func part(_ range: Range<Int>, _ weight: UnsafePointer<Float>) -> [Double] {
+      let width = spec.queryKeyNorm == .all ? range.count : spec.headWidth
+      return stride(from: range.lowerBound, to: range.upperBound, by: width).flatMap {
+        norm(Array(fused[$0..<$0 + width]), weight, nil, centred: false)
+      }
     }
-    return turned
+    return part(0..<queries, query) + part(queries..<queries + keys, key)
+      + fused[(queries + keys)...]
+  }
+
+  private func headVector(
+    _ fused: [Double], at start: Int, position: Int, layer: Int
+  ) -> [Double] {
+    var x = Array(fused[start..<start + spec.headWidth])
+    if let rope = weights.rotary[layer] {
+      let half = rope.turned / 2
+      for i in 0..<half {
+        let (a, b) = (x[i], x[i + half])
+        let cosine = Double(rope.cosine[position * half + i])
+        let sine = Double(rope.sine[position * half + i])
+        x[i] = a * cosine - b * sine
+        x[i + half] = b * cosine + a * sine
+      }
+    }
+    let role: ModuleRole = start < spec.heads * spec.headWidth ? .queryNorm : .keyNorm
+    guard spec.queryKeyNorm == .headAfterRotation,
+      let weight = weights.layers[layer].vector(role)
+    else { return x }
+    return norm(x, weight, nil, centred: false)
+  }
+
+  private func capped(_ x: Double, _ cap: Double?) -> Double { cap.map { $0 * tanh(x / $0) } ?? x }
+
+  /// What a block reads, and what it adds to the stream.
+  private func input(_ x: [Double], _ layer: ParameterBlock, _ role: ModuleRole) -> [Double] {
+    spec.normPlacement.isBefore ? norm(x, layer, role) : x
+  }
+
+  private func output(_ x: [Double], _ layer: ParameterBlock, _ role: ModuleRole) -> [Double] {
+    (spec.normPlacement.isAfter ? norm(x, layer, role) : x).map { $0 * spec.residualScale }
   }
 
   private func activate(_ x: [Double]) -> [Double] {
     switch spec.mlp {
     case .swiglu:
       (0..<spec.mlpWidth).map { x[$0] / (1 + exp(-x[$0])) * x[spec.mlpWidth + $0] }
+    case .geglu:
+      zip(Reference.gelu(Array(x[..<spec.mlpWidth])), x[spec.mlpWidth...]).map(*)
     case .gelu:
       x.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
     case .exactGELU: x.map { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }
@@ -82,25 +115,30 @@ struct ReferenceDecoder {
   func logits(_ ids: [Int32]) -> [[Double]] {
     let (c, heads, groups) = (spec.headWidth, spec.heads, spec.keyValueHeads)
     var stream = ids.enumerated().map { position, id in
-      var x = weights.embeddings.matrix(.embedding).map { row($0, Int(id)) } ?? []
+      var x = (weights.embeddings.matrix(.embedding).map { row($0, Int(id)) } ?? [])
+        .map { $0 * spec.embeddingScale }
       if let table = weights.embeddings.matrix(.positionEmbedding) {
         x = zip(x, row(table, position)).map { $0 + $1 }
       }
       return x
     }
-    for layer in weights.layers {
+    let scale = spec.attentionScale ?? 1 / Double(c).squareRoot()
+    for (index, layer) in weights.layers.enumerated() {
       let fused = stream.map {
-        linear(norm($0, layer, .inputNorm), layer, .query)
+        normalised(linear(input($0, layer, .inputNorm), layer, .query), layer)
       }
+      let before = stream
       for t in stream.indices {
         var attention: [Double] = []
         for h in 0..<heads {
           let g = h / (heads / groups)
-          let query = headVector(fused[t], at: h * c, position: t, norm: layer.vector(.queryNorm))
+          let query = headVector(fused[t], at: h * c, position: t, layer: index)
+          let window = spec.attention(ofLayer: index).window ?? t + 1
           let weight = (0...t).map { s in
-            let key = headVector(
-              fused[s], at: (heads + g) * c, position: s, norm: layer.vector(.keyNorm))
-            return exp(zip(query, key).reduce(0) { $0 + $1.0 * $1.1 } / Double(c).squareRoot())
+            if s <= t - window { return 0.0 }
+            let key = headVector(fused[s], at: (heads + g) * c, position: s, layer: index)
+            let score = zip(query, key).reduce(0) { $0 + $1.0 * $1.1 } * scale
+            return exp(capped(score, spec.attentionCap))
           }
           let sum = weight.reduce(0, +)
           for i in 0..<c {
@@ -108,12 +146,16 @@ struct ReferenceDecoder {
               (0...t).reduce(0) { $0 + weight[$1] * fused[$1][(heads + groups + g) * c + i] } / sum)
           }
         }
-        stream[t] = zip(stream[t], linear(attention, layer, .output)).map { $0 + $1 }
-        let middle = norm(stream[t], layer, .middleNorm)
+        let attended = output(linear(attention, layer, .output), layer, .attentionOutputNorm)
+        stream[t] = zip(stream[t], attended).map { $0 + $1 }
+        let middle = input(spec.isParallel ? before[t] : stream[t], layer, .middleNorm)
         let down = linear(activate(linear(middle, layer, .up)), layer, .down)
-        stream[t] = zip(stream[t], down).map { $0 + $1 }
+        stream[t] = zip(stream[t], output(down, layer, .mlpOutputNorm)).map { $0 + $1 }
       }
     }
-    return stream.map { linear(norm($0, weights.final, .finalNorm), weights.head, nil) }
+    return stream.map {
+      linear(norm($0, weights.final, .finalNorm), weights.head, nil)
+        .map { capped($0 / spec.logitsDivisor, spec.logitsCap) }
+    }
   }
 }

@@ -7,7 +7,7 @@ import Testing
 
 /// Every axis of the architecture, tiny, on the CPU; and a table.
 enum TinyModel: String, CaseIterable, Sendable {
-  case llama, untied, qwen2, qwen3, gpt2, table
+  case llama, untied, qwen2, qwen3, gpt2, gemma, olmo, granite, neox, table
 
   /// Those of the CPU's engine.
   static let native = allCases.filter { $0 != .table }
@@ -29,14 +29,67 @@ enum TinyModel: String, CaseIterable, Sendable {
     case .qwen3:
       TransformerSpec(
         architecture: .qwen3, vocabularySize: 41, width: 24, layers: 3, heads: 4, keyValueHeads: 2,
-        headWidth: 8, mlpWidth: 40, maximumPositions: 64, queryKeyNorm: true, tiedHead: true)
+        headWidth: 8, mlpWidth: 40, maximumPositions: 64, queryKeyNorm: .head, tiedHead: true)
     case .gpt2:
       TransformerSpec(
         architecture: .gpt2, vocabularySize: 41, width: 24, layers: 3, heads: 3, mlpWidth: 96,
         maximumPositions: 64, norm: .layer, positions: .learned, mlp: .gelu,
         queryKeyValueBias: true, attentionOutputBias: true, mlpBias: true, tiedHead: true)
+    case .gemma: Self.gemmaSpec
+    case .olmo: Self.olmoSpec
+    case .granite: Self.graniteSpec
+    case .neox: Self.neoxSpec
     case .table: TabularEngine.spec(vocabulary: 41, columns: 24, layers: 3, positions: 64)
     }
+  }
+
+  /// Norms on both sides with 1 + weight, windows, a rotary base of their own, scales and caps.
+  private static var gemmaSpec: TransformerSpec {
+    var spec = TransformerSpec(
+      architecture: .gemma3, vocabularySize: 41, width: 24, layers: 3, heads: 4, keyValueHeads: 2,
+      headWidth: 8, mlpWidth: 40, maximumPositions: 64, mlp: .geglu, queryKeyNorm: .head,
+      tiedHead: true)
+    (spec.normPlacement, spec.normOffset) = (.around, 1)
+    (spec.embeddingScale, spec.attentionScale) = (24.squareRoot(), 0.3)
+    (spec.attentionCap, spec.logitsCap) = (4, 6)
+    let local = TransformerSpec.LayerAttention(
+      window: 5, positions: .rotary(theta: 100, scaling: .none))
+    spec.layerAttention = [local, .init(positions: spec.positions), local]
+    return spec
+  }
+
+  /// Norms behind the blocks, queries and keys normalised whole, a layer without rotation, a window.
+  private static var olmoSpec: TransformerSpec {
+    var spec = TransformerSpec(
+      architecture: .olmo2, vocabularySize: 41, width: 24, layers: 3, heads: 4, keyValueHeads: 2,
+      headWidth: 8, mlpWidth: 40, maximumPositions: 64, queryKeyNorm: .all)
+    spec.normPlacement = .after
+    spec.layerAttention = [
+      .init(window: 7, positions: spec.positions), .init(positions: nil),
+      .init(positions: spec.positions),
+    ]
+    return spec
+  }
+
+  /// Scales everywhere, and queries and keys normalised behind their rotation.
+  private static var graniteSpec: TransformerSpec {
+    var spec = TransformerSpec(
+      architecture: .granite, vocabularySize: 41, width: 24, layers: 3, heads: 6,
+      keyValueHeads: 2, mlpWidth: 40, maximumPositions: 64, tiedHead: true)
+    (spec.embeddingScale, spec.attentionScale) = (3, 0.4)
+    (spec.residualScale, spec.logitsDivisor) = (0.5, 1.5)
+    spec.queryKeyNorm = .headAfterRotation
+    return spec
+  }
+
+  /// Blocks side by side, LayerNorm, a part of each head rotated.
+  private static var neoxSpec: TransformerSpec {
+    var spec = TransformerSpec(
+      architecture: .gptNeoX, vocabularySize: 41, width: 24, layers: 3, heads: 3, mlpWidth: 96,
+      maximumPositions: 64, norm: .layer, mlp: .exactGELU, queryKeyValueBias: true,
+      attentionOutputBias: true, mlpBias: true)
+    (spec.isParallel, spec.rotaryWidth) = (true, 4)
+    return spec
   }
 
   var engine: any Engine {

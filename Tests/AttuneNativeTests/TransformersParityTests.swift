@@ -15,6 +15,10 @@ struct TransformersParityTests {
       let learning_rate, beta1, beta2, epsilon, weight_decay: Double
       let losses: [Double]
     }
+    struct Greedy: Decodable {
+      let prompt, answer: [Int32]
+    }
+    let greedy: Greedy
     let input_ids: [[Int32]]
     let log_probabilities: [[[Double]]]
     let entropies: [[Double]]
@@ -108,6 +112,21 @@ struct TransformersParityTests {
   }
 
   @Test(arguments: Fixtures.models)
+  func `greedy answers are those of transformers`(name: String) throws {
+    let (model, reference) = try Self.open(name)
+    var settings = SamplingSettings()
+    (settings.temperature, settings.maxTokens, settings.stopIds) = (0, 12, [])
+    let answer = try model.sample([reference.greedy.prompt], settings, streams: nil, onToken: nil)
+    #expect(answer[0][0].ids == reference.greedy.answer)
+    // What is drawn is what is scored, window or not: by the cache and by the pass.
+    let ids = reference.input_ids[0]
+    let drawn = try model.drawnLogProbabilities(ids, sampler: .same)
+    for (ours, theirs) in zip(drawn, reference.token_log_probabilities[0]) {
+      #expect(abs(ours - theirs) < 2e-4)
+    }
+  }
+
+  @Test(arguments: Fixtures.models)
   func `a scalar head and its gradients are PyTorch's`(name: String) throws {
     let (frozen, reference) = try Self.open(name)
     let model = try frozen.copy(training: .full, scalarHead: .weights(reference.score_weight))
@@ -130,7 +149,10 @@ struct TransformersParityTests {
     }
   }
 
-  @Test(arguments: ["llama-tied", "qwen2", "qwen3", "llama-yarn"])
+  @Test(arguments: [
+    "llama-tied", "qwen2", "qwen3", "llama-yarn", "mistral", "gemma", "gemma3", "phi3", "phi4-mini",
+    "smollm3", "olmo2", "granite", "exaone4", "ernie", "pythia", "stablelm",
+  ])
   func `the GGUF of a model scores as its directory`(name: String) throws {
     let (model, reference) = try Self.open(name)
     let gguf = try NativeModel.load(

@@ -6,7 +6,10 @@ import Foundation
 public enum Fixtures {
   /// The tiny models of every architecture under `models/`.
   public static let models = [
-    "gpt2", "llama-llama3", "llama-tied", "llama-yarn", "qwen2", "qwen3",
+    "ernie", "exaone4", "gemma", "gemma2", "gemma3", "gpt2", "granite", "granite4", "helium",
+    "hunyuan",
+    "llama-llama3", "llama-tied", "llama-yarn", "ministral", "mistral", "olmo2", "olmo3", "phi3",
+    "phi4-mini", "pythia", "qwen2", "qwen3", "smollm3", "stablelm",
   ]
 
   /// The place of a fixture.

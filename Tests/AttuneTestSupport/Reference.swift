@@ -69,6 +69,16 @@ public enum Reference {
     return y
   }
 
+  /// gelu(gate)·up in the tanh form; each row holds `width` gates, then `width` ups.
+  public static func geglu(_ gateUp: [Double], width: Int) -> [Double] {
+    var y: [Double] = []
+    for row in stride(from: 0, to: gateUp.count, by: 2 * width) {
+      let gates = gelu(Array(gateUp[row..<row + width]))
+      for i in 0..<width { y.append(gates[i] * gateUp[row + width + i]) }
+    }
+    return y
+  }
+
   /// The tanh form of GELU.
   public static func gelu(_ x: [Double]) -> [Double] {
     x.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
@@ -94,18 +104,21 @@ public enum Reference {
     /// The number of rows of all segments.
     public var rows: Int { count.reduce(0) { $0 + Int($1) } }
 
-    /// The rows that a row sees: its ancestors' and its own segment's up to itself.
-    public func visible() -> [[Int]] {
+    /// The rows that a row sees, in the order of their positions: its ancestors' and its own segment's up to
+    /// itself, of these the last `window`.
+    public func visible(window: Int? = nil) -> [[Int]] {
       var seen: [[Int]] = []
       for segment in row.indices {
         var before: [Int] = []
         var ancestor = Int(parent[segment])
         while ancestor >= 0 {
-          before += Int(row[ancestor])..<Int(row[ancestor]) + Int(count[ancestor])
+          before =
+            Array(Int(row[ancestor])..<Int(row[ancestor]) + Int(count[ancestor])) + before
           ancestor = Int(parent[ancestor])
         }
         for i in 0..<Int(count[segment]) {
-          seen.append(before + Array(Int(row[segment])...Int(row[segment]) + i))
+          let all = before + Array(Int(row[segment])...Int(row[segment]) + i)
+          seen.append(window.map { Array(all.suffix($0)) } ?? all)
         }
       }
       return seen
@@ -114,14 +127,19 @@ public enum Reference {
 
   /// Dense masked attention: q [T, H·C], k and v [T, G·C]; the output [T, H·C] and the log of each
   /// softmax's denominator [T, H].
+  ///
+  /// - Parameters:
+  ///   - window: How many positions a row sees; all unless said.
+  ///   - scale: What scores are multiplied by; headWidth^-½ unless said.
+  ///   - cap: Scores s become cap·tanh(s/cap), if it is given.
   public static func attention(
     _ q: [Double], _ k: [Double], _ v: [Double], tree: Tree, heads: Int, keyValueHeads: Int,
-    headWidth: Int
+    headWidth: Int, window: Int? = nil, scale: Double? = nil, cap: Double? = nil
   ) -> (out: [Double], logSumExp: [Double]) {
     let (width, group) = (headWidth, heads / keyValueHeads)
     var out = [Double](repeating: 0, count: q.count)
     var logSumExp: [Double] = []
-    for (t, seen) in tree.visible().enumerated() {
+    for (t, seen) in tree.visible(window: window).enumerated() {
       for head in 0..<heads {
         let query = (t * heads + head) * width
         var weights: [Double] = []
@@ -129,7 +147,8 @@ public enum Reference {
           let key = (u * keyValueHeads + head / group) * width
           var score = 0.0
           for c in 0..<width { score += q[query + c] * k[key + c] }
-          weights.append(score / Double(width).squareRoot())
+          score *= scale ?? 1 / Double(width).squareRoot()
+          weights.append(cap.map { $0 * tanh(score / $0) } ?? score)
         }
         let most = weights.max() ?? 0
         var sum = 0.0
@@ -147,16 +166,18 @@ public enum Reference {
     return (out, logSumExp)
   }
 
-  /// log softmax(hidden · wᵀ / temperature), [rows, vocabulary].
+  /// log softmax(hidden · wᵀ / temperature), [rows, vocabulary], of logits z as cap·tanh(z/cap) where there is
+  /// a cap.
   public static func logProbabilities(
     _ hidden: [Double], _ w: [Double], temperature: Double, rows: Int, width: Int,
-    vocabulary: Int
+    vocabulary: Int, cap: Double? = nil
   ) -> [Double] {
     var z = linear(hidden, w, rows: rows, outputs: vocabulary, inputs: width)
     for row in 0..<rows {
       let range = row * vocabulary..<(row + 1) * vocabulary
       var most = -Double.infinity
       for i in range {
+        if let cap { z[i] = cap * tanh(z[i] / cap) }
         z[i] /= temperature
         most = max(most, z[i])
       }

@@ -8,7 +8,23 @@ import AttuneFiles
 /// A family is one file of this folder and its name in `all`. What it does not say is as in Llama.
 public struct Architecture: Sendable {
   /// The families that are read and written.
-  public static let all: [Architecture] = [.llama, .qwen2, .qwen3, .gpt2]
+  public static let all: [Architecture] = [
+    .llama, .mistral, .ministral, .qwen2, .qwen3, .gemma, .gemma2, .gemma3, .phi3, .smollm3, .olmo2,
+    .olmo3,
+    .granite, .graniteHybrid, .miniCPM, .exaone4, .hunyuan, .ernie, .helium, .gptNeoX, .stableLM,
+    .gpt2,
+  ]
+
+  /// Families that people have and that are not read yet, with what they need.
+  private static let notYet = [
+    "lfm2": "short gated convolutions", "qwen3_5": "gated delta nets",
+    "qwen3_5_text": "gated delta nets", "qwen35": "gated delta nets",
+    "qwen3_next": "gated delta nets",
+    "gemma3n": "embeddings of each layer, and shared keys and values",
+    "gemma4": "embeddings of each layer, and shared keys and values", "nemotron_h": "Mamba 2",
+    "falcon_h1": "Mamba 2",
+    "phi": "one norm for both blocks of a layer",
+  ]
 
   /// `model_type` of a config.json and `general.architecture` of a GGUF file.
   public let name: String
@@ -24,6 +40,8 @@ public struct Architecture: Sendable {
   var trunkPrefix = "model."
   /// Whether an adapter beside each projection is what PEFT makes for the family.
   package var hasAdapterFormat = true
+  /// Fields of config.json that change the numbers and that this family reads; in others they are refused.
+  var ownFields: Set<String> = []
   /// Ends of the names of tensors in a file that may be left aside: buffers that older versions
   /// saved, and what a GGUF file says of rotary frequencies, which the spec holds already.
   var leftovers = [".rotary_emb.inv_freq", "rope_freqs.weight"]
@@ -66,6 +84,10 @@ extension Architecture {
     guard
       let family = Self.all.first(where: { ([$0.name] + $0.otherNames).contains(modelType) })
     else {
+      if let need = Self.notYet[modelType] {
+        throw EngineError(
+          .badModel, "\(place): models of type '\(modelType)' are not read yet: they have \(need)")
+      }
       let known = Self.all.map(\.name).joined(separator: ", ")
       throw EngineError(
         .badModel,

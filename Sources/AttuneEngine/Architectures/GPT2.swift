@@ -43,34 +43,15 @@ extension Architecture {
       }
       let layer = tensor.layer.map { "h.\($0)." } ?? ""
       let name = "transformer.\(layer)\(module).\(tensor.kind)"
-      let (columns, whole) = spec.fusedOutputs(of: tensor)
+      let (columns, whole) = spec.fusedRows(of: tensor)
       if tensor.layer != nil, tensor.isMatrix {
         return StoredTensor(name, [tensor.shape[1], whole], .transposed(columns: columns))
       }
-      return StoredTensor(
-        name, [whole] + tensor.shape.dropFirst(), whole > columns.count ? .rows(columns) : .plain)
+      return spec.fused(tensor, in: name)
     },
     gguf: { tensor, spec in
-      let (rows, whole) = spec.fusedOutputs(of: tensor)
-      guard let layer = tensor.layer, whole > rows.count else { return StoredTensor(gguf: tensor) }
-      return StoredTensor(
-        "blk.\(layer).attn_qkv.\(tensor.kind)", [whole] + tensor.shape.dropFirst(), .rows(rows))
+      spec.fusedInGGUF(tensor)
     })
-}
-
-extension TransformerSpec {
-  /// Which rows of the tensor in the file are a tensor's, where queries, keys and values are one.
-  fileprivate func fusedOutputs(of tensor: Tensor) -> (rows: Range<Int>, whole: Int) {
-    let queries = heads * headWidth
-    let keys = keyValueHeads * headWidth
-    let whole = queries + 2 * keys
-    switch tensor.role {
-    case .query: return (0..<queries, whole)
-    case .key: return (queries..<queries + keys, whole)
-    case .value: return (queries + keys..<whole, whole)
-    default: return (0..<tensor.shape[0], tensor.shape[0])
-    }
-  }
 }
 
 /// The names of GPT-2's activations, those that are written first.

@@ -9,16 +9,28 @@ extension Architecture {
     readConfiguration: { config in
       var spec = try config.llamaSpec(.qwen2)
       (spec.queryKeyValueBias, spec.attentionOutputBias) = (true, false)
-      try config.readWindow(into: &spec, isOn: try config.qwenWindowIsOn(layers: spec.layers))
+      try config.readQwenWindow(into: &spec)
       return spec
     },
-    writeConfiguration: { $0.llamaFields(["use_sliding_window": .bool(false)]) },
+    writeConfiguration: { $0.llamaFields($0.qwenWindowFields) },
     readMetadata: { try $0.llamaSpec(.qwen2) })
 }
 
 extension JSONFile {
-  /// Whether a layer of a Qwen has its sliding window, which is off unless said.
-  func qwenWindowIsOn(layers: Int) throws -> Bool {
-    try bool("use_sliding_window") == true && layers > integer("max_window_layers") ?? 28
+  /// The sliding window of a Qwen's upper layers, which is off unless said.
+  func readQwenWindow(into spec: inout TransformerSpec) throws {
+    let first = try integer("max_window_layers") ?? 28
+    let isOn = try bool("use_sliding_window") == true
+    try readWindow(into: &spec) { isOn && $0 >= first }
+  }
+}
+
+extension TransformerSpec {
+  /// The fields that say it.
+  var qwenWindowFields: [String: JSONTree] {
+    guard let first = (0..<layers).first(where: { attention(ofLayer: $0).window != nil }) else {
+      return ["use_sliding_window": .bool(false)]
+    }
+    return ["use_sliding_window": .bool(true), "max_window_layers": .int(first)]
   }
 }

@@ -9,18 +9,17 @@ extension Architecture {
     readConfiguration: { config in
       var spec = try config.llamaSpec(.qwen3)
       spec.headWidth = try config.integer("head_dim") ?? 128
-      spec.queryKeyNorm = true
-      try config.readWindow(into: &spec, isOn: try config.qwenWindowIsOn(layers: spec.layers))
+      spec.queryKeyNorm = .head
+      try config.readQwenWindow(into: &spec)
       return spec
     },
     writeConfiguration: { spec in
-      spec.llamaFields([
-        "attention_bias": .bool(spec.queryKeyValueBias), "use_sliding_window": .bool(false),
-      ])
+      spec.llamaFields(
+        spec.qwenWindowFields.merging(["attention_bias": .bool(spec.queryKeyValueBias)]) { $1 })
     },
     readMetadata: { keys in
       var spec = try keys.llamaSpec(.qwen3)
-      spec.queryKeyNorm = true
+      spec.queryKeyNorm = .head
       return spec
     })
 }

@@ -26,18 +26,18 @@ struct GGUFTensors: StoredTensorSource {
       buffer.count == shapes[canonicalName]?.reduce(1, *),
       "\(canonicalName): a buffer of wrong size")
     guard place.shape.count == 1 else {
-      return try gguf.read(place.name, into: buffer, rows: source(place))
+      return try gguf.read(place.name, into: buffer, rows: place.source)
     }
     let whole = try gguf.read(place.name)
-    let source = source(place)
-    for index in buffer.indices { buffer[index] = whole[source(index)] }
+    let source = place.source
+    for index in buffer.indices { buffer[index] = whole[source(index)] + place.shift }
   }
 
   func read(
     _ canonicalName: String, rows: Range<Int>, into buffer: UnsafeMutableBufferPointer<Float>
   ) throws {
     let place = try place(canonicalName)
-    let source = source(place)
+    let source = place.source
     try gguf.read(place.name, into: buffer) { source(rows.lowerBound + $0) }
   }
 
@@ -48,7 +48,7 @@ struct GGUFTensors: StoredTensorSource {
   func readStored(_ canonicalName: String, into output: UnsafeMutableRawPointer) throws {
     let place = try place(canonicalName)
     try gguf.readStored(
-      place.name, into: output, count: shapes[canonicalName]?[0] ?? 0, rows: source(place))
+      place.name, into: output, count: shapes[canonicalName]?[0] ?? 0, rows: place.source)
   }
 
   private func place(_ canonicalName: String) throws -> StoredTensor {
@@ -56,25 +56,5 @@ struct GGUFTensors: StoredTensorSource {
       throw EngineError(.badModel, "\(gguf.path): has no tensor \(canonicalName)")
     }
     return place
-  }
-
-  /// The row of the file's tensor that a canonical row is.
-  private func source(_ place: StoredTensor) -> @Sendable (Int) -> Int {
-    switch place.layout {
-    case .plain: return { $0 }
-    case .rows(let rows):
-      let first = rows.lowerBound
-      return { first + $0 }
-    case .rotaryPairs(let heads):
-      // llama.cpp rotates neighbours, so its converter interleaves the two halves of each head.
-      let width = place.shape[0] / heads
-      return { row in
-        let (head, inside) = row.quotientAndRemainder(dividingBy: width)
-        let half = width / 2
-        return head * width + (inside < half ? 2 * inside : 2 * (inside - half) + 1)
-      }
-    case .transposed:
-      preconditionFailure("\(place.name): no GGUF file has transposed weights")
-    }
   }
 }

@@ -84,7 +84,9 @@ public enum HuggingFaceWriter {
       }
       var whole = try [Float](count: stored.shape.reduce(1, *)) { $0.update(repeating: 0) }
       for (tensor, layout) in own {
-        place(try weight(tensor), layout, shape: stored.shape, in: &whole)
+        var part = stored
+        part.layout = layout
+        place(try weight(tensor), part, in: &whole)
       }
       try whole.withUnsafeBufferPointer { try writer.write(stored.name, $0) }
     }
@@ -92,19 +94,20 @@ public enum HuggingFaceWriter {
   }
 
   private static func place(
-    _ values: [Float], _ layout: StoredTensor.Layout, shape: [Int], in whole: inout [Float]
+    _ values: [Float], _ stored: StoredTensor, in whole: inout [Float]
   ) {
-    switch layout {
-    case .rows(let rows):
-      let start = rows.lowerBound * shape.dropFirst().reduce(1, *)
-      for index in 0..<values.count { whole[start + index] = values[index] }
+    switch stored.layout {
     case .transposed(let columns):
-      let (inputs, outputs) = (shape[0], shape[1])
+      let (inputs, outputs) = (stored.shape[0], stored.shape[1])
       for (row, column) in columns.enumerated() {
         for input in 0..<inputs { whole[input * outputs + column] = values[row * inputs + input] }
       }
-    case .plain, .rotaryPairs:
-      preconditionFailure("a Hugging Face file has no such parts")
+    case .plain, .rows, .rotaryPairs, .headParts:
+      let (source, columns) = (stored.source, stored.shape.dropFirst().reduce(1, *))
+      for row in 0..<values.count / max(columns, 1) {
+        let start = source(row) * columns
+        for column in 0..<columns { whole[start + column] = values[row * columns + column] }
+      }
     }
   }
 

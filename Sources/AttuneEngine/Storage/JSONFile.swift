@@ -53,6 +53,15 @@ struct JSONFile: Sendable {
 
   func number(_ key: String) throws -> Double? { try field(key, "a number", \.number) }
 
+  /// A list of numbers, which must be there.
+  func numbers(_ key: String) throws -> [Double] {
+    guard case .array(let list)? = fields[key] else { throw wrong(key, "a list of numbers") }
+    return try list.map {
+      guard let number = $0.number else { throw wrong(key, "a list of numbers") }
+      return number
+    }
+  }
+
   func bool(_ key: String) throws -> Bool? {
     try field(key, "true or false") { if case .bool(let value) = $0 { value } else { nil } }
   }

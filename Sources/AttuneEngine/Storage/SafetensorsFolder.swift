@@ -136,8 +136,14 @@ struct HuggingFaceTensors: StoredTensorSource {
           buffer[row * columns + input] = whole[input * outputs + column]
         }
       }
-    case .rotaryPairs:
-      preconditionFailure("\(canonicalName): no Hugging Face file has rotary pairs")
+    case .rotaryPairs, .headParts:
+      let source = place.source
+      for row in 0..<rows.count {
+        let part = row * columns..<(row + 1) * columns
+        try file.read(
+          place.name, from: source(rows.lowerBound + row) * columns,
+          into: UnsafeMutableBufferPointer(rebasing: buffer[part]))
+      }
     }
   }
 

@@ -171,17 +171,25 @@ void atk_linear_int8_plain(float *y, const float *x, const void *codes, const fl
                            size_t M, size_t N, size_t K, int accumulate);
 bool atk_has_vnni(void);
 
+// How attention differs from its plain form; all zero is that.
+typedef struct {
+  float scale;    // of scores; 0: C^-½
+  float cap;      // scores s become cap·tanh(s/cap) (soft_cap.c); 0: they stay
+  size_t window;  // positions that a row sees, its own among them; 0: all before it
+} atk_attention_rule;
+
 // ---- attention of small batches (decode.c) ------------------------------------------------------
 // One query token a row against its cached keys and values: row m attends to prefix_count[m]
 // positions at prefix_k/v[m] (shared by the samples of a prompt; may be 0) and then to
 // own_count[m] positions at own_k/v[m]; caches are [positions, G·C] with row stride G·C.
 // out[M,H·C] `=`; q has row stride ldq. Fixed summation order, as above. At ATK_PRODUCTS_BF16 the weights
-// of values are rounded to bfloat16, as queries, keys and values have to be before.
+// of values are rounded to bfloat16, as queries, keys and values have to be before. A window is the caller's:
+// fewer positions, from later ones on.
 void atk_attention_decode(float *out, const float *q, const float *const *prefix_k,
                           const float *const *prefix_v, const float *const *own_k,
                           const float *const *own_v, const int32_t *prefix_count,
                           const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
-                          size_t ldq, atk_precision precision);
+                          size_t ldq, atk_attention_rule rule, atk_precision precision);
 
 // ---- picking tokens (decode.c): logits[M,V] of one step, a row a sequence ----------------------
 // log Σ exp(logit·inverse_temperature) of each row.
@@ -211,14 +219,16 @@ void atk_embedding_backward(float *dtable /* += */, const float *dy, const int32
 // ---- norms (rmsnorm.c, layernorm.c) -----------------------------------------------------------
 // `heads` vectors of `width` in each row, starting at x + t·ldx + h·width (a hidden state is
 // heads = 1, q/k norm heads = H or G). rstd, mean: [T·heads], saved for the backward.
-// y may be x (in place) in the forward: the backward takes the input x of the forward.
+// y may be x (in place) in the forward: the backward takes the input x of the forward, and dx may be dy.
+// A normalised number is multiplied by its weight + offset.
 void atk_rmsnorm_forward(float *y /* = */, float *rstd /* =, may be NULL */, const float *x,
-                         const float *weight, float epsilon, size_t T, size_t heads, size_t width,
-                         size_t ldy, size_t ldx);
+                         const float *weight, float offset, float epsilon, size_t T, size_t heads,
+                         size_t width, size_t ldy, size_t ldx);
 // accumulate: how dx is written. dweight `+=` (skipped if NULL).
 void atk_rmsnorm_backward(float *dx, float *dweight_or_null, const float *dy, const float *x,
-                          const float *weight, const float *rstd, size_t T, size_t heads,
-                          size_t width, size_t lddx, size_t lddy, size_t ldx, int accumulate);
+                          const float *weight, float offset, const float *rstd, size_t T,
+                          size_t heads, size_t width, size_t lddx, size_t lddy, size_t ldx,
+                          int accumulate);
 void atk_layernorm_forward(float *y /* = */, float *mean /* =, may be NULL */,
                            float *rstd /* =, may be NULL */, const float *x, const float *weight,
                            const float *bias, float epsilon, size_t T, size_t D);
@@ -228,18 +238,19 @@ void atk_layernorm_backward(float *dx, float *dweight_or_null, float *dbias_or_n
                             int accumulate);
 
 // ---- rotary positions (rope.c) ----------------------------------------------------------------
-// In place on `heads` vectors of C at x + t·ldx + h·C: the pair (i, i + C/2) turns by the angle of
-// position[t]; cosine and sine are tables [positions, C/2]. The backward turns back.
+// In place on `heads` vectors of C at x + t·ldx + h·C: of the first R (`turned`, C where all are) the pair
+// (i, i + R/2) turns by the angle of position[t]; cosine and sine are tables [positions, R/2]. The backward
+// turns back.
 void atk_rope_forward(float *x, const int32_t *position, const float *cosine, const float *sine,
-                      size_t T, size_t heads, size_t C, size_t ldx);
+                      size_t T, size_t heads, size_t C, size_t turned, size_t ldx);
 void atk_rope_backward(float *dx, const int32_t *position, const float *cosine, const float *sine,
-                       size_t T, size_t heads, size_t C, size_t ldx);
+                       size_t T, size_t heads, size_t C, size_t turned, size_t ldx);
 
 // ---- attention (attention.c, attention_backward.c) -----------------------------------------------
 // Causal attention of a batch of segments that lie one after another in the rows. Segment s owns
 // rows segment_row[s] ..< segment_row[s] + segment_count[s]; parent[s] < s is the segment that it
-// continues, or -1: its tokens see the whole of every ancestor, and themselves causally. Scores
-// are scaled by C^-½. Rows meet keys in blocks of 512 positions, so that scratch does not grow with the
+// continues, or -1: its tokens see the whole of every ancestor, and themselves causally, as far back as the
+// rule's window. Rows meet keys in blocks of 512 positions, so that scratch does not grow with the
 // length; every sum has one order, which depends neither on the number of threads nor, for what belongs
 // to one row, on other segments.
 typedef struct {
@@ -253,18 +264,20 @@ typedef struct {
 // out[T,H·C] `=`; lse[T,H] `=` is the log of each row's softmax denominator (of scaled scores).
 void atk_attention_forward(float *out, float *lse, const float *q, const float *k, const float *v,
                            atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
-                           size_t ldk, size_t ldv, atk_precision precision);
+                           size_t ldk, size_t ldv, atk_attention_rule rule,
+                           atk_precision precision);
 // Of one sequence the rows first ..< first + count alone, against keys and values [first + count, G·C]
 // that are kept from the rows before: bit for bit what they are in a pass of all, if first is a multiple
 // of 64. q[count], row stride ldq; out[count,H·C].
 void atk_attention_prefill(float *out, const float *q, const float *k, const float *v, size_t first,
                            size_t count, size_t H, size_t G, size_t C, size_t ldq,
-                           atk_precision precision);
+                           atk_attention_rule rule, atk_precision precision);
 // dq, dk, dv `=` (written whole, rows that nobody sees become 0), strides as of q, k, v.
 void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
                             const float *k, const float *v, const float *out, const float *lse,
                             atk_segments segments, size_t H, size_t G, size_t C, size_t ldq,
-                            size_t ldk, size_t ldv, atk_precision precision);
+                            size_t ldk, size_t ldv, atk_attention_rule rule,
+                            atk_precision precision);
 
 // ---- activations (swiglu.c, gelu.c, other_activations.c) ------------------------------------------
 // gate_up[T,2F]: gate in columns 0..<F, up in F..<2F. y[T,F] = silu(gate)·up
@@ -272,6 +285,10 @@ void atk_swiglu_forward(float *y /* = */, const float *gate_up, size_t T, size_t
 // y_or_null: the forward's output again (a backward that did not keep it needs it for dw).
 void atk_swiglu_backward(float *dgate_up /* = */, float *y_or_null /* = */, const float *dy,
                          const float *gate_up, size_t T, size_t F);
+// The same with gelu in its tanh form in silu's place.
+void atk_geglu_forward(float *y /* = */, const float *gate_up, size_t T, size_t F);
+void atk_geglu_backward(float *dgate_up /* = */, float *y_or_null /* = */, const float *dy,
+                        const float *gate_up, size_t T, size_t F);
 // GPT-2's tanh form.
 void atk_gelu_forward(float *y /* = */, const float *x, size_t count);
 void atk_gelu_backward(float *dx /* = */, float *y_or_null /* = */, const float *dy, const float *x,
@@ -285,14 +302,14 @@ void atk_relu_backward(float *dx /* = */, float *y_or_null /* = */, const float 
                        size_t count);
 
 // ---- language-model head (lm_head.c): linear → log-softmax → gather, by chunks of rows ---------
-// hidden[n,D] is dense, w[V,D] as it is kept. Logits are divided by `temperature`. Outputs `=`; entropy, candidate outputs
-// and logits are skipped if NULL. log_probability[n], log_sum_exp[n] (of logits/temperature),
-// entropy[n] in nats, candidate_log_probability[n,m] for the m ids in candidates, logits[n,V].
+// hidden[n,D] is dense, w[V,D] as it is kept. Logits z become cap·tanh(z/cap) where cap is not 0, and are
+// divided by `temperature`. Outputs `=`; entropy, candidate outputs and logits are skipped if NULL.
+// log_probability[n], log_sum_exp[n] (of logits/temperature), entropy[n] in nats, candidate_log_probability[n,m] for the m ids in candidates, logits[n,V].
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
                       float *candidate_or_null, float *logits_or_null, const float *hidden,
                       const void *w, atk_weights format, const int32_t *target,
-                      const int32_t *candidates, float temperature, size_t n, size_t m, size_t D,
-                      size_t V, atk_precision precision);
+                      const int32_t *candidates, float temperature, float cap, size_t n, size_t m,
+                      size_t D, size_t V, atk_precision precision);
 // dhidden[n,D] `=`, dw[V,D] `+=` (skipped if NULL), from the gradients on log_probability[n] and
 // entropy[n] (NULL: zero). logits[n,V]: what the forward left, which is overwritten; if NULL they are
 // computed again.
@@ -300,17 +317,19 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
                        const float *dentropy_or_null, const float *hidden, const void *w,
                        atk_weights format, const int32_t *target, const float *log_sum_exp,
                        const float *entropy_or_null, float *logits_or_null, float temperature,
-                       size_t n, size_t D, size_t V, atk_precision precision);
+                       float cap, size_t n, size_t D, size_t V, atk_precision precision);
 // Both in one pass, where the gradient on each log-probability is known before (supervised loss):
 // no logits are computed twice. log_probability `=`, dhidden `=`, dw `+=` (skipped if NULL).
 void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw_or_null,
                                const float *dlog_probability, const float *hidden, const void *w,
                                atk_weights format, const int32_t *target, float temperature,
-                               size_t n, size_t D, size_t V, atk_precision precision);
+                               float cap, size_t n, size_t D, size_t V, atk_precision precision);
+// logits[count] = cap·tanh(logits/cap): a decoder's.
+void atk_cap_logits(float *logits, float cap, size_t count);
 // Exact KL(p ‖ q) a row, in nats, between two heads over the same vocabulary.
 void atk_head_kl(float *kl /* = */, const float *hidden_p, const void *w_p, atk_weights format_p,
                  const float *hidden_q, const void *w_q, atk_weights format_q, float temperature,
-                 size_t n, size_t D, size_t V, atk_precision precision);
+                 float cap, size_t n, size_t D, size_t V, atk_precision precision);
 
 // ---- optimiser and vectors (adamw.c, adamw8.c, moment_codes.c, vector.c) -----------------------
 // AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW:
