@@ -67,7 +67,8 @@ def from_scores(fields):
     else:
         tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in tokens if t in control])
-    tokenizer.add_tokens([AddedToken(t, normalized=False) for t, y in zip(tokens, types) if y == 4])
+    # SentencePiece finds them where spaces are marks already.
+    tokenizer.add_tokens([AddedToken(t, normalized=not prefix) for t, y in zip(tokens, types) if y == 4])
     return tokenizer
 
 
