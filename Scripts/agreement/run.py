@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Installs transformers under .build/, writes its numbers for SmolLM2 once, runs the tests on them, compares tokens.
+"""Installs transformers under .build/, writes its numbers for SmolLM2 once, runs the tests on them, compares tokens,
+and has it load what Attune writes of every family's tiny model.
 
     run.py [MODEL.gguf]    another model in its place
 """
@@ -36,4 +37,7 @@ tests = subprocess.call(
 tokens = subprocess.call(
     [python, os.path.join(ROOT, "Scripts", "agreement", "compare_tokenizer.py"),
      "--attune", os.path.join(ROOT, ".build", "release", "attune"), "--model", gguf])
-sys.exit(tests or tokens)
+families = subprocess.call(
+    [python, os.path.join(ROOT, "Scripts", "agreement", "families.py"),
+     "--attune", os.path.join(ROOT, ".build", "release", "attune")])
+sys.exit(tests or tokens or families)
