@@ -5,6 +5,8 @@ PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libssl-dev libsqlite3-dev li
   libcmark-gfm-extensions-dev pkg-config unzip
 # What only the tests need: a browser that presses the keys of the page.
 TEST_PACKAGES := chromium-headless-shell fonts-dejavu-core
+# What MPI=1 needs: one run by several processes, on one machine or many (Documentation/Clusters.md).
+MPI_PACKAGES := libopenmpi-dev openmpi-bin
 # Warnings are errors in our own targets (Package.swift), undeclared imports everywhere.
 SWIFT_FLAGS := -c release --explicit-target-dependency-import-check error
 ATTUNE := .build/release/attune
@@ -36,8 +38,16 @@ setup: ## Install the Debian packages that are missing (nothing elsewhere).
 	    $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	  fi; fi
 
-build: setup ## Build the attune binary.
+# MPI=1: a build that is one run by several processes where mpirun starts it. The tests' is one, and
+# stays one: another trait would build everything anew.
+comma := ,
+MANY := $(if $(MPI)$(wildcard .build/many),yes)
+TRAITS := $(if $(MANY),--traits default$(comma)MPI)
+PACKAGES += $(if $(MANY),$(MPI_PACKAGES))
+
+build: setup ## Build the attune binary (MPI=1: for many processes, by mpirun).
 	swift build $(SWIFT_FLAGS) $(TRAITS) --product attune
+	@$(if $(MANY),touch .build/many)
 
 # No build here: as root it would leave files that are root's in the build folder.
 install: ## Install what make build built: in PREFIX=/usr/local (sudo make install), or another.
@@ -56,15 +66,19 @@ model: build ## Fetch SmolLM2-135M-Instruct and VADER's lexicon, once.
 	$(ATTUNE) pull vader
 
 # A first build without the page (attune collect) takes half the time; one that is there keeps it.
-quickstart: TRAITS := $(if $(wildcard .build/release/AttuneServer.build/*.o),,--disable-default-traits)
+quickstart: TRAITS := $(if $(wildcard .build/release/AttuneServer.build/*.o),$(TRAITS),$(if $(MANY),--traits MPI,--disable-default-traits))
 quickstart: model ## Set up, then align SmolLM2 from end to end and write the report.
 	$(ATTUNE) quickstart $(QUICKSTART)
 
-# Objectives, engine and training are tested as they run: in release.
-test: PACKAGES += $(TEST_PACKAGES)
+# Objectives, engine and training are tested as they run: in release. Runs of many processes have the
+# machine to themselves: beside them other tests would wait beyond their limits.
+test check: PACKAGES += $(TEST_PACKAGES) $(MPI_PACKAGES)
+test check: TRAITS := --traits default$(comma)MPI
 test: setup ## Set up, then run the tests.
-	swift build $(SWIFT_FLAGS) --build-tests
-	swift test -c release --skip-build
+	swift build $(SWIFT_FLAGS) $(TRAITS) --build-tests
+	@touch .build/many
+	swift test -c release --skip-build $(TRAITS) --skip ManyRanksTests
+	swift test -c release --skip-build $(TRAITS) --filter ManyRanksTests
 
 lint: ## Check the format of all Swift sources.
 	swift format lint --strict --recursive --parallel $(SWIFT_SOURCES)
@@ -81,7 +95,7 @@ docs: setup ## Write the library's documentation (DocC) to DOCS=.build/docs.
 	  generate-documentation $(addprefix --target ,$(DOCUMENTED)) --enable-experimental-combined-documentation \
 	  --warnings-as-errors --transform-for-static-hosting --output-path $(DOCS)
 
-check: PACKAGES += $(TEST_PACKAGES)
+# The examples are built without MPI.
 check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, examples, exactness, two minutes of the campaign.
 	Examples/try.sh $(ATTUNE)
 	$(ATTUNE) exactness

@@ -35,6 +35,8 @@ let package = Package(
   traits: [
     .default(enabledTraits: ["Server"]),
     .trait(name: "Server", description: "The page where people give feedback: attune collect."),
+    .trait(
+      name: "MPI", description: "One run by several processes, on one machine or many: mpirun."),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -63,32 +65,47 @@ let package = Package(
       name: "CMarkGFM", pkgConfig: "libcmark-gfm",
       providers: [.apt(["libcmark-gfm-dev", "libcmark-gfm-extensions-dev"])]),
 
+    // Messages between processes: Open MPI or MPICH.
+    .systemLibrary(
+      name: "CMPI", pkgConfig: "mpi-c", providers: [.apt(["libopenmpi-dev"])]),
+
     // -O3 in debug builds too: at -O0 the kernels are thirty times slower.
     .target(
       name: "CAttuneKernels",
       cSettings: [.unsafeFlags(["-O3", "-fno-math-errno", "-Wall", "-Werror"])]),
-    // What is below all rooms: files that are whole or not there, their locks and digests.
-    .target(name: "AttuneFiles", dependencies: ["CLibCrypto"], swiftSettings: room),
-    .target(name: "AttuneEngine", dependencies: ["AttuneFiles"], swiftSettings: room),
+    // What is below all rooms: the processes that make one run together; files that are whole or not
+    // there, their locks and digests.
     .target(
-      name: "AttuneNative", dependencies: ["AttuneEngine", "CAttuneKernels"], swiftSettings: room),
+      name: "AttuneCollective",
+      dependencies: [.target(name: "CMPI", condition: .when(traits: ["MPI"]))],
+      swiftSettings: room),
+    .target(
+      name: "AttuneFiles", dependencies: ["AttuneCollective", "CLibCrypto"], swiftSettings: room),
+    .target(
+      name: "AttuneEngine", dependencies: ["AttuneCollective", "AttuneFiles"], swiftSettings: room),
+    .target(
+      name: "AttuneNative", dependencies: ["AttuneCollective", "AttuneEngine", "CAttuneKernels"],
+      swiftSettings: room),
     .target(name: "AttuneObjectives", swiftSettings: room),
     .target(name: "AttuneData", dependencies: ["CPCRE2", "CZlib"], swiftSettings: room),
     .target(
       name: "AttuneTraining",
-      dependencies: ["AttuneFiles", "AttuneEngine", "AttuneObjectives", "AttuneData"],
+      dependencies: [
+        "AttuneCollective", "AttuneFiles", "AttuneEngine", "AttuneObjectives", "AttuneData",
+      ],
       swiftSettings: room),
     .target(
       name: "AttuneRewards",
       dependencies: [
-        "AttuneTraining", "AttuneFiles", "AttuneEngine", "AttuneObjectives", "AttuneData",
+        "AttuneTraining", "AttuneCollective", "AttuneFiles", "AttuneEngine", "AttuneObjectives",
+        "AttuneData",
       ],
       resources: [.embedInCode("Judges/constitution.txt")], swiftSettings: room),
     .target(
       name: "AttuneStudies",
       dependencies: [
-        "AttuneRewards", "AttuneTraining", "AttuneFiles", "AttuneEngine", "AttuneObjectives",
-        "AttuneData",
+        "AttuneRewards", "AttuneTraining", "AttuneCollective", "AttuneFiles", "AttuneEngine",
+        "AttuneObjectives", "AttuneData",
       ],
       swiftSettings: room),
     .target(
@@ -125,7 +142,8 @@ let package = Package(
     .executableTarget(
       name: "attune",
       dependencies: [
-        "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives", "AttuneData",
+        "AttuneCollective", "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives",
+        "AttuneData",
         "AttuneTraining", "AttuneRewards", "AttuneStudies", "AttuneStore",
         .target(name: "AttuneServer", condition: .when(traits: ["Server"])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -147,7 +165,7 @@ let package = Package(
       name: "AttuneFilesTests", dependencies: ["AttuneFiles"], swiftSettings: strict),
     .testTarget(
       name: "AttuneEngineTests",
-      dependencies: ["AttuneFiles", "AttuneEngine", "AttuneTestSupport"],
+      dependencies: ["AttuneCollective", "AttuneFiles", "AttuneEngine", "AttuneTestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneNativeTests",

@@ -141,12 +141,19 @@ public protocol LanguageModel: AnyObject {
   /// Sets accumulated gradients to zero.
   func zeroGradients()
 
+  /// Leaves room for the gradients of passes that other ranks of a run make: where a model sums the
+  /// gradients of passes by a tree, theirs have places in it.
+  ///
+  /// - Parameter passes: How many.
+  /// - Throws: `EngineError` if the memory can't be had.
+  func skipGradients(_ passes: Int) throws
+
   /// The Euclidean norm of all gradients.
   ///
   /// - Returns: The norm; not finite if a gradient is not.
   func gradientNorm() -> Double
 
-  /// One optimiser step with the gradients accumulated, which are left as they are.
+  /// One optimiser step with the gradients accumulated, by all ranks of a run, which are left as they are.
   ///
   /// - Parameters:
   ///   - optimizer: AdamW's constants.
@@ -236,6 +243,9 @@ public protocol LanguageModel: AnyObject {
 }
 
 extension LanguageModel {
+  /// Nothing: one process makes all passes.
+  public func skipGradients(_ passes: Int) throws {}
+
   /// As the engine keeps weights of any file.
   public func memory(for work: ModelWork) throws -> MemoryEstimate {
     try engine.memory(for: work, of: spec)

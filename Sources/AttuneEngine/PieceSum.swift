@@ -9,9 +9,7 @@
 /// number of pieces sums are held, and twice as many of a share that begins in the middle.
 package struct PieceSum<Sum> {
   private struct Node {
-    let level: Int
-    /// Its place among the nodes of its level.
-    let index: Int
+    let place: PiecePlace
     var sum: Sum
   }
 
@@ -38,24 +36,35 @@ package struct PieceSum<Sum> {
 
   /// Adds the next piece.
   package mutating func append(_ piece: Sum) {
-    append(Node(level: 0, index: next, sum: piece))
+    append(piece, at: PiecePlace(level: 0, index: next))
     next += 1
+  }
+
+  /// Leaves out pieces that are in another share.
+  package mutating func skip(_ pieces: Int) { next += pieces }
+
+  /// The sums of this share, and where they stand.
+  package var places: [(place: PiecePlace, sum: Sum)] { nodes.map { ($0.place, $0.sum) } }
+
+  /// Adds a node of any share; those to its left are there.
+  package mutating func append(_ sum: Sum, at place: PiecePlace) {
+    var node = Node(place: place, sum: sum)
+    while let left = nodes.last, left.place.level == node.place.level, left.place.index % 2 == 0,
+      left.place.index + 1 == node.place.index
+    {
+      nodes.removeLast()
+      node = Node(
+        place: PiecePlace(level: node.place.level + 1, index: left.place.index / 2),
+        sum: add(left.sum, node.sum))
+    }
+    nodes.append(node)
   }
 
   /// Adds the share that begins where this one ends.
   package mutating func append(_ share: PieceSum) {
     precondition(share.first == next, "shares are contiguous")
-    for node in share.nodes { append(node) }
+    for node in share.nodes { append(node.sum, at: node.place) }
     next = share.next
-  }
-
-  private mutating func append(_ node: Node) {
-    var node = node
-    while let left = nodes.last, left.level == node.level, left.index % 2 == 0 {
-      nodes.removeLast()
-      node = Node(level: node.level + 1, index: left.index / 2, sum: add(left.sum, node.sum))
-    }
-    nodes.append(node)
   }
 
   /// Takes the sum of all pieces out, and begins anew with the first one.
@@ -67,4 +76,20 @@ package struct PieceSum<Sum> {
     while let left = nodes.popLast() { sum = add(left.sum, sum) }
     return sum
   }
+}
+
+/// Where a sum stands in the tree over a batch's pieces.
+package struct PiecePlace: Codable, Equatable {
+  /// It holds 2^level pieces.
+  package let level: Int
+  /// Its place among the nodes of its level.
+  package let index: Int
+
+  package init(level: Int, index: Int) {
+    self.level = level
+    self.index = index
+  }
+
+  /// The first piece that it holds.
+  package var first: Int { index << level }
 }

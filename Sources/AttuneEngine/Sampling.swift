@@ -79,7 +79,7 @@ public struct SamplingSettings: Codable, Sendable, Equatable {
 }
 
 /// One answer.
-public struct Sample: Sendable, Equatable {
+public struct Sample: Sendable, Equatable, Codable {
   /// Why an answer ended.
   public enum FinishReason: String, Codable, Sendable {
     /// By a stop id, which is its last token.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 package import Foundation
 
 /// A file written beside its place and renamed onto it once it is whole and on the disk: under the
@@ -8,12 +9,17 @@ package import Foundation
 /// Everything that Attune replaces is written by this. A killed process leaves its part behind, as
 /// `.NAME.PID.NUMBER.part`; the lock that its writer holds on a part dies with the process, so that
 /// the next one knows what nobody writes any more (`removeParts`).
+///
+/// Where several processes make one run all of them write the same, and rank 0 alone puts it on the disk;
+/// an error on the way is told by `finish`, to all.
 package final class AtomicFile {
   private let path: String
   private let part: String
   private var descriptor: Int32
   private var buffer: [UInt8] = []
   private let bufferSize = 1 << 20
+  private let ranks = Collective.current
+  private var earlier: (any Error)?
 
   /// Opens the file beside `url`, whose folder must exist, and takes away what killed processes left
   /// of it there.
@@ -23,16 +29,30 @@ package final class AtomicFile {
     path = url.path
     let folder = url.deletingLastPathComponent()
     let name = url.lastPathComponent
-    Self.removeParts(of: name, in: folder)
     part =
       folder.appendingPathComponent(".\(name).\(getpid()).\(UInt32.random(in: 0 ... .max)).part")
       .path
-    repeat {
-      descriptor = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-      guard descriptor >= 0 else { throw failure() }
-      // Some network file systems have no locks: there parts stay.
-      flock(descriptor, LOCK_EX)
-    } while wasRemovedBeforeItWasLocked
+    descriptor = -1
+    try writing {
+      Self.removeParts(of: name, in: folder)
+      repeat {
+        descriptor = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw failure() }
+        // Some network file systems have no locks: there parts stay.
+        flock(descriptor, LOCK_EX)
+      } while wasRemovedBeforeItWasLocked
+    }
+  }
+
+  /// Does a part of the work, on rank 0.
+  private func writing(_ body: () throws -> Void) throws {
+    guard ranks.rank == 0, earlier == nil else { return }
+    do {
+      try body()
+    } catch {
+      guard !ranks.isAlone else { throw error }
+      earlier = error
+    }
   }
 
   /// Whether another process took the part for a dead one's and removed it.
@@ -54,12 +74,14 @@ package final class AtomicFile {
   ///
   /// - Throws: `FileError` if they cannot be written; the file is then gone.
   package func write(_ bytes: UnsafeRawBufferPointer) throws {
-    if buffer.count + bytes.count < bufferSize {
-      buffer.append(contentsOf: bytes)
-      return
+    try writing {
+      if buffer.count + bytes.count < bufferSize {
+        buffer.append(contentsOf: bytes)
+        return
+      }
+      try flush()
+      try writeThrough(bytes)
     }
-    try flush()
-    try writeThrough(bytes)
   }
 
   package func write(_ data: Data) throws {
@@ -70,6 +92,13 @@ package final class AtomicFile {
   ///
   /// - Throws: `FileError`; what was under the name before is then still there.
   package func finish() throws {
+    try ranks.first {
+      if let earlier { throw earlier }
+      try publish()
+    }
+  }
+
+  private func publish() throws {
     try flush()
     guard fsync(descriptor) == 0, rename(part, path) == 0 else { throw failure() }
     // Closed, and so unlocked, only now that no other process can take it for a dead one's.
@@ -129,10 +158,12 @@ extension AtomicFile {
   package static func write(_ data: Data, to url: URL) throws {
     var status = stat()
     if stat(url.path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
-      let descriptor = open(url.path, O_WRONLY | O_CLOEXEC)
-      guard descriptor >= 0 else { throw FileError("can't be written", url.path) }
-      defer { close(descriptor) }
-      return try write(data, to: descriptor, name: url.path)
+      return try Collective.current.first {
+        let descriptor = open(url.path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("can't be written", url.path) }
+        defer { close(descriptor) }
+        try write(data, to: descriptor, name: url.path)
+      }
     }
     let file = try AtomicFile(url)
     try file.write(data)
@@ -150,10 +181,12 @@ extension AtomicFile {
   ///
   /// - Throws: `FileError` if it can't be made.
   package static func makeFolder(_ url: URL) throws {
-    do {
-      try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    } catch {
-      throw FileError("\(url.path): the folder can't be made: \(reason(error))")
+    try Collective.current.first {
+      do {
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+      } catch {
+        throw FileError("\(url.path): the folder can't be made: \(reason(error))")
+      }
     }
   }
 

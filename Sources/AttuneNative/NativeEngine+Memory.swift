@@ -187,9 +187,9 @@ extension NativeEngine {
     estimate[.base] = whole - replaced
     estimate[.weights] = trained
     estimate[.reference] = (letsGo ? 0 : replaced) + 4 * layout.count * work.heldCopies
-    // Of adapters a pass's gradients are kept apart until they are summed by a tree.
+    // A pass's gradients are kept apart until they are summed by a tree.
     estimate[.gradients] =
-      trained * (work.trainable.isLittle ? 1 + max(1, work.passesPerStep).binaryLogarithm : 1)
+      trained * (work.trainable.sumsByTree ? 1 + max(1, work.passesPerStep).binaryLogarithm : 1)
     estimate[.moments] = work.trainedModels * Moments.bytes(of: work.optimizer, layout.tensors)
     estimate[.trunk] =
       work.trainable.frozenLayers(of: spec) > 0 ? 4 * spec.width * work.trunkTokens : 0

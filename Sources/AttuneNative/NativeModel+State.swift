@@ -1,44 +1,83 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 package import AttuneEngine
 import CAttuneKernels
 
 extension NativeModel {
   package func zeroGradients() {
     sumGradients()
+    earlierGradients = nil
     if let gradients { atk_zero(gradients.pointer, gradients.count) }
     hasGradients = false
   }
 
   /// Makes room for the gradients of one more pass.
   ///
-  /// Those of adapters are kept apart from the passes before them, to be summed by a tree whose shape
-  /// depends on the number of passes alone. Trained weights take one running sum: their buffers are as
-  /// large as the model.
+  /// They are kept apart from those of the passes before, to be summed by a tree whose shape depends on the
+  /// number of passes alone. Where all weights are trained there is one running sum.
   func beginGradients() throws {
     try requireTraining()
-    guard trainable.isLittle, hasGradients, let filled = gradients else {
-      hasGradients = true
-      return
-    }
-    if earlierGradients == nil {
-      earlierGradients = PieceSum { [unowned self] left, right in
-        atk_add(left.pointer, right.pointer, 1, left.count)
-        spareGradients.append(right)
-        return left
-      }
-    }
-    earlierGradients?.append(filled)
-    let empty = try spareGradients.popLast() ?? FloatBuffer(filled.count)
-    atk_zero(empty.pointer, empty.count)
-    gradients = empty
+    try keepGradients()
+    hasGradients = true
   }
 
-  /// Sums the gradients of all passes.
+  package func skipGradients(_ passes: Int) throws {
+    guard passes > 0, trainable.sumsByTree else { return }
+    try keepGradients()
+    tree.skip(passes)
+  }
+
+  private var tree: PieceSum<FloatBuffer> {
+    get {
+      earlierGradients
+        ?? PieceSum { [unowned self] left, right in
+          atk_add(left.pointer, right.pointer, 1, left.count)
+          spareGradients.append(right)
+          return left
+        }
+    }
+    _modify {
+      var tree = self.tree
+      earlierGradients = nil
+      defer { earlierGradients = tree }
+      yield &tree
+    }
+  }
+
+  /// Puts the gradients of the last pass into the tree, if there is one.
+  private func keepGradients() throws {
+    guard trainable.sumsByTree, hasGradients, let filled = gradients else { return }
+    tree.append(filled)
+    let empty = try spareGradients.popLast() ?? FloatBuffer(filled.count)
+    atk_zero(empty.pointer, empty.count)
+    (gradients, hasGradients) = (empty, false)
+  }
+
+  /// Sums the gradients of all passes of this process.
   func sumGradients() {
     guard let last = gradients, earlierGradients?.isEmpty == false else { return }
-    earlierGradients?.append(last)
-    gradients = earlierGradients?.take()
+    if hasGradients { tree.append(last) } else { spareGradients.append(last) }
+    gradients = tree.take()
+    hasGradients = true
+  }
+
+  /// Sums the gradients of all ranks: those of adapters by the tree of all passes, so that any number of
+  /// ranks has the same bits; those of trained weights rank by rank.
+  private func joinGradients() throws {
+    let ranks = Collective.current
+    guard !ranks.isAlone, let last = gradients else { return }
+    guard trainable.sumsByTree else {
+      return try ranks.sum(
+        [(PiecePlace(level: 0, index: ranks.rank), last.mutableBuffer)], into: last.mutableBuffer)
+    }
+    try keepGradients()
+    guard let own = gradients else { return }
+    try ranks.sum(
+      tree.places.map { ($0.place, $0.sum.mutableBuffer) }, into: own.mutableBuffer)
+    spareGradients += tree.places.map(\.sum)
+    earlierGradients = nil
+    hasGradients = true
   }
 
   package func gradientNorm() -> Double {
@@ -53,6 +92,7 @@ extension NativeModel {
   ) throws -> Double {
     guard let arena else { throw EngineError(.badRequest, "a frozen model has nothing to train") }
     try requireTraining()
+    try joinGradients()
     let norm = gradientNorm()
     guard norm.isFinite else {
       throw EngineError(

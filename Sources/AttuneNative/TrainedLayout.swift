@@ -82,11 +82,7 @@ struct ArenaTensor {
 }
 
 extension Trainable {
-  /// Whether nothing but adapters and scalar head is trained.
-  var isLittle: Bool {
-    switch self {
-    case .frozen, .lora: true
-    case .full, .lastLayers: false
-    }
-  }
+  /// Whether gradients of passes are kept apart and summed by a tree, so that many processes have the bits of
+  /// one; where all weights are trained each of its buffers would be as large as the model.
+  var sumsByTree: Bool { self != .full }
 }

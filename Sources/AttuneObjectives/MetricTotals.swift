@@ -2,9 +2,9 @@
 
 /// Metrics of a piece of a batch, in a form that adds up: the totals of all pieces give the numbers
 /// of the batch, whatever the cut.
-public struct MetricTotals: Sendable, Equatable {
+public struct MetricTotals: Sendable, Equatable, Codable {
   /// How the values of pieces become that of the batch.
-  private enum Total: Sendable, Equatable {
+  private enum Total: Sendable, Equatable, Codable {
     case sum(Double)
     case mean(total: Double, weight: Double)
     case maximum(Double)
@@ -12,7 +12,7 @@ public struct MetricTotals: Sendable, Equatable {
   }
 
   /// One of several sources of a metric.
-  private struct Source: Hashable, Sendable {
+  private struct Source: Hashable, Sendable, Codable {
     var metric: Metric
     var name: String
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A response as a contrastive loss sees it: sums over its tokens, end-of-sequence included.
-public struct ScoredResponse: Sendable, Equatable {
+public struct ScoredResponse: Sendable, Equatable, Codable {
   /// π: log-probability of the response under the policy; not read by the counts of `statistics`.
   public var policy: Double
   /// ρ: the same under the reference; `nil` where the loss needs none.

@@ -56,7 +56,10 @@ enum Main {
   static func main() {
     Interrupt.install()
     do {
-      try Invocation(Array(CommandLine.arguments.dropFirst())).run()
+      let arguments = Array(CommandLine.arguments.dropFirst())
+      try Ranks.begin(arguments)
+      try Invocation(arguments).run()
+      Ranks.end()
     } catch {
       Failure.exit(with: error)
     }

@@ -9,17 +9,21 @@ enum Failure {
   /// 1 for bad input, 64 for wrong usage, 130 after Ctrl-C; help and version go out with 0.
   static func exit(with error: any Error) -> Never {
     let code = Attune.exitCode(for: error)
-    if code == .success { Attune.exit(withError: error) }
+    if code == .success {
+      Ranks.end()
+      Attune.exit(withError: error)
+    }
     if let error = error as? TrainingError, error.code == .interrupted {
-      report(error.message)
-      Foundation.exit(130)
+      end(130, error.message)
     }
-    if code == .validationFailure {
-      report("error: \(Attune.message(for: error))")
-      Foundation.exit(64)
-    }
-    report("error: \(error)")
-    Foundation.exit((error as? TrainingError)?.code == .badUsage ? 64 : 1)
+    if code == .validationFailure { end(64, "error: \(Attune.message(for: error))") }
+    end((error as? TrainingError)?.code == .badUsage ? 64 : 1, "error: \(error)")
+  }
+
+  private static func end(_ code: Int32, _ message: String) -> Never {
+    report(message)
+    Ranks.fail(code, message)
+    Foundation.exit(code)
   }
 
   private static func report(_ message: String) {

@@ -79,7 +79,7 @@ struct SharedOptions: ParsableArguments {
   /// - Parameter standard: The precision of matrix products, unless the option says it.
   func engine(precision standard: Precision = .float32) throws -> any Engine {
     try NativeEngine(
-      threads: threads ?? 0, precision: precision ?? standard,
+      threads: threads ?? Ranks.threads, precision: precision ?? standard,
       basePrecision: basePrecision ?? .asIs)
   }
 

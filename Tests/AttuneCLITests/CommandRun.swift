@@ -40,13 +40,15 @@ struct CommandRun {
   ///   - output: A file that standard output goes to, in place of the result.
   ///   - seconds: When Ctrl-C is pressed; nil for never.
   ///   - words: What standard error has to say before those seconds begin.
+  ///   - launcher: A program that starts this one, with its arguments.
   init(
     _ arguments: [String], in folder: URL, output: String? = nil,
-    interruptedAfter seconds: Double? = nil, onceItSays words: String? = nil
+    interruptedAfter seconds: Double? = nil, onceItSays words: String? = nil,
+    launcher: [String] = []
   ) throws {
     let process = Process()
-    process.executableURL = Self.program
-    process.arguments = arguments
+    process.executableURL = launcher.isEmpty ? Self.program : URL(filePath: "/usr/bin/env")
+    process.arguments = launcher.isEmpty ? arguments : launcher + [Self.program.path] + arguments
     process.currentDirectoryURL = folder
     var environment = ProcessInfo.processInfo.environment
     environment["ATTUNE_CACHE"] = folder.appending(path: "cache").path

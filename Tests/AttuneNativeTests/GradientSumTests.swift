@@ -21,10 +21,10 @@ struct GradientSumTests {
       segments, weights: segments.map { $0.scored.flatMap { $0.map { 1 / Double($0) } } })
   }
 
-  @Test(arguments: [2, 3, 5, 6])
-  func `the gradients of adapters are summed by the tree of their passes`(count: Int) throws {
+  @Test(arguments: [2, 3, 5, 6], [Trainable.lora(LoRASettings(rank: 4)), .lastLayers(1)])
+  func `gradients are summed by the tree of their passes`(count: Int, trainable: Trainable) throws {
     let model = try NativeModel.random(TinyModel.llama.spec, seed: 7, on: NativeEngine())
-      .copy(training: .lora(LoRASettings(rank: 4)))
+      .copy(training: trainable)
     var random = SplitMix(seed: 5)
     try model.setTrainedParameters(
       model.trainedParameters().map { tensor in

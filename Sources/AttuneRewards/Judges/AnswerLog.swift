@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneFiles
 import AttuneTraining
 package import Foundation
@@ -42,13 +43,19 @@ package final class AnswerLog<Entry: KeyedEntry> {
           .badOutput,
           "\(url.path): is no file of a model's answers; give another one, or remove it")
       }
-    } else if !FileManager.default.createFile(atPath: url.path, contents: nil) {
-      throw TrainingError(.file, "\(url.path): can't be written")
     }
+    try Collective.current.first { file = try Self.open(url, keeping: length) }
+  }
+
+  private static func open(_ url: URL, keeping length: Int) throws -> FileHandle {
+    guard
+      FileManager.default.fileExists(atPath: url.path)
+        || FileManager.default.createFile(atPath: url.path, contents: nil)
+    else { throw TrainingError(.file, "\(url.path): can't be written") }
     do {
       let handle = try FileHandle(forWritingTo: url)
       try handle.truncate(atOffset: UInt64(length))
-      file = handle
+      return handle
     } catch {
       throw TrainingError(.file, "\(url.path): can't be written: \(reason(error))")
     }

@@ -35,6 +35,9 @@ public protocol JudgeModel {
   /// What tells its answers from those of any other: weights, address, ways of asking.
   var identity: String { get }
 
+  /// Whether the ranks of a run share the work among them; if not, the first one alone is to ask.
+  var dealsOut: Bool { get }
+
   /// Chooses between the options of questions.
   ///
   /// - Parameters:
@@ -52,6 +55,11 @@ public protocol JudgeModel {
   /// - Throws: As `choose`.
   func write(
     _ conversations: [[Message]], maxTokens: Int, told: (Int, String) throws -> Void) throws
+}
+
+extension JudgeModel {
+  /// False: a server answers whoever asks.
+  public var dealsOut: Bool { false }
 }
 
 /// Opens judges.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 package import AttuneData
 package import AttuneEngine
 package import AttuneTraining
@@ -13,6 +14,7 @@ package struct LocalJudge: JudgeModel {
 
   package var name: String { loaded.name }
   package var identity: String { "model \(loaded.fingerprint)" }
+  package var dealsOut: Bool { true }
 
   package init(_ loaded: LoadedModel, pieceTokens: Int) throws {
     self.loaded = loaded
@@ -50,18 +52,26 @@ package struct LocalJudge: JudgeModel {
         costs.append(
           item.ids.count - (index > 0 ? Self.shared(item.ids, kept[index - 1].ids) : 0))
       }
-      for piece in cutIntoPieces(costs, budget: pieceTokens) {
-        // One candidate stands at the end: the position at which all of them are scored.
-        let tree = TokenTree(kept[piece].map { $0.ids + [candidates[0]] })
-        let scores = try loaded.model.score(tree.segments, HeadRequest(candidates: candidates))
-        for (item, leaf) in zip(kept[piece], tree.leaves) {
-          let values = scores.candidates[leaf][0]
-          let mass = values.reduce(0) { $0 + exp($1) }
-          let top = values.max() ?? 0
-          let shares = values.map { exp($0 - top) }
-          let sum = shares.reduce(0, +)
-          try told(
-            item.place, JudgeChoice(probabilities: shares.map { $0 / sum }, mass: min(1, mass)))
+      // As many pieces as there are ranks at a time: what was told is not lost where a run ends.
+      let pieces = cutIntoPieces(costs, budget: pieceTokens)
+      let ranks = Collective.current
+      for first in stride(from: 0, to: pieces.count, by: ranks.count) {
+        let some = Array(pieces[first..<min(first + ranks.count, pieces.count)])
+        let choices = try ranks.map(some) { piece in
+          // One candidate stands at the end: the position at which all of them are scored.
+          let tree = TokenTree(kept[piece].map { $0.ids + [candidates[0]] })
+          let scores = try loaded.model.score(tree.segments, HeadRequest(candidates: candidates))
+          return tree.leaves.map { leaf in
+            let values = scores.candidates[leaf][0]
+            let mass = values.reduce(0) { $0 + exp($1) }
+            let top = values.max() ?? 0
+            let shares = values.map { exp($0 - top) }
+            let sum = shares.reduce(0, +)
+            return JudgeChoice(probabilities: shares.map { $0 / sum }, mass: min(1, mass))
+          }
+        }
+        for (item, choice) in zip(some.flatMap { kept[$0] }, choices.joined()) {
+          try told(item.place, choice)
         }
         try Interrupt.check()
       }

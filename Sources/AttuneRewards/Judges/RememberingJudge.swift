@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneTraining
 import Foundation
@@ -16,6 +17,11 @@ final class RememberingJudge {
     var text: String?
 
     var isAnswer: Bool { choice?.probabilities != nil || text?.isEmpty == false }
+  }
+
+  private struct Told: Codable {
+    var place: Int
+    var entry: Entry
   }
 
   private struct Key: Encodable {
@@ -84,7 +90,7 @@ final class RememberingJudge {
     var done = keys.count - missing.count
     progress(done)
     guard !missing.isEmpty else { return }
-    try ask(missing) { place, entry in
+    func keep(_ place: Int, _ entry: Entry) throws {
       var entry = entry
       entry.key = keys[missing[place]]
       asked += 1
@@ -92,6 +98,18 @@ final class RememberingJudge {
       done += 1
       progress(done)
     }
+    let ranks = Collective.current
+    guard !ranks.isAlone, !model.dealsOut else { return try ask(missing, keep) }
+    // Of many ranks the first one asks, and the others are told.
+    let told = try ranks.first {
+      var told: [Told] = []
+      try ask(missing) { place, entry in
+        told.append(Told(place: place, entry: entry))
+        try keep(place, entry)
+      }
+      return told
+    }
+    if ranks.rank > 0 { for told in told { try keep(told.place, told.entry) } }
   }
 
   private func key(_ messages: [Message], options: [String], maxTokens: Int) throws -> String {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 public import AttuneTraining
 import Foundation
@@ -54,7 +55,11 @@ public final class ProgramReward: RewardSource {
       mark.append(try Fingerprint.of(file: URL(filePath: path)))
     }
     fingerprint = mark.joined(separator: " ")
-    // A misspelt name is found out before any answer is sampled.
+    try Collective.current.first { try start() }
+  }
+
+  /// Starts the program: a misspelt name is found out before any answer is sampled.
+  private func start() throws {
     let program = try ProgramProcess(command, show: Self.showing(name))
     self.program = program
     let deadline = ContinuousClock.now + .milliseconds(200)
@@ -89,17 +94,19 @@ public final class ProgramReward: RewardSource {
   /// True: the program is given the whole row.
   public var readsRows: Bool { true }
 
-  /// What the program answers for every answer.
+  /// What the program answers for every answer; of many ranks the first one asks.
   public func scores(
     prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
-    do {
-      return try ask(zip(prompts, completions).map { Self.fields($0, $1) }, completions)
-    } catch {
-      // What it still owes is not mistaken for the next batch's.
-      _ = program?.stop(patiently: false)
-      program = nil
-      throw error
+    try Collective.current.first {
+      do {
+        return try ask(zip(prompts, completions).map { Self.fields($0, $1) }, completions)
+      } catch {
+        // What it still owes is not mistaken for the next batch's.
+        _ = program?.stop(patiently: false)
+        program = nil
+        throw error
+      }
     }
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneEngine
 import AttuneFiles
@@ -117,7 +118,9 @@ struct RLHFRun {
     }
     // What follows was made from what is about to change.
     for later in all[(place + 1)...] where old == nil {
-      try? FileManager.default.removeItem(at: StageLog.url(later, in: output))
+      try Collective.current.first {
+        try? FileManager.default.removeItem(at: StageLog.url(later, in: output))
+      }
     }
     options.say("\(title(step)) …")
     var log =

@@ -182,15 +182,15 @@ extension RAFTSettings {
       answers.map { [Double](repeating: 1, count: rollout.answers[$0].completion.ids.count) }
     }
     let statistics = TokenLoss.statistics(weights: ones(rollout.sampled.indices(of: batch).answers))
-    var totals = MetricTotals()
-    try rollout.accumulate(
+    let passes = try rollout.accumulate(
       batch, into: policy, HeadRequest(temperature: self.temperature), budget: self.pieceTokens
     ) { chosen, scores in
       let result = TokenLoss.supervised(
         logProbabilities: scores.logProbabilities, weights: ones(chosen), statistics: statistics)
-      totals.merge(result.metrics)
-      return result
+      return (result, [result.metrics])
     }
+    var totals = MetricTotals()
+    for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
     return totals
   }
 }

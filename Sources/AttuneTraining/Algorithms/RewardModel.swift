@@ -210,7 +210,8 @@ public enum RewardModel {
         var totals = MetricTotals()
         let parameters = run.state.parameters.values
         var parameterGradient = parameters.map { _ in 0.0 }
-        for piece in cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens) {
+        let pieces = cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens)
+        let results = try model.accumulate(pieces) { piece in
           let made = rewardSegments(batch[piece])
           let pass = try model.pass(
             made.segments,
@@ -218,9 +219,6 @@ public enum RewardModel {
           let result = loss.loss(
             labelled(batch[piece], made.answers, pass.scores), statistics: statistics,
             settings: set.objective, parameters: parameters)
-          totals.add(.loss, result.loss)
-          totals.merge(result.metrics)
-          for i in parameterGradient.indices { parameterGradient[i] += result.parameters[i] }
           var gradients = made.segments.map { [Double](repeating: 0, count: $0.scalarsAfter.count) }
           for (group, segments) in made.answers.enumerated() {
             for (i, segment) in segments.enumerated() {
@@ -228,6 +226,12 @@ public enum RewardModel {
             }
           }
           try pass.backward(HeadGradients(scalars: gradients))
+          return PieceResult(result)
+        }
+        for result in results {
+          totals.add(.loss, result.loss)
+          totals.merge(result.metrics)
+          for i in parameterGradient.indices { parameterGradient[i] += result.parameters[i] }
         }
         run.state.parameters.step(parameterGradient, learningRate: rate)
         return totals

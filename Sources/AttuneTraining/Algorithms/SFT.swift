@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 public import AttuneData
 import AttuneEngine
 public import AttuneObjectives
@@ -263,8 +264,9 @@ public enum SFT {
     let prompts = HeldOutRow.numbers(
       groups.map { first[$0.row] ?? $0 }
         .map { $0.prompt.count > 1 ? $0.prompt : $0.answers.first?.ids ?? [] })
-    var rows: [HeldOutRow] = []
-    for piece in cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens) {
+    let pieces = cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens)
+    return try Collective.current.map(pieces) { piece in
+      var rows: [HeldOutRow] = []
       let segments = AnswerSegments(
         groups[piece], scoringPrompts: settings.scorePrompts
       ).segments
@@ -280,8 +282,8 @@ public enum SFT {
             line: groups[i].line, prompt: prompts[i], weight: Double(own.count),
             values: [.heldOutLoss: -Statistics.mean(own)]))
       }
-    }
-    return rows
+      return rows
+    }.flatMap(\.self)
   }
 }
 
@@ -301,6 +303,20 @@ private func ones(_ segments: [Segment]) -> [[Double]] {
   segments.map { [Double](repeating: 1, count: $0.scored.reduce(0) { $0 + $1.count }) }
 }
 
+/// What a loss came to on a piece of a batch.
+struct PieceResult: Codable {
+  var loss: Double
+  var metrics: MetricTotals
+  /// ∂loss/∂parameter for the scalars that the loss owns.
+  var parameters: [Double] = []
+
+  init(_ result: LossResult) {
+    loss = result.loss
+    metrics = result.metrics
+    parameters = result.parameters
+  }
+}
+
 /// Adds the gradient of the supervised loss on a batch, piece by piece; PPO mixes it in too.
 ///
 /// - Parameter weight: What the loss is multiplied by.
@@ -316,12 +332,15 @@ func accumulateSFT(
     weights: pieces.flatMap(ones), reduction: settings.reduction)
   var totals = MetricTotals()
   var loss = 0.0
-  for segments in pieces {
+  let results = try model.accumulate(pieces) { segments in
     let weights = ones(segments)
     let scaled = statistics.scaled(weights).map { $0.map { $0 * weight } }
     let scores = try model.supervise(segments, weights: scaled)
-    let result = TokenLoss.supervised(
-      logProbabilities: scores.logProbabilities, weights: weights, statistics: statistics)
+    return PieceResult(
+      TokenLoss.supervised(
+        logProbabilities: scores.logProbabilities, weights: weights, statistics: statistics))
+  }
+  for result in results {
     loss += result.loss
     totals.merge(result.metrics)
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
@@ -11,16 +12,15 @@ extension ContrastiveScores {
     _ model: any LanguageModel, _ groups: [EncodedGroup],
     trunk: ([EncodedGroup], [Segment]) throws -> (any Trunk)?
   ) throws -> [[Double]] {
-    var all: [[Double]] = []
-    for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {
+    let pieces = cutIntoPieces(groups.map(\.tokens), budget: pieceTokens)
+    return try Collective.current.map(pieces) { piece in
+      try Interrupt.check()
       let made = segments(groups[piece])
       let lower = try trunk(Array(groups[piece]), made.segments)
       let scores = try model.score(
         made.segments, trunk: lower.flatMap { model.accepts($0) ? $0 : nil })
-      all += made.answers.map { $0.map { Self.sum(scores.logProbabilities[$0]) } }
-      try Interrupt.check()
-    }
-    return all
+      return made.answers.map { $0.map { Self.sum(scores.logProbabilities[$0]) } }
+    }.flatMap(\.self)
   }
 
   /// Sums as `sums` has them; an answer that is part of many rows is scored once.

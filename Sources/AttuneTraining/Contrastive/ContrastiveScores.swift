@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 package import AttuneEngine
 package import AttuneObjectives
@@ -65,22 +66,18 @@ package struct ContrastiveScores<Label> {
         responses(row, policy: row.encoded.answers.map { _ in 0 }, reference: row.reference)
       }
       ofPiece = try loss(batch, blank, companions)
-    } else if pieces.count > 1 {
+    } else if pieces.count > 1 || !Collective.current.isAlone {
       ofPiece = try loss(batch, responses(to: batch), companions)
     }
-    var totals = MetricTotals()
-    for piece in pieces {
+    let results = try policy.accumulate(pieces) { piece in
       let made = segments(batch[piece].map(\.encoded))
       let trunk = try trunks.trunk(for: batch[piece].map(\.encoded), segments: made.segments)
       // First: the policy's own pass goes back before another.
       let reference = try reference(batch[piece], made.segments, trunk)
       let pass = try policy.pass(made.segments, trunk: trunk)
       let scored = responses(batch[piece], made, pass.scores, reference)
-      let second = try ofPiece ?? loss(batch, scored, companions)
-      ofPiece = second
-      let result = try second(piece, scored)
-      totals.add(.loss, result.loss)
-      totals.merge(result.metrics)
+      // Of a batch that is one piece, all responses are known only now.
+      let result = try (ofPiece ?? loss(batch, scored, companions))(piece, scored)
       // Every token of a response has the same derivative.
       var gradients = made.segments.map { segment in
         [Double](repeating: 0, count: segment.scored.reduce(0) { $0 + $1.count })
@@ -97,6 +94,12 @@ package struct ContrastiveScores<Label> {
         }
       }
       try pass.backward(HeadGradients(logProbabilities: gradients))
+      return PieceResult(result)
+    }
+    var totals = MetricTotals()
+    for result in results {
+      totals.add(.loss, result.loss)
+      totals.merge(result.metrics)
     }
     return totals
   }
@@ -152,15 +155,14 @@ package struct ContrastiveScores<Label> {
   private func responses(
     to rows: [ContrastiveRow<Label>]
   ) throws -> [[ScoredResponse]] {
-    var all: [[ScoredResponse]] = []
-    for piece in cutIntoPieces(rows.map(\.encoded.tokens), budget: pieceTokens) {
+    let pieces = cutIntoPieces(rows.map(\.encoded.tokens), budget: pieceTokens)
+    return try Collective.current.map(pieces) { piece in
       let made = segments(rows[piece].map(\.encoded))
       let trunk = try trunks.trunk(for: rows[piece].map(\.encoded), segments: made.segments)
       let reference = try reference(rows[piece], made.segments, trunk)
       let scores = try policy.score(made.segments, trunk: trunk)
-      all += responses(rows[piece], made, scores, reference)
-    }
-    return all
+      return responses(rows[piece], made, scores, reference)
+    }.flatMap(\.self)
   }
 
   private func responses(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
@@ -205,15 +206,14 @@ func scores(
   _ model: any LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
   _ settings: RewardModelSettings
 ) throws -> [[Double]] {
-  var all: [[Double]] = []
-  for piece in cutIntoPieces(rows.map(\.encoded.tokens), budget: settings.pieceTokens) {
+  let pieces = cutIntoPieces(rows.map(\.encoded.tokens), budget: settings.pieceTokens)
+  return try Collective.current.map(pieces) { piece in
     let made = rewardSegments(rows[piece])
     let scores = try model.score(
       made.segments,
       trunk: try trunks.trunk(for: rows[piece].map(\.encoded), segments: made.segments))
-    all += made.answers.map { $0.map { scores.scalars[$0][0] } }
-  }
-  return all
+    return made.answers.map { $0.map { scores.scalars[$0][0] } }
+  }.flatMap(\.self)
 }
 
 /// What a reward model knows of pairs that it was not trained on.

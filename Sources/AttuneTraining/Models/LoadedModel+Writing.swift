@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 public import AttuneEngine
 import AttuneFiles
@@ -104,11 +105,13 @@ extension LoadedModel {
     }
     if isThere() { return place.path }
     // Under its name only once it is whole, whoever else writes the same.
-    let work = bases.appending(path: ".\(UUID().uuidString).part", directoryHint: .isDirectory)
-    defer { try? FileManager.default.removeItem(at: work) }
-    try export(to: work)
-    guard rename(work.path, place.path) == 0 || isThere() else {
-      throw FileError("can't be put in place", place.path)
+    try Collective.current.first {
+      let work = bases.appending(path: ".\(UUID().uuidString).part", directoryHint: .isDirectory)
+      defer { try? FileManager.default.removeItem(at: work) }
+      try export(to: work)
+      guard rename(work.path, place.path) == 0 || isThere() else {
+        throw FileError("can't be put in place", place.path)
+      }
     }
     return place.path
   }

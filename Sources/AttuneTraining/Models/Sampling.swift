@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 public import AttuneData
 public import AttuneEngine
 import AttuneFiles
@@ -58,7 +59,7 @@ public struct SampleSettings: Settings {
 }
 
 /// An answer with its numbers.
-public struct SampledAnswer: Sendable, Equatable {
+public struct SampledAnswer: Sendable, Equatable, Codable {
   /// Ids, text, and whether it ended by itself.
   public var completion: Completion
   /// For each token its log-probability at the sampling temperature over the full vocabulary.
@@ -117,6 +118,25 @@ public enum Sampling {
     onText: ((Int, Int, String) throws -> Void)? = nil
   ) throws -> [[SampledAnswer]] {
     try settings.validate()
+    // Each rank of a run answers a block of the prompts.
+    let ranks = Collective.current
+    let block = ranks.share(of: prompts.count)
+    let streams =
+      streams
+      ?? (ranks.isAlone ? nil : prompts.indices.map { UInt64($0) * UInt64(settings.n) })
+    return try ranks.gather {
+      guard !block.isEmpty else { return [] }
+      return try ownAnswers(
+        loaded, prompts: Array(prompts[block]), settings: settings,
+        streams: streams.map { Array($0[block]) }, label: label, style: style,
+        onText: onText.map { onText in { try onText($0 + block.lowerBound, $1, $2) } })
+    }
+  }
+
+  private static func ownAnswers(
+    _ loaded: LoadedModel, prompts: [[Int32]], settings: SampleSettings, streams: [UInt64]?,
+    label: String?, style: ProgressLine.Style, onText: ((Int, Int, String) throws -> Void)?
+  ) throws -> [[SampledAnswer]] {
     let endings = try TextEncoder(loaded).endings
     let ends = Set(endings)
     var watches: [Int: StopWatch] = [:]

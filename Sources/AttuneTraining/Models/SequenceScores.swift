@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 package import AttuneEngine
 
 /// Passes over prompts and answers that need no gradient, cut into pieces that fit into memory.
 package enum SequenceScores {
   /// An answer's numbers, one a scored token.
-  package struct Tokens {
+  package struct Tokens: Codable {
     package var logProbabilities: [Double]
     package var entropies: [Double]
 
@@ -40,19 +41,18 @@ package enum SequenceScores {
       })
   }
 
-  private static func passes<Value>(
+  private static func passes<Value: Codable>(
     _ groups: [EncodedGroup], pieceTokens: Int,
     segments make: (ArraySlice<EncodedGroup>) -> AnswerSegments,
     score: ([Segment]) throws -> [Value]
   ) throws -> [[Value]] {
-    var all: [[Value]] = []
-    for piece in cutIntoPieces(groups.map(\.tokens), budget: pieceTokens) {
+    let pieces = cutIntoPieces(groups.map(\.tokens), budget: pieceTokens)
+    return try Collective.current.map(pieces) { piece in
+      try Interrupt.check()
       let made = make(groups[piece])
       let values = try score(made.segments)
-      all += made.answers.map { $0.map { values[$0] } }
-      try Interrupt.check()
-    }
-    return all
+      return made.answers.map { $0.map { values[$0] } }
+    }.flatMap(\.self)
   }
 }
 

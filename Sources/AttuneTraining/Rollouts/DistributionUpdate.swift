@@ -38,8 +38,7 @@ struct DistributionUpdate {
       state: state)
     state = statistics.state
 
-    var totals = MetricTotals()
-    try rollout.accumulate(
+    let passes = try rollout.accumulate(
       batch, into: policy, HeadRequest(temperature: temperature), budget: budget
     ) { chosen, scores in
       var sums = rollout.answers.map(\.policy)
@@ -51,13 +50,14 @@ struct DistributionUpdate {
       var result = loss.loss(
         rollout.groups(of: prompts, policy: sums, beta: beta), statistics: statistics,
         settings: objective)
-      totals.merge(result.metrics)
       // The log-probability of an answer is the sum of its tokens'.
       result.logProbabilities = zip(result.logProbabilities.joined(), scores.logProbabilities).map {
         gradient, tokens in tokens.map { _ in gradient }
       }
-      return result
+      return (result, [result.metrics])
     }
+    var totals = MetricTotals()
+    for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
     return totals
   }
 }

@@ -32,17 +32,16 @@ struct PolicyUpdate {
     _ rollout: ScoredRollout, policy: any LanguageModel, value: (any LanguageModel)? = nil,
     checkingRatio: Bool
   ) throws -> MetricTotals {
-    var gap: Double?
-    var totals = try accumulate(
+    func old(_ answers: [Int]) -> [[Double]] { answers.map { rollout.answers[$0].old } }
+    var (totals, passes) = try accumulate(
       rollout, policy, value, entropy: objective.entropyBonus > 0
-    ) { chosen, scores in
-      let old = chosen.map { rollout.answers[$0].old }
-      if checkingRatio {
-        gap = max(gap ?? 0, try Self.ratioGap(new: scores.logProbabilities, old: old))
+    ) { chosen, _ in old(chosen) }
+    if checkingRatio {
+      let gaps = try passes.map {
+        try Self.ratioGap(new: $0.scores.logProbabilities, old: old($0.answers))
       }
-      return old
+      if let gap = gaps.max() { totals.addMaximum(.firstRatioGap, gap) }
     }
-    if let gap { totals.addMaximum(.firstRatioGap, gap) }
     return totals
   }
 
@@ -57,15 +56,15 @@ struct PolicyUpdate {
     _ rollout: inout ScoredRollout, policy: any LanguageModel
   ) throws -> MetricTotals {
     precondition(batch.count == rollout.prompts.count, "the step is the rollout's only one")
-    var answers = rollout.answers
-    let totals = try accumulate(rollout, policy, nil, entropy: true) { chosen, scores in
-      for (i, answer) in chosen.enumerated() {
-        answers[answer].old = scores.logProbabilities[i]
-        answers[answer].entropies = scores.entropies[i]
-      }
-      return scores.logProbabilities
+    let (totals, passes) = try accumulate(rollout, policy, nil, entropy: true) {
+      $1.logProbabilities
     }
-    rollout.answers = answers
+    for pass in passes {
+      for (i, answer) in pass.answers.enumerated() {
+        rollout.answers[answer].old = pass.scores.logProbabilities[i]
+        rollout.answers[answer].entropies = pass.scores.entropies[i]
+      }
+    }
     return totals
   }
 
@@ -76,7 +75,7 @@ struct PolicyUpdate {
   private func accumulate(
     _ rollout: ScoredRollout, _ policy: any LanguageModel, _ value: (any LanguageModel)?,
     entropy: Bool, old: (_ answers: [Int], _ scores: AnswerScores) throws -> [[Double]]
-  ) throws -> MetricTotals {
+  ) throws -> (totals: MetricTotals, passes: [AnswersPass]) {
     let all = rollout.sampled.indices(of: batch).answers.map { rollout.answers[$0] }
     let withReference = objective.klWeight > 0
     let withEntropies = objective.entropyBonus > 0
@@ -93,8 +92,7 @@ struct PolicyUpdate {
     let values = try value.map { try ValueUpdate(all, settings: valueObjective, model: $0) }
     let valuesAreShared = value === policy
 
-    var totals = MetricTotals()
-    try rollout.accumulate(
+    let passes = try rollout.accumulate(
       batch, into: policy, HeadRequest(temperature: temperature, entropy: entropy),
       values: valuesAreShared, budget: budget
     ) { chosen, scores in
@@ -106,24 +104,26 @@ struct PolicyUpdate {
           entropies: withEntropies ? scores.entropies[i] : [])
       }
       var result = loss.loss(rows, statistics: statistics, settings: objective)
-      totals.merge(result.metrics)
+      var metrics = [result.metrics]
       if valuesAreShared, let values {
         let valueResult = values.loss(answers, scores.values)
-        totals.merge(valueResult.metrics)
+        metrics.append(valueResult.metrics)
         result.scalars = valueResult.scalars
       }
-      return result
+      return (result, metrics)
     }
+    var totals = MetricTotals()
+    for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
     if let values, !valuesAreShared {
-      try rollout.accumulate(
+      let passes = try rollout.accumulate(
         batch, into: values.model, HeadRequest(), scored: false, values: true, budget: budget
       ) { chosen, scores in
         let result = values.loss(chosen.map { rollout.answers[$0] }, scores.values)
-        totals.merge(result.metrics)
-        return result
+        return (result, [result.metrics])
       }
+      for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
     }
-    return totals
+    return (totals, passes)
   }
 
   /// The largest |ratio − 1|, which must be next to nothing before the first step of a rollout.

@@ -3,7 +3,7 @@
 public import AttuneData
 
 /// An answer as a reward source sees it.
-public struct Completion: Sendable, Equatable {
+public struct Completion: Sendable, Equatable, Codable {
   /// The tokens as sampled, with the end-of-sequence token if it ended by itself.
   public var ids: [Int32]
   /// Its text, without special tokens.

@@ -47,7 +47,7 @@ package struct Rollout {
     _ policy: any LanguageModel, prompts: [DataPrompt], promptIds: [[Int32]], tokenizer: Tokenizer,
     settings: SamplingSettings, isOffPolicy: Bool = false, shouldStop: @escaping () -> Bool
   ) throws -> Rollout? {
-    let samples = try policy.sample(promptIds, settings) { _ in !shouldStop() }
+    let samples = try policy.answers(to: promptIds, settings) { _ in !shouldStop() }
     var answers: [Answer] = []
     for (prompt, samples) in samples.enumerated() {
       for sample in samples {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneEngine
 import AttuneObjectives
 import Foundation
@@ -45,13 +46,17 @@ extension ScoredRollout {
     _ model: any LanguageModel, on prompts: [Int], temperature: Double, budget: Int
   ) throws -> [Double] {
     var sums = answers.map(\.policy)
-    for piece in sampled.pieces(prompts, budget: budget) {
+    let pieces = sampled.pieces(prompts, budget: budget)
+    let results = try Collective.current.map(pieces) { piece in
       let (chosen, own) = sampled.indices(of: piece)
       let scores = try model.score(
         sampled.request(chosen, scored: true, values: false), HeadRequest(temperature: temperature),
         trunk: trunk?.shared(by: model)?.selecting(chosen))
-      for (answer, i) in zip(own, sampled.places(of: own, in: chosen)) {
-        sums[answer] = scores.logProbabilities[i].reduce(0, +)
+      return sampled.places(of: own, in: chosen).map { scores.logProbabilities[$0].reduce(0, +) }
+    }
+    for (piece, values) in zip(pieces, results) {
+      for (answer, value) in zip(sampled.indices(of: piece).answers, values) {
+        sums[answer] = value
       }
     }
     return sums

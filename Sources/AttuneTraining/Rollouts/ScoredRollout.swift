@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
@@ -67,6 +68,16 @@ struct ScoredRollout {
     self.sourceRewards = sourceRewards
   }
 
+  /// What the models say of an answer, one number a token.
+  private struct Numbers: Codable {
+    var answer: Int
+    /// Nil where the policy was not asked.
+    var old: [Double]?
+    var entropies: [Double]
+    var reference: [Double]
+    var values: [Double]
+  }
+
   /// Computes what every later pass starts from: the frozen layers' results, the reference's
   /// log-probabilities, and the policy's with entropies and values.
   ///
@@ -76,11 +87,11 @@ struct ScoredRollout {
   ///   - asksPolicy: Whether the policy gives its numbers; else the sampler's stand in.
   init(_ rollout: Rollout, _ models: ScoringModels, asksPolicy: Bool) throws {
     let request = HeadRequest(temperature: models.temperature, entropy: true)
+    // Of many ranks each has the trunks of its own pieces, and others are cut for an update.
+    let keepsTrunks = Collective.current.isAlone
     var trunks: [any Trunk] = []
-    var answers = rollout.answers.map {
-      Answer(sampled: $0, old: $0.sampler, reference: [], entropies: [], values: [])
-    }
-    for piece in rollout.pieces(Array(rollout.prompts.indices), budget: models.pieceTokens) {
+    let pieces = rollout.pieces(Array(rollout.prompts.indices), budget: models.pieceTokens)
+    let results = try Collective.current.map(pieces) { piece in
       let (chosen, chosenAnswers) = rollout.indices(of: piece)
       let plain = rollout.request(chosen, scored: true, values: false)
       let trunk = models.layers > 0 ? try models.policy.trunk(plain, layers: models.layers) : nil
@@ -99,15 +110,21 @@ struct ScoredRollout {
           try $0.score(
             rollout.request(chosen, scored: false, values: true), trunk: trunk?.shared(by: $0))
         }
-      for (answer, i) in zip(chosenAnswers, rollout.places(of: chosenAnswers, in: chosen)) {
-        if let ours {
-          answers[answer].old = ours.logProbabilities[i]
-          answers[answer].entropies = ours.entropies[i]
-        }
-        answers[answer].reference = theirs.logProbabilities[i]
-        answers[answer].values = values?.scalars[i] ?? []
+      if let trunk, keepsTrunks { trunks.append(trunk) }
+      return zip(chosenAnswers, rollout.places(of: chosenAnswers, in: chosen)).map { answer, i in
+        Numbers(
+          answer: answer, old: ours?.logProbabilities[i], entropies: ours?.entropies[i] ?? [],
+          reference: theirs.logProbabilities[i], values: values?.scalars[i] ?? [])
       }
-      if let trunk { trunks.append(trunk) }
+    }
+    var answers = rollout.answers.map {
+      Answer(sampled: $0, old: $0.sampler, reference: [], entropies: [], values: [])
+    }
+    for numbers in results.joined() {
+      if let old = numbers.old { answers[numbers.answer].old = old }
+      answers[numbers.answer].entropies = numbers.entropies
+      answers[numbers.answer].reference = numbers.reference
+      answers[numbers.answer].values = numbers.values
     }
     self.init(rollout, answers: answers, trunk: try trunks.joined())
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 public import AttuneEngine
 
 /// The prompts and answers of a batch as the policy reads them, with hidden states that every
@@ -52,7 +53,9 @@ extension SharedPass {
       origin: loaded.origin)
     let tokens = segments.reduce(0) { $0 + $1.ids.count }
     let megabytes = Double(tokens * loaded.model.spec.width) * 4 / 1_000_000
-    guard layers > 0, !segments.isEmpty, megabytes <= Self.mostMegabytes else { return }
+    // Of many ranks each would have those of its own pieces.
+    guard layers > 0, !segments.isEmpty, megabytes <= Self.mostMegabytes, Collective.current.isAlone
+    else { return }
     let trunks = try pieces(pieceTokens: pieceTokens).map { piece in
       try Interrupt.check()
       return try loaded.model.trunk(renumbered(piece), layers: layers)
@@ -70,7 +73,7 @@ extension SharedPass {
   ///   - asking: Puts into an answer's segment what is wanted of it.
   ///   - reading: Takes the value of the segment of that index from the scores.
   /// - Returns: One value an answer.
-  package func values<Value>(
+  package func values<Value: Codable>(
     _ model: any LanguageModel, _ request: HeadRequest = HeadRequest(), pieceTokens: Int,
     asking: (inout Segment) -> Void, reading: (HeadScores, Int) -> Value
   ) throws -> [Value] {
@@ -100,7 +103,7 @@ extension SharedPass {
       }, reading: { $0[$1].reduce(0, +) })
   }
 
-  private func values<Scores, Value>(
+  private func values<Scores, Value: Codable>(
     of models: [any LanguageModel], pieceTokens: Int, asking: (inout Segment) -> Void,
     running: ([Segment], (any Trunk)?) throws -> Scores, reading: (Scores, Int) -> Value
   ) throws -> [Value] {
@@ -108,8 +111,9 @@ extension SharedPass {
     let trunk = trunk.flatMap { trunk in
       models.allSatisfy { $0.accepts(trunk) } ? trunk : nil
     }
-    var values: [Int: Value] = [:]
-    for piece in pieces(pieceTokens: pieceTokens) {
+    let pieces = pieces(pieceTokens: pieceTokens)
+    let results = try Collective.current.map(pieces) { piece in
+      var values: [Int: Value] = [:]
       var chosen = renumbered(piece)
       for (place, index) in piece.enumerated() where wanted.contains(index) {
         asking(&chosen[place])
@@ -118,7 +122,9 @@ extension SharedPass {
       for (place, index) in piece.enumerated() where wanted.contains(index) {
         values[index] = reading(scores, place)
       }
+      return values
     }
+    let values = results.reduce(into: [:]) { $0.merge($1) { $1 } }
     return answers.compactMap { values[$0] }
   }
 

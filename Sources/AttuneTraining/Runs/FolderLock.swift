@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneFiles
 package import Foundation
 
@@ -10,16 +11,21 @@ package struct FolderLock {
   static let name = ".lock"
   /// How deep a run's files lie: `round-1/policy/checkpoint.safetensors`.
   private static let depth = 3
-  private let lock: FileLock
+  /// That of rank 0, where several processes are at work in the folder together.
+  private let lock: FileLock?
 
   /// Takes the lock.
   ///
   /// - Parameter folder: A folder that exists.
   /// - Throws: `TrainingError` if another process holds it.
   package init(_ folder: URL) throws {
-    lock = try FileLock(folder.appending(path: Self.name).path) { _ in
-      TrainingError(.badOutput, "\(folder.path): another process is at work in this folder")
+    var taken: FileLock?
+    try Collective.current.first {
+      taken = try FileLock(folder.appending(path: Self.name).path) { _ in
+        TrainingError(.badOutput, "\(folder.path): another process is at work in this folder")
+      }
+      AtomicFile.removeParts(in: folder, depth: Self.depth)
     }
-    AtomicFile.removeParts(in: folder, depth: Self.depth)
+    lock = taken
   }
 }

@@ -7,7 +7,7 @@ package import Foundation
 
 /// What a run says of one held-out row: a line of its `evaluation.jsonl`, from which every figure with
 /// its interval follows.
-package struct HeldOutRow: Equatable {
+package struct HeldOutRow: Equatable, Codable {
   /// The line of the data file.
   var line: Int
   /// Which of the held-out prompts, numbered as they come.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Synchronization
+import AttuneCollective
 
 #if canImport(Darwin)
   import Darwin
@@ -10,8 +10,6 @@ import Synchronization
 
 /// Ctrl-C, `kill` and cancelled tasks: the trainers look at this between steps, write a checkpoint and end.
 public enum Interrupt {
-  private static let asked = Atomic<Bool>(false)
-
   /// Takes SIGINT and SIGTERM over: the first one asks for a clean end, a second one of either ends
   /// the process at once, wherever it is. A limit on the size of files is an error of the write
   /// that meets it, not the end.
@@ -23,7 +21,7 @@ public enum Interrupt {
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { _ in
-        Interrupt.asked.store(true, ordering: .relaxed)
+        Stop.ask()
         signal(SIGINT, SIG_DFL)
         signal(SIGTERM, SIG_DFL)
       }
@@ -32,5 +30,5 @@ public enum Interrupt {
   }
 
   /// Whether a clean end was asked for: by a signal, or by cancelling the task that asks.
-  public static var isRequested: Bool { asked.load(ordering: .relaxed) || Task.isCancelled }
+  public static var isRequested: Bool { Stop.isRequested || Task.isCancelled }
 }

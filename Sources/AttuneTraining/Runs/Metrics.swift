@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneFiles
 package import AttuneObjectives
@@ -29,7 +30,9 @@ package final class MetricsFile {
     url = folder.appending(path: "metrics.jsonl")
     self.stage = stage
     self.bytes = bytes
-    descriptor = open(url.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    // Rank 0 alone has a file.
+    let path = Collective.current.rank == 0 ? url.path : "/dev/null"
+    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw FileError("can't be written", url.path) }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
@@ -61,7 +64,10 @@ package final class MetricsFile {
   package func append(step: Int, _ metrics: MetricTotals) throws {
     let line = Self.line(
       step: step, stage: stage, time: Date().timeIntervalSince1970, metrics: metrics)
-    try AtomicFile.write(Data(line.utf8), to: descriptor, name: url.path)
+    _ = try Collective.current.first {
+      try AtomicFile.write(Data(line.utf8), to: descriptor, name: url.path)
+      return true
+    }
     bytes += line.utf8.count
   }
 

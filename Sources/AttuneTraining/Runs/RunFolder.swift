@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneEngine
 package import AttuneFiles
@@ -230,18 +231,22 @@ public final class RunFolder {
     where own.contains(name) || name.hasSuffix(".safetensors")
       || name.wholeMatch(of: /round-[0-9]+/) != nil
     {
-      do {
-        try FileManager.default.removeItem(at: url.appending(path: name))
-      } catch {
-        throw TrainingError(.file, "\(url.path)/\(name): can't be removed: \(reason(error))")
+      try Collective.current.first {
+        do {
+          try FileManager.default.removeItem(at: url.appending(path: name))
+        } catch {
+          throw TrainingError(.file, "\(url.path)/\(name): can't be removed: \(reason(error))")
+        }
       }
     }
   }
 
   private static func removeCheckpoint(_ url: URL) throws {
     let file = url.appending(path: "checkpoint.safetensors").path
-    guard unlink(file) == 0 || errno == ENOENT else {
-      throw FileError("can't be removed", file)
+    try Collective.current.first {
+      guard unlink(file) == 0 || errno == ENOENT else {
+        throw FileError("can't be removed", file)
+      }
     }
   }
 }

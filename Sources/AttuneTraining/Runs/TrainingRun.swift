@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 package import AttuneData
 package import AttuneEngine
 package import AttuneObjectives
@@ -104,6 +105,17 @@ package final class TrainingRun<State: RunState> {
   private var clock: CheckpointClock
   private var lastStep = Duration.zero
   private var lastMetrics = MetricTotals()
+  private var lastNorm = 0.0
+
+  /// What the processes of a run tell one another after a step.
+  private struct Rank: Codable {
+    /// Whether it was asked to stop.
+    var stops: Bool
+    /// Whether its clock says that a checkpoint is due.
+    var isDue: Bool
+    /// The bits of the gradient norm, which are the same on all.
+    var norm: UInt64
+  }
 
   /// Begins, or goes on from the folder's checkpoint.
   ///
@@ -191,6 +203,7 @@ package final class TrainingRun<State: RunState> {
       }
       let norm = try model.step(
         optimizer, learningRate: rate, maximumNorm: settings.gradientBound)
+      lastNorm = norm
       totals.addMean(.gradientNorm, total: norm, weight: 1)
       totals.addMean(.learningRate, total: rate, weight: 1)
       state.step += 1
@@ -238,8 +251,17 @@ package final class TrainingRun<State: RunState> {
         TrainingProgress(
           stage: output.record.stage, done: state.done, total: all,
           metrics: Dictionary(uniqueKeysWithValues: lastMetrics.named))))
-    if output.options.shouldStop(), goesOn { throw try interrupted() }
-    if clock.isDue, goesOn { try checkpoint() }
+    let ranks = try Collective.current.gather {
+      [Rank(stops: output.options.shouldStop(), isDue: clock.isDue, norm: lastNorm.bitPattern)]
+    }
+    guard ranks.allSatisfy({ $0.norm == ranks[0].norm }) else {
+      throw TrainingError(
+        .diverged,
+        "\(State.unit) \(state.done): the processes of the run hold different numbers; start them on "
+          + "processors of one kind with the same --threads")
+    }
+    if ranks.contains(where: \.stops), goesOn { throw try interrupted() }
+    if ranks.contains(where: \.isDue), goesOn { try checkpoint() }
   }
 
   /// Ends a step on rows of a file: `log` with what it took, and `goOn`.

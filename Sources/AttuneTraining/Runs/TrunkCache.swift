@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 package import AttuneEngine
 
 /// The results of a model's frozen lower layers, kept for rows that come again: in later epochs, in
@@ -30,7 +31,9 @@ package struct TrunkCache {
     self.model = model
     self.store = store
     let needed = Double(tokens) * Double(model.spec.width) * 4 / 1_000_000
-    layers = needed <= Double(megabytes) ? model.sharedLayers : 0
+    // Of many ranks each would keep those of the pieces that it ran, and meet other rows next time.
+    layers =
+      needed <= Double(megabytes) && Collective.current.isAlone ? model.sharedLayers : 0
   }
 
   /// The trunk of some groups, in their order; of those that are not kept it is computed.
