@@ -77,8 +77,8 @@ test check: TRAITS := --traits default$(comma)MPI
 test: setup ## Set up, then run the tests.
 	swift build $(SWIFT_FLAGS) $(TRAITS) --build-tests
 	@touch .build/many
-	swift test -c release --skip-build $(TRAITS) --skip ManyRanksTests
-	swift test -c release --skip-build $(TRAITS) --filter ManyRanksTests
+	swift test -c release --skip-build $(TRAITS) --skip "ManyRanksTests|SamplerFolderTests"
+	swift test -c release --skip-build $(TRAITS) --filter "ManyRanksTests|SamplerFolderTests"
 
 lint: ## Check the format of all Swift sources.
 	swift format lint --strict --recursive --parallel $(SWIFT_SOURCES)

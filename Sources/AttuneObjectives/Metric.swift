@@ -55,6 +55,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case rewardShaped = "reward/with_kl_mean"
   case equalRewardShare = "reward/equal_share"
   case draws = "rollout/draws"
+  case staleness = "rollout/staleness"
   case rewardGap = "reward/best_worst_gap"
   case freshAccuracy = "reward/fresh_accuracy"
   case promptsWithoutPair = "reward/prompts_without_pair_share"
@@ -170,6 +171,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .equalRewardShare:
       "Share of prompts whose answers all got one score, which have no gradient in a group method."
     case .draws: "Draws of prompts that a rollout of dapo took."
+    case .staleness:
+      "Rollouts that the policy was trained on since it sampled, mean over what was sampled elsewhere."
     case .rewardGap: "Mean reward of a prompt's best answer minus that of its worst."
     case .freshAccuracy:
       "Share of freshly sampled pairs that the implicit reward ranks right before they are trained on."

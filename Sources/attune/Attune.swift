@@ -37,7 +37,7 @@ struct Attune: ParsableCommand {
           SFTCommand.self, RewardCommand.self, PPOCommand.self, ReinforceCommand.self,
           RLOOCommand.self, GRPOCommand.self, RAFTCommand.self, DPGCommand.self,
           BRAInCommand.self, DPOCommand.self, KTOCommand.self, IterateCommand.self,
-          PlanCommand.self,
+          RolloutsCommand.self, PlanCommand.self,
         ]),
       CommandGroup(
         name: "MODELS",

@@ -25,6 +25,20 @@ struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
   var beta: Double?
 
   @OptionGroup var sampler: SamplerOption
+
+  @Option(
+    help: ArgumentHelp(
+      "Who samples: own, this process, or folder, attune rollouts elsewhere (default: own).",
+      valueName: "own|folder"))
+  var samplers: Samplers?
+
+  @Option(
+    help: ArgumentHelp(
+      "Rollouts that the policy may be trained on since others sampled (default: 1).",
+      valueName: "k")
+  )
+  var maxStaleness: Int?
+
   @OptionGroup var output: TrainerOutputOptions
 
   @Option(help: ArgumentHelp("Highest learning rate.", valueName: "x"))
@@ -33,6 +47,8 @@ struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
   @OptionGroup var moments: OptimizerOption
   @OptionGroup var shared: SharedOptions
 }
+
+extension Samplers: ExpressibleByArgument {}
 
 /// A command of a trainer that samples its own answers.
 protocol OnlineCommand: TakesKnobs where Knobs == Algorithm.Knobs {
@@ -63,6 +79,7 @@ extension OnlineCommand {
       [
         "beta": online.beta, "learning_rate": online.learningRate,
         "optimizer": online.moments.optimizer, "sampler": online.sampler.sampler,
+        "samplers": online.samplers, "max_staleness": online.maxStaleness,
         "seed": shared.seed,
       ])
   }

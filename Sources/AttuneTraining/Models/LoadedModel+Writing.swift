@@ -117,7 +117,7 @@ extension LoadedModel {
   }
 
   /// The name as it works from any working folder.
-  private var absoluteName: String {
+  var absoluteName: String {
     FileManager.default.fileExists(atPath: name)
       ? URL(filePath: name).standardizedFileURL.path : name
   }

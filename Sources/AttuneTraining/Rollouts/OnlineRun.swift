@@ -56,6 +56,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   private let sharedLayers: Int
   private let began = ContinuousClock.now
   private var order: BatchOrder
+  private var samplers: FolderSampling?
   private var times: Times?
 
   /// Opens a run, or goes on with one that was stopped.
@@ -131,6 +132,11 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     self.rewards = rewards
     self.watched = watched
     self.settings = settings
+    guard settings.rollout.samplers == .folder, recorded == nil else { return }
+    let run = run
+    samplers = try FolderSampling(
+      folder.url, start: run.start, settings: settings.rollout, rollout: run.state.rollout,
+      say: { run.say($0) }, shouldStop: options.shouldStop)
   }
 
   /// Where the run stands.
@@ -161,7 +167,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     let chosen = order.promptsOfRollout(draw)
     if let recorded { return recorded.rollout(chosen) }
     let rollout = try run.saving {
-      try Rollout.sample(
+      if samplers != nil { return try sampleElsewhere(draw, chosen, from: sampler) }
+      return try Rollout.sample(
         sampler ?? policy, prompts: chosen.map { prompts[$0] },
         promptIds: chosen.map { promptIds[$0] }, tokenizer: run.start.tokenizer,
         settings: settings.sampling(draw: draw, end: encoder.endings), isOffPolicy: sampler != nil,
@@ -171,6 +178,22 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     times?.rollout += ContinuousClock.now - began
     times?.tokens += rollout.answers.reduce(0) { $0 + $1.completion.ids.count }
     return rollout
+  }
+
+  /// Takes answers that others drew, with the policy as it was some rollouts before.
+  private func sampleElsewhere(
+    _ draw: Int, _ chosen: [Int], from sampler: (any LanguageModel)?
+  ) throws -> Rollout? {
+    guard
+      let samples = try samplers?.answers(
+        draw: draw, version: state.rollout, policy: { try sampler ?? policyWithoutHead() },
+        prompts: { draw in order.promptsOfRollout(draw).map { promptIds[$0] } },
+        sampling: { settings.sampling(draw: $0, end: encoder.endings) })
+    else { return nil }
+    return Rollout(
+      prompts: chosen.map { prompts[$0] }, promptIds: chosen.map { promptIds[$0] },
+      samples: samples, tokenizer: run.start.tokenizer, isOffPolicy: sampler != nil,
+      samplerDiffers: true)
   }
 
   /// Computes log-probabilities, rewards and scores of a rollout's answers.
@@ -294,6 +317,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   /// - Parameter method: The trainer and its variant; nil is the trainer's name.
   func close(method: String? = nil) throws -> OnlineReport {
     try run.checkpoint()
+    try samplers?.finish(version: state.rollout)
     try run.end(writing: policyWithoutHead())
     return OnlineReport(
       method: method ?? run.output.record.stage, model: run.output.url.path,
@@ -323,6 +347,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
       totals.add(.sampledTokensPerSecond, Double(times.tokens) / seconds(times.rollout))
     }
     totals.add(.peakMemory, peakMemory())
+    if let samplers { totals.add(.staleness, samplers.staleness) }
     self.times = nil
   }
 

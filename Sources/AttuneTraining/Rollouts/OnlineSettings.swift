@@ -42,7 +42,7 @@ extension OnlineSettings {
 
   /// The shared knobs that have no effect.
   var unreadSharedKnobs: [(knob: String, why: String)] {
-    training.weights.unreadKnobs + rewards.unreadKnobs
+    training.weights.unreadKnobs + rewards.unreadKnobs + rollout.unreadKnobs
   }
 }
 

@@ -98,6 +98,7 @@ extension OnlineSettings {
     for (knob, isSet) in [
       ("samples_per_prompt", rollout.samplesPerPrompt != plain.samplesPerPrompt),
       ("sampler", rollout.sampler != plain.sampler),
+      ("samplers", rollout.samplers != plain.samplers),
     ] where isSet {
       throw TrainingError(
         .badSetting, "\(knob) is set but not read: \(data.url.path) holds the answers")

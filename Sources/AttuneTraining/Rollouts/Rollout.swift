@@ -48,10 +48,22 @@ package struct Rollout {
     settings: SamplingSettings, isOffPolicy: Bool = false, shouldStop: @escaping () -> Bool
   ) throws -> Rollout? {
     let samples = try policy.answers(to: promptIds, settings) { _ in !shouldStop() }
+    guard !samples.joined().contains(where: { $0.finishReason == .cancelled }) else { return nil }
+    return Rollout(
+      prompts: prompts, promptIds: promptIds, samples: samples, tokenizer: tokenizer,
+      isOffPolicy: isOffPolicy, samplerDiffers: !policy.engine.samplesAsItScores(settings.sampler))
+  }
+
+  /// Takes answers that were drawn.
+  ///
+  /// - Parameter samples: For each prompt its answers.
+  init(
+    prompts: [DataPrompt], promptIds: [[Int32]], samples: [[Sample]], tokenizer: Tokenizer,
+    isOffPolicy: Bool, samplerDiffers: Bool
+  ) {
     var answers: [Answer] = []
     for (prompt, samples) in samples.enumerated() {
       for sample in samples {
-        guard sample.finishReason != .cancelled else { return nil }
         answers.append(
           Answer(
             prompt: prompt,
@@ -61,9 +73,9 @@ package struct Rollout {
             sampler: sample.logProbability))
       }
     }
-    return Rollout(
+    self.init(
       prompts: prompts, promptIds: promptIds, answers: answers, isOffPolicy: isOffPolicy,
-      samplerDiffers: !policy.engine.samplesAsItScores(settings.sampler))
+      samplerDiffers: samplerDiffers)
   }
 
   /// Puts prompts and answers together; the answers come in the prompts' order.

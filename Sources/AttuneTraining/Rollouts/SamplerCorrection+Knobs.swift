@@ -18,7 +18,7 @@ extension CorrectsSampler {
 
   /// Those of them without effect.
   var unreadCorrectionKnobs: [(knob: String, why: String)] {
-    guard rollout.sampler == .same else {
+    guard rollout.sampler == .same, rollout.samplers == .own else {
       return correction.importanceWeights == .none
         ? [("importance_cap", "importance_weights is none")] : []
     }

@@ -2,6 +2,15 @@
 
 public import AttuneEngine
 
+/// Who samples the answers that a trainer learns from.
+public enum Samplers: String, Codable, Sendable, CaseIterable {
+  /// The trainer itself, with the policy as it is.
+  case own
+  /// Others, through a folder of the run (`attune rollouts`), with the policy as it was up to
+  /// `maxStaleness` rollouts before.
+  case folder
+}
+
 /// The knobs of a trainer that samples its own answers: how it does, and what it has because it does.
 public struct RolloutSettings: Codable, Sendable, Equatable {
   /// How often answers are sampled.
@@ -18,6 +27,14 @@ public struct RolloutSettings: Codable, Sendable, Equatable {
   public var temperature = 1.0
   /// Which numbers answers are drawn with.
   public var sampler = Sampler.same
+  /// Who samples.
+  public var samplers = Samplers.own
+  /// Rollouts that the policy may have been trained on since it sampled, where others do.
+  public var maxStaleness = 1
+  /// Prompts that one of them takes at a time.
+  public var leasePrompts = 8
+  /// Seconds after which what one took and gave no sign of is another's.
+  public var leaseSeconds = 60.0
   /// Training ends when KL in nats a sequence is above this; 0 is never.
   public var klBudget = 0.0
   /// Adam's ε.
@@ -44,7 +61,29 @@ public struct RolloutSettings: Codable, Sendable, Equatable {
       "temperature", "Sampling temperature; log-probabilities are taken at it too.",
       .number(.above(0)), because: "greedy answers have no log-probability"),
     .sampler,
+    Knob(
+      "samplers",
+      "Who samples: own, the trainer itself, or folder, others by attune rollouts, with a policy some "
+        + "rollouts old.",
+      .choice(Samplers.self)),
+    Knob(
+      "max_staleness",
+      "Rollouts that the policy may have been trained on since it sampled, where samplers is folder.",
+      .whole(0...1000)),
+    Knob("lease_prompts", "Prompts that a sampler takes at a time.", .whole(atLeast: 1)),
+    Knob(
+      "lease_seconds", "Seconds after which what a sampler took and gave no sign of is another's.",
+      .number(.above(0))),
   ]
+
+  /// Those of them without effect.
+  var unreadKnobs: [(knob: String, why: String)] {
+    samplers == .folder
+      ? []
+      : ["max_staleness", "lease_prompts", "lease_seconds"].map {
+        ($0, "samplers is own: the trainer samples by itself")
+      }
+  }
 
   static let klBudget = Knob(
     "kl_budget", "Training ends when KL in nats a sequence is above this; 0 is never.",
