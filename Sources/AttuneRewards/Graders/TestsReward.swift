@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 public import AttuneData
 public import AttuneTraining
 
@@ -86,7 +87,10 @@ public struct TestsReward: RewardSource {
       task.program = Self.program(in: completions[i].text)
       return task
     }
-    return try sandbox.run(tasks).map { passed in
+    // Each rank of a run tests its share of the answers.
+    let ranks = Collective.current
+    let results = try ranks.gather { try sandbox.run(Array(tasks[ranks.share(of: tasks.count)])) }
+    return results.map { passed in
       let count = passed.count { $0 }
       return count == passed.count
         ? 1 : knobs.partial * Double(count) / Double(passed.count)

@@ -17,10 +17,10 @@ struct TasksCommand: TakesKnobs {
       \(ProceduralTask.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
 
       Rows hold the prompt and its answer; the command says which --reward knows it \
-      (Documentation/Graders.md). No problem of one file is in the other, nor among the shots.
+      (Documentation/Graders.md): grpo --data sums.jsonl --reward answer:number. No problem of one file is \
+      in the other, nor among the shots.
 
       Example: attune tasks sums --count 256 --held-out held-out.jsonl --output sums.jsonl
-        attune grpo --model smollm2 --data sums.jsonl --reward answer:number --output runs/sums
       """)
 
   @Argument(help: ArgumentHelp("The task.", valueName: "name"))
