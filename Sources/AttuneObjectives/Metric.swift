@@ -66,6 +66,16 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case goldDeviation = "reward/gold_sd"
   case goldCorrelation = "reward/gold_correlation"
   case missingEndShare = "reward/missing_end_share"
+  // Answers that are right or wrong
+  case rightShare = "answer/accuracy"
+  case passAtK = "answer/pass_at_k"
+  case majorityRight = "answer/majority_accuracy"
+  case allRightShare = "answer/all_right_share"
+  case allWrongShare = "answer/all_wrong_share"
+  case heldOutReward = "held_out/reward"
+  case heldOutRight = "held_out/accuracy"
+  case heldOutPass = "held_out/pass_at_k"
+  case heldOutMajority = "held_out/majority_accuracy"
   case klSequence = "kl/sequence"
   case klToken = "kl/token"
   case klBestOfN = "kl/best_of_n"
@@ -187,6 +197,22 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .goldCorrelation: "Correlation of learned and watched reward over the rollout's answers."
     case .missingEndShare:
       "Share of answers that did not end by themselves; the penalty, where there is one, is theirs."
+    case .rightShare:
+      "Share of answers that are right, by the first source that checks answers (answer, ifeval, tests), else by a watched one that does."
+    case .passAtK:
+      "Share of prompts with a right answer among those to it: pass@k, k being samples_per_prompt."
+    case .majorityRight:
+      "Share of prompts whose most frequent answer is right: maj@k; of several as frequent the share of right ones."
+    case .allRightShare:
+      "Share of prompts all of whose answers are right, which teach a group method nothing."
+    case .allWrongShare:
+      "Share of prompts none of whose answers is right, which teach nothing either."
+    case .heldOutReward:
+      "Mean reward of answers to the rows of --eval-data, by the policy that this rollout began with."
+    case .heldOutRight: "Share of those answers that are right."
+    case .heldOutPass:
+      "Share of those rows with a right answer among evaluation_samples: pass@k."
+    case .heldOutMajority: "Share of those rows whose most frequent answer is right: maj@k."
     case .klSequence:
       "KL from the reference in nats a sequence, estimated by log-ratios on the policy's own samples; on another's they are weighted by π/q."
     case .klToken: "The same a token."

@@ -51,13 +51,15 @@ struct RowsOption: ParsableArguments {
   ///   - other: Another file, such as one of held-out rows, that is read in the same way.
   ///   - expecting: The kinds that the command can use; any if empty.
   ///   - carriesRows: Whether rows go to rewards or into the output whole.
+  ///   - takesPrompts: Whether prompts are taken, with the columns that go along with them.
   func read(
-    _ other: String? = nil, expecting: [DataKind] = [], carriesRows: Bool = false
+    _ other: String? = nil, expecting: [DataKind] = [], carriesRows: Bool = false,
+    takesPrompts: Bool = false
   ) throws -> DataFile {
     try DataFile.readTelling(
       other.map { URL(filePath: $0) } ?? url, expecting: expecting,
       use: ColumnUse(
-        carriesRows: carriesRows, ignored: Self.columns(ignore)))
+        carriesRows: carriesRows, takesPrompts: takesPrompts, ignored: Self.columns(ignore)))
   }
 }
 
@@ -68,7 +70,7 @@ extension DataFile {
   ) throws -> DataFile {
     let data = try read(url, expecting: expecting, use: use)
     if let warning = data.warning {
-      Output.note("\(use.carriesRows ? "note" : "warning"): \(warning)")
+      Output.note("\(use.refusesNoJudgement ? "note" : "warning"): \(warning)")
     }
     return data
   }

@@ -17,6 +17,19 @@ struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
   @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
   var watch: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Rows that are answered on the way and not trained on, every evaluation_every rollouts.",
+      valueName: "file"), completion: .file())
+  var evalData: String?
+
+  @Option(
+    help: ArgumentHelp("Which policy is written (default: the last one).", valueName: "figure"))
+  var keepBest: KeepBest?
+
+  @Flag(help: "Begins with the prompts that the start answers right about every second time.")
+  var curriculum = false
+
   // Where the trainer has no β, there is no such option to be seen.
   @Option(
     help: ArgumentHelp(
@@ -69,7 +82,7 @@ extension OnlineCommand {
       Algorithm.train(
         opened.start, data: opened.data, rewards: opened.rewards.weighted,
         rewardFingerprint: opened.rewards.fingerprint, watched: opened.watched,
-        settings: settings, output: online.output.url, options: online.output.options))
+        settings: settings, output: online.output.url, options: opened.options))
   }
 
   /// The trainer's settings with the shared options and a command's own laid over them.
@@ -80,13 +93,15 @@ extension OnlineCommand {
         "beta": online.beta, "learning_rate": online.learningRate,
         "optimizer": online.moments.optimizer, "sampler": online.sampler.sampler,
         "samplers": online.samplers, "max_staleness": online.maxStaleness,
+        "keep_best": online.keepBest, "curriculum": online.curriculum ? true : nil,
         "seed": shared.seed,
       ])
   }
 
   /// Reads the data and opens the models.
   func open() throws -> (
-    start: LoadedModel, data: DataFile, rewards: RewardSources, watched: (any RewardSource)?
+    start: LoadedModel, data: DataFile, rewards: RewardSources, watched: (any RewardSource)?,
+    options: RunOptions
   ) {
     let specifications = try online.rewards.specifications
     let watched = try online.watch.map {
@@ -94,12 +109,14 @@ extension OnlineCommand {
     }
     let file = try online.data.read(carriesRows: true)
     Output.note(file.summary)
+    var options = online.output.options
+    options.heldOut = try online.evalData.map { try online.data.read($0, carriesRows: true) }
     let start = try online.model.open(shared)
     return (
       start, file, try RewardSources(specifications, on: start.engine, beside: start),
       try watched.map {
         try RewardSources([$0], on: start.engine, beside: start).weighted[0].source
-      }
+      }, options
     )
   }
 
@@ -139,3 +156,4 @@ struct KLTermOptions: ParsableArguments {
 }
 
 extension KLEstimator: ExpressibleByArgument {}
+extension KeepBest: ExpressibleByArgument {}

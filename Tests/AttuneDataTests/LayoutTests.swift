@@ -366,6 +366,12 @@ struct UnusedColumnTests {
   {
     let row = #"{"prompt":"p","completion":"c","score":0.7}"#
     #expect(try file(row, use: ColumnUse(carriesRows: true)).unusedColumns.map(\.name) == ["score"])
+    let prompts = try file(row, use: ColumnUse(takesPrompts: true))
+    #expect(prompts.warning?.contains("rows.jsonl: the model does not see: \"score\"") == true)
+    // Beside answers that were compared it does not go along.
+    let pairs = try file(
+      #"{"prompt":"p","chosen":"a","rejected":"b","source":1}"#, use: ColumnUse(takesPrompts: true))
+    #expect(pairs.warning?.contains("rows.jsonl: not used: \"source\" (1 row)") == true)
     #expect(
       try file(row, use: ColumnUse(ignored: ["score"])).unusedColumns.map(\.name) == ["score"])
     // A picture is a part of what a reward's answer would answer.

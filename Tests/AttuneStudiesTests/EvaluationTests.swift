@@ -21,6 +21,36 @@ struct EvaluationTests {
     return settings
   }
 
+  @Test func `answers that are right are counted, with how many a prompt needs`() throws {
+    let family = try ModelFamily()
+    // Bytes of a random model: some answers hold such a letter, some do not.
+    let data = try family.folder.rows(
+      "rows.jsonl", (0..<12).map { #"{"prompt":"say \#($0)","answer":"[a-z]"}"# })
+    var settings = settings()
+    settings.n = 4
+    let report = try Evaluation.run(
+      model: family.base.name, against: nil, reference: nil, data: data,
+      rewards: [try RewardSpecification("length:3"), try RewardSpecification("answer:regex")],
+      settings: settings, answersFile: nil, on: NativeEngine())
+    let right = try #require(report.models[0].right)
+    #expect(right.source == "answer:regex")
+    #expect(right.accuracy == report.models[0].rewards["answer:regex"]?.mean)
+    #expect(right.pass.map(\.k) == [1, 2, 4])
+    #expect(abs(right.pass[0].value - right.accuracy) < 1e-12)
+    #expect(right.pass[1].value >= right.accuracy && right.pass[2].value >= right.pass[1].value)
+    #expect(abs(right.pass[2].value - (1 - right.allWrong)) < 1e-12)
+    #expect(right.majority != nil && right.allRight + right.allWrong <= 1)
+    #expect(right.accuracyInterval.low <= right.accuracy)
+    for words in ["right answers", "pass@2", "pass@4", "right majority", "all right, all wrong"] {
+      #expect(report.terminalTable.contains(words), "\(report.terminalTable)")
+    }
+    let plain = try Evaluation.run(
+      model: family.base.name, against: nil, reference: nil, data: data,
+      rewards: [try RewardSpecification("length:3")], settings: settings, answersFile: nil,
+      on: NativeEngine())
+    #expect(plain.models[0].right == nil && !plain.terminalTable.contains("right answers"))
+  }
+
   @Test func `held-out pairs are ranked by the implicit reward`() throws {
     let family = try ModelFamily()
     let policy = try family.member("policy", .lastLayers(1), seed: 5)

@@ -42,6 +42,9 @@ public struct ColumnUse: Sendable {
   /// Whether rows are handed on whole, to rewards or into the output, so that a judgement or a weight
   /// that is not read is not lost.
   public var carriesRows: Bool
+  /// Whether prompts are taken, with the columns that go along with them, of which a judgement of answers
+  /// says nothing.
+  public var takesPrompts: Bool
   /// Columns that a person has said may stay unused, whatever they say; nil where the caller gives
   /// nobody a way to say so.
   public var ignored: Set<String>?
@@ -50,13 +53,17 @@ public struct ColumnUse: Sendable {
 
   /// What a trainer does: it reads what the row's format has and no more.
   public init(
-    carriesRows: Bool = false, ignored: Set<String>? = nil,
+    carriesRows: Bool = false, takesPrompts: Bool = false, ignored: Set<String>? = nil,
     readLater: @escaping @Sendable (DataRow) -> Set<String> = { _ in [] }
   ) {
     self.carriesRows = carriesRows
+    self.takesPrompts = takesPrompts
     self.ignored = ignored
     self.readLater = readLater
   }
+
+  /// Whether a judgement or a weight that is not read is no loss.
+  public var refusesNoJudgement: Bool { carriesRows || takesPrompts }
 }
 
 /// Counts over a file which columns were not used, and refuses those that would change what is
@@ -149,8 +156,8 @@ final class ColumnCensus {
     let what: String
     switch meaning {
     case .input: what = "a part of what the model is given"
-    case .weight where !use.carriesRows: what = "how much a row or a turn counts"
-    case .judgement where !use.carriesRows && !isJudged:
+    case .weight where !use.refusesNoJudgement: what = "how much a row or a turn counts"
+    case .judgement where !use.refusesNoJudgement && !isJudged:
       what = "which answers were liked, while the row was read as \(kind.rawValue)"
     default: return
     }

@@ -176,7 +176,8 @@ public struct DataFile: Sendable {
     }
     return DataFile(
       url: url, format: format, kind: kind, isConversational: isConversational, rows: rows,
-      skipped: skipped, unusedColumns: census.unused, carriesRows: use.carriesRows,
+      skipped: skipped, unusedColumns: census.unused,
+      carriesRows: use.carriesRows || use.takesPrompts && format.letsColumnsGoAlong(of: kind),
       otherFormLine: otherForm)
   }
 

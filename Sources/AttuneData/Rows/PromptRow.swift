@@ -20,6 +20,12 @@ public struct PromptRow: Sendable, Hashable {
 }
 
 extension RowFormat {
+  /// Whether what a row of this shape says beside its prompt goes along with it.
+  func letsColumnsGoAlong(of kind: DataKind) -> Bool {
+    columnsOfPrompt != nil
+      && [.promptOnly, .promptCompletion, .languageModelling, .samples].contains(kind)
+  }
+
   /// The columns that a row of prompts does not take over: those that say the prompt, and what would
   /// make it a row of another format. Nil where the columns speak of answers that the row holds, so
   /// that none is taken over.
@@ -41,8 +47,7 @@ extension DataFile {
   /// where the row has no prompt.
   public func promptRow(_ row: DataRow) -> PromptRow? {
     guard let prompt = row.example.prompt else { return nil }
-    let isPlain: Set<DataKind> = [.promptOnly, .promptCompletion, .languageModelling, .samples]
-    guard isPlain.contains(row.example.kind), let said = format.columnsOfPrompt else {
+    guard format.letsColumnsGoAlong(of: row.example.kind), let said = format.columnsOfPrompt else {
       return PromptRow(prompt)
     }
     return PromptRow(prompt, fields: row.json.fields.filter { !said.contains($0.key) })

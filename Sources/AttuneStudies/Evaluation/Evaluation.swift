@@ -112,8 +112,9 @@ public enum Evaluation {
       byModel.append(scores)
       facts.append(
         try describe(
-          model, answers: answers, pass, prompts: prompts, scores: scores, reference: reference,
-          exactKL: exactKL, settings: settings))
+          model, answers: answers, pass, prompts: prompts, scores: scores,
+          checking: rewards.first(where: \.isChecked), reference: reference, exactKL: exactKL,
+          settings: settings))
       for i in prompts.indices {
         rows[i].answers[model.role] = answers[i].indices.map { j in
           EvaluatedAnswer(answers[i][j], rewards: scores.mapValues { $0[i][j] })
@@ -354,8 +355,8 @@ public enum Evaluation {
   private static func describe(
     _ model: EvaluatedModel, answers: [[SampledAnswer]], _ shared: SharedPass,
     prompts: [DataPrompt],
-    scores: [String: [[Double]]], reference: LoadedModel?, exactKL: Bool,
-    settings: EvaluationSettings
+    scores: [String: [[Double]]], checking: (any RewardSource)?, reference: LoadedModel?,
+    exactKL: Bool, settings: EvaluationSettings
   ) throws -> EvaluationReport.Model {
     func mean(_ groups: [[Double]]) -> Statistics.Estimate {
       Statistics.mean(ofGroups: groups, confidence: settings.confidence, seed: settings.seed)
@@ -382,6 +383,14 @@ public enum Evaluation {
     let empty = mean(texts.map { $0.map { TextStatistics.words($0).isEmpty ? 1 : 0 } })
     let selfBLEU = texts.map { TextStatistics.selfBLEU($0).map { [$0] } ?? [] }
     let distinct = texts.map { Statistics.distinctShare($0).map { [$0] } ?? [] }
+    let right = checking.map { source in
+      EvaluationReport.Right(
+        RightAnswers(
+          by: source, scores: (scores[source.name] ?? []).flatMap(\.self),
+          completions: answers.flatMap(\.self).map(\.completion),
+          prompts: answers.enumerated().flatMap { place, answers in answers.map { _ in place } }),
+        by: source.name, mean: mean)
+    }
     return EvaluationReport.Model(
       model: model.loaded.name, role: model.role,
       rewards: scores.mapValues { groups in
@@ -407,7 +416,7 @@ public enum Evaluation {
       diversity: EvaluationReport.Diversity(
         selfBLEU: settings.answersPerPrompt > 1 ? mean(selfBLEU) : nil,
         distinctAnswers: settings.answersPerPrompt > 1 ? mean(distinct) : nil,
-        entropy: mean(passes.entropies)))
+        entropy: mean(passes.entropies)), right: right)
   }
 
   /// What passes of both models over the answers say.

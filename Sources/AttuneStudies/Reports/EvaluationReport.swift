@@ -65,10 +65,12 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
     public var emptyInterval: Interval?
     /// How far answers to the same prompt differ.
     public var diversity: Diversity
+    /// How many answers are right; nil where no source checks them.
+    public var right: Right?
 
     private enum CodingKeys: String, CodingKey {
       case model, role, rewards, kl, length, completed, repetition, perplexity, empty
-      case diversity
+      case diversity, right
       case klInterval = "kl_interval"
       case exactKL = "exact_kl"
       case exactKLInterval = "exact_kl_interval"

@@ -82,6 +82,12 @@ struct ReportCurve {
       title: "Answers that end by themselves", unit: "share",
       lines: [.init(name: "completed", metric: .endedShare)], including: [0, 1]),
     .init(
+      title: "Right answers", unit: "share",
+      lines: [
+        .init(name: "accuracy", metric: .rightShare), .init(name: "pass@k", metric: .passAtK),
+        .init(name: "held out", metric: .heldOutRight),
+      ], including: [0]),
+    .init(
       title: "Policy loss and value loss", unit: "loss",
       lines: [
         .init(name: "policy", metric: .policyLoss), .init(name: "value", metric: .valueLoss),
@@ -127,6 +133,7 @@ extension Report {
         return (readable(reward.mean), bracket(reward.interval) + " SD \(readable(reward.sd))")
       }
     }
+    rows += rightRows(models)
     add("KL", "nats an answer, from the start") {
       (readable($0.kl), $0.klInterval.map { bracket($0) } ?? "")
     }
@@ -181,6 +188,47 @@ extension Report {
         )
       }
     }
+    return rows
+  }
+
+  /// The rows that say how many answers are right, where that is known.
+  private static func rightRows(_ models: [EvaluationReport.Model]) -> [ComparisonRow] {
+    guard let right = models.compactMap(\.right).first else { return [] }
+    typealias Right = EvaluationReport.Right
+    func row(
+      _ name: String, _ explanation: String, _ figure: (Right) -> (Double, Interval)?
+    ) -> ComparisonRow {
+      let cells = models.map { model -> (value: String, interval: String) in
+        guard let right = model.right, let (value, interval) = figure(right) else {
+          return ("–", "")
+        }
+        return (readablePercent(value, digits: 1), bracketPercent(interval, digits: 1))
+      }
+      return ComparisonRow(name: name, explanation: explanation, cells: cells)
+    }
+    var rows = [
+      row("right answers", "by \(right.source)") { ($0.accuracy, $0.accuracyInterval) }
+    ]
+    for pass in right.pass where pass.k > 1 {
+      rows.append(
+        row("pass@\(pass.k)", "prompts with a right one among so many answers") { right in
+          right.pass.first { $0.k == pass.k }.map { ($0.value, $0.interval) }
+        })
+    }
+    guard right.majority != nil else { return rows }
+    rows.append(
+      row("right majority", "prompts whose most frequent answer is right") { right in
+        right.majority.flatMap { value in right.majorityInterval.map { (value, $0) } }
+      })
+    let shares = models.map { model -> (value: String, interval: String) in
+      model.right.map {
+        ("\(readablePercent($0.allRight)), \(readablePercent($0.allWrong))", "")
+      } ?? ("–", "")
+    }
+    rows.append(
+      ComparisonRow(
+        name: "all right, all wrong", explanation: "prompts whose answers are all right, or none",
+        cells: shares))
     return rows
   }
 

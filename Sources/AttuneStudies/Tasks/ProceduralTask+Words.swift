@@ -64,7 +64,7 @@ extension ProceduralTask {
   static func brackets(_ difficulty: Int, _ draw: inout TaskDraw) -> Problem {
     let closing: [Character: Character] = ["(": ")", "[": "]", "{": "}", "<": ">"]
     var (text, open) = ("", [Character]())
-    for _ in 0..<2 + 2 * difficulty {
+    for _ in 0..<3 + 2 * difficulty {
       if difficulty > 2, let last = open.last, draw.number(0...2) == 0 {
         text.append(closing[last] ?? last)
         open.removeLast()

@@ -32,7 +32,7 @@ public enum ProceduralTask: String, CaseIterable, Codable, Sendable {
     case .letters: "count a letter in a short word; 2: in a longer one, from 3 on in several"
     case .sorting: "put 3 numbers below 10 in order; one number more each, from 3 on up to 100"
     case .reversing: "write 3 letters backwards; from 2 on made-up words, from 4 on two real ones"
-    case .brackets: "close 4 open brackets; two more each, from 3 on with closed ones between"
+    case .brackets: "close 5 open brackets; two more each, from 3 on with closed ones between"
     case .dates:
       "a day of the same month; from 2 on of the next one, from 4 on months away, or before"
     case .units: "metres of kilometres; from 2 on back, from 3 on mass and time, from 4 on decimals"

@@ -24,6 +24,15 @@ extension MetricTotals {
       of: answers.map { Statistics.repetition($0.text.split(whereSeparator: \.isWhitespace)) })
   }
 
+  /// Adds which answers are right.
+  package mutating func add(right: RightAnswers) {
+    addMean(.rightShare, of: right.accuracies.flatMap(\.self))
+    addMean(.passAtK, of: right.groups.map { $0.contains(where: \.isRight) ? 1 : 0 })
+    addMean(.majorityRight, of: right.majorities)
+    addMean(.allRightShare, total: right.allRightShare, weight: 1)
+    addMean(.allWrongShare, total: right.allWrongShare, weight: 1)
+  }
+
   /// Adds what a reward that is not trained on says of answers.
   ///
   /// - Parameters:

@@ -20,6 +20,10 @@ public struct OnlineReport: Codable, Sendable, Equatable {
   public var kl: Double
   /// The most KL that one round of best-of-n adds, in nats a sequence; of `raft` alone.
   public var bestOfNBound: Double?
+  /// The rollout after which the policy was that is written, where `keep_best` chose it; 0 is the start.
+  public var bestRollout: Int?
+  /// Its figure on held-out rows.
+  public var bestFigure: Double?
   /// Why the run ended: `rollouts`, or `kl_budget`.
   public var stopped: String
   /// What became of the data's rows; of equal prompts the first one is trained on.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 import AttuneData
 import AttuneEngine
 import AttuneObjectives
@@ -27,10 +28,21 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     /// Whether the KL budget ended it.
     var stopped = false
     var watch = RolloutWatch()
+    /// Whether the start's answers to held-out rows stand in the metrics.
+    var hasBegun = false
+    /// The order of the prompts where it follows their pass rates.
+    var curriculum: [Int]?
+    /// The best policy so far by `keep_best`: after which rollout, and its figure.
+    var best: Best?
     /// What the trainer itself keeps: an adaptive weight, a running mean.
     var own: Own
 
     var done: Int { rollout }
+
+    struct Best: Codable {
+      @Count var rollout = 0
+      var figure = 0.0
+    }
   }
 
   /// The time that a rollout has taken so far.
@@ -53,6 +65,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   private let recorded: RecordedSamples?
   private let rewards: [(source: any RewardSource, weight: Double)]
   private let watched: (any RewardSource)?
+  private let heldOut: HeldOutAnswers?
   private let sharedLayers: Int
   private let began = ContinuousClock.now
   private var order: BatchOrder
@@ -116,8 +129,15 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
           RowShape(prompt: $0.count, answers: $1, scored: $1.reduce(0, +))
         })
     }
+    try settings.checkHeldOut(
+      hasRows: options.heldOut != nil, isChecked: rewards.contains(where: \.source.isChecked))
+    let encoder = encoder
+    heldOut = try options.heldOut.map {
+      try HeldOutAnswers($0, start, encoder, sources: rewards, settings: settings)
+    }
     let folder = try RunOutput(
-      stage, start, settings: settings, data: data, inputs: inputs, to: output, options)
+      stage, start, settings: settings, data: data, heldOut: options.heldOut, inputs: inputs,
+      to: output, options)
     reference = start.model
     let policy = try reference.copy(
       training: settings.trainable(reference.spec), scalarHead: valueHead ? .zero : nil)
@@ -132,11 +152,61 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     self.rewards = rewards
     self.watched = watched
     self.settings = settings
+    if settings.curriculum, state.curriculum == nil {
+      guard recorded == nil else {
+        throw TrainingError(
+          .badSetting, "curriculum is set but not read: \(data.url.path) holds the answers")
+      }
+      state.curriculum = try HeldOutAnswers(
+        prompts, ids: promptIds, start, encoder, sources: rewards, settings: settings
+      ).curriculum(policy, seed: settings.seed)
+    }
+    if heldOut != nil, !state.hasBegun {
+      try run.log(try answerHeldOut())
+      state.hasBegun = true
+    }
     guard settings.rollout.samplers == .folder, recorded == nil else { return }
     let run = run
     samplers = try FolderSampling(
       folder.url, start: run.start, settings: settings.rollout, rollout: run.state.rollout,
       say: { run.say($0) }, shouldStop: options.shouldStop)
+  }
+
+  /// Answers the held-out rows, and keeps the policy where it is the best so far.
+  private func answerHeldOut() throws -> MetricTotals {
+    guard let heldOut else { return MetricTotals() }
+    let totals = try heldOut.measure(policy)
+    let figures = [Metric.heldOutRight, .heldOutReward].compactMap { metric in
+      totals[metric].map { "\(metric.rawValue) \(fixed($0, 3))" }
+    }
+    run.say("after \(state.rollout): \(figures.joined(separator: "  "))")
+    if let metric = settings.keepBest.metric, let figure = totals[metric],
+      figure > state.best?.figure ?? -.infinity
+    {
+      state.best = State.Best(rollout: state.rollout, figure: figure)
+      let tensors = policy.trainedParameters().map { ($0.name, $0.shape, $0.values) }
+      _ = try Collective.current.first {
+        try Safetensors.write(tensors, to: bestFile)
+        return true
+      }
+    }
+    return totals
+  }
+
+  /// Where the best policy so far is kept.
+  private var bestFile: URL { run.output.url.appending(path: "best.safetensors") }
+
+  /// Puts the best policy into the place of the last one.
+  private func takeBest() throws {
+    guard let best = state.best, best.rollout != state.rollout else { return }
+    let file = try Safetensors.File(bestFile)
+    try policy.setTrainedParameters(
+      try file.names.map {
+        NamedTensor(name: $0, shape: file.shape(of: $0) ?? [], values: try file.read($0))
+      })
+    run.say(
+      "the policy after rollout \(best.rollout) is written, the best by keep_best "
+        + "\(settings.keepBest.rawValue) (\(fixed(best.figure, 3)))")
   }
 
   /// Where the run stands.
@@ -164,7 +234,12 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     let began = ContinuousClock.now
     if times == nil { times = Times() }
     let draw = draw ?? state.rollout
-    let chosen = order.promptsOfRollout(draw)
+    let chosen =
+      state.curriculum.map { order in
+        (0..<settings.promptsPerRollout).map {
+          order[(draw * settings.promptsPerRollout + $0) % order.count]
+        }
+      } ?? order.promptsOfRollout(draw)
     if let recorded { return recorded.rollout(chosen) }
     let rollout = try run.saving {
       if samplers != nil { return try sampleElsewhere(draw, chosen, from: sampler) }
@@ -232,7 +307,13 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   func measure(_ rollout: ScoredRollout) throws -> MetricTotals {
     let began = ContinuousClock.now
     var totals = rollout.metrics()
-    if let watched { totals.merge(try rollout.watched(watched, origin: run.start.origin)) }
+    let checking = rewards.map(\.source).first(where: \.isChecked)
+    if let checking { totals.merge(rollout.graded(by: checking)) }
+    if let watched {
+      totals.merge(
+        try rollout.watched(
+          watched, origin: run.start.origin, grades: checking == nil && watched.isChecked))
+    }
     times?.score += ContinuousClock.now - began
     return totals
   }
@@ -303,6 +384,9 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
           + "\(settings.klBudget): training ends here")
     }
     addTimes(to: &totals)
+    if heldOut != nil, state.rollout % settings.evaluationEvery == 0 || !goesOn {
+      totals.merge(try answerHeldOut())
+    }
     try run.log(totals)
     if settings.showEvery > 0, (state.rollout - 1) % settings.showEvery == 0 {
       run.say(try sampleToShow())
@@ -318,11 +402,14 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   func close(method: String? = nil) throws -> OnlineReport {
     try run.checkpoint()
     try samplers?.finish(version: state.rollout)
+    try takeBest()
     try run.end(writing: policyWithoutHead())
+    try? FileManager.default.removeItem(at: bestFile)
     return OnlineReport(
       method: method ?? run.output.record.stage, model: run.output.url.path,
       rollouts: state.rollout, steps: state.step, firstReward: state.firstReward,
-      lastReward: state.lastReward, kl: state.lastKL,
+      lastReward: state.lastReward, kl: state.lastKL, bestRollout: state.best?.rollout,
+      bestFigure: state.best?.figure,
       stopped: state.stopped ? "kl_budget" : "rollouts", dataRows: account,
       warnings: state.watch.warnings, seconds: seconds(ContinuousClock.now - began))
   }

@@ -30,6 +30,7 @@ extension OnlineSettings {
   /// Steps and work in the table of knobs.
   static var workKnobs: [Knob] {
     OptimiserSettings.knobs + [RolloutSettings.adamEpsilon, RolloutSettings.showEvery]
+      + RolloutSettings.heldOut
       + EngineSettings.knobs(cutBetween: "prompts")
       + [
         Knob(
@@ -60,6 +61,34 @@ extension TrainingSettings {
 }
 
 extension OnlineSettings {
+  /// Refuses knobs of held-out rows where there are none, and figures that no source gives.
+  ///
+  /// - Parameters:
+  ///   - hasRows: Whether there are such rows.
+  ///   - isChecked: Whether a source says which answers are right.
+  func checkHeldOut(hasRows: Bool, isChecked: Bool) throws {
+    let plain = RolloutSettings()
+    for (knob, isSet) in [
+      ("evaluation_every", rollout.evaluationEvery != plain.evaluationEvery),
+      ("evaluation_samples", rollout.evaluationSamples != plain.evaluationSamples),
+      ("keep_best", rollout.keepBest != plain.keepBest),
+    ] where isSet && !hasRows && !(knob == "evaluation_samples" && rollout.curriculum) {
+      throw TrainingError(
+        .badSetting, "\(knob) is set but not read: there are no held-out rows (--eval-data)")
+    }
+    guard isChecked || !rollout.curriculum else {
+      throw TrainingError(
+        .badSetting,
+        "curriculum is set, and no reward says which answers are right (answer, ifeval, tests)")
+    }
+    guard isChecked || [.none, .reward].contains(rollout.keepBest) else {
+      throw TrainingError(
+        .badSetting,
+        "keep_best is \(rollout.keepBest.rawValue), and no reward says which answers are right (answer, "
+          + "ifeval, tests); reward is a figure of every source")
+    }
+  }
+
   /// How answers are sampled: over the whole vocabulary, with random numbers of this draw alone.
   func sampling(draw: Int, end: [Int32]) -> SamplingSettings {
     var sampling = SamplingSettings()

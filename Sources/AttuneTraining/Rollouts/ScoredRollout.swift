@@ -156,12 +156,31 @@ struct ScoringModels {
 
 extension ScoredRollout {
   /// What a reward that is not trained on says.
-  func watched(_ source: any RewardSource, origin: String) throws -> MetricTotals {
+  ///
+  /// - Parameter grades: Whether it says which answers are right, no other source doing so.
+  func watched(_ source: any RewardSource, origin: String, grades: Bool) throws -> MetricTotals {
     var totals = MetricTotals()
-    totals.add(
-      gold: try sampled.rewards(of: source, trunk: trunk, origin: origin),
-      rewards: answers.map(\.reward))
+    let scores = try sampled.rewards(of: source, trunk: trunk, origin: origin)
+    totals.add(gold: scores, rewards: answers.map(\.reward))
+    if grades { totals.add(right: right(by: source, scores)) }
     return totals
+  }
+
+  /// Which answers are right, by a source that the reward was taken from.
+  func graded(by source: any RewardSource) -> MetricTotals {
+    var totals = MetricTotals()
+    if let scores = sourceRewards.first(where: { $0.source == source.name })?.rewards,
+      scores.count == answers.count
+    {
+      totals.add(right: right(by: source, scores))
+    }
+    return totals
+  }
+
+  private func right(by source: any RewardSource, _ scores: [Double]) -> RightAnswers {
+    RightAnswers(
+      by: source, scores: scores, completions: answers.map(\.completion),
+      prompts: answers.map(\.prompt))
   }
 
   /// What the answers look like: rewards, KL, length, diversity.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import AttuneData
 public import AttuneEngine
 public import Foundation
 
-/// What a run is told beside its settings: nothing that changes its outcome.
+/// What a run is told beside its settings: nothing that changes its outcome, but for the held-out rows
+/// that `keep_best` chooses by.
 public struct RunOptions: Sendable {
   /// Whether a run that is in the output folder is discarded.
   public var restart = false
@@ -13,6 +15,9 @@ public struct RunOptions: Sendable {
   /// Writes the report of a run that ends into its folder, for which the start and what is trained
   /// answer a few prompts; nil: there is none.
   public var report: (@Sendable (RunRecord, URL) throws -> Void)?
+  /// Rows that a trainer that samples is not trained on, and that its policy answers on the way; nil:
+  /// there are none.
+  public var heldOut: DataFile?
   /// Where progress goes.
   public var progress = ProgressLine.Style.automatic
   /// Is told how far a training run is and what it says, beside what goes to `progress`.

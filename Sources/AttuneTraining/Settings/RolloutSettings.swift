@@ -37,6 +37,14 @@ public struct RolloutSettings: Codable, Sendable, Equatable {
   public var leaseSeconds = 60.0
   /// Training ends when KL in nats a sequence is above this; 0 is never.
   public var klBudget = 0.0
+  /// Held-out rows are answered every so many rollouts.
+  public var evaluationEvery = 4
+  /// Answers to each of them.
+  public var evaluationSamples = 4
+  /// Which policy is written, by its answers to them.
+  public var keepBest = KeepBest.none
+  /// Whether prompts come first that the start answers right about every second time.
+  public var curriculum = false
   /// Adam's ε.
   public var adamEpsilon = 1e-5
   /// A sample is shown every so many rollouts; 0 is never.
@@ -84,6 +92,25 @@ public struct RolloutSettings: Codable, Sendable, Equatable {
         ($0, "samplers is own: the trainer samples by itself")
       }
   }
+
+  /// How held-out rows are answered, where there are such.
+  static let heldOut = [
+    Knob(
+      "evaluation_every",
+      "Rows of --eval-data are answered every so many rollouts, before the first and after the last.",
+      .whole(atLeast: 1)),
+    Knob(
+      "evaluation_samples", "Answers to each of those rows, or prompts.",
+      .whole(1...Knob.mostAnswers)),
+    Knob(
+      "keep_best",
+      "Which policy is written: the last one (`none`), or that with the best figure on those rows.",
+      .choice(KeepBest.self)),
+    Knob(
+      "curriculum",
+      "Whether prompts come in the order of how near their pass rate is to ½, by evaluation_samples answers of "
+        + "the start to each; else in random order.", .flag),
+  ]
 
   static let klBudget = Knob(
     "kl_budget", "Training ends when KL in nats a sequence is above this; 0 is never.",

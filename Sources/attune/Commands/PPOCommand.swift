@@ -49,7 +49,7 @@ struct PPOCommand: OnlineCommand {
         try LoadedModel.open($0, beside: opened.start, rewardModels: true)
       },
       watched: opened.watched, mixed: mixed, settings: settings, output: online.output.url,
-      options: online.output.options)
+      options: opened.options)
     try show(report)
   }
 }

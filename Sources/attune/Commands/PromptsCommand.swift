@@ -39,7 +39,7 @@ struct PromptsCommand: TakesKnobs {
   func run() throws {
     let settings = try settings(
       ["count": count, "held_out_share": heldOutShare, "seed": shared.seed])
-    let file = try data.read(carriesRows: true)
+    let file = try data.read(takesPrompts: true)
     Output.note(file.summary)
     let report = try PromptChoice.run(
       file, settings: settings, output: output.url, heldOut: heldOut.map { URL(filePath: $0) })

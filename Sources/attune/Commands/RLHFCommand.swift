@@ -167,8 +167,8 @@ struct RLHFCommand: TakesKnobs {
       if isHuman { throw TrainingError.noPage }
     #endif
     let inputs = RLHF.Inputs(
-      model: model.model, prompts: try data.read(carriesRows: true).promptRows,
-      heldOut: try evalData.map { try data.read($0, carriesRows: true).promptRows })
+      model: model.model, prompts: try data.read(takesPrompts: true).promptRows,
+      heldOut: try evalData.map { try data.read($0, takesPrompts: true).promptRows })
     let engine = try shared.engine()
     let folder = URL(filePath: output, directoryHint: .isDirectory)
     let report = try RLHF.run(
