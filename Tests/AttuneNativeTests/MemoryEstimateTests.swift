@@ -243,12 +243,8 @@ struct MemoryEstimateTests {
       let alone = try engine.memory(for: work, of: tiny.spec)
       let isFull = trainable == .full
       #expect(alone[.reference] == (isFull ? 0 : estimate[.reference]))
-      if case .lora = trainable {
-        // Three sums wait beside the pass that is added: 1, 2 and 4 passes make the tree's levels.
-        #expect(estimate[.gradients] == 3 * estimate[.weights])
-      } else {
-        #expect(estimate[.gradients] == estimate[.weights])
-      }
+      // Sums wait beside the pass that is added: 1, 2 and 4 passes make the tree's levels.
+      #expect(estimate[.gradients] == (isFull ? 1 : 3) * estimate[.weights])
     }
     #expect(throws: EngineError.self) {
       try engine.memory(for: ModelWork(.lastLayers(99)), of: tiny.spec)
