@@ -3,8 +3,8 @@
 SHELL := /bin/bash
 PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libssl-dev libsqlite3-dev libcmark-gfm-dev \
   libcmark-gfm-extensions-dev pkg-config unzip
-# What only the tests need: a browser that presses the keys of the page.
-TEST_PACKAGES := chromium-headless-shell fonts-dejavu-core
+# What only the tests need: a browser that presses the keys of the page, walls around programs that are tested.
+TEST_PACKAGES := chromium-headless-shell fonts-dejavu-core bubblewrap
 # What MPI=1 needs: one run by several processes, on one machine or many (Documentation/Clusters.md).
 MPI_PACKAGES := libopenmpi-dev openmpi-bin
 # Warnings are errors in our own targets (Package.swift), undeclared imports everywhere.

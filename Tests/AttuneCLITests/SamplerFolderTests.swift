@@ -13,7 +13,10 @@ struct SamplerFolderTests {
 
   private func bench() throws -> Workbench {
     let bench = try Workbench()
-    try bench.writePrompts(5)
+    try bench.write(
+      "prompts.jsonl",
+      ["cat", "dog", "sun", "tea", "sea"].map { #"{"prompt":"a \#($0)","answer":"\#($0)"}"# + "\n" }
+        .joined())
     return bench
   }
 
@@ -40,6 +43,7 @@ struct SamplerFolderTests {
 
   @Test(arguments: [
     "rloo", "grpo --epochs 2", "ppo", "dpg", "brain --refresh-every 2", "raft --keep 1",
+    "rloo --curriculum --reward answer:exact",
   ])
   func `others sample, and no answer is older than allowed`(line: String) throws {
     let bench = try bench()

@@ -234,12 +234,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     let began = ContinuousClock.now
     if times == nil { times = Times() }
     let draw = draw ?? state.rollout
-    let chosen =
-      state.curriculum.map { order in
-        (0..<settings.promptsPerRollout).map {
-          order[(draw * settings.promptsPerRollout + $0) % order.count]
-        }
-      } ?? order.promptsOfRollout(draw)
+    let chosen = places(of: draw)
     if let recorded { return recorded.rollout(chosen) }
     let rollout = try run.saving {
       if samplers != nil { return try sampleElsewhere(draw, chosen, from: sampler) }
@@ -255,6 +250,14 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     return rollout
   }
 
+  /// Which prompts a draw answers.
+  private func places(of draw: Int) -> [Int] {
+    guard let curriculum = state.curriculum else { return order.promptsOfRollout(draw) }
+    return (0..<settings.promptsPerRollout).map {
+      curriculum[(draw * settings.promptsPerRollout + $0) % curriculum.count]
+    }
+  }
+
   /// Takes answers that others drew, with the policy as it was some rollouts before.
   private func sampleElsewhere(
     _ draw: Int, _ chosen: [Int], from sampler: (any LanguageModel)?
@@ -262,7 +265,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     guard
       let samples = try samplers?.answers(
         draw: draw, version: state.rollout, policy: { try sampler ?? policyWithoutHead() },
-        prompts: { draw in order.promptsOfRollout(draw).map { promptIds[$0] } },
+        prompts: { places(of: $0).map { promptIds[$0] } },
         sampling: { settings.sampling(draw: $0, end: encoder.endings) })
     else { return nil }
     return Rollout(
@@ -404,7 +407,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     try samplers?.finish(version: state.rollout)
     try takeBest()
     try run.end(writing: policyWithoutHead())
-    try? FileManager.default.removeItem(at: bestFile)
+    try Collective.current.first { try? FileManager.default.removeItem(at: bestFile) }
     return OnlineReport(
       method: method ?? run.output.record.stage, model: run.output.url.path,
       rollouts: state.rollout, steps: state.step, firstReward: state.firstReward,
