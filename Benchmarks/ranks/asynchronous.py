@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sampling elsewhere beside sampling by oneself: RLOO with adapters on SmolLM2, by one process of two threads, and by
+a trainer and a sampler of one thread each, on one machine of two cores.
+
+    python3 Benchmarks/ranks/asynchronous.py [--rollouts 8] [--staleness 1]
+
+Says wall time, the reward of held-out prompts before and after, how old answers were, and the effective sample size of their
+weights. Needs SmolLM2 pulled.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILT = os.path.abspath(os.path.join(HERE, "..", "..", ".build", "release", "attune"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--attune", default=BUILT, help="the program; default: %(default)s")
+    parser.add_argument("--rollouts", type=int, default=8)
+    parser.add_argument("--staleness", type=int, default=1)
+    options = parser.parse_args()
+    if not os.access(options.attune, os.X_OK):
+        sys.exit(f"{options.attune} is not there: make build")
+    topics = "rain bread maps cats trains tea winter salt books music rivers chess".split()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, words in (("prompts", topics[:8]), ("held", topics[8:])):
+            with open(os.path.join(folder, name + ".jsonl"), "w") as file:
+                file.writelines(
+                    json.dumps({"prompt": [{"role": "user", "content": f"Tell me about {word}."}]}) + "\n"
+                    for word in words)
+        line = [options.attune, "rloo", "--model", "smollm2", "--data", f"{folder}/prompts.jsonl", "--eval-data",
+                f"{folder}/held.jsonl", "--reward", "labeller:concise", "--learning-rate", "3e-4", "--seed", "1"]
+        for knob in (f"rollouts={options.rollouts}", f"evaluation_every={options.rollouts}", "max_tokens=48",
+                     "show_every=0", "checkpoint_seconds=86400", "samples_per_prompt=4"):
+            line += ["--set", knob]
+        for name, more, sampler in (
+                ("one process of two threads", ["--threads", "2"], None),
+                (f"trainer and sampler of one, max_staleness {options.staleness}",
+                 ["--threads", "1", "--samplers", "folder", "--max-staleness", str(options.staleness)], "a")):
+            output = os.path.join(folder, "run-" + ("own" if sampler is None else "folder"))
+            began = time.monotonic()
+            worker = sampler and subprocess.Popen(
+                [options.attune, "rollouts", "--run", output, "--worker", sampler, "--threads", "1"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            done = subprocess.run(line + more + ["--output", output], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True)
+            seconds = time.monotonic() - began
+            if done.returncode:
+                sys.exit(done.stderr)
+            if worker:
+                worker.wait()
+            with open(os.path.join(output, "metrics.jsonl")) as file:
+                lines = [json.loads(text) for text in file]
+
+            def values(key):
+                return [entry[key] for entry in lines if key in entry]
+
+            held = values("held_out/reward")
+            step = values("seconds/step")
+            print(f"{name}: {seconds:.0f} s in all, {statistics.median(step):.2f} s a rollout; held-out reward "
+                  + " → ".join(f"{value:.3f}" for value in (held[:1] + held[-1:])))
+            if sampler:
+                print(f"  staleness {statistics.mean(values('rollout/staleness')):.2f}, effective sample size "
+                      f"{statistics.mean(values('ratio/sampler_effective_share')):.3f}")
+
+
+if __name__ == "__main__":
+    main()
