@@ -240,6 +240,13 @@ public protocol LanguageModel: AnyObject {
     _ prompts: [[Int32]], _ settings: SamplingSettings, streams: [UInt64]?,
     onToken: ((SampleEvent) throws -> Bool)?
   ) throws -> [[Sample]]
+
+  /// A decoder of requests that come one by one.
+  ///
+  /// - Parameter settings: How much it does at once.
+  /// - Returns: The decoder, with memory for that.
+  /// - Throws: `EngineError` if there is no room for it, or the engine has none.
+  func decoder(_ settings: DecoderSettings) throws -> any ContinuousDecoder
 }
 
 extension LanguageModel {

@@ -18,7 +18,8 @@ import CAttuneKernels
 /// Where a model's passes are in bfloat16 so is its decoding: products with weights have the very bits of
 /// those of a pass, attention rounds what a pass rounds and sums in another order.
 package final class IncrementalDecoder {
-  private let weights: ModelWeights
+  /// The model, valid while a step runs: lent anew where it was not kept.
+  package var weights: ModelWeights
   private let spec: TransformerSpec
   private let maximumRows: Int
   private let stream: FloatBuffer
@@ -44,7 +45,8 @@ package final class IncrementalDecoder {
 
   /// Where a piece of a prompt may begin.
   package static let pieceUnit = 64
-  private static let firstBlock = 256
+  /// From where on a prompt's rows are run in blocks.
+  static let firstBlock = 256
 
   private var queries: Int { spec.heads * spec.headWidth }
   private var keys: Int { spec.keyValueHeads * spec.headWidth }
@@ -54,7 +56,7 @@ package final class IncrementalDecoder {
   /// Makes a decoder with its working memory.
   ///
   /// - Parameters:
-  ///   - weights: The model, which must stay valid as long as the decoder is used.
+  ///   - weights: The model, which must be valid whenever a step runs.
   ///   - maximumRows: Most rows of a step without logits.
   ///   - maximumBatch: Most rows of a step with logits.
   /// - Throws: `EngineError` if the memory can't be had.

@@ -91,7 +91,8 @@ package struct SamplingRun {
     results = prompts.map { _ in Array(repeating: empty, count: n) }
   }
 
-  private static func check(_ prompts: [[Int32]], _ spec: TransformerSpec) throws {
+  /// Refuses prompts that the model can't read.
+  static func check(_ prompts: [[Int32]], _ spec: TransformerSpec) throws {
     for (p, prompt) in prompts.enumerated() {
       guard !prompt.isEmpty else {
         throw EngineError(

@@ -8,13 +8,16 @@ import Foundation
 package struct TokenPicker {
   /// What a row's draw depends on beside its logits.
   package struct Draw {
+    /// The seed of its random numbers; nil: the settings'.
+    package var seed: UInt64?
     /// The sample's stream of random numbers, and its position in it.
     package var stream: UInt64
     package var position: Int
     /// Distinct ids that the repetition penalty is for.
     package var seen: [Int32]
 
-    package init(stream: UInt64, position: Int, seen: [Int32] = []) {
+    package init(seed: UInt64? = nil, stream: UInt64, position: Int, seen: [Int32] = []) {
+      self.seed = seed
       self.stream = stream
       self.position = position
       self.seen = seen
@@ -25,9 +28,12 @@ package struct TokenPicker {
   package struct Pick: Equatable {
     package var id: Int32
     package var logProbability: Double
+    /// Its logit before any penalty.
+    package var logit: Float
   }
 
-  private let settings: SamplingSettings
+  /// How tokens are drawn.
+  package var settings: SamplingSettings
   private let vocabulary: Int
   private var candidates: [Int32]
 
@@ -64,10 +70,7 @@ package struct TokenPicker {
     let inverse = greedy ? 1 : Float(1 / settings.temperature)
     var normalisers = [Double](repeating: 0, count: rows.count)
     atk_log_sum_exp(&normalisers, logits, inverse, rows.count, vocabulary)
-    guard normalisers.allSatisfy(\.isFinite) else {
-      throw EngineError(
-        .notFinite, "the model's logits are not finite: its weights are damaged or diverged")
-    }
+    guard normalisers.allSatisfy(\.isFinite) else { throw EngineError.logitsNotFinite }
     let originals = penalise(logits, rows)
     var ids = [Int32](repeating: 0, count: rows.count)
     if greedy {
@@ -80,12 +83,15 @@ package struct TokenPicker {
     return rows.indices.map { m in
       let id = ids[m]
       let logit = originals[m][id] ?? logits[m * vocabulary + Int(id)]
-      return Pick(id: id, logProbability: Double(logit) * Double(inverse) - normalisers[m])
+      return Pick(
+        id: id, logProbability: Double(logit) * Double(inverse) - normalisers[m], logit: logit)
     }
   }
 
   private func uniforms(_ rows: [Draw]) -> [Double] {
-    rows.map { Self.uniform(seed: settings.seed, stream: $0.stream, position: $0.position) }
+    rows.map {
+      Self.uniform(seed: $0.seed ?? settings.seed, stream: $0.stream, position: $0.position)
+    }
   }
 
   /// Writes the repetition penalty into the logits; returns what they were.
@@ -103,6 +109,20 @@ package struct TokenPicker {
       }
       return originals
     }
+  }
+
+  /// The likeliest ids of one row of logits, the likeliest first, of equals the first.
+  ///
+  /// - Parameters:
+  ///   - count: How many.
+  ///   - row: [V]; nothing is written to it.
+  package mutating func greatest(_ count: Int, of row: UnsafePointer<Float>) -> [Int32] {
+    guard count > 0 else { return [] }
+    var bound: Float = 0
+    atk_pick_threshold(&bound, row, count, 1, 1, 1, vocabulary)
+    let found = atk_ids_above(&candidates, row, bound, vocabulary)
+    let sorted = candidates[..<found].sorted { (row[Int($1)], $0) < (row[Int($0)], $1) }
+    return Array(sorted.prefix(count))
   }
 
   /// Top-k, top-p and min-p. The kernel finds a bound that few ids are above; only those are sorted.
@@ -158,5 +178,13 @@ package struct TokenPicker {
     }
     if settings.minP > 0 { kept.removeAll { $0.weight < settings.minP } }
     return kept
+  }
+}
+
+extension EngineError {
+  /// What comes of damaged weights.
+  static var logitsNotFinite: EngineError {
+    EngineError(
+      .notFinite, "the model's logits are not finite: its weights are damaged or diverged")
   }
 }
