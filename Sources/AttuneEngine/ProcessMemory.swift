@@ -3,7 +3,11 @@
 import Foundation
 
 /// The largest resident memory of the process so far, in MB.
+///
+/// Where the system tells it, that of this program alone: `getrusage` begins with what the process that started
+/// it had, which with `vfork` is all that one's memory.
 package func peakMemory() -> Double {
+  if let kilobytes = kilobytes("VmHWM", in: "/proc/self/status") { return Double(kilobytes) / 1024 }
   var usage = rusage()
   #if canImport(Darwin)
     getrusage(RUSAGE_SELF, &usage)
@@ -13,6 +17,13 @@ package func peakMemory() -> Double {
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     return Double(usage.ru_maxrss) / 1024
   #endif
+}
+
+/// A quantity of one of the kernel's files that have a line each, in kB; nil where there is none.
+private func kilobytes(_ name: String, in path: String) -> Int? {
+  let lines = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+  return lines.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+    .flatMap { $0.split(whereSeparator: \.isWhitespace).dropFirst().first }.flatMap { Int($0) }
 }
 
 /// Forgets the largest resident memory so far, so that what comes next is measured by itself; where the
@@ -30,11 +41,7 @@ package enum ProcessMemory {
   /// those have less (a container), or its limit of address space.
   package static var limit: Int {
     let memory = Int(clamping: ProcessInfo.processInfo.physicalMemory)
-    // The kernel's file has a line a quantity, in kB.
-    let lines = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
-    let swap =
-      lines.split(separator: "\n").first { $0.hasPrefix("SwapTotal:") }
-      .flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int($0) } ?? 0
+    let swap = kilobytes("SwapTotal", in: "/proc/meminfo") ?? 0
     let limits = [
       memory + 1024 * swap, controlGroupLimit(swap: 1024 * swap), addressSpaceLimit,
     ]
