@@ -23,6 +23,11 @@ public struct MetricTotals: Sendable, Equatable, Codable {
   /// Nothing measured.
   public init() {}
 
+  /// What pieces measured, added up.
+  public init(merging pieces: some Sequence<MetricTotals>) {
+    for piece in pieces { merge(piece) }
+  }
+
   /// Adds to a metric that is a plain sum over pieces (a loss that is already divided by the
   /// batch's normaliser).
   public mutating func add(_ metric: Metric, _ value: Double) {

@@ -189,8 +189,6 @@ extension RAFTSettings {
         logProbabilities: scores.logProbabilities, weights: ones(chosen), statistics: statistics)
       return (result, [result.metrics])
     }
-    var totals = MetricTotals()
-    for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
-    return totals
+    return MetricTotals(merging: passes.flatMap(\.metrics))
   }
 }

@@ -207,7 +207,6 @@ public enum RewardModel {
       let batch = order.rows(of: run.state.step).map { set.training[$0] }
       let statistics = try loss.statistics(of: batch.map(\.labels), settings: set.objective)
       var totals = try run.step(on: batch.map(\.encoded)) { rate in
-        var totals = MetricTotals()
         let parameters = run.state.parameters.values
         var parameterGradient = parameters.map { _ in 0.0 }
         let pieces = cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens)
@@ -229,12 +228,10 @@ public enum RewardModel {
           return PieceResult(result)
         }
         for result in results {
-          totals.add(.loss, result.loss)
-          totals.merge(result.metrics)
           for i in parameterGradient.indices { parameterGradient[i] += result.parameters[i] }
         }
         run.state.parameters.step(parameterGradient, learningRate: rate)
-        return totals
+        return PieceResult.totals(of: results)
       }
       let pairs = batch.reduce(0) { $0 + $1.decided.count }
       run.state.pairs += pairs

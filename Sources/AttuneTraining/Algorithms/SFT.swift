@@ -315,6 +315,13 @@ struct PieceResult: Codable {
     metrics = result.metrics
     parameters = result.parameters
   }
+
+  /// Loss and metrics of a batch.
+  static func totals(of pieces: [PieceResult]) -> MetricTotals {
+    var totals = MetricTotals(merging: pieces.map(\.metrics))
+    for piece in pieces { totals.add(.loss, piece.loss) }
+    return totals
+  }
 }
 
 /// Adds the gradient of the supervised loss on a batch, piece by piece; PPO mixes it in too.

@@ -96,12 +96,7 @@ package struct ContrastiveScores<Label> {
       try pass.backward(HeadGradients(logProbabilities: gradients))
       return PieceResult(result)
     }
-    var totals = MetricTotals()
-    for result in results {
-      totals.add(.loss, result.loss)
-      totals.merge(result.metrics)
-    }
-    return totals
+    return PieceResult.totals(of: results)
   }
 
   /// Loss and metrics over rows that are not trained on, as one batch; and of each row alone.

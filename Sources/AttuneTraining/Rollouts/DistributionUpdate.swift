@@ -56,8 +56,6 @@ struct DistributionUpdate {
       }
       return (result, [result.metrics])
     }
-    var totals = MetricTotals()
-    for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
-    return totals
+    return MetricTotals(merging: passes.flatMap(\.metrics))
   }
 }

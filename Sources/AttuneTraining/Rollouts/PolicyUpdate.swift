@@ -112,8 +112,7 @@ struct PolicyUpdate {
       }
       return (result, metrics)
     }
-    var totals = MetricTotals()
-    for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
+    var totals = MetricTotals(merging: passes.flatMap(\.metrics))
     if let values, !valuesAreShared {
       let passes = try rollout.accumulate(
         batch, into: values.model, HeadRequest(), scored: false, values: true, budget: budget
@@ -121,7 +120,7 @@ struct PolicyUpdate {
         let result = values.loss(chosen.map { rollout.answers[$0] }, scores.values)
         return (result, [result.metrics])
       }
-      for metrics in passes.flatMap(\.metrics) { totals.merge(metrics) }
+      totals.merge(MetricTotals(merging: passes.flatMap(\.metrics)))
     }
     return (totals, passes)
   }
