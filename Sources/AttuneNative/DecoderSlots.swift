@@ -114,8 +114,8 @@ extension KVBlock {
   /// Copies the first positions of another block, of all layers.
   func copy(_ count: Int, from other: KVBlock, layers: Int) {
     for layer in 0..<layers {
-      keys(layer).update(from: other.keys(layer), count: count * stride)
-      values(layer).update(from: other.values(layer), count: count * stride)
+      keys(layer).copyMemory(from: other.keys(layer), byteCount: count * stride)
+      values(layer).copyMemory(from: other.values(layer), byteCount: count * stride)
     }
   }
 }

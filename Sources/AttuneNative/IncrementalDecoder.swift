@@ -38,7 +38,7 @@ package final class IncrementalDecoder {
   private var prefixCounts: [Int32]
   private var ownCounts: [Int32]
   /// Per row: keys and values of the prefix, then of the sequence's own positions.
-  private var cached: [[UnsafePointer<Float>?]]
+  private var cached: [[UnsafeRawPointer?]]
   /// Rows of this step that follow one another in one sequence and are run in blocks.
   private var runs: [Range<Int>] = []
   private var isInRun: [Bool]
@@ -295,11 +295,13 @@ package final class IncrementalDecoder {
     let rule = spec.attentionRule(ofLayer: index)
     let rounds = weights.copies == .bf16
     if rounds { atk_round_to_bf16(query, count * fused) }
+    let form = SamplerCopy.cacheForm(beside: weights.copies)
+    let stride = form.bytes(keys)
     for (m, row) in rows.enumerated() {
       let (ownKeys, ownValues) = (row.own.keys(index), row.own.values(index))
       let new = key + m * fused
-      (ownKeys + row.ownIndex * keys).update(from: new, count: keys)
-      (ownValues + row.ownIndex * keys).update(from: new + keys, count: keys)
+      keep(new, at: ownKeys + row.ownIndex * stride, form)
+      keep(new + keys, at: ownValues + row.ownIndex * stride, form)
       // Of the cache's positions a window leaves the last.
       let hidden = rule.window > 0 ? max(0, Int(positions[m]) + 1 - rule.window) : 0
       let (hiddenPrefix, hiddenOwn) = (
@@ -307,21 +309,33 @@ package final class IncrementalDecoder {
       )
       prefixCounts[m] = Int32(row.prefixCount - hiddenPrefix)
       ownCounts[m] = isInRun[m] ? 0 : Int32(row.ownIndex + 1 - hiddenOwn)
-      cached[0][m] = row.prefix.map { UnsafePointer($0.keys(index)) + hiddenPrefix * keys }
-      cached[1][m] = row.prefix.map { UnsafePointer($0.values(index)) + hiddenPrefix * keys }
-      cached[2][m] = UnsafePointer(ownKeys) + hiddenOwn * keys
-      cached[3][m] = UnsafePointer(ownValues) + hiddenOwn * keys
+      cached[0][m] = row.prefix.map { UnsafeRawPointer($0.keys(index)) + hiddenPrefix * stride }
+      cached[1][m] = row.prefix.map { UnsafeRawPointer($0.values(index)) + hiddenPrefix * stride }
+      cached[2][m] = UnsafeRawPointer(ownKeys) + hiddenOwn * stride
+      cached[3][m] = UnsafeRawPointer(ownValues) + hiddenOwn * stride
     }
     let precision = rounds ? ATK_PRODUCTS_BF16 : ATK_PRODUCTS_FLOAT32
     atk_attention_decode(
-      attention.pointer, query, cached[0], cached[1], cached[2], cached[3], prefixCounts,
-      ownCounts, count, heads, groups, c, fused, rule, precision)
+      attention.pointer, query, cached[0], cached[1], cached[2], cached[3], form.kernelFormat,
+      prefixCounts, ownCounts, count, heads, groups, c, fused, rule, precision)
     for run in runs {
       let (first, m) = (rows[run.lowerBound], run.lowerBound)
       atk_attention_prefill(
-        attention.pointer + m * queries, query + m * fused, first.own.keys(index),
-        first.own.values(index), first.ownIndex, run.count, heads, groups, c, fused, rule, precision
-      )
+        attention.pointer + m * queries, query + m * fused,
+        first.own.keys(index).assumingMemoryBound(to: UInt16.self),
+        first.own.values(index).assumingMemoryBound(to: UInt16.self), first.ownIndex, run.count,
+        heads, groups, c, fused, rule, precision)
+    }
+  }
+
+  /// A position's keys or values into a cache.
+  private func keep(
+    _ numbers: UnsafePointer<Float>, at place: UnsafeMutableRawPointer, _ form: WeightForm
+  ) {
+    if form == .float32 {
+      place.copyMemory(from: numbers, byteCount: form.bytes(keys))
+    } else {
+      atk_bf16_from_float(place.assumingMemoryBound(to: UInt16.self), numbers, keys)
     }
   }
 }

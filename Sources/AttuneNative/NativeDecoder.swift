@@ -71,8 +71,9 @@ package final class NativeDecoder: ContinuousDecoder {
     let blocks = wanted.sequences + wanted.kept
     var context = min(wanted.context ?? spec.maximumPositions, spec.maximumPositions)
     let limit = ProcessMemory.limit / 2
+    let copies = SamplerCopy(wanted.sampler, model.origin.engine.precision)
     func fits() -> Bool {
-      KVCache.bytes(spec, blocks: blocks, capacity: context).map { $0 < limit } ?? false
+      KVCache.bytes(spec, copies, blocks: blocks, capacity: context).map { $0 < limit } ?? false
     }
     while wanted.context == nil, context > 256, !fits() { context /= 2 }
     guard fits() else {
@@ -86,7 +87,7 @@ package final class NativeDecoder: ContinuousDecoder {
     self.settings = settings
     self.context = context
     self.model = model
-    let cache = try KVCache(spec, blocks: blocks, capacity: context)
+    let cache = try KVCache(spec, copies, blocks: blocks, capacity: context)
     self.cache = cache
     let rows = max(wanted.sequences, min(Self.scoredRows, context))
     decoder = try model.withWeights(positions: 1, sampler: wanted.sampler) { weights in
@@ -95,7 +96,7 @@ package final class NativeDecoder: ContinuousDecoder {
     }
     slots = DecoderSlots(
       (0..<blocks).map { _ in cache.take() },
-      runsBlocks: SamplerCopy(wanted.sampler, model.origin.engine.precision) != nil)
+      runsBlocks: copies != nil)
     picker = TokenPicker(SamplingSettings(), vocabulary: spec.vocabularySize)
   }
 

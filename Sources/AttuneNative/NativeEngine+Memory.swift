@@ -200,7 +200,7 @@ extension NativeEngine {
       } ?? 0
     }
     if let sampling = work.sampling {
-      estimate[.cache] = try SamplingRun.bytes(spec, layout.adapters, sampling)
+      estimate[.cache] = try SamplingRun.bytes(spec, layout.adapters, precision, sampling)
       estimate[.sampler] = copies(sampling)
     }
     let workspace = try workspaceBytes(for: work, of: spec)
@@ -218,7 +218,7 @@ extension NativeEngine {
       ? 4 * layout.count : work.trainable == .full || work.merges ? written : 2 * replaced
     let asked =
       try work.asking.map {
-        copies($0) + (try SamplingRun.bytes(spec, layout.adapters, $0))
+        copies($0) + (try SamplingRun.bytes(spec, layout.adapters, precision, $0))
       } ?? 0
     // Gone by then: what passes and sampling work in, and what only training needs.
     let passes = estimate[.activations] + estimate[.logits] + estimate[.sampler]

@@ -30,7 +30,7 @@ extension NativeModel {
       let rows = min(count, 128)
       let decoder = try IncrementalDecoder(
         weights: weights, maximumRows: rows, maximumBatch: rows)
-      let cache = try KVCache(spec, blocks: 1, capacity: count)
+      let cache = try KVCache(weights, blocks: 1, capacity: count)
       defer { withExtendedLifetime(cache) {} }
       let block = cache.take()
       var result: [Double] = []

@@ -20,6 +20,11 @@ enum SamplerCopy {
     }
   }
 
+  /// How keys and values are kept beside copies.
+  static func cacheForm(beside copies: SamplerCopy?) -> WeightForm {
+    copies == nil ? .float32 : .bfloat16
+  }
+
   /// Its bytes; 0 where there is none.
   func bytes(rows: Int, columns: Int, form: WeightForm) -> Int {
     switch self {

@@ -79,10 +79,10 @@ package struct SamplingRun {
     let longest = prompts.map(\.count).max() ?? 1
     let capacity = min(settings.maxTokens, spec.maximumPositions)
     batch = try Self.batch(
-      min(settings.batch, samples), spec, prompts: prompts.count, longest: longest,
-      capacity: capacity)
-    prefixes = try KVCache(spec, blocks: min(batch, prompts.count), capacity: longest)
-    owns = try KVCache(spec, blocks: batch, capacity: capacity)
+      min(settings.batch, samples), spec, weights.copies, prompts: prompts.count,
+      longest: longest, capacity: capacity)
+    prefixes = try KVCache(weights, blocks: min(batch, prompts.count), capacity: longest)
+    owns = try KVCache(weights, blocks: batch, capacity: capacity)
     let tokens = prompts.reduce(0) { $0 + $1.count }
     decoder = try IncrementalDecoder(
       weights: weights, maximumRows: min(Self.prefillRows, tokens), maximumBatch: batch)
@@ -116,13 +116,15 @@ package struct SamplingRun {
   /// The batch, made smaller if its keys and values would take more than half of the memory that this
   /// process can have.
   private static func batch(
-    _ wanted: Int, _ spec: TransformerSpec, prompts: Int, longest: Int, capacity: Int
+    _ wanted: Int, _ spec: TransformerSpec, _ copies: SamplerCopy?, prompts: Int, longest: Int,
+    capacity: Int
   ) throws -> Int {
     let limit = ProcessMemory.limit / 2
     var batch = max(1, wanted)
     while true {
-      let prefix = KVCache.bytes(spec, blocks: min(batch, prompts), capacity: longest)
-      let own = KVCache.bytes(spec, blocks: batch, capacity: capacity)
+      let prefix = KVCache.bytes(
+        spec, copies, blocks: min(batch, prompts), capacity: longest)
+      let own = KVCache.bytes(spec, copies, blocks: batch, capacity: capacity)
       if let prefix, let own, prefix < limit, own < limit - prefix { return batch }
       guard batch > 1 else {
         throw EngineError(
@@ -138,16 +140,19 @@ package struct SamplingRun {
   ///
   /// - Throws: `EngineError` if keys and values would take more than half of the memory.
   static func bytes(
-    _ spec: TransformerSpec, _ adapters: LoRALayout?, _ shape: SamplingShape
+    _ spec: TransformerSpec, _ adapters: LoRALayout?, _ precision: Precision,
+    _ shape: SamplingShape
   ) throws -> Int {
+    let copies = SamplerCopy(shape.sampler, precision)
     let capacity = min(shape.maxTokens, spec.maximumPositions)
     let wanted = min(SamplingSettings().batch, shape.prompts * shape.samplesPerPrompt)
     let batch = try batch(
-      wanted, spec, prompts: shape.prompts, longest: shape.promptTokens, capacity: capacity)
+      wanted, spec, copies, prompts: shape.prompts, longest: shape.promptTokens,
+      capacity: capacity)
     let tokens = shape.prompts * shape.promptTokens
     let prefix = KVCache.bytes(
-      spec, blocks: min(batch, shape.prompts), capacity: shape.promptTokens)
-    let own = KVCache.bytes(spec, blocks: batch, capacity: capacity)
+      spec, copies, blocks: min(batch, shape.prompts), capacity: shape.promptTokens)
+    let own = KVCache.bytes(spec, copies, blocks: batch, capacity: capacity)
     return (prefix ?? 0) + (own ?? 0)
       + IncrementalDecoder.bytes(
         spec, adapters, maximumRows: min(Self.prefillRows, tokens), maximumBatch: batch)

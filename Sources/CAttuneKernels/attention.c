@@ -131,11 +131,17 @@ void atk_attention_forward(float *out, float *lse, const float *q, const float *
   run_blocks(job);
 }
 
-void atk_attention_prefill(float *out, const float *q, const float *k, const float *v, size_t first,
-                           size_t count, size_t H, size_t G, size_t C, size_t ldq,
+void atk_attention_prefill(float *out, const float *q, const uint16_t *k, const uint16_t *v,
+                           size_t first, size_t count, size_t H, size_t G, size_t C, size_t ldq,
                            atk_attention_rule rule, atk_precision precision) {
   int32_t row = 0, all = (int32_t)(first + count), parent = -1, position = 0;
-  attention_job job = {.out = out, .q = q, .k = k, .v = v, .segments = {&row, &all, &parent, 1},
+  // Expanding them is little beside the products of 64 rows with them.
+  size_t numbers = (first + count) * G * C;
+  float *keys = atk_scratch(ATK_SCRATCH_SHARED, 2 * numbers * sizeof(float)), *values = keys + numbers;
+  atk_float_from_bf16(keys, k, numbers);
+  atk_float_from_bf16(values, v, numbers);
+  attention_job job = {.out = out, .q = q, .k = keys, .v = values,
+                       .segments = {&row, &all, &parent, 1},
                        .H = H, .G = G, .C = C, .ldq = ldq, .ldk = G * C, .ldv = G * C,
                        .position = &position, .scale = attention_scale(rule, C), .rule = rule,
                        .precision = precision, .skipped = first};

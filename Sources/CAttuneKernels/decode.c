@@ -114,35 +114,61 @@ void atk_linear_decode(float *y, const float *x, const void *w, atk_weights form
 typedef struct {
   float *out;
   const float *q;
-  const float *const *k[2];  // prefix, own
-  const float *const *v[2];
+  const void *const *k[2];  // prefix, own
+  const void *const *v[2];
   const int32_t *count[2];
   size_t H, G, C, ldq;
   float scale, cap;
-  bool rounds;
+  bool narrow, rounds;
 } attention_job;
 
 // A head's numbers lie `stride` apart: further than a processor looks ahead by itself.
 enum { AHEAD = 16 };  // positions
 
-INLINE void fetch(const float *x, size_t count) {
-  for (size_t c = 0; c < count; c += 16) __builtin_prefetch(x + c, 0, 3);
+INLINE void fetch(const char *x, size_t bytes) {
+  for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(x + b, 0, 3);
+}
+
+// Keys and values are kept in bfloat16 where `narrow`, else in float32.
+INLINE size_t cached_bytes(size_t count, const bool narrow) {
+  return count * (narrow ? sizeof(uint16_t) : sizeof(float));
+}
+
+// `count` <= 16 of them, the rest zero.
+INLINE void load_cached(f16 *out, const char *x, size_t count, const bool narrow) {
+  if (narrow) {
+    h16 bits = {0};
+    if (count == 16) {
+      bits = *(const h16_unaligned *)x;
+    } else {
+      memcpy(&bits, x, count * sizeof(uint16_t));
+    }
+    *out = (f16)(__builtin_convertvector(bits, i16) << 16);
+  } else if (count == 16) {
+    *out = LOAD(x);
+  } else {
+    load_part(out, (const float *)x, count, 0);
+  }
 }
 
 // Dot products of q[C] with four keys.
-INLINE void dot_4(float *out, const float *q, const float *const *k, size_t C) {
+INLINE void dot_4(float *out, const float *q, const char *const *k, size_t C, const bool narrow) {
   f16 sum[4] = {{0}, {0}, {0}, {0}};
   size_t c = 0;
   for (; c + 16 <= C; c += 16) {
     f16 query = LOAD(q + c);
-    UNROLL for (int j = 0; j < 4; j++) sum[j] += query * LOAD(k[j] + c);
+    UNROLL for (int j = 0; j < 4; j++) {
+      f16 key;
+      load_cached(&key, k[j] + cached_bytes(c, narrow), 16, narrow);
+      sum[j] += query * key;
+    }
   }
   if (c < C) {
     f16 query;
     load_part(&query, q + c, C - c, 0);
     UNROLL for (int j = 0; j < 4; j++) {
       f16 key;
-      load_part(&key, k[j] + c, C - c, 0);
+      load_cached(&key, k[j] + cached_bytes(c, narrow), C - c, narrow);
       sum[j] += query * key;
     }
   }
@@ -177,23 +203,22 @@ INLINE void round_shares(float *score, size_t n, float sum) {
 
 // Columns of one head: `vectors` (at most 4) of 16, of which the last has `last` columns.
 INLINE void weigh_values(const attention_job *job, float *out, const float *weight, float scale,
-                         size_t m, size_t column, const int vectors, size_t last) {
-  size_t stride = job->G * job->C;
+                         size_t m, size_t column, const int vectors, size_t last,
+                         const bool narrow) {
+  size_t stride = cached_bytes(job->G * job->C, narrow);
   f16 sum[4] = {{0}, {0}, {0}, {0}};
   size_t i = 0;
   for (int part = 0; part < 2; part++) {
     int32_t count = job->count[part][m];
-    const float *v = count > 0 ? job->v[part][m] + column : NULL;
+    const char *v = count > 0 ? job->v[part][m] : NULL;
+    if (v) v += cached_bytes(column, narrow);
     for (int32_t p = 0; p < count; p++, i++, v += stride) {
       float w = weight[i];
-      fetch(v + AHEAD * stride, (size_t)vectors * 16);
+      fetch(v + AHEAD * stride, cached_bytes((size_t)vectors * 16, narrow));
       UNROLL for (int j = 0; j < vectors; j++) {
         f16 value;
-        if (j + 1 < vectors || last == 16) {
-          value = LOAD(v + 16 * j);
-        } else {
-          load_part(&value, v + 16 * j, last, 0);
-        }
+        load_cached(&value, v + cached_bytes(16 * (size_t)j, narrow),
+                    j + 1 < vectors ? 16 : last, narrow);
         sum[j] += w * value;
       }
     }
@@ -210,10 +235,8 @@ INLINE void weigh_values(const attention_job *job, float *out, const float *weig
 }
 
 // Items m·G + g: the query heads of one row that share the key/value head g.
-INLINE void attention(void *context, size_t begin, size_t end, const int R, const int S) {
-  (void)R, (void)S;
-  const attention_job *job = context;
-  size_t H = job->H, G = job->G, C = job->C, stride = G * C;
+INLINE void attend(const attention_job *job, size_t begin, size_t end, const bool narrow) {
+  size_t H = job->H, G = job->G, C = job->C, stride = cached_bytes(G * C, narrow);
   float scale = job->scale;
   for (size_t item = begin; item < end; item++) {
     size_t m = item / G, g = item % G, heads = H / G;
@@ -229,17 +252,18 @@ INLINE void attention(void *context, size_t begin, size_t end, const int R, cons
     size_t first = 0;
     for (int part = 0; part < 2; part++) {
       size_t count = (size_t)job->count[part][m];
-      const float *k = count > 0 ? job->k[part][m] + g * C : NULL;
+      const char *k = count > 0 ? job->k[part][m] : NULL;
+      if (k) k += cached_bytes(g * C, narrow);
       for (size_t p = 0; p < count; p += 4) {
-        const float *keys[4];
+        const char *keys[4];
         size_t present = atk_min(count - p, 4);
         for (size_t j = 0; j < 4; j++) {
           keys[j] = k + (p + atk_min(j, present - 1)) * stride;
-          fetch(keys[j] + AHEAD * stride, C);
+          fetch(keys[j] + AHEAD * stride, cached_bytes(C, narrow));
         }
         for (size_t h = 0; h < heads; h++) {
           float four[4];
-          dot_4(four, q + h * C, keys, C);
+          dot_4(four, q + h * C, keys, C, narrow);
           for (size_t j = 0; j < present; j++)
             scores[h * padded + first + p + j] = four[j] * scale;
         }
@@ -254,24 +278,36 @@ INLINE void attention(void *context, size_t begin, size_t end, const int R, cons
       if (job->rounds) round_shares(score, padded, sum), inverse = 1;
       size_t c = 0;
       for (; c + 64 <= C; c += 64)
-        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 4, 16);
+        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 4, 16, narrow);
       for (; c < C; c += 16)
-        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 1, atk_min(C - c, 16));
+        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 1, atk_min(C - c, 16),
+                     narrow);
     }
+  }
+}
+
+INLINE void attention(void *context, size_t begin, size_t end, const int R, const int S) {
+  (void)R, (void)S;
+  const attention_job *job = context;
+  if (job->narrow) {
+    attend(job, begin, end, true);
+  } else {
+    attend(job, begin, end, false);
   }
 }
 BODIES(attention)
 
 static void attention_item(void *job, size_t index) { BODY(attention)(job, index, index + 1); }
 
-void atk_attention_decode(float *out, const float *q, const float *const *prefix_k,
-                          const float *const *prefix_v, const float *const *own_k,
-                          const float *const *own_v, const int32_t *prefix_count,
-                          const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
-                          size_t ldq, atk_attention_rule rule, atk_precision precision) {
+void atk_attention_decode(float *out, const float *q, const void *const *prefix_k,
+                          const void *const *prefix_v, const void *const *own_k,
+                          const void *const *own_v, atk_weights cached,
+                          const int32_t *prefix_count, const int32_t *own_count, size_t M, size_t H,
+                          size_t G, size_t C, size_t ldq, atk_attention_rule rule,
+                          atk_precision precision) {
   attention_job job = {out, q,  {prefix_k, own_k}, {prefix_v, own_v}, {prefix_count, own_count},
                        H,   G, C, ldq, rule.scale > 0 ? rule.scale : 1.0f / sqrtf((float)C),
-                       rule.cap, precision == ATK_PRODUCTS_BF16};
+                       rule.cap, cached == ATK_BFLOAT16, precision == ATK_PRODUCTS_BF16};
   size_t positions = 0;
   for (size_t m = 0; m < M; m++) positions += (size_t)prefix_count[m] + (size_t)own_count[m];
   if (positions * H * C < 65536) {  // some microseconds, not worth waking others

@@ -18,6 +18,8 @@
 typedef float f16 __attribute__((vector_size(64)));
 typedef float f16_unaligned __attribute__((vector_size(64), aligned(4)));
 typedef int32_t i16 __attribute__((vector_size(64)));
+typedef uint16_t h16 __attribute__((vector_size(32)));
+typedef uint16_t h16_unaligned __attribute__((vector_size(32), aligned(2)));
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")

@@ -145,20 +145,42 @@ struct DecodeKernelTests {
     let q = Self.numbers(h * c, &random).map { $0 * 3 }
     let k = Self.numbers(n * g * c, &random)
     let v = Self.numbers(n * g * c, &random)
-    func run(prefix: Int, _ precision: atk_precision = ATK_PRODUCTS_FLOAT32) -> [Float] {
+    func run<Number>(
+      prefix: Int, _ k: [Number], _ v: [Number], _ cached: atk_weights
+    ) -> [Float] {
       var out = [Float](repeating: 0, count: h * c)
       k.withUnsafeBufferPointer { k in
         v.withUnsafeBufferPointer { v in
           guard let k = k.baseAddress, let v = v.baseAddress else { return }
+          let (own, values) = (k + prefix * g * c, v + prefix * g * c)
           atk_attention_decode(
-            &out, q, [k], [v], [k + prefix * g * c], [v + prefix * g * c], [Int32(prefix)],
-            [Int32(n - prefix)], 1, h, g, c, h * c, .init(), precision)
+            &out, q, [UnsafeRawPointer(k)], [UnsafeRawPointer(v)], [UnsafeRawPointer(own)],
+            [UnsafeRawPointer(values)], cached,
+            [Int32(prefix)], [Int32(n - prefix)], 1, h, g, c, h * c, .init(),
+            ATK_PRODUCTS_FLOAT32)
         }
       }
       return out
     }
-    let out = run(prefix: size.prefix)
-    #expect(out == run(prefix: 0))
+    let out = run(prefix: size.prefix, k, v, ATK_FLOAT32)
+    #expect(out == run(prefix: 0, k, v, ATK_FLOAT32))
+    // Kept in bfloat16 they give what the rounded ones give in float32.
+    let narrow = [k, v].map { numbers in
+      var halves = [UInt16](repeating: 0, count: numbers.count)
+      atk_bf16_from_float(&halves, numbers, numbers.count)
+      return halves
+    }
+    let rounded = [k, v].map { numbers in
+      var numbers = numbers
+      atk_round_to_bf16(&numbers, numbers.count)
+      return numbers
+    }
+    #expect(rounded[0] != k)
+    for prefix in [0, size.prefix] {
+      #expect(
+        run(prefix: prefix, narrow[0], narrow[1], ATK_BFLOAT16)
+          == run(prefix: 0, rounded[0], rounded[1], ATK_FLOAT32))
+    }
     for head in 0..<h {
       let group = head / (h / g)
       let weights = (0..<n).map { p in
@@ -188,9 +210,9 @@ struct DecodeKernelTests {
       zeros.withUnsafeBufferPointer { k in
         v.withUnsafeBufferPointer { v in
           atk_attention_decode(
-            &out, zeros, [k.baseAddress], [v.baseAddress], [nil], [nil], [Int32(n)], [0], 1, 1, 1,
-            c,
-            c, .init(), precision)
+            &out, zeros, [k.baseAddress.map { UnsafeRawPointer($0) }],
+            [v.baseAddress.map { UnsafeRawPointer($0) }], [nil], [nil], ATK_FLOAT32, [Int32(n)],
+            [0], 1, 1, 1, c, c, .init(), precision)
         }
       }
       var share = 1 / Float(n)

@@ -124,7 +124,14 @@ extension KernelTests {
       let rule = atk_attention_rule(scale: 0, cap: 0, window: window)
       _ = atk_start(2)
       let (count, columns) = (1027, Self.heads * Self.width)
-      let rows = Self.rows(count, seed: 7)
+      var rows = Self.rows(count, seed: 7)
+      // Keys and values as bfloat16 has them.
+      let halves = [1, 2].map { i in
+        var halves = [UInt16](repeating: 0, count: rows[i].count)
+        atk_bf16_from_float(&halves, rows[i], rows[i].count)
+        atk_round_to_bf16(&rows[i], rows[i].count)
+        return halves
+      }
       var (pass, pieces) = (
         [Float](repeating: 0, count: count * columns), [Float](repeating: 0, count: count * columns)
       )
@@ -140,8 +147,8 @@ extension KernelTests {
         let end = min(start + piece, count)
         var out = [Float](repeating: 0, count: (end - start) * columns)
         atk_attention_prefill(
-          &out, Array(rows[0][(start * columns)...]), Array(rows[1][..<(end * Self.width)]),
-          Array(rows[2][..<(end * Self.width)]), start, end - start, Self.heads, 1, Self.width,
+          &out, Array(rows[0][(start * columns)...]), Array(halves[0][..<(end * Self.width)]),
+          Array(halves[1][..<(end * Self.width)]), start, end - start, Self.heads, 1, Self.width,
           columns, rule, precision)
         pieces.replaceSubrange(start * columns..<end * columns, with: out)
       }

@@ -28,7 +28,7 @@ struct SamplingTests {
     let texts: [[Int32]] = [[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8]]
     try model.withWeights(positions: 16) { weights in
       let decoder = try IncrementalDecoder(weights: weights, maximumRows: 8, maximumBatch: 4)
-      let cache = try KVCache(weights.spec, blocks: 4, capacity: 10)
+      let cache = try KVCache(weights, blocks: 4, capacity: 10)
       let v = weights.spec.vocabularySize
       let reference = ReferenceDecoder(weights: weights)
       let exact = texts.map { reference.logits($0) }
@@ -81,7 +81,7 @@ struct SamplingTests {
         // One row after another, and six texts side by side of which the last is the same.
         let alone = try IncrementalDecoder(weights: weights, maximumRows: 1, maximumBatch: 1)
         let beside = try IncrementalDecoder(weights: weights, maximumRows: 6, maximumBatch: 6)
-        let cache = try KVCache(weights.spec, blocks: 7, capacity: 8)
+        let cache = try KVCache(weights, blocks: 7, capacity: 8)
         let own = cache.take()
         let others = (0..<6).map { _ in cache.take() }
         for t in 0..<7 {

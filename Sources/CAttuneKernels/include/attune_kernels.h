@@ -183,13 +183,14 @@ typedef struct {
 // positions at prefix_k/v[m] (shared by the samples of a prompt; may be 0) and then to
 // own_count[m] positions at own_k/v[m]; caches are [positions, G·C] with row stride G·C.
 // out[M,H·C] `=`; q has row stride ldq. Fixed summation order, as above. At ATK_PRODUCTS_BF16 the weights
-// of values are rounded to bfloat16, as queries, keys and values have to be before. A window is the caller's:
-// fewer positions, from later ones on.
-void atk_attention_decode(float *out, const float *q, const float *const *prefix_k,
-                          const float *const *prefix_v, const float *const *own_k,
-                          const float *const *own_v, const int32_t *prefix_count,
-                          const int32_t *own_count, size_t M, size_t H, size_t G, size_t C,
-                          size_t ldq, atk_attention_rule rule, atk_precision precision);
+// of values are rounded to bfloat16, as queries, keys and values have to be before. Keys and values are
+// `cached` as ATK_FLOAT32 or as ATK_BFLOAT16. A window is the caller's: fewer positions, from later ones on.
+void atk_attention_decode(float *out, const float *q, const void *const *prefix_k,
+                          const void *const *prefix_v, const void *const *own_k,
+                          const void *const *own_v, atk_weights cached,
+                          const int32_t *prefix_count, const int32_t *own_count, size_t M, size_t H,
+                          size_t G, size_t C, size_t ldq, atk_attention_rule rule,
+                          atk_precision precision);
 
 // ---- picking tokens (decode.c): logits[M,V] of one step, a row a sequence ----------------------
 // log Σ exp(logit·inverse_temperature) of each row.
@@ -267,10 +268,10 @@ void atk_attention_forward(float *out, float *lse, const float *q, const float *
                            size_t ldk, size_t ldv, atk_attention_rule rule,
                            atk_precision precision);
 // Of one sequence the rows first ..< first + count alone, against keys and values [first + count, G·C]
-// that are kept from the rows before: bit for bit what they are in a pass of all, if first is a multiple
-// of 64. q[count], row stride ldq; out[count,H·C].
-void atk_attention_prefill(float *out, const float *q, const float *k, const float *v, size_t first,
-                           size_t count, size_t H, size_t G, size_t C, size_t ldq,
+// in bfloat16 that are kept from the rows before: bit for bit what they are in a pass of all with such keys
+// and values, if first is a multiple of 64. q[count], row stride ldq; out[count,H·C].
+void atk_attention_prefill(float *out, const float *q, const uint16_t *k, const uint16_t *v,
+                           size_t first, size_t count, size_t H, size_t G, size_t C, size_t ldq,
                            atk_attention_rule rule, atk_precision precision);
 // dq, dk, dv `=` (written whole, rows that nobody sees become 0), strides as of q, k, v.
 void atk_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
