@@ -151,8 +151,8 @@ let package = Package(
       swiftSettings: strict),
 
     .target(
-      name: "AttuneTestSupport", dependencies: ["AttuneEngine"], path: "Tests/AttuneTestSupport",
-      swiftSettings: strict),
+      name: "AttuneTestSupport", dependencies: ["AttuneCollective", "AttuneEngine"],
+      path: "Tests/AttuneTestSupport", swiftSettings: strict),
     // Apart, so that the tests of the rooms below wait for no trainer.
     .target(
       name: "AttuneTrainingTestSupport",
@@ -169,7 +169,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "AttuneNativeTests",
-      dependencies: ["AttuneNative", "AttuneEngine", "CAttuneKernels", "AttuneTestSupport"],
+      dependencies: [
+        "AttuneCollective", "AttuneNative", "AttuneEngine", "CAttuneKernels", "AttuneTestSupport",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "AttuneObjectivesTests", dependencies: ["AttuneObjectives", "AttuneTestSupport"],

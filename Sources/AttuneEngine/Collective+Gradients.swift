@@ -18,10 +18,8 @@ extension Collective {
     into sum: UnsafeMutableBufferPointer<Float>
   ) throws {
     let places = try gather { [nodes.map(\.place)] }
-    // A few megabytes at a time: memory for messages, and no length that MPI can't count.
-    let block = 1 << 22
-    for begin in stride(from: 0, to: sum.count, by: block) {
-      let length = min(block, sum.count - begin)
+    for begin in stride(from: 0, to: sum.count, by: Self.block) {
+      let length = min(Self.block, sum.count - begin)
       func part(of rank: Int) -> Range<Int> {
         begin + length * rank / count..<begin + length * (rank + 1) / count
       }
@@ -46,6 +44,36 @@ extension Collective {
           sum[next] = number
           next += 1
         }
+      }
+    }
+  }
+}
+
+extension Collective {
+  /// Numbers a message, at most: a few megabytes, of which memory is taken for each rank.
+  private static var block: Int { 1 << 22 }
+
+  /// Tells all ranks the parts of a vector that each of them has changed.
+  ///
+  /// - Parameters:
+  ///   - parts: For each rank the part that is its own.
+  ///   - vector: Receives the parts of the others.
+  /// - Throws: `Failure` if messages can't be passed.
+  package func spread(
+    _ parts: [Range<Int>], of vector: UnsafeMutableBufferPointer<Float>
+  ) throws {
+    guard !isAlone else { return }
+    for begin in stride(from: 0, to: parts.map(\.count).max() ?? 0, by: Self.block) {
+      func message(of rank: Int) -> Range<Int> {
+        let part = parts[rank]
+        return min(
+          part.lowerBound + begin, part.upperBound)..<min(
+            part.lowerBound + begin + Self.block, part.upperBound)
+      }
+      let own = Array(vector[message(of: rank)])
+      for (sender, numbers) in try exchange(Array(repeating: own, count: count)).enumerated()
+      where sender != rank {
+        for (i, number) in zip(message(of: sender), numbers) { vector[i] = number }
       }
     }
   }

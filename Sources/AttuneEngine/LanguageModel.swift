@@ -32,6 +32,10 @@ public protocol LanguageModel: AnyObject {
   /// Computes layers again in the backward pass instead of keeping what they computed: slower, in a
   /// small part of the memory. Changes no number.
   var recomputesActivations: Bool { get set }
+
+  /// Whether each of the processes that make one run keeps AdamW's moments of its share of the trained
+  /// numbers, and tells the others what its steps make of them; to be set before the first step.
+  var shardsMoments: Bool { get set }
   /// The scalar head's weights, one a column of the width; nil without a scalar head.
   var scalarHeadWeights: [Float]? { get }
   /// Optimiser steps taken.
@@ -193,7 +197,8 @@ public protocol LanguageModel: AnyObject {
   /// trained numbers are too many to hold twice.
   ///
   /// - Parameter body: Is given each tensor; what it throws ends the walk.
-  func withTrainingState(_ body: (NamedTensor) throws -> Void) rethrows
+  /// - Throws: Also `Collective.Failure`, where moments are dealt out and messages can't be passed.
+  func withTrainingState(_ body: (NamedTensor) throws -> Void) throws
 
   /// Goes back to a saved state: from there on the model computes what the one that gave it would.
   ///

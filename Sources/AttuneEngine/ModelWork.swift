@@ -7,6 +7,8 @@ public struct ModelWork: Sendable, Equatable {
   public var trainable: Trainable
   /// What trains them.
   public var optimizer = OptimizerName.adamw
+  /// Whether the processes of a run keep its moments in shares.
+  public var shardsMoments = false
   /// Whether the model that is trained has a scalar head.
   public var scalarHead = false
   /// Whether the weights that training starts from are still read once it has begun: by a reference.

@@ -38,14 +38,14 @@ final class MomentCodes {
   ///
   /// - Parameter tensors: The trained tensors.
   /// - Throws: `EngineError` if the memory can't be had.
-  init(_ tensors: [ArenaTensor]) throws {
+  init(_ tensors: some Collection<ArenaTensor>) throws {
     let floats: Int
     (parts, floats) = Self.place(tensors)
     memory = try FloatBuffer(floats)
   }
 
   /// Tensors one after another, and the floats that they take.
-  static func place(_ tensors: [ArenaTensor]) -> (parts: [Part], floats: Int) {
+  static func place(_ tensors: some Collection<ArenaTensor>) -> (parts: [Part], floats: Int) {
     var end = 0
     let parts = tensors.map { tensor in
       let part = Part(tensor: tensor, place: end)
@@ -54,6 +54,9 @@ final class MomentCodes {
     }
     return (parts, end)
   }
+
+  /// How a tensor's moments are kept, wherever that is.
+  static func shape(_ tensor: ArenaTensor) -> Part { Part(tensor: tensor, place: 0) }
 
   /// Bytes of codes, scales and floats.
   var bytes: Int { 4 * memory.count }

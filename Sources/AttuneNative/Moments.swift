@@ -4,35 +4,62 @@ import AttuneEngine
 import CAttuneKernels
 import Foundation
 
-/// AdamW's two moments of every trained number.
+/// AdamW's two moments of trained numbers: of all, or of the tensors that are a rank's share.
 enum Moments {
-  case float32(first: FloatBuffer, second: FloatBuffer)
+  /// Of the numbers of the arena from `start` on.
+  case float32(first: FloatBuffer, second: FloatBuffer, start: Int)
   case codes(MomentCodes)
 
   /// Moments that are 0, before an optimiser's first step.
   ///
   /// - Parameters:
   ///   - optimizer: The optimiser.
-  ///   - tensors: The trained tensors.
-  ///   - count: How many numbers are trained.
+  ///   - tensors: The tensors, which follow one another in the arena.
   /// - Throws: `EngineError` if the memory can't be had.
-  init(of optimizer: OptimizerName, _ tensors: [ArenaTensor], count: Int) throws {
+  init(of optimizer: OptimizerName, _ tensors: some Collection<ArenaTensor>) throws {
     switch optimizer {
-    case .adamw: self = .float32(first: try FloatBuffer(count), second: try FloatBuffer(count))
+    case .adamw:
+      let numbers = Self.numbers(tensors)
+      self = .float32(
+        first: try FloatBuffer(numbers.count), second: try FloatBuffer(numbers.count),
+        start: numbers.lowerBound)
     case .adamw8bit: self = .codes(try MomentCodes(tensors))
+    }
+  }
+
+  /// The part of the arena that tensors take.
+  static func numbers(_ tensors: some Collection<ArenaTensor>) -> Range<Int> {
+    let start = tensors.first?.offset ?? 0
+    return start..<(tensors.map { $0.offset + $0.count }.max() ?? start)
+  }
+
+  /// The tensors whose moments each of so many ranks keeps: those that follow one another in the arena, about
+  /// as many numbers each.
+  static func shares(of tensors: [ArenaTensor], ranks: Int) -> [ArraySlice<ArenaTensor>] {
+    let tensors = tensors.sorted { $0.offset < $1.offset }
+    let all = numbers(tensors).count
+    // A tensor is whose share its middle lies in.
+    func rank(_ tensor: ArenaTensor) -> Int {
+      min(ranks - 1, (tensor.offset + tensor.count / 2) * ranks / max(1, all))
+    }
+    var end = 0
+    return (0..<ranks).map { share in
+      let start = end
+      while end < tensors.count, rank(tensors[end]) <= share { end += 1 }
+      return tensors[start..<end]
     }
   }
 
   /// Bytes of them.
   var bytes: Int {
     switch self {
-    case .float32(let first, let second): 4 * (first.count + second.count)
+    case .float32(let first, let second, _): 4 * (first.count + second.count)
     case .codes(let moments): moments.bytes
     }
   }
 
   /// Bytes of an optimiser's moments of some tensors.
-  static func bytes(of optimizer: OptimizerName, _ tensors: [ArenaTensor]) -> Int {
+  static func bytes(of optimizer: OptimizerName, _ tensors: some Collection<ArenaTensor>) -> Int {
     switch optimizer {
     case .adamw: 8 * tensors.reduce(0) { $0 + $1.count }
     case .adamw8bit: 4 * MomentCodes.place(tensors).floats
@@ -47,7 +74,7 @@ enum Moments {
     }
   }
 
-  /// One step of all trained numbers.
+  /// One step of the numbers that they are of.
   ///
   /// - Parameters:
   ///   - arena: The numbers.
@@ -73,7 +100,8 @@ enum Moments {
         Float(learningRate), beta1, beta2, epsilon, decay, bias1, bias2, count)
     }
     switch self {
-    case .float32(let first, let second): step(at: 0, arena.count, first.pointer, second.pointer)
+    case .float32(let first, let second, let start):
+      step(at: start, first.count, first.pointer, second.pointer)
     case .codes(let moments):
       for part in moments.parts where !part.isCodes {
         step(at: part.tensor.offset, part.count, moments.floats(part, 1), moments.floats(part, 2))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 public import AttuneEngine
 import CAttuneKernels
 
@@ -190,7 +191,11 @@ extension NativeEngine {
     // A pass's gradients are kept apart until they are summed by a tree.
     estimate[.gradients] =
       trained * (work.trainable.sumsByTree ? 1 + max(1, work.passesPerStep).binaryLogarithm : 1)
-    estimate[.moments] = work.trainedModels * Moments.bytes(of: work.optimizer, layout.tensors)
+    // Of the rank that has most.
+    let shares = Moments.shares(
+      of: layout.tensors, ranks: work.shardsMoments ? Collective.current.count : 1)
+    estimate[.moments] =
+      work.trainedModels * (shares.map { Moments.bytes(of: work.optimizer, $0) }.max() ?? 0)
     estimate[.trunk] =
       work.trainable.frozenLayers(of: spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
 

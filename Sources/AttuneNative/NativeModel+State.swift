@@ -99,8 +99,7 @@ extension NativeModel {
         .notFinite, "the gradient of step \(optimizerSteps + 1) is not finite (norm \(norm))")
     }
     let scale = maximumNorm.map { norm > $0 ? $0 / (norm + 1e-6) : 1 } ?? 1
-    let moments =
-      try moments ?? Moments(of: optimizer.name, trainedTensors, count: arena.count)
+    let moments = try moments ?? Moments(of: optimizer.name, ownMomentShare)
     try moments.optimizer.require(optimizer.name)
     self.moments = moments
     optimizerSteps += 1
@@ -109,7 +108,22 @@ extension NativeModel {
     moments.step(
       arena, gradients, scale: scale, optimizer, learningRate: learningRate,
       number: optimizerSteps)
+    if shardsMoments {
+      try Collective.current.spread(
+        momentShares.map { Moments.numbers($0) }, of: arena.mutableBuffer)
+    }
     return norm
+  }
+
+  /// The tensors whose moments each rank keeps (ZeRO-1, Rajbhandari et al. 2020, arXiv:1910.02054); where
+  /// they are not dealt out one share, which all keep.
+  var momentShares: [ArraySlice<ArenaTensor>] {
+    Moments.shares(of: trainedTensors, ranks: shardsMoments ? Collective.current.count : 1)
+  }
+
+  /// This rank's.
+  var ownMomentShare: ArraySlice<ArenaTensor> {
+    momentShares[shardsMoments ? Collective.current.rank : 0]
   }
 
   package func endTraining() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneCollective
 package import AttuneEngine
 
 /// A tensor of the training state where it lies: floats, or codes of moments.
@@ -7,29 +8,36 @@ struct StatePlace {
   enum Memory {
     case floats(UnsafeMutablePointer<Float>)
     case codes(UnsafeMutablePointer<UInt8>)
+    /// With another rank.
+    case elsewhere
   }
 
   let name: String
   let shape: [Int]
+  let type: Safetensors.ElementType
   let memory: Memory
 
   private var count: Int { shape.reduce(1, *) }
 
-  var type: Safetensors.ElementType {
-    switch memory {
-    case .floats: .float32
-    case .codes: .uint8
-    }
-  }
-
-  /// A copy.
+  /// A copy of what lies here.
   var tensor: NamedTensor {
     let values =
       switch memory {
       case .floats(let start): Array(UnsafeBufferPointer(start: start, count: count))
       case .codes(let start): UnsafeBufferPointer(start: start, count: count).map { Float($0) }
+      case .elsewhere: [Float](repeating: 0, count: count)
       }
     return NamedTensor(name: name, shape: shape, values: values)
+  }
+
+  /// A copy, which its owner tells all ranks.
+  func tensor(of owner: Int) throws -> NamedTensor {
+    var tensor = tensor
+    let parts = (0..<Collective.current.count).map { $0 == owner ? 0..<count : 0..<0 }
+    try tensor.values.withUnsafeMutableBufferPointer {
+      try Collective.current.spread(parts, of: $0)
+    }
+    return tensor
   }
 
   /// Overwrites it.
@@ -49,6 +57,7 @@ struct StatePlace {
         }
         start[i] = code
       }
+    case .elsewhere: break
     }
   }
 }
@@ -58,32 +67,20 @@ struct StatePlace {
 /// tensor's moments are in float32.
 extension NativeModel {
   /// A buffer as long as the arena, by the names of the trained tensors.
-  func places(in buffer: FloatBuffer?, prefix: String = "") -> [StatePlace] {
+  private func places(in buffer: FloatBuffer?) -> [StatePlace] {
     guard let buffer else { return [] }
     return trainedTensors.map {
       StatePlace(
-        name: prefix + $0.name, shape: $0.shape, memory: .floats(buffer.pointer + $0.offset))
+        name: $0.name, shape: $0.shape, type: .float32, memory: .floats(buffer.pointer + $0.offset))
     }
   }
 
-  private func places(of moments: Moments?) -> [StatePlace] {
-    switch moments {
-    case nil: return []
-    case .float32(let first, let second):
-      return places(in: first, prefix: "moment1.") + places(in: second, prefix: "moment2.")
-    case .codes(let codes):
-      return [1, 2].flatMap { moment in
-        codes.parts.flatMap { part in
-          [
-            StatePlace(
-              name: "moment\(moment).\(part.tensor.name)", shape: part.tensor.shape,
-              memory: part.isCodes
-                ? .codes(codes.codes(part, moment)) : .floats(codes.floats(part, moment))),
-            StatePlace(
-              name: "scale\(moment).\(part.tensor.name)", shape: [part.blocks],
-              memory: .floats(codes.scales(part, moment))),
-          ]
-        }
+  /// The places of all moments, those of other ranks too, each with the rank that keeps it.
+  private func places(of moments: Moments?) -> [(owner: Int, place: StatePlace)] {
+    guard let moments else { return [] }
+    return [1, 2].flatMap { moment in
+      momentShares.enumerated().flatMap { owner, tensors in
+        tensors.flatMap { moments.places(of: $0, moment) }.map { (owner, $0) }
       }
     }
   }
@@ -127,11 +124,12 @@ extension NativeModel {
   }
 
   package var trainingTensors: [(name: String, shape: [Int], type: Safetensors.ElementType)] {
-    (places(in: arena) + places(of: moments)).map { ($0.name, $0.shape, $0.type) }
+    (places(in: arena) + places(of: moments).map(\.place)).map { ($0.name, $0.shape, $0.type) }
   }
 
-  package func withTrainingState(_ body: (NamedTensor) throws -> Void) rethrows {
-    for place in places(in: arena) + places(of: moments) { try body(place.tensor) }
+  package func withTrainingState(_ body: (NamedTensor) throws -> Void) throws {
+    for place in places(in: arena) { try body(place.tensor) }
+    for (owner, place) in places(of: moments) { try body(place.tensor(of: owner)) }
   }
 
   package func restoreTrainingState(
@@ -144,11 +142,45 @@ extension NativeModel {
     if names.contains(where: { $0.hasPrefix("moment1.") || $0.hasPrefix("moment2.") }) {
       let isCodes = names.contains { $0.hasPrefix("scale1.") || $0.hasPrefix("scale2.") }
       restored = try Moments(
-        of: isCodes ? .adamw8bit : .adamw, trainedTensors, count: arena.count)
+        of: isCodes ? .adamw8bit : .adamw, ownMomentShare)
     }
-    try set(places(in: arena) + places(of: restored), to: names, read: read)
+    try set(places(in: arena) + places(of: restored).map(\.place), to: names, read: read)
     version += 1
     moments = restored
     optimizerSteps = step
+  }
+}
+
+extension Moments {
+  /// Where a tensor's first or second moment lies: its numbers, and of codes their scales.
+  fileprivate func places(of tensor: ArenaTensor, _ moment: Int) -> [StatePlace] {
+    func place(
+      _ kind: String, _ shape: [Int], type: Safetensors.ElementType = .float32,
+      _ memory: StatePlace.Memory?
+    ) -> StatePlace {
+      StatePlace(
+        name: "\(kind)\(moment).\(tensor.name)", shape: shape, type: type,
+        memory: memory ?? .elsewhere)
+    }
+    switch self {
+    case .float32(let first, let second, let start):
+      let buffer = moment == 1 ? first : second
+      let isHere = (start..<start + buffer.count).contains(tensor.offset)
+      return [
+        place(
+          "moment", tensor.shape, isHere ? .floats(buffer.pointer + tensor.offset - start) : nil)
+      ]
+    case .codes(let codes):
+      let here = codes.parts.first { $0.tensor.offset == tensor.offset }
+      let part = here ?? MomentCodes.shape(tensor)
+      return [
+        place(
+          "moment", tensor.shape, type: part.isCodes ? .uint8 : .float32,
+          here.map {
+            part.isCodes ? .codes(codes.codes($0, moment)) : .floats(codes.floats($0, moment))
+          }),
+        place("scale", [part.blocks], here.map { .floats(codes.scales($0, moment)) }),
+      ]
+    }
   }
 }

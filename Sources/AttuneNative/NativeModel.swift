@@ -49,6 +49,7 @@ package final class NativeModel: LanguageModel {
   var hasGradients = false
   /// AdamW's, from its first step on.
   var moments: Moments?
+  package var shardsMoments = false
   /// Whether gradients and moments have been given back.
   var hasEnded = false
   /// Optimiser steps taken.

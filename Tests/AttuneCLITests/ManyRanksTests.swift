@@ -142,6 +142,24 @@
       for (one, three) in zip(losses[0], losses[1]) { #expect(abs(one - three) < 1e-5) }
     }
 
+    /// Of as many ranks the weights of a run are the same with moments in shares; a checkpoint has them all.
+    @Test func `moments in shares train the same weights`() throws {
+      let bench = try bench()
+      func line(_ output: String) -> String {
+        "sft --data answers.jsonl --model model --output \(output) --set train=full "
+          + "--set piece_tokens=24 --set epochs=4 --set checkpoint_seconds=0 --seed 3 "
+          + "--set shard_moments=\(output != "whole")"
+      }
+      var weights: [Data] = []
+      for output in ["whole", "shares"] {
+        let run = try run(bench, 3, line(output))
+        #expect(run.code == 0, "\(run.errors)")
+        #expect(run.errors.contains("rank by rank"), "\(run.errors)")
+        weights.append(try Data(contentsOf: bench.url("\(output)/model.safetensors")))
+      }
+      #expect(weights[0] == weights[1])
+    }
+
     @Test func `samples, scores and judgements are the same files`() throws {
       let bench = try bench()
       let lines = [

@@ -2,68 +2,16 @@
 
 import AttuneCollective
 import AttuneEngine
+import AttuneTestSupport
 import Foundation
 import Synchronization
 import Testing
-
-/// Ranks as threads of one process, which pass messages through memory.
-private final class Table: Sendable {
-  private let count: Int
-  private let condition = NSCondition()
-  private let state: Mutex<(parts: [Int: [Data]], left: Int, round: Int)>
-
-  init(_ count: Int) {
-    self.count = count
-    state = Mutex(([:], 0, 0))
-  }
-
-  func exchange(_ rank: Int, _ parts: [Data]) -> [Data] {
-    condition.lock()
-    defer { condition.unlock() }
-    // Those of the exchange before have all been taken.
-    while state.withLock({ $0.parts[rank] != nil }) { condition.wait() }
-    state.withLock { $0.parts[rank] = parts }
-    condition.broadcast()
-    let round = state.withLock { $0.round }
-    while state.withLock({ $0.parts.count < count && $0.round == round }) { condition.wait() }
-    let received = state.withLock { state in
-      (0..<count).map { state.parts[$0]?[rank] ?? Data() }
-    }
-    state.withLock {
-      $0.left += 1
-      if $0.left == count { $0 = ([:], 0, $0.round + 1) }
-    }
-    condition.broadcast()
-    while state.withLock({ $0.round == round }) { condition.wait() }
-    return received
-  }
-
-  /// What each rank makes, in their order.
-  static func run<Value: Sendable>(
-    _ count: Int, _ body: @escaping @Sendable (Collective) -> Value
-  ) -> [Value] {
-    let table = Table(count)
-    let made = Mutex<[Int: Value]>([:])
-    let done = DispatchGroup()
-    for rank in 0..<count {
-      done.enter()
-      Thread {
-        let value = body(
-          Collective(rank: rank, count: count) { table.exchange(rank, $0) })
-        made.withLock { $0[rank] = value }
-        done.leave()
-      }.start()
-    }
-    done.wait()
-    return made.withLock { made in (0..<count).compactMap { made[$0] } }
-  }
-}
 
 struct CollectiveTests {
   @Test(arguments: [1, 2, 3, 5, 8])
   func `every piece is run once and all are told in order`(ranks: Int) {
     let counts = Mutex([Int: Int]())
-    let told = Table.run(ranks) { collective -> [Double] in
+    let told = RankThreads.run(ranks) { collective -> [Double] in
       (try? collective.map(Array(0..<7)) { piece in
         counts.withLock { $0[piece, default: 0] += 1 }
         return Double(piece) / 3
@@ -74,7 +22,7 @@ struct CollectiveTests {
   }
 
   @Test func `numbers that are not finite arrive as they are`() {
-    let told = Table.run(2) { collective -> [Double] in
+    let told = RankThreads.run(2) { collective -> [Double] in
       (try? collective.gather {
         [collective.rank == 0 ? Double.infinity : -.infinity, .nan, 0.1]
       }) ?? []
@@ -87,7 +35,7 @@ struct CollectiveTests {
 
   @Test func `an error of one rank ends all`() {
     struct Broken: Error {}
-    let errors = Table.run(3) { collective -> (isOwn: Bool, rank: Int?) in
+    let errors = RankThreads.run(3) { collective -> (isOwn: Bool, rank: Int?) in
       do {
         _ = try collective.map(Array(0..<3)) { piece in
           if piece == 1 { throw Broken() }
@@ -103,7 +51,7 @@ struct CollectiveTests {
   }
 
   @Test func `the first makes a value, and inside of it is alone`() {
-    let told = Table.run(3) { collective -> [Int]? in
+    let told = RankThreads.run(3) { collective -> [Int]? in
       try? collective.first { [collective.rank, Collective.current.count] }
     }
     #expect(told.allSatisfy { $0 == [0, 1] })
@@ -121,7 +69,7 @@ struct CollectiveTests {
     var whole = PieceSum<[Float]>(add)
     for piece in 0..<pieces { whole.append(numbers(piece)) }
     let expected = whole.take()
-    let sums = Table.run(ranks) { collective -> [Float] in
+    let sums = RankThreads.run(ranks) { collective -> [Float] in
       let share = collective.share(of: pieces)
       var own = PieceSum<[Float]>(add)
       own.skip(share.lowerBound)

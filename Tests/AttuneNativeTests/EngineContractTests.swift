@@ -341,7 +341,7 @@ struct EngineContractTests {
       try steps(whole, 4)
       try steps(parts, 2)
       var state: [NamedTensor] = []
-      parts.withTrainingState { state.append($0) }
+      try parts.withTrainingState { state.append($0) }
       #expect(parts.trainingTensors.map(\.name) == state.map(\.name))
       #expect(parts.trainingTensors.map(\.shape) == state.map(\.shape))
       let again = try frozen.copy(training: training)

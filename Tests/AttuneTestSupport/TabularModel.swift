@@ -19,6 +19,7 @@ final class TabularModel: LanguageModel {
   let spec: TransformerSpec
   let trainable: Trainable
   var recomputesActivations = false
+  var shardsMoments = false
   var optimizerSteps = 0
   let base: Base
   /// Trained numbers one after another, and where each tensor begins.

@@ -54,6 +54,7 @@ extension PlansRollouts {
     let frozen = trainable(spec).frozenLayers(of: spec)
     var memory = ModelWork(trainable(spec))
     memory.optimizer = training.optimiser.optimizer
+    memory.shardsMoments = training.optimiser.shardMoments
     memory.keepsStart = true
     memory.scalarHead = how.values || how.valueModel
     memory.trainedModels = how.valueModel ? 2 : 1

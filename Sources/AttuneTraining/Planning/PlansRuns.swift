@@ -76,6 +76,7 @@ extension PlansRowRuns {
     let (how, trainable) = (rowPasses, trainable(spec))
     var memory = ModelWork(trainable)
     memory.optimizer = training.optimiser.optimizer
+    memory.shardsMoments = training.optimiser.shardMoments
     memory.scalarHead = !how.scoresTokens
     memory.merges = training.weights.merge
     memory.recomputes = training.engine.recompute

@@ -139,7 +139,10 @@ package final class TrainingRun<State: RunState> {
     if settings.train == .full { start = start.holding(model) }
     self.start = start
     trained = [model] + others
-    for model in trained { model.recomputesActivations = settings.recompute }
+    for model in trained {
+      model.recomputesActivations = settings.recompute
+      model.shardsMoments = settings.shardMoments
+    }
     schedule = Schedule(
       peak: settings.learningRate, decay: settings.decay,
       warmupSteps: min(settings.warmupSteps, steps / 10), totalSteps: steps)
@@ -153,6 +156,11 @@ package final class TrainingRun<State: RunState> {
       isPossible: { $0.step <= steps && $0.done <= all && isPossible($0) },
       warn: { output.say("warning: \($0)") })
     self.state = saved?.state ?? state
+    if !Collective.current.isAlone, settings.train == .full {
+      output.say(
+        "gradients of all weights are summed rank by rank: on another number of processes the weights agree "
+          + "to rounding, not bit for bit (those of adapters and last layers do)")
+    }
     let done = self.state.done
     if done > 0 {
       output.say("resuming at \(State.unit) \(done)")

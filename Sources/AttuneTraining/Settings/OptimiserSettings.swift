@@ -6,6 +6,8 @@ public import AttuneEngine
 public struct OptimiserSettings: Codable, Sendable, Equatable {
   /// Which optimiser it is: how AdamW keeps its moments.
   public var optimizer = OptimizerName.adamw
+  /// Whether each process of a run keeps the moments of a share of what is trained (ZeRO-1).
+  public var shardMoments = false
   /// Highest learning rate.
   public var learningRate = 2e-4
   /// How the learning rate falls.
@@ -26,6 +28,11 @@ public struct OptimiserSettings: Codable, Sendable, Equatable {
       "optimizer",
       "Which optimiser it is: adamw keeps its moments in float32, 8 bytes a trained number, "
         + "adamw-8bit as 8-bit codes, 2 bytes.", .choice(OptimizerName.self)),
+    Knob(
+      "shard_moments",
+      "Whether each process of a run (mpirun) keeps AdamW's moments of a share of the trained numbers "
+        + "alone, in place of all: ZeRO-1 (Rajbhandari et al. 2020, arXiv:1910.02054). The same numbers, "
+        + "less memory, half as much again to send; of one process it changes nothing.", .flag),
     Knob(
       "learning_rate",
       "Highest learning rate; unless given it follows train: that of LoRA is ten times, that of the "
