@@ -128,7 +128,8 @@ let package = Package(
       ],
       resources: [
         "label.html", "labels.html", "progress.html", "page.css", "session.js", "verdicts.js",
-        "label.js", "labels.js", "ranking.js", "progress.js", "charts.js", "icon.svg",
+        "label.js", "labels.js", "ranking.js", "progress.js", "charts.js", "icon.svg", "chat.html",
+        "chat.css", "chat.js",
       ].map { .embedInCode("Page/\($0)") },
       swiftSettings: room),
     // Not "Attune": where a file system ignores case, that is the executable's folder.

@@ -19,6 +19,10 @@ enum Schema {
       try db.execute(sql: third)
       try forbidChanges(to: "skip", in: db)
     }
+    migrator.registerMigration("4: responses") { db in
+      try db.execute(sql: fourth)
+      try forbidChanges(to: "response", in: db)
+    }
     return migrator
   }
 
@@ -172,5 +176,17 @@ enum Schema {
       withdrawn INTEGER NOT NULL DEFAULT 0 CHECK (withdrawn IN (0, 1))
     ) STRICT;
     CREATE INDEX skip_annotator ON skip (annotator, question);
+    """
+
+  private static let fourth = """
+    -- An answer that a server gave, by the id that its response carried and its place in it.
+    CREATE TABLE response (
+      id TEXT NOT NULL,
+      choice INTEGER NOT NULL,
+      answer INTEGER NOT NULL REFERENCES answer,
+      annotator TEXT,
+      time REAL NOT NULL,
+      PRIMARY KEY (id, choice)
+    ) STRICT;
     """
 }

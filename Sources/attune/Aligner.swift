@@ -14,15 +14,15 @@
   /// the round goes on from its checkpoint. So sampling and training never run at once.
   struct Aligner {
     private let collector: Collector
-    private let series: PolicySeries
+    private var rounds: PolicyRounds
     private let sampling: SampleSettings
     private let answersOfEach: (Int) -> Int
     private let ahead: Int
     private var feed: Feed
     /// Whether the page is filled up before a round goes on.
     private var isFilling = false
-    /// Comparisons with a winner, and when they were counted.
-    private var labels = (count: 0, time: ContinuousClock.now)
+
+    private var series: PolicySeries { rounds.series }
 
     /// Feeds the page with the answers of the policy that answers by now.
     ///
@@ -32,15 +32,15 @@
       sampling: SampleSettings, n: Int?, scorer: RewardScorer?, ahead: Int
     ) throws {
       self.collector = collector
-      self.series = series
+      rounds = try PolicyRounds(
+        series, count: { try collector.decided() }, rows: { try collector.preferences() },
+        tell: { collector.setPolicies($0) })
       self.sampling = sampling
       self.ahead = ahead
       answersOfEach = { n ?? collector.settings.answersOfEach($0) }
       feed = try Feed(
         collector, prompts: prompts,
         answerer: try Self.answerer(series, sampling, answersOfEach), scorer: scorer, ahead: ahead)
-      labels.count = try collector.decided()
-      tell()
     }
 
     /// Does one piece of the work.
@@ -52,12 +52,8 @@
         if collector.untouched < ahead, try feed.step() { return true }
         isFilling = false
       }
-      let now = ContinuousClock.now
-      if now - labels.time > .milliseconds(300) {
-        labels = (try collector.decided(), now)
-      }
       // A page that is empty comes before a round.
-      guard series.isDue(labels.count), collector.untouched > 0 || !feed.canAnswer else {
+      guard try rounds.isDue(), collector.untouched > 0 || !feed.canAnswer else {
         return try feed.step()
       }
       try train()
@@ -66,26 +62,14 @@
 
     private mutating func train() throws {
       let (collector, canAnswer) = (collector, feed.canAnswer)
-      tell(training: series.policies.count + 1)
-      defer { tell() }
-      var options = RunOptions()
-      options.shouldStop = {
+      let outcome = try rounds.train {
         Interrupt.isRequested || (canAnswer && collector.untouched == 0)
       }
-      do {
-        try series.train(
-          labels: labels.count, rows: { try collector.preferences() }, options: options)
-      } catch let error as TrainingError where error.code == .interrupted {
-        if Interrupt.isRequested { throw error }
-        isFilling = true
-        return
-      } catch let error as TrainingError where error.code == .diverged {
-        Output.note("warning: \(error.message); the policy before it answers on")
-        try series.abandonRound(labels: labels.count)
-        return
+      switch outcome {
+      case .trained: feed.renew(try Self.answerer(series, sampling, answersOfEach))
+      case .stopped: isFilling = true
+      case .abandoned: break
       }
-      Output.note("policy \(series.current) answers from now on")
-      feed.renew(try Self.answerer(series, sampling, answersOfEach))
     }
 
     /// The policy that answers by now, and the one that it is held against.
@@ -101,21 +85,6 @@
       return try ModelAnswerer(
         current, against: (previous, try series.model(previous)), share: series.settings.versus,
         sampling, n: answersOfEach)
-    }
-
-    /// Tells the progress view.
-    private func tell(training: Int? = nil) {
-      let start = PolicyProgress.Policy(
-        number: 0, name: series.start.name, fingerprint: series.start.fingerprint)
-      collector.setPolicies(
-        PolicyProgress(
-          policies: [start]
-            + series.policies.map {
-              .init(
-                number: $0.number, name: $0.name, fingerprint: $0.fingerprint,
-                previous: $0.previous, labels: $0.labels, accuracy: $0.accuracy,
-                heldOut: $0.heldOut)
-            }, current: series.current, nextRound: series.nextRound, training: training))
     }
   }
 #endif

@@ -44,7 +44,7 @@ struct Attune: ParsableCommand {
         subcommands: [
           PullCommand.self, ExportCommand.self, EvaluateCommand.self, CompareCommand.self,
           GenerateCommand.self,
-          ChatCommand.self,
+          ChatCommand.self, ServeCommand.self,
           InspectCommand.self, TokenizeCommand.self, LogprobsCommand.self, BenchCommand.self,
           ExactnessCommand.self,
         ]),

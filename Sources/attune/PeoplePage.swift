@@ -11,7 +11,7 @@ import AttuneTraining
 
   /// People who are asked on the page, for a run that waits for their labels.
   struct PeoplePage: Sendable {
-    let address: CollectServer.Address
+    let address: PageServer.Address
     /// What people are to go by: a Markdown file.
     var guidelines: URL?
 
@@ -34,7 +34,7 @@ import AttuneTraining
       let wanted = quotas.reduce(0) { $0 + $1.wanted }
       func missing() throws -> [Int] { try quotas.map { try $0.missing() } }
       if try missing().contains(where: { $0 > 0 }) {
-        try CollectServer.serve(collector, at: address) { server in
+        try PageServer.serve(collector, at: address) { server in
           Output.note("Waiting for \(wanted) comparisons with a winner. The page:")
           server.showLinks()
           var left = try missing()
@@ -74,7 +74,7 @@ import AttuneTraining
     }
   }
 
-  extension CollectServer {
+  extension PageServer {
     /// Prints where people go, a line each.
     func showLinks() {
       for link in links { Output.note(link.name.map { "\($0): \(link.url)" } ?? link.url) }

@@ -61,7 +61,7 @@ import Testing
   }
 
   @Test func `tokens differ`() {
-    let made = Set((0..<100).map { _ in CollectServer.makeToken() })
+    let made = Set((0..<100).map { _ in PageServer.makeToken() })
     #expect(made.count == 100 && made.allSatisfy { $0.utf8.count == 32 })
   }
 }

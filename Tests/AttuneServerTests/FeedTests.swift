@@ -68,7 +68,7 @@ import Testing
     #expect(collector.untouched == 8 && parrots.asked.count == 16)
 
     // People use them up, and the feed goes on while they work.
-    let server = try await CollectServer.start(collector, at: .init())
+    let server = try await PageServer.start(collector, at: .init())
     let anna = PageClient(server.url)
     try await anna.begin("anna")
     for _ in 0..<5 {
@@ -112,7 +112,7 @@ import Testing
     #expect(policy.asked.first == "policy 8" && collector.untouched == 8)
 
     // Who answered is in the store, and what people said of it is counted for and against.
-    let server = try await CollectServer.start(collector, at: .init())
+    let server = try await PageServer.start(collector, at: .init())
     let anna = PageClient(server.url)
     try await anna.begin("anna")
     for ranks in [1, 1, 0, 2] {
@@ -139,11 +139,11 @@ import Testing
   @Test func `a skip outlives a restart, and an undone one does not`() async throws {
     let (folder, store) = try bench()
     defer { try? FileManager.default.removeItem(at: folder) }
-    func serve() async throws -> (server: CollectServer, anna: PageClient) {
+    func serve() async throws -> (server: PageServer, anna: PageClient) {
       let collector = try Collector(CollectSettings(), store: store)
       var feed = try Feed(collector, prompts: Array(prompts.prefix(3)), answerer: Parrots())
       while try feed.step() {}
-      let server = try await CollectServer.start(collector, at: .init())
+      let server = try await PageServer.start(collector, at: .init())
       let anna = PageClient(server.url)
       try await anna.begin("anna")
       return (server, anna)
@@ -176,7 +176,7 @@ import Testing
     let collector = try Collector(CollectSettings(), store: store)
     var feed = try Feed(
       collector, prompts: Array(prompts.prefix(1)), answerer: Parrots(), ahead: 1)
-    let server = try await CollectServer.start(collector, at: .init())
+    let server = try await PageServer.start(collector, at: .init())
     let anna = PageClient(server.url)
     try await anna.begin("anna")
     #expect(try await anna.post("api/next").object["state"] as? String == "waiting")
@@ -195,7 +195,7 @@ import Testing
     var feed = try Feed(
       collector, prompts: prompts, answerer: Parrots(), scorer: Numbers(), ahead: 20)
     while try feed.step() {}
-    let server = try await CollectServer.start(collector, at: .init())
+    let server = try await PageServer.start(collector, at: .init())
     let anna = PageClient(server.url)
     try await anna.begin("anna")
     for number in 0..<8 {

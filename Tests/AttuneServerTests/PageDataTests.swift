@@ -95,7 +95,7 @@ import Testing
     try Data("# Rules\n\nBe *kind*. <script>x</script>".utf8).write(to: file)
     let store = try FeedbackStore(folder.appending(path: "feedback.db"))
     let collector = try Collector(CollectSettings(), store: store, guidelines: file)
-    let server = try await CollectServer.start(collector, at: .init())
+    let server = try await PageServer.start(collector, at: .init())
     let anna = PageClient(server.url)
     #expect(try await anna.get("api/guidelines").status == 401)
     #expect(try await anna.begin("anna").object["guidelines"] as? Bool == true)
@@ -145,7 +145,7 @@ import Testing
     #expect(try await same.post("api/undo", ["key": "u"]).status == 200)
     let other = PageClient(bench.server.url)
     #expect(try await other.begin("Anne").object["name"] as? String == "Anne")
-    var address = CollectServer.Address()
+    var address = PageServer.Address()
     address.annotators = ["Ann", "ann"]
     let error = #expect(throws: ServerError.self) { try address.validate() }
     #expect(error?.message.contains("are one") == true)
@@ -158,10 +158,10 @@ import Testing
     let store = try FeedbackStore(folder.appending(path: "feedback.db"))
     try await store.add(StandingSkip(annotator: "Zoë", question: "1-2"), time: 1)
     let collector = try Collector(CollectSettings(), store: store)
-    var address = CollectServer.Address()
+    var address = PageServer.Address()
     address.annotators = ["zoë"]
     address.token = "0123456789abcdef"
-    let server = try await CollectServer.start(collector, at: address)
+    let server = try await PageServer.start(collector, at: address)
     #expect(server.links.map(\.name) == ["Zoë"])
     let token = String(server.links[0].url.split(separator: "=").last ?? "")
     let answer = try await PageClient(server.url).begin("ZOË", token: token)

@@ -111,12 +111,12 @@ import Testing
 
   @Test func `others than this machine are not served without a token`() {
     for host in ["0.0.0.0", "::", "192.168.1.2"] {
-      var address = CollectServer.Address()
+      var address = PageServer.Address()
       address.host = host
       #expect(throws: ServerError.self) { try address.validate() }
       address.token = "short"
       #expect(throws: ServerError.self) { try address.validate() }
-      address.token = CollectServer.makeToken()
+      address.token = PageServer.makeToken()
       #expect(throws: Never.self) { try address.validate() }
     }
   }

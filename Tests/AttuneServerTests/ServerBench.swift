@@ -8,7 +8,7 @@ import Foundation
 final class ServerBench: Sendable {
   let folder: URL
   let collector: Collector
-  let server: CollectServer
+  let server: PageServer
 
   var store: FeedbackStore {
     get throws { try FeedbackStore(folder.appending(path: "feedback.db")) }
@@ -44,10 +44,10 @@ final class ServerBench: Sendable {
       try Data(gold.joined(separator: "\n").utf8).write(to: key)
       _ = try collector.addGold(key)
     }
-    var address = CollectServer.Address()
+    var address = PageServer.Address()
     address.annotators = annotators
     address.token = token
-    server = try await CollectServer.start(collector, at: address)
+    server = try await PageServer.start(collector, at: address)
   }
 
   deinit {

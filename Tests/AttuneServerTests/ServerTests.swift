@@ -153,7 +153,7 @@ import Testing
     let collector = try Collector(CollectSettings(), store: store)
     try collector.addSamples([bench.folder.appending(path: "samples.jsonl")])
     #expect(collector.report().finished == 1)
-    let again = try await CollectServer.start(collector, at: .init())
+    let again = try await PageServer.start(collector, at: .init())
     let client = PageClient(again.url)
     try await client.begin("anna")
     let next = try await client.next()
@@ -188,10 +188,10 @@ import Testing
 
   @Test func `a port that is taken is told in one line`() async throws {
     let bench = try await ServerBench(ServerBench.rows(1))
-    var address = CollectServer.Address()
+    var address = PageServer.Address()
     address.port = Int(bench.server.url.split(separator: ":").last?.dropLast() ?? "") ?? 0
     let error = await #expect(throws: ServerError.self) {
-      _ = try await CollectServer.start(bench.collector, at: address)
+      _ = try await PageServer.start(bench.collector, at: address)
     }
     #expect(error?.message.contains("port \(address.port)") == true)
   }

@@ -19,18 +19,20 @@ struct Body {
   let json: JSONValue
 
   /// Reads a request's body.
-  init(_ request: Request) async throws {
+  ///
+  /// - Parameter length: Its most bytes.
+  init(_ request: Request, upTo length: Int = Routes.longestBody) async throws {
     let type = request.headers[.contentType]?.split(separator: ";").first ?? ""
     guard type == "application/json" else {
       throw Failure(status: .unsupportedMediaType, message: "a request's body is JSON")
     }
     let buffer: ByteBuffer
     do {
-      buffer = try await request.body.collect(upTo: Routes.longestBody)
+      buffer = try await request.body.collect(upTo: length)
     } catch is NIOTooManyBytesError {
       throw Failure(
         status: .contentTooLarge,
-        message: "a request's body has at most \(Routes.longestBody) bytes")
+        message: "a request's body has at most \(length) bytes")
     } catch {
       // Chunks that are none, or a connection that ends before its body.
       throw Failure.bad("the request's body does not come as its headers say")

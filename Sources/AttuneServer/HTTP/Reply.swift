@@ -27,16 +27,17 @@ struct Reply {
   }
 
   /// The response with the headers that all have.
-  var response: Response {
+  var response: Response { response(ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))) }
+
+  /// The same with another body, which may come piece by piece.
+  func response(_ body: ResponseBody) -> Response {
     var fields = HTTPFields()
     fields[.contentType] = type
     fields[.contentSecurityPolicy] = Self.policy
     fields[.xContentTypeOptions] = "nosniff"
     for case (let name?, let value) in Self.fixed { fields[name] = value }
     for (name, value) in headers { fields.append(HTTPField(name: name, value: value)) }
-    return Response(
-      status: status, headers: fields,
-      body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+    return Response(status: status, headers: fields, body: body)
   }
 
   /// Nothing is loaded from anywhere but from here, no page of another site shows this one, and no

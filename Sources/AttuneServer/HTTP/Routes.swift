@@ -13,46 +13,40 @@ struct Routes: Sendable {
   static let longestBody = 65_536
 
   let collector: Collector
-  let access: Access
-  /// The names under which this machine may be asked; any where a token protects it.
-  let hosts: Set<String>
-  /// The session's cookie; it names the port, for cookies know none.
-  let cookie: String
+  let sessions: Sessions
   private let limiter: RateLimiter
-  /// Attempts to begin a session, by address.
-  private let attempts = RateLimiter(perSecond: 0.5, burst: 30)
-  private let clock = ContinuousClock()
-  private let start = ContinuousClock.now
 
-  init(collector: Collector, access: Access, hosts: Set<String>, port: Int) {
+  init(collector: Collector, sessions: Sessions) {
     self.collector = collector
-    self.access = access
-    self.hosts = hosts
-    cookie = "attune-\(port)"
+    self.sessions = sessions
     limiter = RateLimiter(
       perSecond: collector.settings.requestsPerSecond, burst: collector.settings.requestBurst)
   }
 
-  /// Seconds since the server was made, which no setting of the clock changes.
-  private var now: Double { (clock.now - start) / .seconds(1) }
+  private var now: Double { sessions.now }
+  private var access: Access { sessions.access }
 
   /// Answers a request.
   ///
   /// - Parameter address: Who asks.
   func reply(to request: Request, from address: String) async -> Reply {
-    guard let host = request.head.authority, isHere(host) else {
+    guard let host = request.head.authority, sessions.isHere(host) else {
       return .failure(.misdirectedRequest, "this page is served at another address")
     }
     let path = request.uri.path
     if request.method == .get || request.method == .head, let file = PageFile.all[path] {
-      return Reply(
-        status: .ok, type: file.type, bytes: file.bytes, headers: [(.cacheControl, "no-cache")])
+      return file.reply
     }
     guard path.hasPrefix("/api/") else { return .failure(.notFound, "there is no such page") }
     switch (request.method, path) {
     case (.get, "/api/session"):
-      return annotator(of: request).map(session) ?? session(of: nil)
-    case (.post, "/api/session"): return await beginSession(request, host: host, from: address)
+      return .json(session(of: sessions.annotator(of: request)))
+    case (.post, "/api/session"):
+      do {
+        return try await sessions.begin(request, host: host, from: address) { session(of: $0) }
+      } catch {
+        return Self.reply(to: error)
+      }
     case (.get, "/api/progress"):
       return await read(request) { _ in .json(try await collector.progress().fields) }
     case (.get, "/api/guidelines"):
@@ -87,14 +81,7 @@ struct Routes: Sendable {
 
   // MARK: Sessions
 
-  private static let noSession = Reply.failure(.unauthorized, "begin with your name")
-  private static var tooMany: Reply {
-    var reply = Reply.failure(.tooManyRequests, "too many requests; wait a moment")
-    reply.headers.append((.retryAfter, "2"))
-    return reply
-  }
-
-  private func session(of name: String?) -> Reply {
+  private func session(of name: String?) -> [JSONValue.Field] {
     let settings = collector.settings
     var fields = [
       JSONValue.Field("name", name.map { .string($0) } ?? .null),
@@ -106,87 +93,15 @@ struct Routes: Sendable {
       .init("guidelines", .bool(collector.guidelines != nil)),
     ]
     if let name { fields.append(.init("seal", .string(access.seal(of: name)))) }
-    return .json(fields)
-  }
-
-  private func beginSession(
-    _ request: Request, host: String, from address: String
-  ) async -> Reply {
-    guard isOwnPage(request, host) else { return Self.foreign }
-    guard attempts.admits(address, at: now) else { return Self.tooMany }
-    do {
-      let body = try await Body(request)
-      guard let typed = Access.name(try body.string("name", upTo: 400)) else {
-        return .failure(.badRequest, "a name has 1 to 64 characters that can be seen")
-      }
-      let name = collector.known(typed)
-      guard access.admits(name, token: try body.optionalString("token", upTo: 400)) else {
-        return .failure(
-          .forbidden, access.token == nil ? "\(name) is not asked here" : "the link is not valid")
-      }
-      _ = collector.spelling(of: name)
-      var reply = session(of: name)
-      reply.headers.append(
-        (
-          .setCookie,
-          "\(cookie)=\(access.session(of: name)); Path=/; HttpOnly; SameSite=Strict; "
-            + "Max-Age=2592000"
-        ))
-      return reply
-    } catch {
-      return Self.reply(to: error)
-    }
-  }
-
-  private func annotator(of request: Request) -> String? {
-    for field in request.headers[values: .cookie] {
-      for part in field.split(separator: ";") {
-        let pair = part.split(separator: "=", maxSplits: 1)
-        guard pair.count == 2, pair[0].drop(while: { $0 == " " }) == cookie else { continue }
-        if let name = access.annotator(of: String(pair[1])) { return collector.known(name) }
-      }
-    }
-    return nil
+    return fields
   }
 
   // MARK: Guards
 
-  private static let foreign = Reply.failure(
-    .forbidden, "this request did not come from Attune's page")
-
-  /// Whether the browser believes to speak with this machine by one of its names: a page of another
-  /// site whose name was made to point here (DNS rebinding) has another.
-  private func isHere(_ authority: String) -> Bool {
-    hosts.isEmpty || hosts.contains(Self.hostName(authority))
-  }
-
-  /// The host of `host:port`.
-  private static func hostName(_ authority: String) -> String {
-    if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") {
-      return authority[...end].lowercased()
-    }
-    return (authority.split(separator: ":").first ?? "").lowercased()
-  }
-
-  /// Whether a request that changes something came from our own page, as far as headers tell.
-  private func isOwnPage(_ request: Request, _ host: String) -> Bool {
-    if let origin = request.headers[.origin] {
-      guard let mark = origin.range(of: "://"),
-        origin[mark.upperBound...].lowercased() == host.lowercased()
-      else { return false }
-    }
-    if let name = HTTPField.Name("Sec-Fetch-Site"), let site = request.headers[name],
-      site != "same-origin"
-    {
-      return false
-    }
-    return true
-  }
-
   /// Answers a request that changes nothing and is of a session.
   private func read(_ request: Request, _ body: (String) async throws -> Reply) async -> Reply {
-    guard let name = annotator(of: request) else { return Self.noSession }
-    guard limiter.admits(name, at: now) else { return Self.tooMany }
+    guard let name = sessions.annotator(of: request) else { return Sessions.none }
+    guard limiter.admits(name, at: now) else { return Sessions.tooMany }
     do { return try await body(name) } catch { return Self.reply(to: error) }
   }
 
@@ -194,12 +109,9 @@ struct Routes: Sendable {
   private func change(
     _ request: Request, _ host: String, _ body: (String, Body) async throws -> Reply
   ) async -> Reply {
-    guard let name = annotator(of: request) else { return Self.noSession }
-    let seal = HTTPField.Name("X-Attune-Seal").flatMap { request.headers[$0] } ?? ""
-    guard isOwnPage(request, host), Access.equal(seal, access.seal(of: name)) else {
-      return Self.foreign
-    }
-    guard limiter.admits(name, at: now) else { return Self.tooMany }
+    guard let name = sessions.annotator(of: request) else { return Sessions.none }
+    guard sessions.isSealed(request, host, by: name) else { return Sessions.foreign }
+    guard limiter.admits(name, at: now) else { return Sessions.tooMany }
     do {
       return try await body(name, try await Body(request))
     } catch {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asks one question after the other. What is said is on the server's disk before the page says so.
 import { Ranking } from "/ranking.js";
-import { again, begin, persist, resume, session } from "/session.js";
+import { again, begin, newKey, persist, resume, session } from "/session.js";
 import { inWords, isSaid, letter, tasks, verdicts as all } from "/verdicts.js";
 
 const at = id => document.getElementById(id);
@@ -58,12 +58,6 @@ function label(verdict, words) {
   const reason = at("reason").value.trim();
   if (session.reason_length && reason) body.reason = reason;
   send("/api/label", body, "Saving …", `Saved: ${words}.`);
-}
-
-/** A key that no other label has; `randomUUID` is for secure addresses only. */
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>
-    byte.toString(16).padStart(2, "0")).join("");
 }
 
 const undo = () => send("/api/undo", { key: newKey() }, "Undoing …", "Undone. Answer again.");

@@ -32,7 +32,10 @@ async function ask(method, path, body) {
     body: method === "POST" ? JSON.stringify(body ?? {}) : undefined,
   });
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, answer.error ?? response.statusText);
+  if (!response.ok) {
+    throw new Refused(
+      response.status, answer.error?.message ?? answer.error ?? response.statusText);
+  }
   return answer;
 }
 
@@ -75,4 +78,10 @@ export async function persist(method, path, body, trouble) {
       await new Promise(done => setTimeout(done, Math.min(5000, 250 * 2 ** attempt)));
     }
   }
+}
+
+/** A key that no other request has; `randomUUID` is for secure addresses only. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>
+    byte.toString(16).padStart(2, "0")).join("");
 }

@@ -17,7 +17,7 @@ public final class Collector: Sendable {
   /// Keeps others from asking out of the same store; nil when it is given up.
   private let lock: Mutex<FileLock?>
   /// Who is who.
-  private let names: Mutex<AnnotatorNames>
+  let names: NameBook
   let queue: Mutex<QuestionQueue>
   /// Annotators whose judgement is being written: one at a time each.
   private let busy = Mutex<Set<String>>([])
@@ -61,7 +61,7 @@ public final class Collector: Sendable {
     try OpenFiles.require(connections: settings.connections)
     // Before anything is read of what was said: nobody else adds to it from here on.
     lock = Mutex(try store.lock())
-    names = Mutex(AnnotatorNames(try store.annotators()))
+    names = NameBook(AnnotatorNames(try store.annotators()))
     self.settings = settings
     self.store = store
     self.curve = curve
@@ -167,10 +167,10 @@ public final class Collector: Sendable {
   package func release() { lock.withLock { $0 = nil } }
 
   /// The name under which somebody's judgements are stored: the first spelling of it that there was.
-  func spelling(of name: String) -> String { names.withLock { $0.spelling(of: name) } }
+  func spelling(of name: String) -> String { names.spelling(of: name) }
 
   /// The same for a name that is only asked about.
-  func known(_ name: String) -> String { names.withLock { $0.known(name) } ?? name }
+  func known(_ name: String) -> String { names.known(name) }
 
   /// Says whether further questions may come: people then wait for them where there are none.
   public func setGrowing(_ isGrowing: Bool) { self.isGrowing.withLock { $0 = isGrowing } }

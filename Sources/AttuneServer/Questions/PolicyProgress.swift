@@ -88,16 +88,22 @@ extension Collector {
   ///
   /// - Throws: `StoreError` if the store can't be read.
   public func alignment() throws -> PolicyProgress? {
-    guard var progress = policies.withLock({ $0 }) else { return nil }
-    let held = progress.policies.indices.filter { progress.policies[$0].previous != nil }
+    try policies.withLock { $0 }?.counted(by: store)
+  }
+}
+
+extension PolicyProgress {
+  /// The same with what people have said by now.
+  func counted(by store: FeedbackStore) throws -> PolicyProgress {
+    var progress = self
+    let held = policies.indices.filter { policies[$0].previous != nil }
     let wins = try store.wins(
       held.map { place in
-        let policy = progress.policies[place]
-        let previous = progress.policies.first { $0.number == policy.previous }
-        return (policy.fingerprint, previous?.fingerprint ?? "")
+        let previous = policies.first { $0.number == policies[place].previous }
+        return (policies[place].fingerprint, previous?.fingerprint ?? "")
       })
     for (place, count) in zip(held, wins) { progress.policies[place].wins = count }
-    progress.labels = try decided()
+    progress.labels = try store.decidedCount()
     return progress
   }
 }

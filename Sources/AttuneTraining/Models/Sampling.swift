@@ -188,14 +188,18 @@ public enum Sampling {
 }
 
 /// The text of an answer as it grows, up to the first stop text.
-struct StopWatch {
+package struct StopWatch {
   private var decoder: StreamingDecoder
   private let stops: [String]
   /// What has been given out.
-  private(set) var text = ""
+  package private(set) var text = ""
   private var held = ""
-  private(set) var isStopped = false
+  /// Whether a stop text came.
+  package private(set) var isStopped = false
 
+  /// - Parameters:
+  ///   - tokenizer: Whose ids will come.
+  ///   - stops: Texts that end the answer.
   package init(_ tokenizer: Tokenizer, stops: [String]) {
     decoder = StreamingDecoder(tokenizer)
     self.stops = stops
@@ -204,10 +208,10 @@ struct StopWatch {
   /// Adds a token.
   ///
   /// - Returns: Text that is sure by now: nothing that may turn out to begin a stop text.
-  mutating func append(_ id: Int32) -> String { take(decoder.append(id), isLast: false) }
+  package mutating func append(_ id: Int32) -> String { take(decoder.append(id), isLast: false) }
 
   /// Gives out what is left.
-  mutating func finish() -> String { take(decoder.finish(), isLast: true) }
+  package mutating func finish() -> String { take(decoder.finish(), isLast: true) }
 
   private mutating func take(_ more: String, isLast: Bool) -> String {
     guard !isStopped else { return "" }

@@ -205,7 +205,7 @@
         Output.note("warning: \(warning)")
       }
       let step = try worker(collector, recipe)
-      try CollectServer.serve(collector, at: address) { server in
+      try PageServer.serve(collector, at: address) { server in
         server.showLinks()
         // Models work on this thread; the server has threads of its own.
         do {

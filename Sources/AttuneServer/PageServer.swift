@@ -10,8 +10,8 @@ import NIOCore
 import ServiceLifecycle
 import Synchronization
 
-/// The server of the page, on threads of its own.
-public final class CollectServer: Sendable {
+/// The server of a page, on threads of its own.
+public final class PageServer: Sendable {
   /// Where it listens and whom it lets in.
   public struct Address: Sendable {
     /// The address; 127.0.0.1 serves this machine alone.
@@ -78,7 +78,7 @@ public final class CollectServer: Sendable {
   /// A token that nobody can guess.
   public static func makeToken() -> String { Access.makeToken() }
 
-  /// Starts a server; it listens when this returns.
+  /// Starts a server of the page where people compare answers; it listens when this returns.
   ///
   /// - Parameters:
   ///   - collector: What is asked, and where answers go.
@@ -86,38 +86,64 @@ public final class CollectServer: Sendable {
   /// - Throws: ``ServerError`` if it can't listen there.
   public static func start(
     _ collector: Collector, at address: Address
-  ) async throws -> CollectServer {
+  ) async throws -> PageServer {
+    try await start(at: address, names: collector.names, collector.settings.connections) {
+      sessions in
+      let routes = Routes(collector: collector, sessions: sessions)
+      return { await routes.reply(to: $0, from: $1.address).response }
+    }
+  }
+
+  /// Starts a server of models; it listens when this returns.
+  ///
+  /// - Parameters:
+  ///   - service: The models' requests, and where feedback goes.
+  ///   - address: Where it listens; its token is the key.
+  ///   - origins: Origins whose pages may ask; `*` is any.
+  /// - Throws: ``ServerError`` if it can't listen there.
+  public static func start(
+    _ service: ModelService, at address: Address, origins: Set<String> = []
+  ) async throws -> PageServer {
+    try await start(at: address, names: service.names, service.settings.connections) { sessions in
+      let routes = APIRoutes(service: service, sessions: sessions, origins: origins)
+      return { await routes.respond(to: $0, from: $1) }
+    }
+  }
+
+  private typealias Responder = @Sendable (Request, PageContext) async -> Response
+
+  private static func start(
+    at address: Address, names: NameBook, _ connections: Int,
+    _ responder: @escaping @Sendable (Sessions) -> Responder
+  ) async throws -> PageServer {
     try address.validate()
-    let annotators = address.annotators.map { collector.spelling(of: $0) }
+    let annotators = address.annotators.map { names.spelling(of: $0) }
     let access = Access(token: address.token, annotators: annotators)
     let start = Start()
     let logger = Logger(label: "attune") { _ in SwiftLogNoOpLogHandler() }
     let app = Application(
       responder: CallbackResponder<PageContext> { request, context in
-        guard let routes = start.routes else {
+        guard let respond = start.responder else {
           return Reply.failure(.serviceUnavailable, "not ready yet").response
         }
-        return await routes.reply(to: request, from: context.address).response
+        return await respond(request, context)
       },
       server: .http1(
         configuration: .init(
-          idleTimeout: .seconds(75),
+          additionalChannelHandlers: [ClientWatch()], idleTimeout: .seconds(75),
           httpDecoderConfiguration: .init(
             maxHeaderFieldSize: 16_384, maxHeaderListSize: 32_768, maxHeaderFieldCount: 100))),
       configuration: .init(
         address: .hostname(address.host, port: address.port),
-        availableConnectionsDelegate: .maximum(collector.settings.connections, logger: logger)),
+        availableConnectionsDelegate: .maximum(connections, logger: logger)),
       onServerRunning: { channel in
         // An error of a single connection would otherwise end the listening.
         try? await channel.eventLoop.submit {
           try channel.pipeline.syncOperations.addHandler(AcceptGuard(), position: .first)
         }.get()
         let port = channel.localAddress?.port ?? address.port
-        start.listens(
-          Routes(
-            collector: collector, access: access,
-            hosts: address.isLocal ? ["127.0.0.1", "localhost", "[::1]"] : [], port: port),
-          at: port)
+        let hosts: Set<String> = address.isLocal ? ["127.0.0.1", "localhost", "[::1]"] : []
+        start.listens(responder(Sessions(access, names: names, hosts: hosts, port: port)), at: port)
       }, logger: logger)
     let group = ServiceGroup(configuration: .init(services: [app], logger: logger))
     let running = Task.detached {
@@ -137,9 +163,9 @@ public final class CollectServer: Sendable {
     }
     let host = address.host.contains(":") ? "[\(address.host)]" : address.host
     let url = "http://\(host):\(port)/"
-    let names: [String?] = annotators.isEmpty ? [nil] : annotators
-    return CollectServer(
-      url: url, links: names.map { ($0, url + access.fragment(for: $0)) }, group: group,
+    let links: [String?] = annotators.isEmpty ? [nil] : annotators
+    return PageServer(
+      url: url, links: links.map { ($0, url + access.fragment(for: $0)) }, group: group,
       running: running)
   }
 
@@ -159,8 +185,8 @@ public final class CollectServer: Sendable {
     }
   }
 
-  /// Serves while a body runs on this thread, which is not to be one of the pool's: a command's main
-  /// thread. The server has threads of its own.
+  /// Serves the page where people compare answers while a body runs on this thread, which is not to be
+  /// one of the pool's: a command's main thread. The server has threads of its own.
   ///
   /// - Parameters:
   ///   - collector: What is asked, and where answers go.
@@ -168,13 +194,43 @@ public final class CollectServer: Sendable {
   ///   - body: What is done meanwhile, until people are to be asked no more.
   /// - Throws: ``ServerError`` if it can't listen there, and what the body throws.
   public static func serve<Value>(
-    _ collector: Collector, at address: Address, _ body: (CollectServer) throws -> Value
+    _ collector: Collector, at address: Address, _ body: (PageServer) throws -> Value
   ) throws -> Value {
-    let server = try blocking { try await start(collector, at: address) }
+    try serve(body, release: { collector.release() }) { try await start(collector, at: address) }
+  }
+
+  /// Serves models while a body works on their requests on this thread.
+  ///
+  /// - Parameters:
+  ///   - service: The models' requests, and where feedback goes.
+  ///   - address: Where it listens; its token is the key.
+  ///   - origins: Origins whose pages may ask; `*` is any.
+  ///   - body: Answers the requests, until there are to be no more.
+  /// - Throws: ``ServerError`` if it can't listen there, and what the body throws.
+  public static func serve<Value>(
+    _ service: ModelService, at address: Address, origins: Set<String> = [],
+    _ body: (PageServer) throws -> Value
+  ) throws -> Value {
+    try serve(
+      { server in
+        // What waits is not waited for.
+        defer { service.queue.close() }
+        return try body(server)
+      }, release: { service.release() }
+    ) {
+      try await start(service, at: address, origins: origins)
+    }
+  }
+
+  private static func serve<Value>(
+    _ body: (PageServer) throws -> Value, release: () -> Void,
+    start: @escaping @Sendable () async throws -> PageServer
+  ) throws -> Value {
+    let server = try blocking(start)
     // Now, not when the last task that knows the collector has ended: the process may end before.
     defer {
       _ = try? blocking { await server.stop() }
-      collector.release()
+      release()
     }
     return try body(server)
   }
@@ -203,25 +259,34 @@ public final class CollectServer: Sendable {
 }
 
 /// Who asks, beside the request.
-private struct PageContext: RequestContext {
+struct PageContext: RequestContext {
   var coreContext: CoreRequestContextStorage
   let address: String
+  private let channel: any Channel
 
   init(source: ApplicationRequestContextSource) {
     coreContext = .init(source: source)
-    address = source.channel.remoteAddress?.ipAddress ?? ""
+    channel = source.channel
+    address = channel.remoteAddress?.ipAddress ?? ""
+  }
+
+  /// What tells when the client goes.
+  func watch() async -> ClientWatch? {
+    try? await channel.pipeline.handler(type: ClientWatch.self).get()
   }
 }
 
 /// A server that is being started: the port comes once, or what hindered it.
 private final class Start: Sendable {
-  private let state = Mutex<(routes: Routes?, port: Result<Int, any Error>?)>((nil, nil))
+  typealias Responder = @Sendable (Request, PageContext) async -> Response
+
+  private let state = Mutex<(responder: Responder?, port: Result<Int, any Error>?)>((nil, nil))
   private let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
 
-  var routes: Routes? { state.withLock { $0.routes } }
+  var responder: Responder? { state.withLock { $0.responder } }
 
-  func listens(_ routes: Routes, at port: Int) {
-    state.withLock { $0.routes = routes }
+  func listens(_ responder: @escaping Responder, at port: Int) {
+    state.withLock { $0.responder = responder }
     ends(.success(port))
   }
 
