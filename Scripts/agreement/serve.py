@@ -7,9 +7,10 @@
 Parts: `clients` (the openai client, the README's curl line), `lm-eval` (lm-eval's own numbers by transformers in
 float32 beside those through the server), `speed` (32 streams at once beside `attune bench --sample-batch 32`, and
 the first token of a 200-token prompt), `circle` (60 rated chats, --align dpo, later choices). All by default.
-Needs openai, lm-eval 0.4.13, torch and transformers.
+Needs openai, lm-eval[api] 0.4.13, torch and transformers.
 """
 import argparse
+import atexit
 import json
 import os
 import re
@@ -35,6 +36,7 @@ class Server:
         self.process = subprocess.Popen(
             [attune, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=self.errors,
             cwd=folder)
+        atexit.register(self.process.kill)
         for _ in range(1200):
             found = re.findall(r"http://127\.0\.0\.1:\d+/", self.log())
             if found:
@@ -379,7 +381,7 @@ def circle(attune, model, folder):
 
     began = time.monotonic()
     told, at = server.get("v1/policies"), 0
-    while told["current"] == 0 and told["training"] is None:
+    while told["current"] == 0 and told.get("training") is None:
         # Ties don't count: as many chats as 60 choices need.
         several(prompts[at:at + 10])
         at = (at + 10) % len(prompts)

@@ -178,8 +178,8 @@ function rate(id, draft) {
     why.hidden = !rating;
     reason.focus();
   };
-  const up = button("👍 Good", () => press("up", "good"), "up");
-  const down = button("👎 Bad", () => press("down", "bad"), "down");
+  const up = button("Good", () => press("up", "good"), "up");
+  const down = button("Bad", () => press("down", "bad"), "down");
   for (const each of [up, down]) each.setAttribute("aria-pressed", "false");
   up.dataset.side = "good";
   down.dataset.side = "bad";
