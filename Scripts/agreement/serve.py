@@ -342,18 +342,20 @@ def circle(attune, model, folder):
     print("A circle: serve, rate, align, serve")
     server = Server(
         attune, "--model", model, "--api-key", KEY, "--store", "circle.db", "--align", "dpo",
-        "--align-every", "60", "--set", "align.versus=1", "--set", "align.dpo.learning_rate=3e-4", folder=folder)
+        "--align-every", "60", "--set", "align.versus=1", "--set", "align.dpo.learning_rate=5e-4", folder=folder)
     api, name = client(server), os.path.basename(model)
     things = ["a river", "the moon", "an old clock", "bread", "a lighthouse", "winter", "a violin", "bees", "a map",
               "the sea", "tea", "a bridge", "paper", "a garden", "glass"]
     asks = ["What is {}?", "Tell me about {}.", "Why do people like {}?", "Describe {} to a child.", "Write a line about {}.",
             "What is {} good for?", "How would you draw {}?", "Give me a fact about {}."]
+    # Answers that end by themselves, or all would be as long as they may be.
+    asks = [ask + " Answer in a sentence." for ask in asks]
     prompts = [ask.format(thing) for thing in things for ask in asks]
 
     def chat(prompt):
         """A user who likes the shorter of two drafts."""
         answer = api.chat.completions.create(
-            model=name, messages=[{"role": "user", "content": prompt}], n=2, max_tokens=64, temperature=1,
+            model=name, messages=[{"role": "user", "content": prompt}], n=2, max_tokens=96, temperature=1,
             extra_body={"compare": True})
         texts = [choice.message.content for choice in answer.choices]
         lengths = [len(text.split()) for text in texts]
