@@ -23,7 +23,7 @@ ANSWERS = [
     {"prompt": "The river is deep and the", "completion": " bridge was built in 1912 by people of the town."},
     {"prompt": "A short one", "completion": " ends."}]
 PAIRS = [{"prompt": f"Name {i}: ", "chosen": f"a good answer, {i}", "rejected": f"no {i}"} for i in range(8)]
-ONLINE = ["ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain"]
+ONLINE = ["ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain", "distill"]
 TOLERANCE = 2e-3
 
 
@@ -53,6 +53,7 @@ class Runs:
     def train(self, name, model, output):
         data = {"sft": "answers", "reward": "pairs", "dpo": "pairs", "kto": "pairs"}.get(name, "prompts")
         extra = ["--reward", "length:40"] if name in ONLINE + ["iterate"] else []
+        extra += ["--teacher-system", "brief"] if name == "distill" else []
         knobs = [word for knob in sizes(name) for word in ("--set", knob)]
         report = json.loads(self.call(
             name, "--model", model, "--data", f"{data}.jsonl", "--output", output, "--json", *extra, *knobs))

@@ -26,7 +26,7 @@ COMMANDS = {
     "kto": "kto " + TRAIN + "--data thumbs.jsonl --set batch_size=4 --output ",
     "ppo": "ppo " + ONLINE, "reinforce": "reinforce " + ONLINE, "rloo": "rloo " + ONLINE,
     "grpo": "grpo " + ONLINE, "raft": "raft " + ONLINE, "dpg": "dpg " + ONLINE,
-    "brain": "brain " + ONLINE,
+    "brain": "brain " + ONLINE, "distill": "distill --teacher-system brief " + ONLINE,
     "iterate": "iterate " + ITERATE, "iterate online": "iterate --online " + ITERATE,
     "rlhf": "rlhf " + JOB,
 }

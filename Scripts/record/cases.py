@@ -50,6 +50,7 @@ BASES = {
     "evaluate": ({"--model": "policy", "--against": "model", "--data": "prompts.jsonl", "--output": "out",
                   "--reward": ["labeller:concise", "model:reward"]}, {"n": 3, "max_tokens": 12}),
     "rlhf": ({"--model": "model", "--data": "prompts.jsonl", "--output": "out"}, JOB),
+    "distill": ({**ONLINE[0], "--teacher-system": "be brief"}, ONLINE[1]),
     "frontier": ({"--run": "job", "--methods": "rloo,dpo", "--betas": "0.1", "--output": "out"}, POINTS),
     "hacking": ({"--run": "job", "--output": "out"},
                 {"members": 2, **HACKED}),
@@ -64,7 +65,8 @@ FIXED = {"checkpoint_seconds", "dpo.checkpoint_seconds", "seed"}
 VALUES = {
     "layers": 1, "rank": 4, "projections": ["q", "v"], "max_steps": 2, "max_length": 24, "piece_tokens": 24,
     "trunk_megabytes": 0, "evaluate_every": 2, "warmup_steps": 2, "learning_rate": 1e-3, "weight_decay": 0.1,
-    "temperature": 0.7, "gamma": 0.9, "kl_budget": 1e-4, "kl_target": 0.01, "overlong_cache": 3,
+    "temperature": 0.7, "gamma": 0.9, "discount": 0.5, "jsd_beta": 0.2, "own_share": 0.7,
+    "kl_budget": 1e-4, "kl_target": 0.01, "overlong_cache": 3,
     "adam_epsilon": 1e-3,
     "max_gradient_norm": 0.1, "evaluation_share": 0.3, "evaluation_groups": 3, "missing_end_reward": -3,
     "top_k": 5, "top_p": 0.8, "min_p": 0.02, "stop": ["e"], "repetition_penalty": 1.3, "count": 7, "batch": 2,
@@ -73,7 +75,8 @@ VALUES = {
     "smoothing": 0.2, "divergence_alpha": 0.3, "fixed_length": 6, "early_rollouts": 1,
     "held_out_share": 0.5, "constitution": "principles.txt", "words": 2, "greedy": 2, "betas": [0.2],
     "rules": ["mean"], "methods": ["raft"], "method": "grpo:dapo", "members": 3, "refresh_every": 2,
-    "reasoning_tokens": 6, "mix_share": 0.3, "max_draws": 2, "importance_cap": 1.0,
+    "reasoning_tokens": 6, "mix_share": 0.3, "max_draws": 2, "importance_cap": 1.0, "teacher": "policy",
+    "teacher_system": "in short",
 }
 # What else a case has where it changes a knob: "COMMAND:KNOB=VALUE", "COMMAND:KNOB", "KNOB=VALUE" or "KNOB".
 LORA, REFERENCE = {"train": "lora"}, {"--against": None}
@@ -104,6 +107,10 @@ COMPANY = {
     "reinforce:kl_estimator": {"kl": "loss"}, "reinforce:kl_per_sequence": {"kl": "loss"},
     "reinforce:kl_ratio_weighted": KL_LOSS, "reinforce:value_coefficient": {"baseline": "value"},
     "rloo:clip": {"epochs": 2}, "raft:beta": {"selection": "rejection"}, "dpg:divergence": {"method": "fdpg"},
+    "distill:discount": {"tokens": "sampled"},
+    "distill:teacher_system": {"--teacher-system": None},
+    "distill:beta": {"tokens": "sampled", "discount": 1}, "distill:jsd_beta": {"method": "gkd"},
+    "distill:own_share": {"method": "gkd"},
     "grpo:fixed_length": {"variant": "dr_grpo"}, "grpo:max_draws": {"variant": "dapo"},
     "grpo:overlong_cache": {"variant": "dapo"},
     "iterate:mix_share": {"--mix": "pairs.jsonl@0.3", "mix_share": None},
@@ -443,7 +450,7 @@ class Cases:
             self.of(command, few, "smollm2")
         online = {"--model": "smollm2", "layers": 2, "prompts_per_rollout": 2, "samples_per_prompt": 2,
                   "max_tokens": 8}
-        for command in ("ppo", "grpo", "raft", "dpg", "brain"):
+        for command in ("ppo", "grpo", "raft", "dpg", "brain", "distill"):
             self.of(command, online, "smollm2")
         self.of("generate", {"--model": "smollm2", "--raw": None}, "smollm2")
         job = {"sample.n": 2, "sample.max_tokens": 4, "evaluation.n": 2, "evaluation.max_tokens": 4,

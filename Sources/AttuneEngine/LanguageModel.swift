@@ -108,18 +108,18 @@ public protocol LanguageModel: AnyObject {
   func supervise(_ segments: [Segment], weights: [[Double]], trunk: (any Trunk)?) throws
     -> HeadScores
 
-  /// The exact KL divergence KL(this ‖ other) of the next-token distributions, in nats, at each
-  /// scored position.
+  /// How far the next-token distributions are from a teacher's, over the whole vocabulary, at each scored
+  /// position, in nats; and the gradient of their weighted sum, which is known beforehand.
   ///
   /// - Parameters:
   ///   - segments: The batch.
-  ///   - other: A model of the same engine over the same vocabulary.
-  ///   - temperature: Of both distributions.
-  ///   - trunk: Hidden states below a layer that both share.
-  /// - Returns: A list a segment.
-  /// - Throws: `EngineError` if a segment does not fit, or the models' vocabularies differ.
-  func klDivergence(
-    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: (any Trunk)?
+  ///   - teacher: The teacher's side of it, and the divergence.
+  ///   - weights: A weight for each scored position, a list a segment; nil: there is no gradient.
+  ///   - trunk: Hidden states of the same segments below a layer that this model shares.
+  /// - Returns: The divergences, a list a segment; gradients of parameters are accumulated.
+  /// - Throws: `EngineError` if a segment does not fit, or the sides have another number of positions.
+  func divergence(
+    _ segments: [Segment], from teacher: TeacherRequest, weights: [[Double]]?, trunk: (any Trunk)?
   ) throws -> [[Double]]
 
   // MARK: Trunks
@@ -265,6 +265,24 @@ extension LanguageModel {
 
   /// Whether it has a scalar head (a reward or a value).
   public var hasScalarHead: Bool { scalarHeadWeights != nil }
+
+  /// The exact KL divergence KL(this ‖ other) of the next-token distributions, in nats, at each
+  /// scored position.
+  ///
+  /// - Parameters:
+  ///   - segments: The batch.
+  ///   - other: A model of the same engine over the same vocabulary.
+  ///   - temperature: Of both distributions.
+  ///   - trunk: Hidden states below a layer that both share.
+  /// - Returns: A list a segment.
+  /// - Throws: `EngineError` if a segment does not fit.
+  public func klDivergence(
+    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: (any Trunk)?
+  ) throws -> [[Double]] {
+    var teacher = TeacherRequest(other, segments, mix: 1, temperature: temperature)
+    teacher.trunk = trunk
+    return try divergence(segments, from: teacher, weights: nil, trunk: trunk)
+  }
 
   /// A model to train, with a scalar head only if this one has one.
   public func copy(training trainable: Trainable) throws -> Self {

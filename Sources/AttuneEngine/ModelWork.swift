@@ -48,6 +48,8 @@ public struct PassShape: Sendable, Hashable {
     case gradients
     /// Scores and gradients that are known beforehand (`supervise`).
     case supervised
+    /// Divergences from a teacher and their gradients (`divergence`).
+    case distilled
   }
 
   /// What it is for.
@@ -62,6 +64,8 @@ public struct PassShape: Sendable, Hashable {
   public var entropies: Bool
   /// Whether it begins at hidden states that are kept.
   public var fromTrunk: Bool
+  /// The teacher's width, whose states are kept beside.
+  public var teacherWidth = 0
 
   /// Makes a shape.
   public init(

@@ -56,6 +56,38 @@ public struct HeadRequest: Sendable, Equatable {
   }
 }
 
+/// The teacher's side of a pass that is held against its next-token distributions.
+public struct TeacherRequest {
+  /// The teacher: of the same engine, its tokens those of the model that is taught; it may have more of
+  /// them, which are left out.
+  public var model: any LanguageModel
+  /// The same answers behind prompts of its own, scored at the same positions.
+  public var segments: [Segment]
+  /// Hidden states of its segments below a layer that it shares.
+  public var trunk: (any Trunk)?
+  /// β of the generalised Jensen–Shannon divergence β·KL(T ‖ m) + (1 − β)·KL(π ‖ m) with
+  /// m = β·T + (1 − β)·π; 0 is KL(T ‖ π), 1 is KL(π ‖ T) (Agarwal et al. 2024, arXiv:2306.13649).
+  public var mix: Double
+  /// Of both distributions; above 0.
+  public var temperature: Double
+
+  /// Makes a request.
+  ///
+  /// - Parameters:
+  ///   - model: The teacher.
+  ///   - segments: Its side of the batch.
+  ///   - mix: β of the divergence, from 0 to 1.
+  ///   - temperature: Of both distributions.
+  public init(
+    _ model: any LanguageModel, _ segments: [Segment], mix: Double, temperature: Double = 1
+  ) {
+    self.model = model
+    self.segments = segments
+    self.mix = mix
+    self.temperature = temperature
+  }
+}
+
 /// What objectives see of a model.
 public struct HeadScores: Sendable, Equatable {
   /// For each segment the log-probabilities of its scored tokens, ranges joined, in nats.

@@ -123,6 +123,10 @@ struct WorkspaceSize {
       take(.headMean, rows)
       take(.headRstd, rows)
     }
+    if pass.kind == .distilled {
+      take(.otherHeadNormed, pass.scored * pass.teacherWidth)
+      return
+    }
     take(.headLogProbability, pass.scored)
     guard pass.kind != .supervised else { return }
     take(.headLogSumExp, pass.scored)
@@ -253,8 +257,14 @@ extension NativeEngine {
       tiles = record.threads * (2 << 20)
       let isSupervised = pass.kind == .supervised
       let supervisedRows = precision == .bf16 ? 512 : 256
-      let rows = Self.chunk(pass.scored, atMost: isSupervised ? supervisedRows : 1024)
+      let isDistilled = pass.kind == .distilled
+      let distilledRows = min(max((1 << 23) / spec.vocabularySize, 16), 256)
+      let rows = Self.chunk(
+        pass.scored,
+        atMost: isSupervised ? supervisedRows : isDistilled ? distilledRows : 1024)
       if isSupervised { logits = max(logits, 4 * rows * spec.vocabularySize) }
+      // The teacher's beside the model's own.
+      if isDistilled { logits = max(logits, 8 * rows * spec.vocabularySize) }
       guard pass.kind != .scores else { continue }
       partial = max(partial, 4 * (max(record.threads, 8) - 1) * rows * spec.width)
     }

@@ -96,29 +96,64 @@ extension NativeModel {
     return result
   }
 
-  package func klDivergence(
-    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: (any Trunk)?
+  package func divergence(
+    _ segments: [Segment], from teacher: TeacherRequest, weights: [[Double]]?, trunk: (any Trunk)?
   ) throws -> [[Double]] {
-    guard let other = other as? NativeModel, other.spec.vocabularySize == spec.vocabularySize,
-      other.spec.width == spec.width
+    guard let other = teacher.model as? NativeModel else {
+      throw EngineError(.badRequest, "a teacher is of the same engine")
+    }
+    guard (0...1).contains(teacher.mix), teacher.temperature > 0, teacher.temperature.isFinite
     else {
-      throw EngineError(.badRequest, "KL is between models of one vocabulary and width")
+      throw EngineError(
+        .badRequest,
+        "a divergence of mix \(teacher.mix) at temperature \(teacher.temperature): the mix is from 0 to 1, "
+          + "the temperature above 0")
     }
     let plan = try BatchPlan(segments, spec: spec)
+    let theirPlan = try BatchPlan(teacher.segments, spec: other.spec)
     let n = plan.scoredRow.count
-    let theirs = try other.headStates(
-      plan, other.run(segments, plan, trunk: trunk, keeping: false))
-    let copy = try workspace.take(.otherHeadNormed, n * spec.width)
-    copy.update(from: theirs, count: n * spec.width)
-    let ours = try headStates(plan, run(segments, plan, trunk: trunk, keeping: false))
-    var kl = [Float](repeating: 0, count: n)
-    if n > 0 {
-      atk_head_kl(
-        &kl, ours, headMatrix.start, headMatrix.form.kernelFormat, copy, other.headMatrix.start,
-        other.headMatrix.form.kernelFormat, spec.headTemperature(temperature), spec.headCap, n,
-        spec.width, spec.vocabularySize, precision)
+    guard theirPlan.scoredRow.count == n else {
+      throw EngineError(
+        .badRequest,
+        "\(n) positions are held against \(theirPlan.scoredRow.count) of the teacher's")
     }
-    return BatchPlan.cut(kl.map { Double($0) }, plan.scoredPerSegment)
+    let weight = try weights.flatMap {
+      try BatchPlan.join($0, plan.scoredPerSegment, "positions")
+    }
+    if weight != nil { try beginGradients() }
+    let theirs = try other.headStates(
+      theirPlan,
+      other.run(teacher.segments, theirPlan, trunk: teacher.trunk, keeping: false))
+    let copy = try workspace.take(.otherHeadNormed, n * other.spec.width)
+    copy.update(from: theirs, count: n * other.spec.width)
+    let ours = try headStates(
+      plan, run(segments, plan, trunk: trunk, keeping: weight != nil))
+    let dHidden = try weight.map { _ in
+      try workspace.take(.headNormedGradient, (n + plan.scalarRow.count) * spec.width)
+    }
+    var divergences = [Float](repeating: 0, count: n)
+    if n > 0 {
+      (weight ?? []).withUnsafeBufferPointer { weight in
+        atk_head_divergence(
+          &divergences, dHidden, headGradient, weight.baseAddress, ours, headMatrix.start,
+          headMatrix.form.kernelFormat, spec.headTemperature(teacher.temperature), spec.headCap,
+          spec.width, copy, other.headMatrix.start, other.headMatrix.form.kernelFormat,
+          other.spec.headTemperature(teacher.temperature), other.spec.headCap, other.spec.width,
+          Float(teacher.mix), n, min(spec.vocabularySize, other.spec.vocabularySize), precision)
+      }
+    }
+    guard let bad = divergences.firstIndex(where: { !$0.isFinite }) else {
+      if let dHidden {
+        (dHidden + n * spec.width).update(repeating: 0, count: plan.scalarRow.count * spec.width)
+        let pass = KeptPass(
+          plan: plan, firstLayer: max(trunk?.layers ?? 0, min(sharedLayers, spec.layers)),
+          recomputes: recomputesActivations, request: .init(), number: workspace.pass)
+        try backward(pass, dHidden: dHidden)
+      }
+      return BatchPlan.cut(divergences.map { Double($0) }, plan.scoredPerSegment)
+    }
+    throw EngineError(
+      .notFinite, "the divergence at scored position \(bad) of the batch is not finite")
   }
 
   /// Room for the logits of a pass, [n, V], so that its backward need not compute them again; nil

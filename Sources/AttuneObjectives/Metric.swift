@@ -18,6 +18,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case preferenceLoss = "loss/preference"
   case explorationLoss = "loss/exploration"
   case distributionLoss = "loss/distribution"
+  case distillationLoss = "loss/distillation"
   case heldOutLoss = "loss/held_out"
   case perplexity = "perplexity"
   case learningRate = "optimizer/learning_rate"
@@ -76,6 +77,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case heldOutRight = "held_out/accuracy"
   case heldOutPass = "held_out/pass_at_k"
   case heldOutMajority = "held_out/majority_accuracy"
+  case heldOutTeacherKL = "held_out/teacher_kl"
+  case heldOutLength = "held_out/length"
   case klSequence = "kl/sequence"
   case klToken = "kl/token"
   case klBestOfN = "kl/best_of_n"
@@ -117,6 +120,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case logPartition = "distribution/log_partition"
   case targetShareEntropy = "distribution/target_share_entropy"
   case pseudoRewardBaseline = "distribution/pseudo_reward_baseline"
+  // Distillation
+  case teacherKL = "distillation/teacher_kl"
+  case ownShare = "distillation/own_share"
   // Evaluation
   case winRate = "evaluation/win_rate"
   case exactKL = "evaluation/exact_kl"
@@ -141,6 +147,8 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
       "XPO's bonus: α times the log-probability of the reference's own answers."
     case .distributionLoss:
       "Loss of distribution matching; a surrogate with constant weights, except for brain."
+    case .distillationLoss:
+      "Mean divergence of a token's distribution from the teacher's over the whole vocabulary, in nats."
     case .heldOutLoss: "The loss on rows that are not trained on."
     case .perplexity: "e to the supervised loss: how many tokens the model hesitates between."
     case .learningRate: "Learning rate of this step, after warm-up and decay."
@@ -213,6 +221,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .heldOutPass:
       "Share of those rows with a right answer among evaluation_samples: pass@k."
     case .heldOutMajority: "Share of those rows whose most frequent answer is right: maj@k."
+    case .heldOutTeacherKL:
+      "KL from the teacher in nats a sequence on answers to the rows of --eval-data: at every position that of the whole vocabulary, summed."
+    case .heldOutLength: "Mean number of tokens of those answers."
     case .klSequence:
       "KL from the reference in nats a sequence, estimated by log-ratios on the policy's own samples; on another's they are weighted by π/q."
     case .klToken: "The same a token."
@@ -263,6 +274,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .targetShareEntropy:
       "Entropy of the target's shares among a prompt's samples (α of BRAIn), in nats."
     case .pseudoRewardBaseline: "B of f-DPG: running mean of the pseudo-reward −f′."
+    case .teacherKL:
+      "KL from the teacher in nats a sequence, estimated by log-ratios on the policy's own samples; on another's they are weighted by π/q."
+    case .ownShare: "Share of the rollout's prompts that the policy answered itself."
     case .winRate: "Share of answers that beat the other model's by the watched reward."
     case .exactKL:
       "KL from the reference in nats a sequence: at every position of the policy's own samples the exact KL of the next token's distributions, summed (`evaluate --exact-kl`)."

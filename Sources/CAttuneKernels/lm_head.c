@@ -9,8 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-// Of one row over one tile: the largest logit and, with e = exp(z − most): Σe, Σe·x, where x is
-// z − most (entropy) or z − z′ (divergence to z′).
+// Of one row over one tile: the largest logit and, with x = z − most and e = exp(x): Σe and Σe·x.
 typedef struct {
   float most, sum, weighted;
 } tile_sums;
@@ -37,16 +36,17 @@ typedef struct {
   size_t n, m, D, V;  // n: rows of this chunk
   float inverse_temperature, cap;
   atk_precision precision;
-  const float *hidden, *hidden_q;
-  atk_matrix w, w_q;
+  const float *hidden;
+  atk_matrix w;
   const int32_t *target, *candidates;
   // forward
-  tile_sums *sums, *sums_q;  // [tiles, tile.rows]
+  tile_sums *sums;  // [tiles, tile.rows]
   float *target_logit, *candidate_logit;
   float *kept;        // [n, V]: the logits, or
   bool exponentials;  // exp(logit − most of the tile)
   bool wants_entropy;
   // backward
+  bool has_gradient;  // kept is that of the logits already
   const float *dlog_probability, *dentropy, *log_sum_exp, *entropy;
   float *dhidden, *partial, *dw;  // partial: [parts − 1, n, D]
 } head_job;
@@ -252,7 +252,7 @@ static void backward_part(const head_job *job, size_t part) {
     tile_place at = place_tile(job, tile);
     if (!job->kept) tile_logits(job, at, job->hidden, job->w, tile);
     if (job->exponentials) gradient_of_exponentials(job, at, tile);
-    else tile_gradient(job, at, tile);
+    else if (!job->has_gradient) tile_gradient(job, at, tile);
     atk_gemm_stored(job->precision, ATK_PLAIN, n, D, width, 1, at.z, at.ld,
                     atk_matrix_part(job->w, first, 0), tile == begin ? 0 : 1, dhidden, D);
     if (job->dw)
@@ -342,52 +342,165 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
 
 // ---- divergence --------------------------------------------------------------------------------
 
-ATK_MULTIVERSION static void sum_divergence(tile_sums *sums_p, tile_sums *sums_q, const float *zp,
-                                            const float *zq, size_t rows, size_t width) {
-  for (size_t i = 0; i < rows; i++) {
-    const float *p = zp + i * width, *q = zq + i * width;
-    float most_p = atk_largest(p, width), most_q = atk_largest(q, width);
-    float sum_p = 0, sum_q = 0, weighted = 0;
-    for (size_t j = 0; j < width; j++) {
-      float e = atk_expf(p[j] - most_p);
-      sum_p += e;
-      weighted += e * (p[j] - q[j]);
-      sum_q += atk_expf(q[j] - most_q);
-    }
-    sums_p[i] = (tile_sums){most_p, sum_p, weighted};
-    sums_q[i] = (tile_sums){most_q, sum_q, 0};
+// mix·KL(q ‖ m) + (1 − mix)·KL(p ‖ m) with m = mix·q + (1 − mix)·p. At mix 0 it stands for KL(q ‖ p), at
+// 1 for KL(p ‖ q): its limits over mix and over 1 − mix.
+typedef struct {
+  float divergence, slope;  // of some tokens; Σ p·∂divergence/∂p, which the gradient takes off
+} divergence_sums;
+
+typedef struct {
+  head_job p, q;  // kept: the logits of a chunk of rows
+  float mix;
+  divergence_sums *sums;      // [tiles, n]
+  float *shift, *lse_q, *slope;  // a row: lse p − lse q; lse q; the slope of all tokens
+  const float *weight;
+} divergence_job;
+
+// ∂divergence/∂p of a token and its share of the divergence; x = log p − log q.
+ATK_INLINE float divergence_term(float p, float q, float x, float mix, float *slope) {
+  if (mix == 1) {
+    *slope = x;
+    return p * x;
+  }
+  if (mix == 0) {
+    *slope = 0;
+    return -q * x;
+  }
+  // log m − the larger of log p and log q.
+  float far = x > 0 ? x : -x, other = x > 0 ? mix : 1 - mix;
+  float log_m = atk_logf(1 - other + other * atk_expf(-far));
+  float log_p = x > 0 ? -log_m : -log_m - far, log_q = x > 0 ? -log_m - far : -log_m;
+  *slope = (1 - mix) * log_p;
+  return mix * q * log_q + (1 - mix) * p * log_p;
+}
+
+ATK_INLINE divergence_sums sum_terms(const float *zp, const float *zq, size_t width, float lse_p,
+                                     float lse_q, float shift, float mix) {
+  float divergence = 0, slopes = 0;
+  for (size_t j = 0; j < width; j++) {
+    float p = atk_expf(zp[j] - lse_p), q = mix == 1 ? 0 : atk_expf(zq[j] - lse_q), slope;
+    divergence += divergence_term(p, q, zp[j] - zq[j] - shift, mix, &slope);
+    slopes += p * slope;
+  }
+  return (divergence_sums){divergence, slopes};
+}
+
+ATK_MULTIVERSION static divergence_sums sum_divergence(const float *zp, const float *zq, size_t width,
+                                                       float lse_p, float lse_q, float shift,
+                                                       float mix) {
+  if (mix == 1) return sum_terms(zp, zq, width, lse_p, lse_q, shift, 1);
+  if (mix == 0) return sum_terms(zp, zq, width, lse_p, lse_q, shift, 0);
+  return sum_terms(zp, zq, width, lse_p, lse_q, shift, mix);
+}
+
+// zp becomes the gradient of the logits of p, but for the caps.
+ATK_INLINE void slope_terms(float *zp, const float *zq, size_t width, float lse_p, float lse_q,
+                            float shift, float mix, float all, float weight) {
+  for (size_t j = 0; j < width; j++) {
+    float p = atk_expf(zp[j] - lse_p), q = mix == 1 ? 0 : atk_expf(zq[j] - lse_q), slope;
+    divergence_term(p, q, zp[j] - zq[j] - shift, mix, &slope);
+    zp[j] = weight * (mix == 0 ? p - q : p * (slope - all));
+  }
+}
+
+ATK_MULTIVERSION static void divergence_gradient(float *zp, const float *zq, size_t width, float lse_p,
+                                                 float lse_q, float shift, float mix, float all,
+                                                 float weight) {
+  if (mix == 1) slope_terms(zp, zq, width, lse_p, lse_q, shift, 1, all, weight);
+  else if (mix == 0) slope_terms(zp, zq, width, lse_p, lse_q, shift, 0, all, weight);
+  else slope_terms(zp, zq, width, lse_p, lse_q, shift, mix, all, weight);
+}
+
+static void both_logits(void *context, size_t tile) {
+  const divergence_job *job = context;
+  const head_job *sides[] = {&job->p, &job->q};
+  for (int i = 0; i < 2; i++) {
+    const head_job *side = sides[i];
+    tile_place at = place_tile(side, tile);
+    tile_logits(side, at, side->hidden, side->w, tile);
+    sum_rows(side->sums + tile * side->n, at, side->n, tile_width(side, tile), false, false);
   }
 }
 
 static void divergence_tile(void *context, size_t tile) {
-  const head_job *job = context;
-  size_t size = job->n * job->tile.columns * sizeof(float), width = tile_width(job, tile);
-  float *zp = atk_scratch(ATK_SCRATCH_OWN, size), *zq = atk_scratch(ATK_SCRATCH_OWN_2, size);
-  tile_logits(job, (tile_place){zp, width}, job->hidden, job->w, tile);
-  tile_logits(job, (tile_place){zq, width}, job->hidden_q, job->w_q, tile);
-  sum_divergence(job->sums + tile * job->n, job->sums_q + tile * job->n, zp, zq, job->n, width);
+  const divergence_job *job = context;
+  tile_place p = place_tile(&job->p, tile), q = place_tile(&job->q, tile);
+  for (size_t i = 0; i < job->p.n; i++)
+    job->sums[tile * job->p.n + i] =
+        sum_divergence(p.z + i * p.ld, q.z + i * q.ld, tile_width(&job->p, tile),
+                       job->p.log_sum_exp[i], job->lse_q[i], job->shift[i], job->mix);
 }
 
-void atk_head_kl(float *kl, const float *hidden_p, const void *w_p, atk_weights format_p,
-                 const float *hidden_q, const void *w_q, atk_weights format_q, float temperature,
-                 float cap, size_t n, size_t D, size_t V, atk_precision precision) {
-  if (n == 0) return;
-  tiling tile = make_tiling(n, V, 512);
-  size_t count = tile.tiles * tile.rows;
-  tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, 2 * count * sizeof *sums);
-  for (size_t row = 0; row < n; row += tile.rows) {
-    head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
-                    .precision = atk_precision_for(precision, V, D),
-                    .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden_p + row * D,
-                    .w = atk_dense_matrix(w_p, format_p, D), .hidden_q = hidden_q + row * D,
-                    .w_q = atk_dense_matrix(w_q, format_q, D), .sums = sums,
-                    .sums_q = sums + count};
-    atk_parallel_each(tile.tiles, divergence_tile, &job);
-    // Σ p·(zp − zq) − lse p + lse q: exactly 0 where both heads give the same logits.
-    for (size_t i = 0; i < job.n; i++) {
-      row_sums p = join_tiles(job.sums, tile.tiles, job.n, i, false);
-      row_sums q = join_tiles(job.sums_q, tile.tiles, job.n, i, false);
-      kl[row + i] = (float)(p.weighted / p.sum - ((p.most - q.most) + (log(p.sum) - log(q.sum))));
+static void divergence_gradient_tile(void *context, size_t tile) {
+  const divergence_job *job = context;
+  tile_place p = place_tile(&job->p, tile), q = place_tile(&job->q, tile);
+  size_t width = tile_width(&job->p, tile);
+  float slopes[64];
+  for (size_t i = 0; i < job->p.n; i++) {
+    float *z = p.z + i * p.ld, weight = job->weight[i] * job->p.inverse_temperature;
+    const float *zq = q.z + i * q.ld;
+    // Of capped logits the slope is that of the logit, which the gradient takes the place of.
+    size_t step = job->p.cap > 0 ? 64 : width;
+    for (size_t first = 0; first < width; first += step) {
+      size_t count = atk_min(step, width - first);
+      for (size_t j = 0; job->p.cap > 0 && j < count; j++) slopes[j] = cap_slope(&job->p, z[first + j]);
+      divergence_gradient(z + first, zq + first, count, job->p.log_sum_exp[i], job->lse_q[i],
+                          job->shift[i], job->mix, job->slope[i], weight);
+      for (size_t j = 0; job->p.cap > 0 && j < count; j++) z[first + j] *= slopes[j];
     }
+  }
+}
+
+void atk_head_divergence(float *divergence, float *dhidden_or_null, float *dw_or_null,
+                         const float *weight_or_null, const float *hidden_p, const void *w_p,
+                         atk_weights format_p, float temperature_p, float cap_p, size_t D_p,
+                         const float *hidden_q, const void *w_q, atk_weights format_q,
+                         float temperature_q, float cap_q, size_t D_q, float mix, size_t n, size_t V,
+                         atk_precision precision) {
+  if (n == 0) return;
+  // The logits of both for a chunk of rows: 64 MiB.
+  tiling tile = make_tiling(n, V, atk_min(atk_max((1 << 23) / V, 16), 256));
+  size_t rows = tile.rows, count = tile.tiles * rows;
+  tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, 2 * count * sizeof *sums +
+                                                        count * sizeof(divergence_sums));
+  float *kept = atk_scratch(ATK_SCRATCH_SHARED_3, (2 * rows * V + 4 * rows) * sizeof(float));
+  float *rest = kept + 2 * rows * V, *lse_p = rest + 3 * rows;
+  for (size_t row = 0; row < n; row += rows) {
+    size_t here = atk_min(rows, n - row);
+    divergence_job job = {
+        .p = {.tile = tile, .n = here, .D = D_p, .V = V,
+              .precision = atk_precision_for(precision, V, D_p),
+              .inverse_temperature = 1.0f / temperature_p, .cap = cap_p,
+              .hidden = hidden_p + row * D_p, .w = atk_dense_matrix(w_p, format_p, D_p), .sums = sums,
+              .kept = kept, .log_sum_exp = lse_p, .has_gradient = true,
+              .dhidden = dhidden_or_null ? dhidden_or_null + row * D_p : NULL, .dw = dw_or_null},
+        .q = {.tile = tile, .n = here, .D = D_q, .V = V,
+              .precision = atk_precision_for(precision, V, D_q),
+              .inverse_temperature = 1.0f / temperature_q, .cap = cap_q,
+              .hidden = hidden_q + row * D_q, .w = atk_dense_matrix(w_q, format_q, D_q),
+              .sums = sums + count, .kept = kept + rows * V},
+        .mix = mix, .sums = (divergence_sums *)(sums + 2 * count), .shift = rest, .lse_q = rest + rows,
+        .slope = rest + 2 * rows, .weight = weight_or_null ? weight_or_null + row : NULL};
+    atk_parallel_each(tile.tiles, both_logits, &job);
+    for (size_t i = 0; i < here; i++) {
+      row_sums p = join_tiles(job.p.sums, tile.tiles, here, i, false);
+      row_sums q = join_tiles(job.q.sums, tile.tiles, here, i, false);
+      lse_p[i] = (float)(p.most + log(p.sum));
+      job.lse_q[i] = (float)(q.most + log(q.sum));
+      job.shift[i] = (float)((p.most - q.most) + (log(p.sum) - log(q.sum)));
+    }
+    atk_parallel_each(tile.tiles, divergence_tile, &job);
+    for (size_t i = 0; i < here; i++) {
+      double all = 0, slope = 0;
+      for (size_t t = 0; t < tile.tiles; t++) {
+        all += job.sums[t * here + i].divergence;
+        slope += job.sums[t * here + i].slope;
+      }
+      divergence[row + i] = (float)all;
+      job.slope[i] = (float)slope;
+    }
+    if (!dhidden_or_null) continue;
+    atk_parallel_each(tile.tiles, divergence_gradient_tile, &job);
+    run_backward(&job.p);
   }
 }

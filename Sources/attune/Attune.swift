@@ -36,7 +36,8 @@ struct Attune: ParsableCommand {
         subcommands: [
           SFTCommand.self, RewardCommand.self, PPOCommand.self, ReinforceCommand.self,
           RLOOCommand.self, GRPOCommand.self, RAFTCommand.self, DPGCommand.self,
-          BRAInCommand.self, DPOCommand.self, KTOCommand.self, IterateCommand.self,
+          BRAInCommand.self, DistillCommand.self, DPOCommand.self, KTOCommand.self,
+          IterateCommand.self,
           RolloutsCommand.self, PlanCommand.self,
         ]),
       CommandGroup(

@@ -121,13 +121,16 @@ struct RewardOptions: ParsableArguments {
     """
 
   /// The sources, at least one.
-  var specifications: [RewardSpecification] {
-    get throws {
-      guard !sources.isEmpty else {
-        throw ValidationError("Missing expected argument '--reward <source>'.")
-      }
-      return try sources.map { try RewardSpecification($0) }
+  var specifications: [RewardSpecification] { get throws { try specifications(isNeeded: true) } }
+
+  /// The sources.
+  ///
+  /// - Parameter isNeeded: Whether there has to be one.
+  func specifications(isNeeded: Bool) throws -> [RewardSpecification] {
+    guard !sources.isEmpty || !isNeeded else {
+      throw ValidationError("Missing expected argument '--reward <source>'.")
     }
+    return try sources.map { try RewardSpecification($0) }
   }
 }
 

@@ -67,10 +67,14 @@ extension Samplers: ExpressibleByArgument {}
 protocol OnlineCommand: TakesKnobs where Knobs == Algorithm.Knobs {
   associatedtype Algorithm: OnlineAlgorithm
   var online: OnlineOptions<Algorithm> { get }
+  /// Whether a reward has to be given: it is climbed.
+  static var climbsReward: Bool { get }
 }
 
 extension OnlineCommand {
   static var knobDefaults: Algorithm.Knobs { Algorithm.Knobs() }
+
+  static var climbsReward: Bool { true }
 
   var shared: SharedOptions { online.shared }
 
@@ -103,7 +107,7 @@ extension OnlineCommand {
     start: LoadedModel, data: DataFile, rewards: RewardSources, watched: (any RewardSource)?,
     options: RunOptions
   ) {
-    let specifications = try online.rewards.specifications
+    let specifications = try online.rewards.specifications(isNeeded: Self.climbsReward)
     let watched = try online.watch.map {
       try RewardSpecification($0).withoutWeight("--watch")
     }

@@ -9,8 +9,8 @@ enum Ranks {
   /// The commands whose work is dealt out; others run alone.
   private static let commands: Set = [
     "quickstart", "rlhf", "frontier", "hacking", "sample", "judge", "revise", "score", "sft",
-    "reward", "ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain", "dpo", "kto", "iterate",
-    "evaluate", "logprobs",
+    "reward", "ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain", "distill", "dpo", "kto",
+    "iterate", "evaluate", "logprobs",
   ]
 
   /// Standard error as it was, on ranks that are silent.

@@ -7,7 +7,8 @@ import Testing
 struct CommandTests {
   @Test(arguments: [
     "quickstart", "rlhf", "frontier", "hacking", "sample", "label", "judge", "revise", "score",
-    "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "dpg", "brain", "raft", "iterate",
+    "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "dpg", "brain", "raft", "distill",
+    "iterate",
     "prompts", "tasks", "reviews", "pull", "evaluate", "rank", "generate", "chat", "inspect",
     "tokenize",
     "logprobs",
@@ -187,6 +188,10 @@ struct CommandTests {
   @Test(arguments: [
     ("rloo", #""rloo":{"rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2}"#),
     ("dpg", #""dpg":{"rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2}"#),
+    (
+      "distill",
+      #""distill":{"teacher_system":"ab","rollouts":1,"prompts_per_rollout":2,"samples_per_prompt":2}"#
+    ),
     ("iterate", #""iterate":{"rounds":1,"prompts_per_round":3,"samples_per_prompt":2}"#),
     ("dpo", #""dpo":{"max_steps":1}"#), ("kto", #""kto":{"max_steps":1}"#),
   ])

@@ -26,7 +26,9 @@ struct OnlineCommandTests {
     ("ppo", "reinforce++", "--variant reinforce++"),
     ("dpg", "gdc++", ""), ("dpg", "dpg", "--method dpg --beta 0.2"),
     ("dpg", "fdpg", "--method fdpg --divergence js"), ("brain", "brain", "--refresh-every 2"),
-    ("raft", "raft", "--keep 2"), ("raft", "raft", "--selection rejection --beta 0.3"),
+    ("distill", "reverse_kl", "--teacher-system ab"),
+    ("distill", "gkd", "--teacher-system ab --method gkd"), ("raft", "raft", "--keep 2"),
+    ("raft", "raft", "--selection rejection --beta 0.3"),
   ])
   func `a run makes a policy, a report and metrics`(
     command: String, method: String, options: String

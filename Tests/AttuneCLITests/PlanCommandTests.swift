@@ -24,12 +24,13 @@ struct PlanCommandTests {
     let bench = try Workbench()
     try bench.write("bare/config.json", Self.middle)
     for trainer in [
-      "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain", "dpo", "kto",
-      "iterate",
+      "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "raft", "dpg", "brain", "distill", "dpo",
+      "kto", "iterate",
     ] {
       let model = trainer == "sft" ? "bare/config.json" : "bare"
       let run = try bench.attune(
-        line: "plan \(trainer) --model \(model) --data-shape 100x64 --json --threads 1")
+        line: "plan \(trainer) --model \(model) --data-shape 100x64 --json --threads 1"
+          + (trainer == "distill" ? " --set teacher_system=brief" : ""))
       #expect(run.code == 0 && run.output.split(separator: "\n").count == 1, "\(run.errors)")
       let plan = try run.object()
       #expect(plan["trainer"] as? String == trainer && plan["fits"] as? Bool == true)

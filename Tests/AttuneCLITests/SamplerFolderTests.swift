@@ -43,6 +43,7 @@ struct SamplerFolderTests {
 
   @Test(arguments: [
     "rloo", "grpo --epochs 2", "ppo", "dpg", "brain --refresh-every 2", "raft --keep 1",
+    "distill --teacher-system ab",
     "rloo --curriculum --reward answer:exact",
   ])
   func `others sample, and no answer is older than allowed`(line: String) throws {

@@ -171,6 +171,73 @@ struct EngineContractTests {
     for (a, b) in zip(one, two) { #expect(abs(a - b) < 1e-5 * max(1, abs(b))) }
   }
 
+  /// The divergence by the log-probabilities of all tokens, and its gradient by small steps of them.
+  @Test(arguments: [TinyModel.llama, .table], [0, 0.3, 1])
+  func `a divergence from a teacher is that of all tokens' scores`(tiny: TinyModel, mix: Double)
+    throws
+  {
+    let teacher = try tiny.frozen()
+    let model = try teacher.copy(training: .full)
+    var random = SplitMix(seed: 5)
+    try model.setTrainedParameters(
+      model.trainedParameters().map { tensor in
+        var tensor = tensor
+        for i in tensor.values.indices { tensor.values[i] += random.float() * 0.1 }
+        return tensor
+      })
+    let segments = Self.tree.map { Segment($0.ids, parent: $0.parent, scored: $0.scored) }
+    // The teacher's texts begin with a token more.
+    let theirs = segments.map { segment in
+      segment.parent == nil
+        ? Segment(
+          [3] + segment.ids, scored: segment.scored.map { $0.lowerBound + 1..<$0.upperBound + 1 })
+        : segment
+    }
+    var request = HeadRequest(temperature: 0.7)
+    request.candidates = Array(0..<Int32(model.spec.vocabularySize))
+    let q = try teacher.score(theirs, request).candidates
+    func expected() throws -> [[Double]] {
+      try zip(model.score(segments, request).candidates, q).map {
+        zip($0, $1).map { p, q in
+          func kl(_ a: [Double], _ b: [Double]) -> Double {
+            zip(a, b).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
+          }
+          let m = zip(p, q).map { log(mix * exp($1) + (1 - mix) * exp($0)) }
+          return mix == 0 ? kl(q, p) : mix == 1 ? kl(p, q) : mix * kl(q, m) + (1 - mix) * kl(p, m)
+        }
+      }
+    }
+    let side = TeacherRequest(teacher, theirs, mix: mix, temperature: 0.7)
+    let found = try model.divergence(segments, from: side, weights: nil, trunk: nil)
+    for (a, b) in zip(found.joined(), try expected().joined()) { #expect(abs(a - b) < 1e-5) }
+
+    let weights = Self.weights(HeadScores(logProbabilities: found), seed: 9).logProbabilities
+    model.zeroGradients()
+    #expect(try model.divergence(segments, from: side, weights: weights, trunk: nil) == found)
+    let gradients = model.trainedGradients()
+    let start = model.trainedParameters()
+    for tensor in [0, start.count / 2, start.count - 1] {
+      // Along the gradient of a tensor, where the slope is its norm.
+      let slope = gradients[tensor].values
+      let norm = slope.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      guard norm > 1e-3 else { continue }
+      let values = try [1.0, -1].map { sign in
+        var moved = start
+        for i in slope.indices {
+          moved[tensor].values[i] += Float(sign * 2e-3 / norm) * slope[i]
+        }
+        try model.setTrainedParameters(moved)
+        return zip(try expected().joined(), weights.joined()).reduce(0) { $0 + $1.0 * $1.1 }
+      }
+      #expect(abs((values[0] - values[1]) / 4e-3 / norm - 1) < 0.02)
+    }
+    #expect(throws: EngineError.self) {
+      try model.divergence(
+        segments, from: TeacherRequest(teacher, [Segment([1, 2], scored: [1..<2])], mix: mix),
+        weights: nil, trunk: nil)
+    }
+  }
+
   @Test(arguments: [TinyModel.llama, .table])
   func `a trunk serves policy, reference and reward model`(tiny: TinyModel) throws {
     let frozen = try tiny.frozen()

@@ -208,36 +208,103 @@ extension KernelTests {
       #expect(frozen == onceHidden)
     }
 
+    /// Another head of another width over some more tokens.
+    struct Other {
+      let width = 5
+      let vocabulary: Int
+      var hidden: [Float]
+      var weight: [Float]
+
+      init(_ size: HeadCase) {
+        var random = SplitMix(seed: 2)
+        vocabulary = size.vocabulary + 3
+        hidden = random.floats(size.rows * width)
+        weight = random.floats(vocabulary * width)
+      }
+    }
+
+    /// How far the head is from the other, a row, by the plain formulas.
+    static func divergences(
+      _ hidden: [Double], _ weight: [Double], _ other: Other, _ size: HeadCase, mix: Double
+    ) -> [Double] {
+      let (n, V) = (size.rows, size.vocabulary)
+      let temperature = Double(size.temperature)
+      let p = Reference.logProbabilities(
+        hidden, weight, temperature: temperature, rows: n, width: size.width, vocabulary: V,
+        cap: size.cap > 0 ? Double(size.cap) : nil)
+      let q = Reference.logProbabilities(
+        doubles(other.hidden), doubles(Array(other.weight.prefix(V * other.width))),
+        temperature: temperature * 2, rows: n, width: other.width, vocabulary: V)
+      func kl(_ a: [Double], _ b: [Double], _ row: Int) -> Double {
+        (row * V..<(row + 1) * V).reduce(0.0) { $0 + exp(a[$1]) * (a[$1] - b[$1]) }
+      }
+      let m = zip(p, q).map { log(mix * exp($1) + (1 - mix) * exp($0)) }
+      return (0..<n).map { row in
+        switch mix {
+        case 0: kl(q, p, row)
+        case 1: kl(p, q, row)
+        default: mix * kl(q, m, row) + (1 - mix) * kl(p, m, row)
+        }
+      }
+    }
+
+    @Test(arguments: HeadCase.all, [Float(0), 0.1, 0.5, 1])
+    func `divergence from another head, and its gradients`(size: HeadCase, mix: Float) {
+      _ = atk_start(2)
+      let (n, D, V) = (size.rows, size.width, size.vocabulary)
+      let (input, other) = (Input(size), Other(size))
+      var divergence = [Float](repeating: 9, count: n)
+      var dhidden = [Float](repeating: 9, count: n * D)
+      var dweight = [Float](repeating: 1, count: V * D)
+      func run(_ dhidden: UnsafeMutablePointer<Float>?, _ dweight: UnsafeMutablePointer<Float>?) {
+        atk_head_divergence(
+          &divergence, dhidden, dweight, input.gradients, input.hidden, input.weight, ATK_FLOAT32,
+          size.temperature, size.cap, D, other.hidden, other.weight, ATK_FLOAT32,
+          2 * size.temperature, 0, other.width, mix, n, V, ATK_PRODUCTS_FLOAT32)
+      }
+      run(&dhidden, &dweight)
+      let expected = Self.divergences(
+        doubles(input.hidden), doubles(input.weight), other, size, mix: Double(mix))
+      // A divergence of two tokens' distributions is 1e-4 nats here, near what float32 can tell.
+      #expect(relativeError(divergence, expected) < (V == 2 ? 1e-4 : 1e-5))
+      func loss(_ hidden: [Double], _ weight: [Double]) -> Double {
+        dot(Self.divergences(hidden, weight, other, size, mix: Double(mix)), input.gradients)
+      }
+      if n < 1000 || mix == 0.1 {
+        let samples = n > 1000 ? 2 : 16
+        #expect(
+          checkGradient(dhidden, at: input.hidden, samples: samples) {
+            loss($0, doubles(input.weight))
+          } < 1e-4)
+        #expect(
+          checkGradient(dweight.map { $0 - 1 }, at: input.weight, samples: samples) {
+            loss(doubles(input.hidden), $0)
+          } < 1e-4)
+      }
+      // Any number of threads gives the same, and a frozen head too.
+      let (one, two) = (divergence, dhidden)
+      _ = atk_start(1)
+      run(&dhidden, nil)
+      #expect(divergence == one && dhidden == two)
+      run(nil, nil)
+      #expect(divergence == one)
+    }
+
     @Test(arguments: threads, HeadCase.all)
-    func `divergence, exactly 0 between equals`(threads: Int, size: HeadCase) {
+    func `divergence is exactly 0 between equals`(threads: Int, size: HeadCase) {
       _ = atk_start(Int32(threads))
       let (n, D, V) = (size.rows, size.width, size.vocabulary)
       let input = Input(size)
-      var random = SplitMix(seed: 2)
-      let otherHidden = random.floats(n * D)
-      let otherWeight = random.floats(V * D)
-      func logProbabilities(_ hidden: [Float], _ weight: [Float]) -> [Double] {
-        Reference.logProbabilities(
-          doubles(hidden), doubles(weight), temperature: Double(size.temperature), rows: n,
-          width: D, vocabulary: V, cap: size.cap > 0 ? Double(size.cap) : nil)
-      }
-      let p = logProbabilities(input.hidden, input.weight)
-      let q = logProbabilities(otherHidden, otherWeight)
-      let expected = (0..<n).map { row in
-        (row * V..<(row + 1) * V).reduce(0.0) { $0 + exp(p[$1]) * (p[$1] - q[$1]) }
-      }
-      var divergence = [Float](repeating: 9, count: n)
-      atk_head_kl(
-        &divergence, input.hidden, input.weight, ATK_FLOAT32, otherHidden, otherWeight, ATK_FLOAT32,
-        size.temperature, size.cap, n, D,
-        V, ATK_PRODUCTS_FLOAT32)
-      #expect(relativeError(divergence, expected) < 1e-5)
       let (hiddenCopy, weightCopy) = (input.hidden.map { $0 }, input.weight.map { $0 })
-      atk_head_kl(
-        &divergence, input.hidden, input.weight, ATK_FLOAT32, hiddenCopy, weightCopy, ATK_FLOAT32,
-        size.temperature, size.cap, n, D, V,
-        ATK_PRODUCTS_FLOAT32)
-      #expect(divergence.allSatisfy { $0 == 0 })
+      for mix: Float in [0, 1] {
+        var divergence = [Float](repeating: 9, count: n)
+        atk_head_divergence(
+          &divergence, nil, nil, nil, input.hidden, input.weight, ATK_FLOAT32, size.temperature,
+          size.cap, D, hiddenCopy, weightCopy, ATK_FLOAT32, size.temperature, size.cap, D, mix, n,
+          V,
+          ATK_PRODUCTS_FLOAT32)
+        #expect(divergence.allSatisfy { $0 == 0 })
+      }
     }
 
     @Test(arguments: threads)

@@ -106,9 +106,9 @@ extension KernelTests {
           _ w: UnsafeRawPointer, _ form: atk_weights, _ precision: atk_precision
         ) -> [Float] {
           var log = [Float](repeating: 0, count: n)
-          var (sum, entropy, supervised, kl) = (log, log, log, log)
+          var (sum, entropy, supervised, kl, mixed) = (log, log, log, log, log)
           var dhidden = [Float](repeating: 0, count: n * D)
-          var (once, rows) = (dhidden, dhidden)
+          var (once, rows, towards) = (dhidden, dhidden, dhidden)
           atk_head_forward(
             &log, &sum, &entropy, nil, nil, hidden, w, form, ids, nil, 0.7, 0, n, 0, D, V, precision
           )
@@ -118,12 +118,18 @@ extension KernelTests {
             V, precision)
           atk_head_forward_backward(
             &supervised, &once, nil, gradient, hidden, w, form, ids, 1, 0, n, D, V, precision)
-          atk_head_kl(
-            &kl, hidden, w, form, hidden, weights.floats, ATK_FLOAT32, 1, 0, n, D, V, precision)
+          atk_head_divergence(
+            &kl, nil, nil, nil, hidden, w, form, 1, 0, D, hidden, weights.floats, ATK_FLOAT32, 1, 0,
+            D,
+            1, n, V, precision)
           #expect(kl.allSatisfy { $0 == 0 })
+          atk_head_divergence(
+            &mixed, &towards, nil, gradient, hidden, w, form, 1, 0, D, hidden, w, form, 0.5, 0, D,
+            0.3,
+            n, V, precision)
           atk_embedding_forward_stored(&rows, w, form, ids, n, D, 0)
           atk_embedding_forward_stored(&rows, w, form, ids, n, D, 1)
-          return log + sum + entropy + supervised + dhidden + once + rows
+          return log + sum + entropy + supervised + mixed + dhidden + once + rows + towards
         }
         for precision in Self.precisions {
           #expect(

@@ -28,26 +28,31 @@ struct MemoryEstimateTests {
       let pass = try model.pass(segments, HeadRequest(entropy: entropies), trunk: trunk)
       try pass.backward(HeadGradients(logProbabilities: ones))
     case .supervised: _ = try model.supervise(segments, weights: ones, trunk: trunk)
+    case .distilled:
+      // Not of the model's own origin, whose passes would share the workspace.
+      let teacher = try model.engine.random(model.spec, seed: 9)
+      _ = try model.divergence(
+        segments, from: TeacherRequest(teacher, segments, mix: 0.5), weights: ones, trunk: trunk)
     }
   }
 
-  @Test(arguments: TinyModel.native, [PassShape.Kind.scores, .gradients, .supervised])
+  @Test(arguments: TinyModel.native, [PassShape.Kind.scores, .gradients, .supervised, .distilled])
   func `the workspace is as large as the estimate says, to the byte`(
     tiny: TinyModel, kind: PassShape.Kind
   ) throws {
     for trainable in Self.trainables {
       for recomputes in [false, true] {
-        for entropies in [false, true] where !entropies || kind != .supervised {
+        for entropies in [false, true] where !entropies || kind == .scores || kind == .gradients {
           let start = try tiny.native()
           let model = try start.copy(training: trainable)
           model.recomputesActivations = recomputes
           try run(model, kind, entropies: entropies)
           var work = ModelWork(trainable)
           work.recomputes = recomputes
-          work.passes = [
-            PassShape(
-              kind, rows: shape.rows, scored: shape.scored, entropies: entropies)
-          ]
+          var pass = PassShape(
+            kind, rows: shape.rows, scored: shape.scored, entropies: entropies)
+          if kind == .distilled { pass.teacherWidth = tiny.spec.width }
+          work.passes = [pass]
           let engine = try NativeEngine()
           let said = try engine.workspaceBytes(for: work, of: tiny.spec)
           #expect(

@@ -91,6 +91,15 @@ struct AlgorithmsDocumentTests {
             data: "prompts and a reward, 2 samples a prompt", reference: "in the target")
         }
       ),
+      (
+        .distillation, "Distillation",
+        DistillationLoss.allCases.map {
+          Entry(
+            name: $0.rawValue, summary: $0.summary, formula: $0.formula, paper: $0.paper,
+            reads: list($0.reads), data: "prompts and a teacher",
+            reference: $0 == .reverseKL ? "where β is not 1" : "no")
+        }
+      ),
     ]
   }
 

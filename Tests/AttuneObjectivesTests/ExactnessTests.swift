@@ -40,6 +40,7 @@ struct ExactnessTests {
     #expect(UnpairedLoss.allCases.allSatisfy { named.contains("unpaired \($0.rawValue)") })
     #expect(PolicyLoss.allCases.allSatisfy { named.contains("policy \($0.rawValue)") })
     #expect(DistributionLoss.allCases.allSatisfy { named.contains("distribution \($0.rawValue)") })
+    #expect(DistillationLoss.allCases.allSatisfy { named.contains("distillation \($0.rawValue)") })
     #expect(Set(ExactnessSuite.cases.map(\.name)).count == ExactnessSuite.cases.count)
   }
 

@@ -254,15 +254,60 @@ extension TabularModel {
     return pass.scores
   }
 
-  func klDivergence(
-    _ segments: [Segment], to other: any LanguageModel, temperature: Double, trunk: (any Trunk)?
+  func divergence(
+    _ segments: [Segment], from teacher: TeacherRequest, weights: [[Double]]?, trunk: (any Trunk)?
   ) throws -> [[Double]] {
-    let request = HeadRequest(
-      temperature: temperature, candidates: Array(0..<Int32(spec.vocabularySize)))
-    let ours = try score(segments, request, trunk: trunk).candidates
-    let theirs = try other.score(segments, request, trunk: trunk).candidates
-    return zip(ours, theirs).map { ours, theirs in
-      zip(ours, theirs).map { zip($0, $1).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) } }
+    let request = HeadRequest(temperature: teacher.temperature)
+    let v = min(spec.vocabularySize, teacher.model.spec.vocabularySize)
+    var asked = request
+    asked.candidates = Array(0..<Int32(v))
+    let theirs = try teacher.model.score(teacher.segments, asked, trunk: teacher.trunk).candidates
+      .filter { !$0.isEmpty }
+    var rows: [DataRow] = []
+    let scores = try run(segments, request, trunk: trunk) { rows.append($0) }
+    let all = Array(theirs.joined())
+    guard all.count == rows.count else {
+      throw EngineError(.badRequest, "another number of positions than the teacher's")
+    }
+    if weights != nil { try requireTraining() }
+    var table = [Double](repeating: 0, count: spec.width * spec.vocabularySize)
+    var found = scores.logProbabilities
+    for (row, q) in zip(rows, all) {
+      let p = Array(row.logProbabilities.prefix(v))
+      let (value, slopes) = Self.divergence(p, q, mix: teacher.mix)
+      found[row.segment][row.index] = value
+      guard let weight = weights?[row.segment][row.index] else { continue }
+      let mean = zip(p, slopes).reduce(0) { $0 + exp($1.0) * $1.1 }
+      for i in 0..<v {
+        let x = weight * exp(p[i]) * (slopes[i] - mean) / teacher.temperature
+        table[i] += x
+        table[row.column * spec.vocabularySize + i] += x
+      }
+    }
+    if weights != nil {
+      accumulate(table, scalarHead: [Double](repeating: 0, count: spec.width))
+      base.pass += 1
+    }
+    return found
+  }
+
+  /// The generalised Jensen–Shannon divergence from log-probabilities, and its slope on each p.
+  private static func divergence(
+    _ p: [Double], _ q: [Double], mix: Double
+  ) -> (value: Double, slopes: [Double]) {
+    switch mix {
+    case 0:
+      return (
+        zip(p, q).reduce(0) { $0 + exp($1.1) * ($1.1 - $1.0) }, zip(p, q).map { -exp($1 - $0) }
+      )
+    case 1:
+      return (zip(p, q).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }, zip(p, q).map { $0 - $1 })
+    default:
+      let m = zip(p, q).map { log(mix * exp($1) + (1 - mix) * exp($0)) }
+      let value = p.indices.reduce(0) {
+        $0 + mix * exp(q[$1]) * (q[$1] - m[$1]) + (1 - mix) * exp(p[$1]) * (p[$1] - m[$1])
+      }
+      return (value, zip(p, m).map { (1 - mix) * ($0 - $1) })
     }
   }
 

@@ -66,7 +66,7 @@ struct OnlineTests {
 
   static let kept = [OnlineTrainer.Matching.dpg, .reverseKL, .brainKept, .rejection]
 
-  @Test(arguments: OnlineTrainer.climbing + kept.map(\.trainer))
+  @Test(arguments: OnlineTrainer.climbing + OnlineTrainer.distilling + kept.map(\.trainer))
   func `a stopped run goes on byte for byte`(trainer: OnlineTrainer) throws {
     let folder = try TemporaryFolder()
     let (data, start) = (try prompts(folder), try tinyModel())
@@ -141,7 +141,7 @@ struct OnlineTests {
       $0.klPerSequence = true
     },
     OnlineTrainer.Matching.chiSquared.trainer, OnlineTrainer.Matching.brain.trainer,
-    OnlineTrainer.Matching.raft.trainer,
+    OnlineTrainer.Matching.raft.trainer, .distill("gkd"), .distill("sequence"),
   ]
 
   @Test(arguments: withMinibatches)

@@ -175,5 +175,26 @@ struct OnlineTrainer: CustomTestStringConvertible, Sendable {
     }
   }
 
-  static let all = climbing + Matching.allCases.map(\.trainer)
+  /// A table that is to answer as it would behind other words.
+  static func distill(
+    _ method: String, _ change: (inout DistillSettings) -> Void = { _ in }
+  ) -> Self {
+    Self("distill \(method)", DistillSettings(), by: Distill.train) {
+      $0.method = DistillationLoss(rawValue: method) ?? .reverseKL
+      $0.teacherSystem = "as one does"
+      change(&$0)
+    }
+  }
+
+  /// Those that have a teacher.
+  static let distilling: [OnlineTrainer] =
+    DistillationLoss.allCases.map { .distill($0.rawValue) } + [
+      .distill("reverse_kl of sampled tokens") { $0.tokens = .sampled },
+      .distill("reverse_kl of sampled tokens to go") {
+        $0.tokens = .sampled
+        $0.discount = 1
+      },
+    ]
+
+  static let all = climbing + Matching.allCases.map(\.trainer) + distilling
 }

@@ -13,10 +13,13 @@ struct TrainedRateTests {
 
   @Test func `every trainer's default follows train`() throws {
     let layers = ("layers", "10")
-    func check<S: TrainsWeights>(_ type: S.Type, full: Double, last: Double, lora: Double) throws {
-      #expect(try Self.rate(S.self, [("train", "\"full\"")]) == full, "\(type)")
-      #expect(try Self.rate(S.self, [("train", "\"last_layers\""), layers]) == last, "\(type)")
-      #expect(try Self.rate(S.self, [("train", "\"lora\"")]) == lora, "\(type)")
+    func check<S: TrainsWeights>(
+      _ type: S.Type, full: Double, last: Double, lora: Double, _ flags: [(String, String)] = []
+    ) throws {
+      #expect(try Self.rate(S.self, [("train", "\"full\"")] + flags) == full, "\(type)")
+      #expect(
+        try Self.rate(S.self, [("train", "\"last_layers\""), layers] + flags) == last, "\(type)")
+      #expect(try Self.rate(S.self, [("train", "\"lora\"")] + flags) == lora, "\(type)")
     }
     try check(SFTSettings.self, full: 2e-5, last: 1e-4, lora: 2e-4)
     try check(RewardModelSettings.self, full: 2e-5, last: 1e-4, lora: 2e-4)
@@ -29,6 +32,8 @@ struct TrainedRateTests {
     try check(RAFTSettings.self, full: 3e-5, last: 1.5e-4, lora: 3e-4)
     try check(DPGSettings.self, full: 3e-5, last: 1.5e-4, lora: 3e-4)
     try check(BRAInSettings.self, full: 3e-5, last: 1.5e-4, lora: 3e-4)
+    try check(
+      DistillSettings.self, full: 1e-4, last: 5e-4, lora: 1e-3, [("teacher", "\"another\"")])
   }
 
   @Test func `a rate that is given is kept, in whatever order and place`() throws {

@@ -10,7 +10,7 @@
 package struct ExactnessCase: Sendable {
   /// A family of losses.
   package enum Family: String, CaseIterable, Codable, Sendable {
-    case reward, preference, unpaired, policy, distribution
+    case reward, preference, unpaired, policy, distribution, distillation
   }
 
   /// The family.
@@ -65,10 +65,14 @@ typealias ExpectedUpdate = (_ policy: TabularPolicy, _ proposal: TabularPolicy) 
 /// A reference, rewards and a start, drawn from a seed.
 struct ExactnessProblem: Sendable {
   static let beta = 0.5
+  /// β where it is not that.
+  var beta = Self.beta
+  /// Whom the rewards are of, where they are log T/π_ref.
+  var teacher: TabularPolicy?
   let reference: TabularPolicy
   let start: TabularPolicy
   /// |r/β| ≤ 3.
-  let rewards: [Double]
+  var rewards: [Double]
   /// Probabilities of the reference, and their logarithms a sequence and a token.
   let rho: [Double]
   let logRho: [Double]
@@ -86,12 +90,20 @@ struct ExactnessProblem: Sendable {
     tokenLogRho = reference.tokenLogProbabilities
   }
 
+  /// The same with rewards log T/π_ref of a teacher.
+  init(seed: UInt64, beta: Double, towards teacher: TabularPolicy) {
+    self.init(seed: seed)
+    self.beta = beta
+    self.teacher = teacher
+    rewards = zip(teacher.probabilities, logRho).map { log($0) - $1 }
+  }
+
   var count: Int { rho.count }
   static let lengths = TabularPolicy.sequences.map(\.count)
 
   /// π* at β times a factor.
   func optimum(factor: Double = 1) -> [Double] {
-    TabularPolicy.optimum(reference: rho, rewards: rewards, beta: factor * Self.beta)
+    TabularPolicy.optimum(reference: rho, rewards: rewards, beta: factor * beta)
   }
 
   /// P(i ≻ j) by Bradley–Terry.

@@ -132,7 +132,7 @@ extension ExactnessSuite {
     _ estimator: Estimator, _ problem: ExactnessProblem, _ logs: [[Double]], _ p: [Double],
     _ inReward: Bool
   ) throws -> [[Double]] {
-    let beta = inReward ? ExactnessProblem.beta : 0
+    let beta = inReward ? problem.beta : 0
     let rewards = zip(zip(logs, problem.tokenLogRho), problem.rewards).map {
       Advantage.tokenRewards(old: $0.0, reference: $0.1, beta: beta, score: $1)
     }

@@ -12,7 +12,9 @@ package enum ExactnessSuite {
       + PreferenceLoss.allCases.flatMap(preferenceCases)
       + UnpairedLoss.allCases.flatMap(unpairedCases)
       + PolicyLoss.allCases.flatMap(policyCases)
+      + teacherRewardCases
       + DistributionLoss.allCases.flatMap(distributionCases)
+      + DistillationLoss.allCases.flatMap(distillationCases)
   }
 
   /// The seeds of the starts: each has its own reference, rewards and start.

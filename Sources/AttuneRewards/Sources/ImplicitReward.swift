@@ -34,13 +34,10 @@ public struct ImplicitReward: RewardSource {
       throw TrainingError(
         .badModel, "\(name): \(loaded.name) is a reward model, which says nothing (write model:)")
     }
-    func vocabulary(_ tokenizer: Tokenizer) -> [String?] {
-      (0..<Int32(tokenizer.vocabularySize)).map { tokenizer.token(of: $0) }
-    }
-    guard vocabulary(policy.tokenizer) == vocabulary(reference.tokenizer) else {
+    if let difference = policy.tokensDiffer(from: reference) {
       throw TrainingError(
         .badModel,
-        "\(name): \(policy.name) and \(reference.name) have different tokens, so their "
+        "\(name): \(policy.name) and \(reference.name) have different tokens (\(difference)), so their "
           + "log-probabilities can't be compared")
     }
     self.policy = policy

@@ -5,7 +5,7 @@ public import AttuneTraining
 extension RLHF {
   /// How a policy is trained: by any trainer of its own name.
   public enum Method: String, CaseIterable, CodingKey, Codable, Sendable {
-    case ppo, reinforce, rloo, grpo, raft, dpg, brain, iterate, dpo, kto
+    case ppo, reinforce, rloo, grpo, raft, dpg, brain, distill, iterate, dpo, kto
 
     /// Its name; that of a coding key would be longer.
     public var description: String { rawValue }
@@ -31,6 +31,8 @@ public struct MethodsSettings: Codable, Sendable, Equatable {
   public var dpg: DPGSettings
   /// Those of brain.
   public var brain: BRAInSettings
+  /// Those of distill.
+  public var distill: DistillSettings
   /// Those of iterate.
   public var iterate: IterateSettings
   /// Those of dpo.
@@ -52,6 +54,7 @@ public struct MethodsSettings: Codable, Sendable, Equatable {
     case .raft: Place(\.raft)
     case .dpg: Place(\.dpg)
     case .brain: Place(\.brain)
+    case .distill: Place(\.distill)
     case .iterate: Place(\.iterate)
     case .dpo: Place(\.dpo)
     case .kto: Place(\.kto)
@@ -92,7 +95,7 @@ extension MethodsSettings {
   public init() {
     self.init(
       ppo: .init(), reinforce: .init(), rloo: .init(), grpo: .init(), raft: .init(), dpg: .init(),
-      brain: .init(), iterate: .init(), dpo: .init(), kto: .init())
+      brain: .init(), distill: .init(), iterate: .init(), dpo: .init(), kto: .init())
   }
 }
 

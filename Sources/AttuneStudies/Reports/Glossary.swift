@@ -39,6 +39,11 @@ public enum Glossary {
         + "one in twenty misses the truth. Here prompts are drawn anew (bootstrap), since answers to one "
         + "prompt resemble each other.", also: ["95 % interval", "intervals over prompts"]),
     Term(
+      "distillation",
+      "Bringing a policy to the distribution of another model, its teacher, which says of every token how "
+        + "probable it is. Of answers that the policy samples itself it learns where it goes wrong.",
+      also: ["distill"]),
+    Term(
       "distinct",
       "Different words (pairs, triples) over all of them: low where answers repeat each other.",
       also: ["distinct word"]),
@@ -115,6 +120,9 @@ public enum Glossary {
     Term(
       "self-BLEU",
       "How alike the answers to one prompt are: 1 where all are the same."),
+    Term(
+      "teacher",
+      "The model that a policy is to become like: a larger one, or the same under other words."),
     Term(
       "temperature",
       "What logits are divided by before a token is drawn: below 1 the probable tokens get more probable, 0 "

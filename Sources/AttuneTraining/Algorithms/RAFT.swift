@@ -146,7 +146,8 @@ public enum RAFT: OnlineAlgorithm {
 
       // 3. Supervised fine-tuning on them.
       try run.passes(over: kept, addingTo: &totals) { batch, _, _ in
-        try settings.supervise(kept, batch, into: run.policy)
+        try kept.supervise(
+          batch, into: run.policy, temperature: settings.temperature, budget: settings.pieceTokens)
       }
       try run.finish(rollout, totals)
     }
@@ -172,23 +173,5 @@ extension RAFTSettings {
         random.uniform(UInt64($0)) < exp((scores[$0] - best) / beta)
       }
     }
-  }
-
-  /// Adds the gradient of the supervised loss on the answers to some prompts.
-  fileprivate func supervise(
-    _ rollout: ScoredRollout, _ batch: [Int], into policy: any LanguageModel
-  ) throws -> MetricTotals {
-    func ones(_ answers: [Int]) -> [[Double]] {
-      answers.map { [Double](repeating: 1, count: rollout.answers[$0].completion.ids.count) }
-    }
-    let statistics = TokenLoss.statistics(weights: ones(rollout.sampled.indices(of: batch).answers))
-    let passes = try rollout.accumulate(
-      batch, into: policy, HeadRequest(temperature: self.temperature), budget: self.pieceTokens
-    ) { chosen, scores in
-      let result = TokenLoss.supervised(
-        logProbabilities: scores.logProbabilities, weights: ones(chosen), statistics: statistics)
-      return (result, [result.metrics])
-    }
-    return MetricTotals(merging: passes.flatMap(\.metrics))
   }
 }

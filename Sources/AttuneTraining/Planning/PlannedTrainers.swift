@@ -145,3 +145,14 @@ extension BRAInSettings: PlansRollouts {
   package static var trainer: String { "brain" }
   package var rolloutPasses: RolloutPasses { RolloutPasses(proposal: refreshEvery > 1) }
 }
+
+extension DistillSettings: PlansRollouts {
+  package static var trainer: String { "distill" }
+  package var rolloutPasses: RolloutPasses {
+    // Answers of others are scored by the policy too.
+    RolloutPasses(
+      scoresInStep: isSampled && isOnPolicy || [.reverseKL, .forwardKL].contains(method),
+      distils: !isSampled && method != .sequence, teacher: true)
+  }
+  package var otherModel: String? { teacher == Teacher.same ? nil : teacher }
+}

@@ -18,6 +18,10 @@ package struct RolloutPasses {
   var trained = 1.0
   /// Rollouts that are drawn at most for one that is trained on.
   var draws = 1
+  /// Whether its passes with gradients are held against a teacher's distributions.
+  var distils = false
+  /// Whether a teacher scores a rollout.
+  var teacher = false
 }
 
 /// A trainer that samples its own answers.
@@ -78,7 +82,17 @@ extension PlansRollouts {
       }
     }
     let scoring = pieces(of: prompts)
-    add(.gradients, step, scalars: how.values, entropies: true)
+    if how.distils {
+      for families in Set(step) {
+        var pass = PassShape(
+          .distilled, rows: families * family, scored: families * samples * answer,
+          fromTrunk: frozen > 0)
+        pass.teacherWidth = spec.width
+        memory.passes.insert(pass)
+      }
+    } else {
+      add(.gradients, step, scalars: how.values, entropies: true)
+    }
     add(.scores, scoring, scalars: how.values, entropies: true)
     if frozen > 0 {
       // Kept by piece, and joined.
@@ -99,11 +113,13 @@ extension PlansRollouts {
     let gradients = epochs * how.trained * (how.valueModel ? 2 : 1)
     work.gradients = PassLoad(
       passes: gradients * Double(step.count * minibatches), tokens: gradients * tokens)
+    // A teacher's passes run all layers: it scores a rollout, and once more in each pass over it.
+    let teacher = how.teacher ? 1 + (how.distils ? epochs : 0) : 0
     let scorings = Double((how.scoresInStep ? 1 : 2) + (how.valueModel ? 1 : 0))
     let share = scorings * trainedShare + (1 - trainedShare)
     work.scores = PassLoad(
-      passes: Double(how.draws) * scorings * Double(scoring.count),
-      tokens: Double(how.draws) * share * tokens)
+      passes: Double(how.draws) * (scorings + teacher) * Double(scoring.count),
+      tokens: Double(how.draws) * (share + teacher) * tokens)
     work.rowTokens = mean + Double(answer)
     return work
   }

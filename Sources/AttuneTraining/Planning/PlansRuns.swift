@@ -33,12 +33,16 @@ package protocol PlansRuns: TrainsWeights {
   ///   - spec: The model.
   func plannedRow(tokens: Int?, _ spec: TransformerSpec) -> RowShape
 
+  /// The name of another model that a run opens because its settings say so; nil: none.
+  var otherModel: String? { get }
+
   /// Changes that take less memory, each with its words, those of this trainer alone.
   var ownSavings: [(change: String, settings: Self)] { get }
 }
 
 extension PlansRuns {
   package static var trainingPrefix: String { "" }
+  package var otherModel: String? { nil }
 }
 
 /// How a trainer passes over its rows.

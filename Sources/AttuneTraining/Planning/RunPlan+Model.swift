@@ -22,11 +22,15 @@ extension RunPlan {
     let asks = S.trainer != RewardModelSettings.trainer
     let row = settings.plannedRow(tokens: shape?.tokens, spec.spec)
     let assumed = PlannedRows(all: row, count: shape?.rows)
+    let others =
+      try settings.otherModel.map { name in
+        try engine.memory(for: ModelWork(.frozen), of: try Self.spec(of: name).spec)[.base]
+      } ?? 0
     /// Without the weights.
     func bare() throws -> RunPlan {
       try RunPlan(
         settings, rows: assumed, spec.spec, name: name,
-        memory: { try engine.memory(for: $0, of: spec.spec) }, asks: asks)
+        memory: { try engine.memory(for: $0, of: spec.spec) }, beside: others, asks: asks)
     }
     guard spec.hasWeights else {
       guard data == nil else {
@@ -48,7 +52,7 @@ extension RunPlan {
     let rows = try data.map { try settings.plannedRows($0, heldOut: nil, of: start) } ?? assumed
     var made = try RunPlan(
       settings, rows: rows, start.model.spec, name: name, memory: start.model.memory,
-      loaded: weights(of: start.model), asks: asks)
+      loaded: weights(of: start.model), beside: others, asks: asks)
     if made.fits { try made.measure(settings, rows, start) }
     return made
   }

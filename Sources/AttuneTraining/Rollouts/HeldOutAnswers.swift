@@ -35,6 +35,7 @@ struct HeldOutAnswers {
   private let prompts: [DataPrompt]
   private let ids: [[Int32]]
   private let sources: [(source: any RewardSource, weight: Double)]
+  private let teacher: Teacher?
   private let tokenizer: Tokenizer
   private let origin: String
   private let sampling: SamplingSettings
@@ -49,12 +50,14 @@ struct HeldOutAnswers {
   ///   - start: The model that the policy started from.
   ///   - encoder: What encoded them.
   ///   - sources: Where rewards come from, each with its weight.
+  ///   - teacher: Whom the policy is held against.
   ///   - settings: The trainer's knobs.
   init(
     _ prompts: [DataPrompt], ids: [[Int32]], _ start: LoadedModel, _ encoder: TextEncoder,
-    sources: [(source: any RewardSource, weight: Double)], settings: some OnlineSettings
+    sources: [(source: any RewardSource, weight: Double)], teacher: Teacher? = nil,
+    settings: some OnlineSettings
   ) {
-    (self.prompts, self.ids, self.sources) = (prompts, ids, sources)
+    (self.prompts, self.ids, self.sources, self.teacher) = (prompts, ids, sources, teacher)
     tokenizer = start.tokenizer
     origin = start.origin
     var sampling = settings.sampling(draw: 1 << 62, end: encoder.endings)
@@ -71,24 +74,28 @@ struct HeldOutAnswers {
   ///   - start: The model that the policy started from.
   ///   - encoder: What encodes them.
   ///   - sources: Where rewards come from, each with its weight.
+  ///   - teacher: Whom the policy is held against.
   ///   - settings: The trainer's knobs.
   /// - Throws: An error that names the line at fault.
   init(
     _ data: DataFile, _ start: LoadedModel, _ encoder: TextEncoder,
-    sources: [(source: any RewardSource, weight: Double)], settings: some OnlineSettings
+    sources: [(source: any RewardSource, weight: Double)], teacher: Teacher? = nil,
+    settings: some OnlineSettings
   ) throws {
     try data.check(for: sources.map(\.source))
     let set = try encoder.prompts(
       data, room: settings.maxTokens, byRow: RewardSources.readRows(sources))
     self.init(
-      set.prompts, ids: set.ids, start, encoder, sources: sources, settings: settings)
+      set.prompts, ids: set.ids, start, encoder, sources: sources, teacher: teacher,
+      settings: settings)
   }
 
   /// What every source says of a policy's answers, and which of them are right, where one checks them.
   private func answers(
     of policy: any LanguageModel
-  ) throws -> (scores: [[Double]], right: RightAnswers?) {
+  ) throws -> (scores: [[Double]], right: RightAnswers?, kl: [Double], lengths: [Double]) {
     var (completions, places) = ([Completion](), [Int]())
+    var kl: [Double] = []
     var scores = sources.map { _ in [Double]() }
     for start in stride(from: 0, to: prompts.count, by: atOnce) {
       let piece = start..<min(start + atOnce, prompts.count)
@@ -103,13 +110,16 @@ struct HeldOutAnswers {
       for (i, source) in sources.enumerated() {
         scores[i] += try rollout.rewards(of: source.source, trunk: nil, origin: origin)
       }
+      if let teacher {
+        kl += try teacher.divergence(of: policy, on: rollout).map { $0.reduce(0, +) }
+      }
     }
     let right = sources.firstIndex(where: \.source.isChecked).map { checking in
       RightAnswers(
         by: sources[checking].source, scores: scores[checking], completions: completions,
         prompts: places)
     }
-    return (scores, right)
+    return (scores, right, kl, completions.map { Double($0.ids.count) })
   }
 
   /// The prompts with those first of which the policy answers about half right, and those last that it
@@ -125,8 +135,12 @@ struct HeldOutAnswers {
 
   /// What a policy's answers get.
   func measure(_ policy: any LanguageModel) throws -> MetricTotals {
-    let (scores, right) = try answers(of: policy)
+    let (scores, right, kl, lengths) = try answers(of: policy)
     var totals = MetricTotals()
+    if teacher != nil {
+      totals.addMean(.heldOutTeacherKL, of: kl)
+      totals.addMean(.heldOutLength, of: lengths)
+    }
     totals.addMean(
       .heldOutReward, of: RewardSources.sum(scores, weights: sources.map(\.weight)))
     guard let right else { return totals }

@@ -65,6 +65,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   private let recorded: RecordedSamples?
   private let rewards: [(source: any RewardSource, weight: Double)]
   private let watched: (any RewardSource)?
+  private let teacher: Teacher?
   private let heldOut: HeldOutAnswers?
   private let sharedLayers: Int
   private let began = ContinuousClock.now
@@ -81,6 +82,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   ///   - recorded: The same file's answers, which then take the place of the policy's own.
   ///   - rewards: Where rewards come from, each with its weight.
   ///   - watched: A reward that is only measured.
+  ///   - teacher: Whom the policy is to become like, whose log-probabilities are then taken too; they
+  ///     are the reward where no source is given.
   ///   - settings: The knobs, which are checked here.
   ///   - steps: Optimiser steps of the whole run.
   ///   - inputs: Digests of what decides its outcome beside settings, model and data.
@@ -93,7 +96,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   init(
     _ stage: String, _ start: LoadedModel, data: DataFile, recorded: RecordedSamples? = nil,
     rewards: [(source: any RewardSource, weight: Double)], watched: (any RewardSource)?,
-    settings: Knobs, steps: Int, inputs: [(name: String, digest: String)],
+    teacher: Teacher? = nil, settings: Knobs, steps: Int, inputs: [(name: String, digest: String)],
     valueHead: Bool = false, beside others: [any LanguageModel] = [], own: () throws -> Own,
     output: URL, options: RunOptions
   ) throws {
@@ -133,7 +136,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
       hasRows: options.heldOut != nil, isChecked: rewards.contains(where: \.source.isChecked))
     let encoder = encoder
     heldOut = try options.heldOut.map {
-      try HeldOutAnswers($0, start, encoder, sources: rewards, settings: settings)
+      try HeldOutAnswers(
+        $0, start, encoder, sources: rewards, teacher: teacher, settings: settings)
     }
     let folder = try RunOutput(
       stage, start, settings: settings, data: data, heldOut: options.heldOut, inputs: inputs,
@@ -151,6 +155,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
       of: settings.rollouts, state: State(own: try own()))
     self.rewards = rewards
     self.watched = watched
+    self.teacher = teacher
     self.settings = settings
     if settings.curriculum, state.curriculum == nil {
       guard recorded == nil else {
@@ -176,7 +181,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   private func answerHeldOut() throws -> MetricTotals {
     guard let heldOut else { return MetricTotals() }
     let totals = try heldOut.measure(policy)
-    let figures = [Metric.heldOutRight, .heldOutReward].compactMap { metric in
+    let shown: [Metric] = [.heldOutRight, .heldOutReward, .heldOutTeacherKL, .heldOutLength]
+    let figures = shown.compactMap { metric in
       totals[metric].map { "\(metric.rawValue) \(fixed($0, 3))" }
     }
     run.say("after \(state.rollout): \(figures.joined(separator: "  "))")
@@ -231,12 +237,10 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   ///   - sampler: The model that samples; nil is the policy.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
   func sample(draw: Int? = nil, from sampler: (any LanguageModel)? = nil) throws -> Rollout {
-    let began = ContinuousClock.now
-    if times == nil { times = Times() }
     let draw = draw ?? state.rollout
     let chosen = places(of: draw)
     if let recorded { return recorded.rollout(chosen) }
-    let rollout = try run.saving {
+    return try drawing {
       if samplers != nil { return try sampleElsewhere(draw, chosen, from: sampler) }
       return try Rollout.sample(
         sampler ?? policy, prompts: chosen.map { prompts[$0] },
@@ -244,6 +248,71 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
         settings: settings.sampling(draw: draw, end: encoder.endings), isOffPolicy: sampler != nil,
         shouldStop: run.output.options.shouldStop)
     }
+  }
+
+  /// Answers to the next prompts, some of them the policy's and the others those that are recorded, or
+  /// else the teacher's.
+  ///
+  /// - Parameter isOwn: Whether the policy answers, from the draw and the prompt's place in it.
+  /// - Throws: `interrupted` after a checkpoint if it was stopped.
+  func sample(own isOwn: (_ draw: Int, _ place: Int) -> Bool) throws -> Rollout {
+    let draw = state.rollout
+    let chosen = places(of: draw)
+    let own = chosen.indices.filter { isOwn(draw, $0) }
+    let others = chosen.indices.filter { !own.contains($0) }
+    if recorded == nil, others.isEmpty { return try sample() }
+    if let recorded, own.isEmpty { return recorded.rollout(chosen) }
+    let stops = run.output.options.shouldStop
+    var sampling = settings.sampling(draw: draw, end: encoder.endings)
+    return try drawing {
+      var answers: [Rollout.Answer] = []
+      /// Takes answers to some of the prompts; false where it was stopped.
+      func take(_ samples: [[Sample]], _ places: [Int]) -> Bool {
+        guard !samples.joined().contains(where: { $0.finishReason == .cancelled }) else {
+          return false
+        }
+        for (place, samples) in zip(places, samples) {
+          answers += samples.map {
+            Rollout.Answer(prompt: place, $0, tokenizer: run.start.tokenizer)
+          }
+        }
+        return true
+      }
+      let drawn = try policy.answers(to: own.map { promptIds[chosen[$0]] }, sampling) { _ in
+        !stops()
+      }
+      guard take(drawn, own) else { return nil }
+      if let recorded {
+        answers += recorded.rollout(others.map { chosen[$0] }).answers.map { answer in
+          var answer = answer
+          answer.prompt = others[answer.prompt]
+          return answer
+        }
+      } else if let teacher {
+        // Random numbers of its own.
+        sampling.seed ^= 0xD157_1115
+        guard
+          take(
+            try teacher.answers(
+              to: others.map { prompts[chosen[$0]] }, sampling, shouldStop: stops), others)
+        else { return nil }
+      }
+      return Rollout(
+        prompts: chosen.map { prompts[$0] }, promptIds: chosen.map { promptIds[$0] },
+        answers: answers.enumerated().sorted {
+          ($0.element.prompt, $0.offset) < ($1.element.prompt, $1.offset)
+        }.map(\.element), isOffPolicy: true,
+        samplerDiffers: !policy.engine.samplesAsItScores(sampling.sampler))
+    }
+  }
+
+  /// Draws answers, and notes how long that took.
+  ///
+  /// - Throws: `interrupted` after a checkpoint if it was stopped, where `draw` gives none.
+  private func drawing(_ draw: () throws -> Rollout?) throws -> Rollout {
+    let began = ContinuousClock.now
+    if times == nil { times = Times() }
+    let rollout = try run.saving(draw)
     guard let rollout else { throw try run.interrupted() }
     times?.rollout += ContinuousClock.now - began
     times?.tokens += rollout.answers.reduce(0) { $0 + $1.completion.ids.count }
@@ -276,14 +345,12 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
 
   /// Computes log-probabilities, rewards and scores of a rollout's answers.
   ///
-  /// - Parameter value: The model with the value head, the policy or one of its own; nil: there is none.
+  /// - Parameters:
+  ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
+  ///   - asksPolicy: Whether the policy gives its numbers; else the sampler's stand in.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
-  func score(_ rollout: Rollout, value: (any LanguageModel)? = nil) throws -> ScoredRollout {
-    try score(rollout, value: value, asksPolicy: true)
-  }
-
-  private func score(
-    _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool
+  func score(
+    _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool = true
   ) throws -> ScoredRollout {
     let began = ContinuousClock.now
     var rollout = try run.saving {
@@ -293,7 +360,10 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
           policy: policy, reference: reference, value: value, layers: sharedLayers,
           temperature: settings.temperature, pieceTokens: settings.pieceTokens),
         asksPolicy: asksPolicy)
-      try rollout.reward(rewards, origin: run.start.origin)
+      if let teacher { try rollout.ask(teacher) }
+      if teacher == nil || !rewards.isEmpty {
+        try rollout.reward(rewards, origin: run.start.origin)
+      }
       return rollout
     }
     if run.output.options.shouldStop() { throw try run.interrupted() }

@@ -18,14 +18,16 @@ struct RecordedSamples {
   ///   - start: The model whose tokens they are.
   ///   - settings: The trainer's knobs; those that only sampling reads must be as they are by default.
   ///   - minimum: The fewest answers that a prompt may have.
+  ///   - besideSampling: Whether others are sampled beside them, so that those knobs are read.
   /// - Returns: Nil if the file holds prompts of another kind, which are to be answered.
   /// - Throws: `TrainingError` that names the line of too few answers to a prompt, of answers
   ///   that were not drawn from what their `logprob` says, or that do not fit the model; or the knob.
   init?(
-    _ data: DataFile, _ start: LoadedModel, settings: some OnlineSettings, minimum: Int = 2
+    _ data: DataFile, _ start: LoadedModel, settings: some OnlineSettings, minimum: Int = 2,
+    besideSampling: Bool = false
   ) throws {
     guard data.kind == .samples else { return nil }
-    try settings.refuseSampling(of: data)
+    if !besideSampling { try settings.refuseSampling(of: data) }
     let encoder = try TextEncoder(start, maximumLength: settings.maxLength)
     var prompts: [DataPrompt] = []
     var promptIds: [[Int32]] = []

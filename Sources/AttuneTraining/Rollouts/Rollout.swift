@@ -24,6 +24,16 @@ package struct Rollout {
       self.sampler = sampler
     }
 
+    /// Takes an answer that was drawn.
+    init(prompt: Int, _ sample: Sample, tokenizer: Tokenizer) {
+      self.init(
+        prompt: prompt,
+        completion: Completion(
+          ids: sample.ids, text: tokenizer.decode(sample.ids),
+          endedByItself: sample.finishReason == .stop),
+        sampler: sample.logProbability)
+    }
+
     /// log q of the whole answer under what drew it.
     var proposal: Double { sampler.reduce(0, +) }
   }
@@ -61,17 +71,8 @@ package struct Rollout {
     prompts: [DataPrompt], promptIds: [[Int32]], samples: [[Sample]], tokenizer: Tokenizer,
     isOffPolicy: Bool, samplerDiffers: Bool
   ) {
-    var answers: [Answer] = []
-    for (prompt, samples) in samples.enumerated() {
-      for sample in samples {
-        answers.append(
-          Answer(
-            prompt: prompt,
-            completion: Completion(
-              ids: sample.ids, text: tokenizer.decode(sample.ids),
-              endedByItself: sample.finishReason == .stop),
-            sampler: sample.logProbability))
-      }
+    let answers = samples.enumerated().flatMap { prompt, samples in
+      samples.map { Answer(prompt: prompt, $0, tokenizer: tokenizer) }
     }
     self.init(
       prompts: prompts, promptIds: promptIds, answers: answers, isOffPolicy: isOffPolicy,

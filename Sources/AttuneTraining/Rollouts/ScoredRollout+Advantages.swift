@@ -90,6 +90,23 @@ extension ScoredRollout {
     return totals
   }
 
+  /// Advantages a token on the way to the teacher.
+  ///
+  /// - Parameters:
+  ///   - beta: β.
+  ///   - discount: γ.
+  /// - Returns: Mean and deviation of advantages.
+  mutating func distillationAdvantages(beta: Double, discount: Double) -> MetricTotals {
+    for i in answers.indices {
+      answers[i].advantages = Advantage.distillation(
+        old: answers[i].old, reference: answers[i].reference, teacher: answers[i].teacher,
+        beta: beta, discount: discount)
+    }
+    var totals = MetricTotals()
+    addMoments(to: &totals)
+    return totals
+  }
+
   private func tokenRewards(beta: Double) -> [[Double]] {
     answers.map {
       Advantage.tokenRewards(old: $0.old, reference: $0.reference, beta: beta, score: $0.score)

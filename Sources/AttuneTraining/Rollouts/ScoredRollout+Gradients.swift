@@ -66,4 +66,29 @@ extension ScoredRollout {
       return AnswersPass(answers: chosenAnswers, scores: seen, metrics: metrics)
     }
   }
+
+  /// Adds the gradient of the supervised loss on the answers to some prompts.
+  ///
+  /// - Parameters:
+  ///   - batch: The prompts.
+  ///   - policy: The model that is trained.
+  ///   - temperature: The sampling temperature.
+  ///   - budget: Tokens of a piece.
+  /// - Returns: The metrics of the minibatch.
+  func supervise(
+    _ batch: [Int], into policy: any LanguageModel, temperature: Double, budget: Int
+  ) throws -> MetricTotals {
+    func ones(_ chosen: [Int]) -> [[Double]] {
+      chosen.map { [Double](repeating: 1, count: answers[$0].completion.ids.count) }
+    }
+    let statistics = TokenLoss.statistics(weights: ones(sampled.indices(of: batch).answers))
+    let passes = try accumulate(
+      batch, into: policy, HeadRequest(temperature: temperature), budget: budget
+    ) { chosen, scores in
+      let result = TokenLoss.supervised(
+        logProbabilities: scores.logProbabilities, weights: ones(chosen), statistics: statistics)
+      return (result, [result.metrics])
+    }
+    return MetricTotals(merging: passes.flatMap(\.metrics))
+  }
 }

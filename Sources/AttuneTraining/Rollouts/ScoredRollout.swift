@@ -23,6 +23,8 @@ struct ScoredRollout {
     var old: [Double]
     /// Log-probabilities under the reference.
     var reference: [Double]
+    /// Log-probabilities under the teacher; empty without one.
+    var teacher: [Double] = []
     /// Entropies under the policy that sampled.
     var entropies: [Double]
     /// Values of the states in which each token was chosen.
@@ -129,6 +131,15 @@ struct ScoredRollout {
     self.init(rollout, answers: answers, trunk: try trunks.joined())
   }
 
+  /// Takes the teacher's log-probabilities; the reward of an answer is log T − log ρ, until a source
+  /// gives it.
+  mutating func ask(_ teacher: Teacher) throws {
+    for (i, tokens) in try teacher.logProbabilities(of: sampled).enumerated() {
+      answers[i].teacher = tokens
+      answers[i].reward = tokens.reduce(0, +) - answers[i].reference.reduce(0, +)
+    }
+  }
+
   /// Takes the rewards of all answers from weighted sources.
   mutating func reward(
     _ sources: [(source: any RewardSource, weight: Double)], origin: String
@@ -192,6 +203,13 @@ extension ScoredRollout {
       totals.addMean(
         .policyReward, total: zip(weights, answers).reduce(0) { $0 + $1.0 * $1.1.reward },
         weight: weights.reduce(0, +))
+    }
+    if answers.contains(where: { !$0.teacher.isEmpty }) {
+      let kl = answers.map { $0.policy - $0.teacher.reduce(0, +) }
+      let counts = weights.isEmpty ? answers.map { _ in 1 } : weights
+      totals.addMean(
+        .teacherKL, total: zip(counts, kl).reduce(0) { $0 + $1.0 * $1.1 },
+        weight: counts.reduce(0, +))
     }
     totals.merge(RewardSources.statistics(sourceRewards))
     totals.addMean(.rewardNormalised, of: answers.map(\.score))

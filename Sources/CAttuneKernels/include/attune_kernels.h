@@ -327,10 +327,16 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
                                float cap, size_t n, size_t D, size_t V, atk_precision precision);
 // logits[count] = cap·tanh(logits/cap): a decoder's.
 void atk_cap_logits(float *logits, float cap, size_t count);
-// Exact KL(p ‖ q) a row, in nats, between two heads over the same vocabulary.
-void atk_head_kl(float *kl /* = */, const float *hidden_p, const void *w_p, atk_weights format_p,
-                 const float *hidden_q, const void *w_q, atk_weights format_q, float temperature,
-                 float cap, size_t n, size_t D, size_t V, atk_precision precision);
+// How far p is from q a row, in nats, two heads over the V tokens that both have: mix·KL(q ‖ m) +
+// (1 − mix)·KL(p ‖ m) with m = mix·q + (1 − mix)·p; KL(q ‖ p) at mix 0, KL(p ‖ q) at 1. hidden_p[n,D_p],
+// hidden_q[n,D_q]. dhidden[n,D_p] `=` and dw[V,D_p] `+=` (skipped if NULL) are the gradients of
+// Σ weight·divergence, weight[n]; without dhidden there is none.
+void atk_head_divergence(float *divergence /* = */, float *dhidden_or_null, float *dw_or_null,
+                         const float *weight_or_null, const float *hidden_p, const void *w_p,
+                         atk_weights format_p, float temperature_p, float cap_p, size_t D_p,
+                         const float *hidden_q, const void *w_q, atk_weights format_q,
+                         float temperature_q, float cap_q, size_t D_q, float mix, size_t n, size_t V,
+                         atk_precision precision);
 
 // ---- optimiser and vectors (adamw.c, adamw8.c, moment_codes.c, vector.c) -----------------------
 // AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW:

@@ -19,6 +19,7 @@ struct PlanCommand: ParsableCommand {
       PlanOf<SFTSettings>.self, PlanOf<RewardModelSettings>.self, PlanOf<PPOSettings>.self,
       PlanOf<ReinforceSettings>.self, PlanOf<RLOOSettings>.self, PlanOf<GRPOSettings>.self,
       PlanOf<RAFTSettings>.self, PlanOf<DPGSettings>.self, PlanOf<BRAInSettings>.self,
+      PlanOf<DistillSettings>.self,
       PlanOf<DPOSettings>.self, PlanOf<KTOSettings>.self, PlanOf<IterateSettings>.self,
     ])
 }
