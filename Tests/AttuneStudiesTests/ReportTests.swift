@@ -193,8 +193,16 @@ struct ReportTests {
     #expect(greedy.lowerBound < fold.lowerBound)
     #expect(html.contains("By labeller:concise 9 of 10 got better ["))
     #expect(html.contains("], 1 got worse."))
-    // Four are open, six behind a fold; a sampled one that got worse is marked as well.
-    #expect(html.contains("<summary>6 more</summary>"))
+    // Of four one of each kind is open, the rest behind a fold; a sampled one that got worse is marked as well.
+    #expect(html.contains("<summary>7 more</summary>"))
+    let kinds = ["What got better most", "In the middle", "What got worse most", "<summary>7 more"]
+    let places = try kinds.map { try #require(html.range(of: $0)).lowerBound }
+    #expect(places == places.sorted())
+    // The one that got worse stands under the last title, before the fold.
+    let worse = try #require(html.range(of: "▼ got worse")).lowerBound
+    #expect(places[2] < worse && worse < places[3])
+    // Answers come before the table of figures.
+    #expect(greedy.lowerBound < html.range(of: "<h2>Before and after</h2>")!.lowerBound)
     #expect(html.matches(of: /▼ got worse/).count == 2)
     let words = try Self.report().terminalSummary
     #expect(words.ranges(of: "\n    before  Basil").count == 3 && words.contains("(worse)"))

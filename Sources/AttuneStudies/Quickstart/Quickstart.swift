@@ -15,7 +15,11 @@ public enum Quickstart {
     RLHF.Inputs(
       model: model, prompts: QuickstartPrompts.train.map(row),
       heldOut: QuickstartPrompts.heldOut.map(row),
-      title: "Attune quickstart: SmolLM2-135M-Instruct aligned with preferences")
+      title: "Attune quickstart: SmolLM2-135M-Instruct aligned with preferences",
+      remark:
+        "The model has 135 million parameters. It states facts that are none, can't count or do sums, "
+        + "and loses the thread of a longer answer. This job changes how it answers, not what it knows: nothing here "
+        + "rewards an answer for being true.")
   }
 
   private static func row(_ prompt: String) -> PromptRow {

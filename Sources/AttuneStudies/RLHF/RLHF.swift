@@ -40,6 +40,8 @@ public enum RLHF {
     public var heldOut: [PromptRow]?
     /// What the run is called in its report.
     public var title: String
+    /// What a reader of the report should know beforehand.
+    public var remark: String?
 
     /// Makes inputs.
     ///
@@ -48,14 +50,16 @@ public enum RLHF {
     ///   - prompts: Prompts to train on.
     ///   - heldOut: Prompts to hold out.
     ///   - title: What the run is called.
+    ///   - remark: What a reader of the report should know beforehand.
     public init(
       model: String, prompts: [PromptRow], heldOut: [PromptRow]? = nil,
-      title: String = "Aligned with preferences"
+      title: String = "Aligned with preferences", remark: String? = nil
     ) {
       self.model = model
       self.prompts = prompts
       self.heldOut = heldOut
       self.title = title
+      self.remark = remark
     }
   }
 

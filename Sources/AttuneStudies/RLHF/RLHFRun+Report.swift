@@ -58,7 +58,7 @@ extension RLHFRun {
       date: ReportFiles.now(), seed: settings.seed, machine: machine, stages: stages,
       evaluation: evaluation, rewardModel: facts, training: training,
       samples: answers.samples, greedy: answers.greedy,
-      settings: try ReportFiles.settings(settings))
+      settings: try ReportFiles.settings(settings), remark: inputs.remark)
     try report.write(to: output)
     return report
   }

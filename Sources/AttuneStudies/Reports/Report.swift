@@ -174,11 +174,13 @@ public struct Report: Codable, Sendable, Equatable {
   public var greedy: [SideBySide]?
   /// Every setting.
   public var settings: [Setting]
+  /// What a reader should know beforehand: what the model can't do.
+  public var remark: String?
 
   private enum CodingKeys: String, CodingKey {
     case formatVersion = "format_version"
     case version, title, model, labeller, date, seed, machine, stages, evaluation, training
-    case samples, greedy, settings
+    case samples, greedy, settings, remark
     case labellerSummary = "labeller_summary"
     case rewardModel = "reward_model"
   }

@@ -9,11 +9,12 @@ extension Report {
   public var html: String {
     standalonePage(
       title: title,
-      body: header + tiles + ReportSection.comparison(evaluation)
+      body: header + tiles
         + ReportSection.answers(
           greedy: greedy ?? [], samples: samples, open: answersShown, reward: goldName,
           prompts: "held-out prompts")
-        + curves + ReportSection.rewardModel(rewardModel, remark: ceiling) + stageTable
+        + ReportSection.comparison(evaluation) + curves
+        + ReportSection.rewardModel(rewardModel, remark: ceiling) + stageTable
         + ReportSection.settings(settings))
   }
 
@@ -30,7 +31,7 @@ extension Report {
     <p>\(provenance) Every number below is on \
     \(evaluation.prompts) prompts that no stage trained on, \(evaluation.samplesPerPrompt) answers \
     each, sampled at temperature \(temperature); brackets hold \(readablePercent(evaluation.confidence)) intervals over prompts.</p>
-
+    \(remark.map { "<p>\(escapedHTML($0))</p>\n" } ?? "")
     """
   }
 

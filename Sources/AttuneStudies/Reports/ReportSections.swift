@@ -176,12 +176,13 @@ enum ReportSection {
 
   // MARK: Answers
 
-  /// Greedy answers side by side, those past the first ones and the samples behind a fold.
+  /// Greedy answers side by side: those whose reward changed most for the better, in the middle, and for the worse,
+  /// or without a reward the first ones; the rest and the samples behind a fold.
   ///
   /// - Parameters:
   ///   - greedy: Greedy answers to the same prompts.
   ///   - samples: Sampled ones.
-  ///   - open: How many are shown at once.
+  ///   - open: How many are shown at once, at most: a third of each kind.
   ///   - reward: The reward that says which got worse; nil where there is none.
   ///   - prompts: What the prompts are, for the words: `held-out prompts`.
   static func answers(
@@ -195,10 +196,14 @@ enum ReportSection {
       out += "\(greedy.count) \(prompts), not chosen by anyone."
       if let change = AnswerChange(greedy, by: reward) { out += " \(escapedHTML(change.text))" }
       out += "</p>\n"
-      out += greedy.prefix(open).map { pair($0, by: reward) }.joined()
-      if greedy.count > open {
-        out += "<details><summary>\(greedy.count - open) more</summary>\n"
-        out += greedy.dropFirst(open).map { pair($0, by: reward) }.joined() + "</details>\n"
+      let (shown, rest) = telling(greedy, open: open, by: reward)
+      for (title, answers) in shown {
+        if let title { out += "<h3 class=\"kind\">\(title)</h3>\n" }
+        out += answers.map { pair($0, by: reward) }.joined()
+      }
+      if !rest.isEmpty {
+        out += "<details><summary>\(rest.count) more</summary>\n"
+        out += rest.map { pair($0, by: reward) }.joined() + "</details>\n"
       }
     }
     guard !samples.isEmpty else { return out }
@@ -206,6 +211,29 @@ enum ReportSection {
     out += "<details><summary>\(samples.count) sampled answers, as training and evaluation draw "
     out += "them</summary>\n<p class=\"quiet\">The first answer of each model to each prompt.</p>\n"
     return out + samples.map { pair($0, by: reward) }.joined() + "</details>\n"
+  }
+
+  /// The answers that tell most, under a title each, and the others.
+  private static func telling(
+    _ answers: [Report.SideBySide], open: Int, by reward: String?
+  ) -> (shown: [(title: String?, answers: [Report.SideBySide])], rest: [Report.SideBySide]) {
+    let changes = answers.compactMap { $0.change(by: reward) }
+    let each = open / 3
+    guard changes.count == answers.count, each > 0, answers.count > 3 * each else {
+      return ([(nil, Array(answers.prefix(open)))], Array(answers.dropFirst(open)))
+    }
+    let order = answers.indices.sorted { (changes[$0], $1) > (changes[$1], $0) }
+    let middle = (order.count - each) / 2
+    let kinds = [
+      ("What got better most", order.prefix(each)),
+      ("In the middle", order[middle..<middle + each]),
+      ("What got worse most, or better least", order.suffix(each)),
+    ]
+    let shown = Set(kinds.flatMap(\.1))
+    return (
+      kinds.map { ($0.0, $0.1.map { answers[$0] }) },
+      answers.indices.filter { !shown.contains($0) }.map { answers[$0] }
+    )
   }
 
   private static func pair(_ sample: Report.SideBySide, by reward: String?) -> String {
