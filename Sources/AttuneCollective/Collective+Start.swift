@@ -15,6 +15,12 @@ extension Collective {
     return names.lazy.compactMap { environment[$0].flatMap { Int($0) } }.first
   }
 
+  /// Whether an environment variable is one by which a launcher tells a process which rank it is. A program that a rank
+  /// starts is none, and must not take itself for one.
+  package static func isOfLauncher(_ variable: String) -> Bool {
+    ["OMPI_", "PMIX_", "PMI_", "MPI_LOCAL", "SLURM_STEP_"].contains(where: variable.hasPrefix)
+  }
+
   /// How many of the ranks share this machine.
   package static var ranksOfMachine: Int {
     let environment = ProcessInfo.processInfo.environment

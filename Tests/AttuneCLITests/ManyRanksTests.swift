@@ -183,6 +183,24 @@
       }
     }
 
+    /// It would wait for messages that never come.
+    @Test func `a program that a rank starts is no rank`() throws {
+      let bench = try bench()
+      try bench.write(
+        "reward.sh",
+        """
+        #!/bin/sh
+        env | grep -q -e ^OMPI_ -e ^PMIX_ -e ^PMI_ && { echo a rank >&2; exit 3; }
+        while read -r line; do echo 1; done
+        """)
+      try FileManager.default.setAttributes(
+        [.posixPermissions: 0o755], ofItemAtPath: bench.url("reward.sh").path)
+      let run = try run(
+        bench, 2, "score --data pairs.jsonl --reward exec:./reward.sh --output out.jsonl")
+      #expect(run.code == 0, "\(run.errors)")
+      #expect(try bench.read("out.jsonl").contains("\"score\""))
+    }
+
     /// Starts a run and waits until it has written a file.
     private func start(
       _ bench: Workbench, _ ranks: Int, _ line: String, until file: String
