@@ -21,7 +21,7 @@ DOCUMENTED := AttuneKit AttuneTraining AttuneRewards AttuneObjectives AttuneEngi
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build install uninstall model quickstart test check examples docs lint format bench \
-  bench-trl bench-llama bench-rates bench-peers agreement \
+  bench-trl bench-llama bench-rates bench-peers agreement tour \
   campaign record record-compare clean
 
 help: ## Print this list.
@@ -139,6 +139,10 @@ bench-peers: model ## All these comparisons in short: PRECISION=bf16.
 # (MODEL=FILE.gguf) takes time, files and memory by its size.
 agreement: model ## Hold SmolLM2 or MODEL=FILE.gguf against transformers (installed in .build/): scores, gradients, AdamW.
 	python3 Scripts/agreement/run.py $(MODEL)
+
+# A quarter of an hour; SECTION=5 begins there, with the files of those before.
+tour: model ## Run the commands of Documentation/Lecture.md in order, and keep one page of the results.
+	python3 Scripts/tour/run.py $(if $(SECTION),--section $(SECTION))
 
 # Documentation/Reliability.md says what it tries and what came of it.
 campaign: build ## Kill trainers, damage files, send strange requests: for MINUTES=10 from SEED=1.
