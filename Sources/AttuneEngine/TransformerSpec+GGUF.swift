@@ -36,7 +36,9 @@ extension TransformerSpec {
     }
     let plain = rotaryFrequencies
     if divisors.allSatisfy({ $0 == 1 }) { return }
-    for original in [8192, 4096, 16_384, 2048, 32_768] {
+    // Attune's own files say it.
+    let stated = try GGUFKeys(gguf).int("rope.scaling.original_context_length")
+    for original in (stated.map { [$0] } ?? []) + [8192, 4096, 16_384, 2048, 32_768] {
       positions = .rotary(
         theta: theta,
         scaling: .llama3(

@@ -80,8 +80,11 @@ extension TokenizerDefinition {
       try take(Self.sentencePiece(gguf))
     } else {
       for (id, token) in gguf.tokens.enumerated() {
+        let kind = gguf.tokenTypes.isEmpty ? 1 : gguf.tokenTypes[id]
+        // Of rows that the model has and the tokenizer not.
+        if kind == 5 { continue }
         tokens.append((token, id))
-        switch gguf.tokenTypes.isEmpty ? 1 : gguf.tokenTypes[id] {
+        switch kind {
         case 3: addedTokens.append(AddedToken(id: id, content: token))
         case 4: addedTokens.append(AddedToken(id: id, content: token, isSpecial: false))
         default: break
@@ -168,7 +171,8 @@ extension TokenizerDefinition {
   /// Sets the sections that stand behind a name of `tokenizer.ggml.pre`.
   ///
   /// - Returns: Whether texts begin with a token where the file does not say.
-  private mutating func splitWords(as pre: String?, prefixesSpace: Bool) throws -> Bool {
+  @discardableResult
+  mutating func splitWords(as pre: String?, prefixesSpace: Bool) throws -> Bool {
     guard let pre else {
       throw failure(
         "tokenizer.ggml.pre is missing, so it is not known how words are split; convert the model "

@@ -17,6 +17,15 @@ struct GGUFWordSplits: Sendable {
   /// The names that are read, for errors.
   static let names = all.flatMap(\.names).sorted()
 
+  /// A name of each way of splitting, those that treat whole words in the same way first.
+  static func candidates(ignoringMerges: Bool) -> [String] {
+    let (alike, others) = (
+      all.filter { $0.splits.ignoresMerges == ignoringMerges },
+      all.filter { $0.splits.ignoresMerges != ignoringMerges }
+    )
+    return (alike + others).compactMap(\.names.first)
+  }
+
   /// What stands behind a name; nil if it is not known.
   init?(_ name: String) {
     guard let found = Self.all.first(where: { $0.names.contains(name) })?.splits else { return nil }

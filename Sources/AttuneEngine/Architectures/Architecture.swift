@@ -52,6 +52,8 @@ public struct Architecture: Sendable {
   let writeConfiguration: @Sendable (TransformerSpec) -> [String: JSONTree]
   /// The spec that a GGUF file describes.
   let readMetadata: @Sendable (GGUFKeys) throws -> TransformerSpec
+  /// What a GGUF file says of a spec; nil where llama.cpp has no such family.
+  var writeMetadata: (@Sendable (TransformerSpec) throws -> GGUFFields)?
   /// Where a tensor lies in a Hugging Face safetensors file of a whole model.
   var huggingFace: @Sendable (TransformerSpec.Tensor, TransformerSpec) -> StoredTensor = {
     tensor, _ in StoredTensor(tensor.name, tensor.shape)

@@ -47,6 +47,18 @@ extension Architecture {
         }
       }
       return spec
+    },
+    writeMetadata: { spec in
+      guard spec.layerAttention.contains(where: { $0.positions == nil }) else {
+        return try spec.ggufFields("exaone4")
+      }
+      // It takes the layers' number for the model's kind.
+      guard spec.layers == 64 else {
+        throw EngineError(
+          .badRequest, "llama.cpp applies EXAONE 4's sliding window in models of 64 layers alone")
+      }
+      let window = spec.layerAttention.compactMap(\.window).first ?? spec.maximumPositions
+      return try spec.ggufFields("exaone4", spec.windowFields(window) { $0.positions != nil })
     })
 }
 

@@ -18,6 +18,7 @@ extension Architecture {
     },
     writeConfiguration: { $0.llamaFields(["use_bias": .bool($0.mlpBias)]) },
     readMetadata: { try $0.llamaSpec(.ernie) },
+    writeMetadata: { try $0.ggufFields("ernie4_5", outputBias: true) },
     huggingFace: neighbouringDimensions, gguf: rotaryPairsInGGUF)
 
   /// Helium: the same with other names for biases.

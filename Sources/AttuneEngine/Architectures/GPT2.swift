@@ -27,6 +27,7 @@ extension Architecture {
       (spec.queryKeyValueBias, spec.attentionOutputBias, spec.mlpBias) = (true, true, true)
       return spec
     },
+    writeMetadata: { try $0.ggufFields("gpt2", outputBias: true, mlpBias: true) },
     huggingFace: { tensor, spec in
       let module: String
       switch tensor.role {

@@ -54,6 +54,12 @@ extension Architecture {
       (spec.queryKeyValueBias, spec.attentionOutputBias, spec.mlpBias) = (bias, bias, true)
       return spec
     },
+    writeMetadata: { spec in
+      try spec.requireOwnHead()
+      return try spec.ggufFields(
+        "gptneox", ["use_parallel_residual": .bool(spec.isParallel)], outputBias: true,
+        mlpBias: true)
+    },
     huggingFace: { tensor, spec in
       let module: String
       switch tensor.role {

@@ -8,7 +8,7 @@ extension Architecture {
     name: "gemma", title: "Gemma", className: "Gemma",
     readConfiguration: { try $0.gemmaSpec(.gemma) },
     writeConfiguration: { $0.gemmaFields([:]) },
-    readMetadata: { try $0.gemmaSpec(.gemma) },
+    readMetadata: { try $0.gemmaSpec(.gemma) }, writeMetadata: { try $0.ggufFields("gemma") },
     gguf: gemmaInGGUF)
 
   /// Gemma 2: norms before and after each block, caps on scores and logits, a sliding window in every other
@@ -38,6 +38,16 @@ extension Architecture {
         spec.setWindow(window) { layers[$0] }
       }
       return spec
+    },
+    writeMetadata: { spec in
+      var own: [String: GGUFValue] = [
+        "attn_logit_softcapping": GGUFFields.number(spec.attentionCap ?? 0),
+        "final_logit_softcapping": GGUFFields.number(spec.logitsCap ?? 0),
+      ]
+      if let window = spec.layerAttention.compactMap(\.window).first {
+        try own.merge(spec.windowFields(window) { $0.window != nil }) { $1 }
+      }
+      return try spec.ggufFields("gemma2", own)
     },
     gguf: gemmaInGGUF)
 
@@ -81,6 +91,17 @@ extension Architecture {
         window: try keys.window(below: spec.maximumPositions), local: local
       ) { layers[$0] }
       return spec
+    },
+    writeMetadata: { spec in
+      let local = spec.layerAttention.first { $0.positions != spec.positions }
+      var own = try spec.windowFields(local?.window ?? spec.maximumPositions) {
+        $0.positions != spec.positions
+      }
+      if case .rotary(let theta, _)? = local?.positions {
+        own["rope.freq_base_swa"] = GGUFFields.number(theta)
+      }
+      if let cap = spec.logitsCap { own["final_logit_softcapping"] = GGUFFields.number(cap) }
+      return try spec.ggufFields("gemma3", own)
     },
     gguf: gemmaInGGUF)
 

@@ -28,6 +28,7 @@ extension Architecture {
       if let scale = try keys.number("attention.scale"), scale != 0 { spec.attentionScale = scale }
       return spec
     },
+    writeMetadata: { try $0.graniteMetadata() },
     gguf: rotaryPairsInGGUF)
 
   /// Granite 4 without experts and state-space layers (350M, 1B): Granite 3 with gate and up in one tensor,
@@ -69,6 +70,14 @@ extension Architecture {
       return spec.llamaFields(own)
     },
     readMetadata: { throw $0.refused("GGUF files of hybrid Granite are not supported") },
+    // Without state-space layers it is what llama.cpp calls Granite, and read again as that.
+    writeMetadata: { spec in
+      guard spec.attention(ofLayer: 0).positions != nil else {
+        throw EngineError(
+          .badRequest, "Granite 4 without rotary positions is not written as a GGUF file")
+      }
+      return try spec.graniteMetadata()
+    },
     huggingFace: { tensor, spec in
       let layer = "model.layers.\(tensor.layer ?? 0).shared_mlp."
       switch tensor.role {
@@ -76,7 +85,8 @@ extension Architecture {
       case .down: return StoredTensor(layer + "output_linear.weight", tensor.shape)
       default: return StoredTensor(tensor.name, tensor.shape)
       }
-    })
+    },
+    gguf: rotaryPairsInGGUF)
 
   private static let graniteFields: Set<String> = [
     "residual_multiplier", "embedding_multiplier", "logits_scaling", "attention_multiplier",
@@ -94,6 +104,17 @@ extension JSONFile {
 }
 
 extension TransformerSpec {
+  fileprivate func graniteMetadata() throws -> GGUFFields {
+    try ggufFields(
+      "granite",
+      [
+        "embedding_scale": GGUFFields.number(embeddingScale),
+        "residual_scale": GGUFFields.number(residualScale),
+        "logit_scale": GGUFFields.number(logitsDivisor),
+        "attention.scale": GGUFFields.number(attentionScale ?? 1 / Double(headWidth).squareRoot()),
+      ], outputBias: true, mlpBias: true)
+  }
+
   fileprivate var graniteFields: [String: JSONTree] {
     [
       "embedding_multiplier": .double(embeddingScale),

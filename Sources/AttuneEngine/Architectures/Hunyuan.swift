@@ -36,6 +36,7 @@ extension Architecture {
       spec.queryKeyNorm = .headAfterRotation
       return spec
     },
+    writeMetadata: { try $0.ggufFields("hunyuan-dense") },
     huggingFace: { tensor, _ in
       var name = tensor.name
       if tensor.role == .queryNorm || tensor.role == .keyNorm {

@@ -28,6 +28,7 @@ extension Architecture {
       if try keys.window(below: spec.maximumPositions) != nil { spec.architecture = .mistral }
       return spec
     },
+    writeMetadata: { try $0.ggufFieldsWithoutWindow("llama", biases: true) },
     gguf: rotaryPairsInGGUF)
 
   /// llama.cpp rotates neighbours in Llama and its descendants, so its converter interleaves the two halves

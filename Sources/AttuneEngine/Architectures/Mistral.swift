@@ -13,7 +13,7 @@ extension Architecture {
       fields["layer_types"] = nil
       return fields.merging(["sliding_window": fields["sliding_window"] ?? .null]) { $1 }
     },
-    readMetadata: Architecture.llama.readMetadata,
+    readMetadata: Architecture.llama.readMetadata, writeMetadata: Architecture.llama.writeMetadata,
     gguf: rotaryPairsInGGUF)
 
   /// Ministral 8B: Mistral with a sliding window in some layers.
@@ -24,7 +24,7 @@ extension Architecture {
       let fields = spec.llamaFields([:])
       return fields.merging(["sliding_window": fields["sliding_window"] ?? .null]) { $1 }
     },
-    readMetadata: Architecture.llama.readMetadata,
+    readMetadata: Architecture.llama.readMetadata, writeMetadata: Architecture.llama.writeMetadata,
     gguf: rotaryPairsInGGUF)
 }
 

@@ -18,6 +18,13 @@ extension Architecture {
         spec.setOLMo3Layers(window: window) { layers[$0] }
       }
       return spec
+    },
+    writeMetadata: { spec in
+      try spec.requireOwnHead()
+      guard let window = spec.layerAttention.compactMap(\.window).first else {
+        return try spec.ggufFields("olmo2")
+      }
+      return try spec.ggufFields("olmo2", spec.windowFields(window) { $0.window != nil })
     })
 
   /// OLMo 3: OLMo 2 with a sliding window in three layers of four, which are rotated as first trained.
@@ -64,7 +71,7 @@ extension Architecture {
       fields["sliding_window"] = .int(local?.window ?? spec.maximumPositions)
       return fields
     },
-    readMetadata: Architecture.olmo2.readMetadata)
+    readMetadata: Architecture.olmo2.readMetadata, writeMetadata: Architecture.olmo2.writeMetadata)
 }
 
 extension JSONFile {

@@ -40,6 +40,7 @@ extension Architecture {
           originalMaximumPositions: original))
       return spec
     },
+    writeMetadata: { try $0.ggufFieldsWithoutWindow("phi3", biases: false) },
     huggingFace: { tensor, spec in
       let fused: String
       switch tensor.role {

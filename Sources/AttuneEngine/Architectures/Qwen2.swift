@@ -13,7 +13,8 @@ extension Architecture {
       return spec
     },
     writeConfiguration: { $0.llamaFields($0.qwenWindowFields) },
-    readMetadata: { try $0.llamaSpec(.qwen2) })
+    readMetadata: { try $0.llamaSpec(.qwen2) },
+    writeMetadata: { try $0.ggufFields("qwen2") })
 }
 
 extension JSONFile {

@@ -21,5 +21,6 @@ extension Architecture {
       var spec = try keys.llamaSpec(.qwen3)
       spec.queryKeyNorm = .head
       return spec
-    })
+    },
+    writeMetadata: { try $0.ggufFields("qwen3") })
 }

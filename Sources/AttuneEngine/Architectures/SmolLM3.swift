@@ -32,6 +32,7 @@ extension Architecture {
       }
       return spec
     },
+    writeMetadata: { try $0.ggufFields("smollm3") },
     gguf: rotaryPairsInGGUF)
 }
 

@@ -31,5 +31,9 @@ extension Architecture {
       spec.norm = .layer
       spec.normEpsilon = try keys.number("attention.layer_norm_epsilon") ?? 1e-5
       return spec
+    },
+    writeMetadata: { spec in
+      try spec.requireOwnHead()
+      return try spec.ggufFields("stablelm", ["use_parallel_residual": .bool(false)])
     })
 }

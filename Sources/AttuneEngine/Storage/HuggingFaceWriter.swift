@@ -55,14 +55,7 @@ public enum HuggingFaceWriter {
       tensors.removeAll { $0.role == .head }
       tensors.append(spec.scoreTensor)
     }
-    // GPT-2 stores queries, keys and values as one tensor, so a stored tensor has parts.
-    var order: [StoredTensor] = []
-    var parts: [String: [(tensor: TransformerSpec.Tensor, layout: StoredTensor.Layout)]] = [:]
-    for tensor in tensors {
-      let stored = spec.architecture.huggingFace(tensor, spec)
-      if parts[stored.name] == nil { order.append(stored) }
-      parts[stored.name, default: []].append((tensor, stored.layout))
-    }
+    let parts = StoredParts(tensors.map { ($0, spec.architecture.huggingFace($0, spec)) })
     func weight(_ tensor: TransformerSpec.Tensor) throws -> [Float] {
       guard let found = try values(tensor.name) else {
         throw EngineError(.badRequest, "\(url.path): the weight \(tensor.name) is missing")
@@ -75,40 +68,13 @@ public enum HuggingFaceWriter {
       return found
     }
     let writer = try Safetensors.Writer(
-      url, layout: order.map { ($0.name, $0.shape, type) }, metadata: ["format": "pt"])
-    for stored in order {
-      let own = parts[stored.name] ?? []
-      if own.count == 1, own[0].layout == .plain {
-        try weight(own[0].tensor).withUnsafeBufferPointer { try writer.write(stored.name, $0) }
-        continue
+      url, layout: parts.order.map { ($0.name, $0.shape, type) }, metadata: ["format": "pt"])
+    for stored in parts.order {
+      try parts.whole(stored, weight).withUnsafeBufferPointer {
+        try writer.write(stored.name, $0)
       }
-      var whole = try [Float](count: stored.shape.reduce(1, *)) { $0.update(repeating: 0) }
-      for (tensor, layout) in own {
-        var part = stored
-        part.layout = layout
-        place(try weight(tensor), part, in: &whole)
-      }
-      try whole.withUnsafeBufferPointer { try writer.write(stored.name, $0) }
     }
     try writer.finish()
-  }
-
-  private static func place(
-    _ values: [Float], _ stored: StoredTensor, in whole: inout [Float]
-  ) {
-    switch stored.layout {
-    case .transposed(let columns):
-      let (inputs, outputs) = (stored.shape[0], stored.shape[1])
-      for (row, column) in columns.enumerated() {
-        for input in 0..<inputs { whole[input * outputs + column] = values[row * inputs + input] }
-      }
-    case .plain, .rows, .rotaryPairs, .headParts:
-      let (source, columns) = (stored.source, stored.shape.dropFirst().reduce(1, *))
-      for row in 0..<values.count / max(columns, 1) {
-        let start = source(row) * columns
-        for column in 0..<columns { whole[start + column] = values[row * columns + column] }
-      }
-    }
   }
 
   // MARK: - Configuration

@@ -52,12 +52,7 @@ extension LoadedModel {
   ///   - type: What the numbers are stored as.
   /// - Throws: An error if the folder holds something, or can't be written.
   public func export(to folder: URL, as type: Safetensors.ElementType = .float32) throws {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-    guard names.isEmpty else {
-      throw TrainingError(
-        .badOutput, "\(folder.path): is not empty; give a new folder for the whole model")
-    }
-    try AtomicFile.makeFolder(folder)
+    try Self.makeEmpty(folder)
     var note = Note(reward: reward)
     // A model of random weights has no files of its own.
     if (try? Self.resolve(name)) != nil, let base = try Self.base(of: name),
@@ -68,6 +63,16 @@ extension LoadedModel {
     }
     try writeWhole(model, to: folder, as: type)
     try write(note, to: folder)
+  }
+
+  /// Makes a folder that must not hold anything yet.
+  static func makeEmpty(_ folder: URL) throws {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+    guard names.isEmpty else {
+      throw TrainingError(
+        .badOutput, "\(folder.path): is not empty; give a new folder for the whole model")
+    }
+    try AtomicFile.makeFolder(folder)
   }
 
   private func writeWhole(

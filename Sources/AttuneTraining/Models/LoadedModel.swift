@@ -228,7 +228,7 @@ public struct LoadedModel {
   /// The model that adapters belong to, and where it is.
   ///
   /// - Throws: An error that names the adapters' folder where it is not there.
-  private static func adaptersBase(
+  static func adaptersBase(
     _ note: Note?, _ url: URL
   ) throws -> (name: String, url: URL) {
     let name = try note?.base?.name ?? adapterBase(url)
@@ -321,7 +321,7 @@ public struct LoadedModel {
   // MARK: - Parts
 
   /// A model that was trained from one that is open: only what differs is read.
-  private static func openTrained(
+  static func openTrained(
     _ url: URL, name: String, fingerprint: String, base: LoadedModel, trained: Trainable?,
     reward: RewardScale?
   ) throws -> LoadedModel {
@@ -394,7 +394,7 @@ public struct LoadedModel {
     FileManager.default.fileExists(atPath: folder.appending(path: file).path)
   }
 
-  private static func readNote(_ url: URL) throws -> Note? {
+  static func readNote(_ url: URL) throws -> Note? {
     guard url.pathExtension.lowercased() != "gguf", has("attune.json", url) else { return nil }
     let file = url.appending(path: "attune.json")
     do {
@@ -402,31 +402,5 @@ public struct LoadedModel {
     } catch {
       throw TrainingError(.badModel, "\(file.path): is damaged; write the model again")
     }
-  }
-}
-
-extension GGUFTokenizer {
-  /// The tokenizer of a GGUF file.
-  init(_ metadata: [String: GGUFValue], source: String) throws {
-    func value(_ key: String) -> GGUFValue? { metadata["tokenizer.ggml." + key] }
-    guard let model = value("model")?.string else {
-      throw TrainingError(
-        .badModel, "\(source): has no tokenizer (tokenizer.ggml.model is missing)")
-    }
-    func id(_ key: String) -> Int32? { value(key)?.int.flatMap { Int32(exactly: $0) } }
-    self.init(
-      source: source, model: model, pre: value("pre")?.string,
-      tokens: value("tokens")?.strings ?? [], merges: value("merges")?.strings ?? [],
-      scores: value("scores")?.doubles?.map { Float($0) } ?? [],
-      tokenTypes: value("token_type")?.ints?.compactMap { Int32(exactly: $0) } ?? [])
-    beginOfSequence = id("bos_token_id")
-    endOfSequence = id("eos_token_id")
-    unknown = id("unknown_token_id")
-    padding = id("padding_token_id")
-    addBeginOfSequence = value("add_bos_token")?.bool
-    addEndOfSequence = value("add_eos_token")?.bool
-    addSpacePrefix = value("add_space_prefix")?.bool
-    removeExtraWhitespaces = value("remove_extra_whitespaces")?.bool
-    chatTemplate = metadata["tokenizer.chat_template"]?.string
   }
 }

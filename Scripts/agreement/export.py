@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Has Attune write models as GGUF files and llama.cpp load them: what each type costs.
+
+usage: export.py --attune .build/release/attune [--model smollm2] [--types f32,f16,q4_k_m] [--json FILE]
+(needs xllamacpp, torch, transformers, gguf)
+
+Without --model the tiny models of Tests/Fixtures/models, as f32 and f16, against transformers: families that
+llama.cpp has no name for are printed with the reason. With it one model, in every type, against transformers
+in float32 on 200 lines of text: the file's size, the largest difference of log-probabilities of the 20 likeliest
+tokens, perplexity, and at how many positions both have the same likeliest token (positions where transformers'
+two best are closer than the difference are left out, since they say nothing). llama.cpp keeps keys and values in
+float32, of f16 in float16.
+Exit code 1 if f32 is off by more than 1e-3 (1e-2 where llama.cpp takes GELU from a table), or a greedy answer differs.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import numpy
+import torch
+import transformers
+
+import llama_cpp
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TYPES = "f32,f16,bf16,q8_0,q6_k,q5_k_m,q5_k_s,q5_1,q5_0,q4_k_m,q4_k_s,q4_1,q4_0"
+# llama.cpp's GELU of float32 numbers is a table of float16 ones.
+GELU = {"gpt2", "gemma", "gemma2", "gemma3", "pythia"}
+# Windows that llama.cpp reads and does not apply: texts that they don't reach.
+WINDOWS = {"mistral": 5, "phi3": 6}
+
+
+def tokenizer(size):
+    """Byte-level, of as many tokens as the tiny models have: their ids are what is compared."""
+    alphabet = [chr(c) for c in list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))]
+    words = ["<unk>", "<s>", "</s>"] + alphabet[:size - 3]
+    return {"added_tokens": [{"id": i, "content": text, "special": True} for i, text in enumerate(words[:3])],
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+            "decoder": {"type": "ByteLevel"},
+            "model": {"type": "BPE", "vocab": {text: i for i, text in enumerate(words)}, "merges": []}}
+
+
+def export(options, source, target, kind):
+    return subprocess.run([options.attune, "export", "--model", str(source), "--to", "gguf", "--type", kind,
+                           "--output", str(target)], capture_output=True, text=True)
+
+
+def reference(folder):
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+    def log_probabilities(ids):
+        with torch.no_grad():
+            return torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1).numpy()
+    return log_probabilities
+
+
+class Figures:
+    def __init__(self):
+        self.apart, self.loss, self.own_loss, self.tokens, self.same, self.counted = 0.0, 0.0, 0.0, 0, 0, 0
+
+    def add(self, ids, ours, theirs):
+        best = numpy.argsort(ours, axis=1)[:, -20:]
+        rows = numpy.arange(len(ids))[:, None]
+        difference = numpy.abs(ours - theirs)[rows, best]
+        self.apart = max(self.apart, float(difference.max()))
+        for place in range(len(ids) - 1):
+            self.loss -= theirs[place, ids[place + 1]]
+            self.own_loss -= ours[place, ids[place + 1]]
+            self.tokens += 1
+        for place in range(len(ids)):
+            first, second = ours[place, best[place, -1]], ours[place, best[place, -2]]
+            if first - second > 2 * difference[place].max():
+                self.counted += 1
+                self.same += int(theirs[place].argmax() == best[place, -1])
+
+
+def tiny(options):
+    failed = 0
+    for source in sorted((ROOT / "Tests/Fixtures/models").iterdir()):
+        with tempfile.TemporaryDirectory() as folder:
+            given = pathlib.Path(folder) / "given"
+            shutil.copytree(source, given, ignore=shutil.ignore_patterns("*.gguf", "gradients*", "reference*"))
+            (given / "tokenizer.json").write_text(json.dumps(tokenizer(96)))
+            (given / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+            theirs = reference(source)
+            for kind in ("f32", "f16"):
+                target = pathlib.Path(folder) / f"{kind}.gguf"
+                done = export(options, given, target, kind)
+                if done.returncode:
+                    print(f"{source.name:14s} {done.stderr.strip().split(': ', 2)[-1]}")
+                    break
+                try:
+                    model = llama_cpp.Model(target, cache=0 if kind == "f32" else 1)
+                except RuntimeError as error:
+                    print(source.name, error)
+                    failed += 1
+                    break
+                figures = Figures()
+                for ids in json.loads((source / "reference.json").read_text())["input_ids"]:
+                    ids = ids[:WINDOWS.get(source.name)]
+                    figures.add(ids, theirs(ids), model.log_probabilities(ids))
+                model.close()
+                limit = {"f32": 1e-2 if source.name in GELU else 1e-3, "f16": 0.1}[kind]
+                is_bad = figures.apart > limit or figures.same < figures.counted
+                failed += is_bad
+                print(f"{source.name:14s} {kind}: off by {figures.apart:.1e}, same likeliest token "
+                      f"{figures.same}/{figures.counted}{'  FAILED' if is_bad else ''}", flush=True)
+    return failed
+
+
+def whole(options):
+    found = subprocess.run([options.attune, "inspect", "--model", options.model, "--data", "/dev/null", "--json"],
+                           capture_output=True, text=True)
+    del found
+    folder = pathlib.Path(options.model)
+    if not folder.exists():
+        folder = next(p.parent for p in pathlib.Path("~/.cache/attune").expanduser().rglob("config.json")
+                      if options.model.split("-")[0] in str(p.parent).lower() and "bases" not in p.parts)
+    lines = [line for line in (ROOT / "Benchmarks/corpus.txt").read_text().splitlines() if len(line) > 20] \
+        if (ROOT / "Benchmarks/corpus.txt").exists() else []
+    if options.text:
+        lines = [line for line in pathlib.Path(options.text).read_text().splitlines() if len(line) > 20]
+    lines = lines[:options.lines]
+    names = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = [names(line)["input_ids"][:options.longest] for line in lines]
+    theirs = reference(folder)
+    expected = [theirs(ids) for ids in texts]
+    failed, rows = 0, []
+    print(f"{len(texts)} lines, {sum(map(len, texts))} tokens of {options.model}")
+    print("| type | MB | bits a weight | off by at most | perplexity | same likeliest token |\n| --- | --- | --- | --- | --- | --- |")
+    for kind in options.types.split(","):
+        with tempfile.TemporaryDirectory() as place:
+            target = pathlib.Path(place) / f"{kind}.gguf"
+            done = export(options, options.model, target, kind)
+            if done.returncode:
+                print(kind, done.stderr.strip())
+                failed += 1
+                continue
+            count = sum(math.prod(t.shape) for t in gguf.GGUFReader(target).tensors)
+            model = llama_cpp.Model(target, longest=options.longest, cache=1 if kind == "f16" else 0)
+            figures = Figures()
+            for line, ids, ours in zip(lines, texts, expected):
+                if model.encode(line) != ids[:len(model.encode(line))] and len(ids) < options.longest:
+                    print(f"llama.cpp makes other tokens of {line!r}")
+                    failed += 1
+                figures.add(ids, ours, model.log_probabilities(ids))
+            model.close()
+            size = target.stat().st_size
+            if not rows:
+                print(f"| transformers | | 32 | | {math.exp(figures.own_loss / figures.tokens):.3f} | |")
+            row = {"type": kind, "megabytes": size / 1e6, "bits": 8 * size / count, "apart": figures.apart,
+                   "perplexity": math.exp(figures.loss / figures.tokens), "same": figures.same,
+                   "counted": figures.counted}
+            rows.append(row)
+            print(f"| {kind} | {size / 1e6:.1f} | {8 * size / count:.2f} | {figures.apart:.2g} | {row['perplexity']:.3f} | "
+                  f"{figures.same} of {figures.counted} |", flush=True)
+            failed += kind == "f32" and figures.apart > 1e-3
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--attune", required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--types", default=TYPES)
+    parser.add_argument("--text", help="200 lines of text (default: the repository's README and pages)")
+    parser.add_argument("--lines", type=int, default=200)
+    parser.add_argument("--longest", type=int, default=128)
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    sys.exit((whole(options) if options.model else tiny(options)) > 0)
+
+
+main()
