@@ -1,7 +1,7 @@
 # Attune's commands. `make quickstart` and `make test` are all that a newcomer needs.
 
 SHELL := /bin/bash
-PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libssl-dev libsqlite3-dev libcmark-gfm-dev \
+PACKAGES := libopenblas-dev libpcre2-dev zlib1g-dev libzstd-dev libssl-dev libsqlite3-dev libcmark-gfm-dev \
   libcmark-gfm-extensions-dev pkg-config unzip
 # What only the tests need: a browser that presses the keys of the page, walls around programs that are tested.
 TEST_PACKAGES := chromium-headless-shell fonts-dejavu-core bubblewrap

@@ -56,6 +56,8 @@ let package = Package(
       name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     // `.gz` data files.
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    // Pages of Parquet files.
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     // SHA-256 of models, data and settings: the fingerprints of runs.
     .systemLibrary(
       name: "CLibCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
@@ -87,7 +89,8 @@ let package = Package(
       name: "AttuneNative", dependencies: ["AttuneCollective", "AttuneEngine", "CAttuneKernels"],
       swiftSettings: room),
     .target(name: "AttuneObjectives", swiftSettings: room),
-    .target(name: "AttuneData", dependencies: ["CPCRE2", "CZlib"], swiftSettings: room),
+    .target(
+      name: "AttuneData", dependencies: ["CPCRE2", "CZlib", "CZstd"], swiftSettings: room),
     .target(
       name: "AttuneTraining",
       dependencies: [

@@ -31,14 +31,28 @@ struct DataOption: ParsableArguments {
 
 /// Which rows a command reads.
 struct RowsOption: ParsableArguments {
-  @OptionGroup var file: DataOption
+  @Option(
+    name: .customLong("data"),
+    help: ArgumentHelp(
+      "A file or folder of rows: JSON lines or list, CSV, TSV, Parquet; repeatable, with @WEIGHT behind each a mixture.",
+      valueName: "file"),
+    completion: .file())
+  var files: [String]
+
+  @Option(
+    help: ArgumentHelp(
+      "What the file calls columns: prompt=question,completion=answer.", valueName: "names"))
+  var map: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "What words of judgements mean: up=true,down=false.", valueName: "words"))
+  var values: String?
 
   @Option(
     help: ArgumentHelp(
       "Columns that may stay unused whatever they say, with commas.", valueName: "columns"))
   var ignore: String?
-
-  var url: URL { file.url }
 
   /// The names of a list with commas.
   static func columns(_ list: String?) -> Set<String> {
@@ -57,9 +71,11 @@ struct RowsOption: ParsableArguments {
     takesPrompts: Bool = false
   ) throws -> DataFile {
     try DataFile.readTelling(
-      other.map { URL(filePath: $0) } ?? url, expecting: expecting,
+      DataSource(other.map { [$0] } ?? files, map: ColumnMap(names: map, values: values)),
+      expecting: expecting,
       use: ColumnUse(
-        carriesRows: carriesRows, takesPrompts: takesPrompts, ignored: Self.columns(ignore)))
+        carriesRows: carriesRows, takesPrompts: takesPrompts, ignored: Self.columns(ignore)),
+      needsMap: other == nil)
   }
 }
 
@@ -68,7 +84,15 @@ extension DataFile {
   static func readTelling(
     _ url: URL, expecting: [DataKind] = [], use: ColumnUse = ColumnUse()
   ) throws -> DataFile {
-    let data = try read(url, expecting: expecting, use: use)
+    try readTelling(DataSource(url), expecting: expecting, use: use)
+  }
+
+  /// The same of several files, by their own names of columns.
+  static func readTelling(
+    _ source: DataSource, expecting: [DataKind] = [], use: ColumnUse = ColumnUse(),
+    needsMap: Bool = true
+  ) throws -> DataFile {
+    let data = try read(source, expecting: expecting, use: use, needsMap: needsMap)
     if let warning = data.warning {
       Output.note("\(use.refusesNoJudgement ? "note" : "warning"): \(warning)")
     }

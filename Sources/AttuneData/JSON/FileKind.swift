@@ -7,7 +7,6 @@ enum FileKind {
   private static let magic: [(bytes: [UInt8], what: String, cure: String)] = [
     ([0xFF, 0xFE], "UTF-16", "iconv -f UTF-16 -t UTF-8 FILE > NEW"),
     ([0xFE, 0xFF], "UTF-16", "iconv -f UTF-16 -t UTF-8 FILE > NEW"),
-    (Array("PAR1".utf8), "Parquet", pandas("parquet")),
     (Array("ARROW1".utf8), "Arrow", pandas("feather")),
     ([0x28, 0xB5, 0x2F, 0xFD], "compressed by zstd", "zstd -d FILE"),
     ([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], "compressed by xz", "xz -dk FILE"),
@@ -25,10 +24,6 @@ enum FileKind {
       Array("version https://git-lfs".utf8), "a pointer of Git LFS and not the data", "git lfs pull"
     ),
   ]
-  private static let table =
-    "python3 -c \"import csv,json;[print(json.dumps(r)) for r in "
-    + "csv.DictReader(open('FILE')SEPARATOR)]\" > NEW"
-
   private static func pandas(_ kind: String) -> String {
     "python3 -c \"import pandas; "
       + "pandas.read_\(kind)('FILE').to_json('NEW',orient='records',lines=True)\""
@@ -44,14 +39,15 @@ enum FileKind {
     func refuse(_ what: String, _ cure: String) -> DataError {
       let name = url.relativePath
       let stem = url.deletingPathExtension().lastPathComponent
-      let new = stem + (url.pathExtension == "jsonl" ? "-utf8.jsonl" : ".jsonl")
+      let isText = TableRows.isTable(url) || url.pathExtension == "jsonl"
+      let new = stem + (isText ? "-utf8.\(url.pathExtension)" : ".jsonl")
       let ready = cure.replacing("FILE", with: name).replacing("NEW", with: new)
       return DataError(
-        .badData, "\(name): this is \(what), not JSON lines in UTF-8; convert it: \(ready)")
+        .badData, "\(name): this is \(what), not rows in UTF-8; convert it: \(ready)")
     }
     let ending = url.pathExtension.lowercased()
     if ["xlsx", "xls", "ods"].contains(ending) {
-      throw refuse("a spreadsheet", "save the sheet as CSV, then \(comma)")
+      throw refuse("a spreadsheet", "save the sheet as CSV, in UTF-8, and give that")
     }
     if let kind = magic.first(where: { start.starts(with: $0.bytes) }) {
       throw refuse(kind.what, kind.cure)
@@ -71,18 +67,19 @@ enum FileKind {
         .badData,
         "\(url.relativePath): begins with NUL bytes, so it is no text; expected JSON lines")
     }
-    guard first != UInt8(ascii: "{"), first != UInt8(ascii: "[") else { return }
+    guard first != UInt8(ascii: "{"), first != UInt8(ascii: "["), !TableRows.isTable(url) else {
+      return
+    }
     if first == UInt8(ascii: "<") { throw refuse("a web page or XML", "download the file itself") }
     let line = text.prefix { $0 != 10 }
     func columns(_ byte: UInt8) -> Int { line.count { $0 == byte } }
-    if ending == "tsv" { throw refuse("a TSV table", tab) }
-    if ending == "csv" { throw refuse("a CSV table", comma) }
-    if columns(9) > 0 { throw refuse("text, perhaps a TSV table", tab) }
-    if columns(UInt8(ascii: ",")) > 0 { throw refuse("text, perhaps a CSV table", comma) }
+    if columns(9) > 0 { throw refuse("text, perhaps a TSV table", "cp FILE \(stem(url)).tsv") }
+    if columns(UInt8(ascii: ",")) > 0 || columns(UInt8(ascii: ";")) > 0 {
+      throw refuse("text, perhaps a CSV table", "cp FILE \(stem(url)).csv")
+    }
   }
 
-  private static let comma = table.replacing("SEPARATOR", with: "")
-  private static let tab = table.replacing("SEPARATOR", with: ",delimiter='\\t'")
+  private static func stem(_ url: URL) -> String { url.deletingPathExtension().lastPathComponent }
 
   /// Whether a byte parts the values of JSON.
   static func isSpace(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 || byte == 10 || byte == 13 }

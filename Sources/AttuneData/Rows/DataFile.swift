@@ -14,6 +14,10 @@ public struct DataRow: Sendable, Hashable {
   /// Its place among the file's rows that are used, from 1: of a JSON list many may stand on one line.
   /// 0 for a row of no file.
   public var number: Int
+  /// The file that it stands in, where the rows are of several.
+  public var file: String?
+  /// Which of the names that were given it is from.
+  var origin = 0
 
   /// Makes a row.
   public init(line: Int, number: Int = 0, example: Example, json: JSONValue) {
@@ -30,7 +34,7 @@ public struct DataFile: Sendable {
   public struct Skipped: Sendable, Hashable {
     /// The line, from 1.
     public var line: Int
-    /// The reason, in words.
+    /// The reason, in words; where the rows are of several files, the file before it.
     public var reason: String
   }
 
@@ -38,6 +42,8 @@ public struct DataFile: Sendable {
   public var url: URL
   /// Whether the rows never stood in a file.
   public var isInMemory = false
+  /// Whether the rows are all of one file, by its own names of columns: its bytes say which they are.
+  public private(set) var isPlainFile = true
   /// The shape of its rows.
   public var format: RowFormat
   /// What the rows are.
@@ -82,8 +88,11 @@ public struct DataFile: Sendable {
     return text
   }
 
-  /// Reads a file of JSON lines (`.jsonl`), of one JSON list (`.json`), or either compressed
-  /// (`.gz`), finds out which of ``RowFormat`` it has, and checks every row.
+  /// Where a row stands, in words.
+  public func place(of row: DataRow) -> String { "\(row.file ?? url.path), line \(row.line)" }
+
+  /// Reads a file: JSON lines (`.jsonl`), one JSON list (`.json`), a table (`.csv`, `.tsv`), any of them
+  /// compressed (`.gz`), or Parquet; finds out which of ``RowFormat`` it has, and checks every row.
   ///
   /// - Parameters:
   ///   - url: The file.
@@ -96,8 +105,65 @@ public struct DataFile: Sendable {
   public static func read(
     _ url: URL, expecting: [DataKind] = [], use: ColumnUse = ColumnUse(), limit: Int = .max
   ) throws -> DataFile {
-    try read(url, expecting: expecting, use: use, limit: limit) {
-      try JSONLines.forEach(in: url, $0)
+    try read(DataSource(url), expecting: expecting, use: use, limit: limit)
+  }
+
+  /// Reads files one after the other, or a mixture of them, each by its own format; all are of one kind.
+  ///
+  /// - Parameters:
+  ///   - source: The files, and what their columns are called.
+  ///   - expecting: The kinds that the caller can use; any if empty.
+  ///   - use: What the caller does with columns that the format does not have.
+  ///   - limit: How many rows to read at most.
+  ///   - needsMap: Whether every part of the map must be of use.
+  /// - Throws: ``DataError`` as for one file; for a map of columns that no row has.
+  public static func read(
+    _ source: DataSource, expecting: [DataKind] = [], use: ColumnUse = ColumnUse(),
+    limit: Int = .max, needsMap: Bool = true
+  ) throws -> DataFile {
+    let mapping = ColumnMapping(source.map)
+    var origin = 0
+    var data = try read(
+      source.url, expecting: expecting, use: use, limit: limit,
+      origin: source.parts.count > 1 ? { origin } : nil
+    ) { row in
+      for part in source.parts {
+        origin = part.origin
+        try RowFile.forEach(in: part.url) { json, place in
+          try row(mapping.row(json, at: place), place)
+        }
+      }
+      if needsMap { try mapping.finish(source.url.relativePath) }
+    }
+    data.isPlainFile = source.isPlainFile
+    try data.mix(source)
+    return data
+  }
+
+  /// Takes the rows of a mixture; the others are passed over.
+  private mutating func mix(_ source: DataSource) throws {
+    guard let places = source.mixture(of: rows.map(\.origin)) else { return }
+    guard !places.isEmpty else {
+      throw DataError(
+        .badData, "\(url.relativePath): a file of the mixture has too few rows for its weight")
+    }
+    let taken = Set(places)
+    var counts: [String: (taken: Int, all: Int)] = [:]
+    for (place, row) in rows.enumerated() {
+      counts[row.file ?? "", default: (0, 0)].all += 1
+      if taken.contains(place) { counts[row.file ?? "", default: (0, 0)].taken += 1 }
+    }
+    for (place, row) in rows.enumerated() where !taken.contains(place) {
+      let (file, count) = (row.file ?? "", counts[row.file ?? ""] ?? (0, 0))
+      skipped.append(
+        Skipped(
+          line: row.line,
+          reason: "\(file): the mixture takes \(count.taken) of its \(count.all) rows"))
+    }
+    rows = places.enumerated().map { number, place in
+      var row = rows[place]
+      row.number = number + 1
+      return row
     }
   }
 
@@ -111,7 +177,7 @@ public struct DataFile: Sendable {
     guard let url = URL(string: "rows"), !examples.isEmpty else {
       throw DataError(.badData, "there are no rows; give at least one")
     }
-    var data = try read(url, expecting: [], use: use, limit: .max) { row in
+    var data = try read(url, expecting: [], use: use, limit: .max, origin: nil) { row in
       for (index, example) in examples.enumerated() {
         try row(example.json, DataPlace(url, line: index + 1))
       }
@@ -121,7 +187,7 @@ public struct DataFile: Sendable {
   }
 
   private static func read(
-    _ url: URL, expecting: [DataKind], use: ColumnUse, limit: Int,
+    _ url: URL, expecting: [DataKind], use: ColumnUse, limit: Int, origin: (() -> Int)?,
     _ forEach: ((_ json: JSONValue, _ place: DataPlace) throws -> Void) throws -> Void
   ) throws -> DataFile {
     struct Enough: Error {}
@@ -131,17 +197,27 @@ public struct DataFile: Sendable {
     var rows: [DataRow] = []
     var skipped: [Skipped] = []
     var otherForm: Int?
+    var file: String?
+    var firstFormat: RowFormat?
     let census = ColumnCensus(use)
     do {
       try forEach { json, place in
+        // Each file has a format of its own.
+        if file != place.file { format = nil }
+        file = place.file
         let shape = try format ?? RowFormat.of(json, at: place)
         format = shape
+        firstFormat = firstFormat ?? shape
+        let origin = origin?()
         let columns = Columns(json, at: place)
         let example: Example
         do {
           example = try shape.example(columns)
         } catch let error as UnusableRow {
-          skipped.append(Skipped(line: place.line, reason: error.reason))
+          skipped.append(
+            Skipped(
+              line: place.line,
+              reason: origin == nil ? error.reason : "\(place.file): \(error.reason)"))
           return
         }
         try census.count(columns, example)
@@ -163,13 +239,15 @@ public struct DataFile: Sendable {
               "this file holds \(example.kind.rawValue) data; \(wanted) is needed\(near.joined())")
           }
         }
-        rows.append(
-          DataRow(line: place.line, number: rows.count + 1, example: example, json: json))
+        var row = DataRow(
+          line: place.line, number: rows.count + 1, example: example, json: json)
+        if let origin { (row.file, row.origin) = (place.file, origin) }
+        rows.append(row)
         if rows.count >= limit { throw Enough() }
       }
     } catch is Enough {}
     try census.finish(url.relativePath)
-    guard let format, let kind else {
+    guard let format = firstFormat, let kind else {
       let first = skipped.first
       throw DataPlace(url, line: first?.line ?? 1)
         .error("no row of the file can be used: \(first?.reason ?? "it has none")")
@@ -182,19 +260,22 @@ public struct DataFile: Sendable {
   }
 
   /// Calls `body` for every row that can be used with its words: the line byte for byte as it stands
-  /// in the file, or of a file that is one list the row as one line of JSON.
+  /// in the file, or, where it is no line of one file or has got other names, the row as one line of JSON.
   ///
   /// - Throws: ``DataError`` if the file is another one by now, and whatever `body` throws.
   public func forEachText(_ body: (_ row: DataRow, _ text: Data) throws -> Void) throws {
     var left = rows[...]
-    if try JSONLines.isList(url) {
+    guard isPlainFile, try RowFile.kind(of: url) == .lines else {
       for row in rows { try body(row, Data(row.json.text.utf8)) }
       return
     }
     try JSONLines.forEachLine(in: url) { bytes, place in
-      guard let row = left.first, row.line == place.line else { return }
-      try body(row, Data(bytes))
-      left.removeFirst()
+      while let row = left.first, row.line == place.line {
+        // An annotated task is several rows, and none of them as it stands.
+        let isItself = try JSONLines.object(bytes, at: place) == row.json
+        try body(row, isItself ? Data(bytes) : Data(row.json.text.utf8))
+        left.removeFirst()
+      }
     }
     guard left.isEmpty else {
       throw DataError(.file, "\(url.relativePath): the file was changed while it was read")

@@ -48,12 +48,12 @@ public enum RowReader {
           text: text, format: shape, row: DataRow(line: place.line, example: example, json: json)))
     }
 
-    if try JSONLines.isList(url) {
+    if try RowFile.kind(of: url) != .lines {
       // What the closures throw ends the reading; what the list itself has wrong is a row's fault.
       var thrown: (any Error)?
       var last = 0
       do {
-        try JSONLines.forEach(in: url) { json, place in
+        try RowFile.forEach(in: url) { json, place in
           last = place.line
           do {
             try take(json.text, json, at: place)
@@ -76,7 +76,13 @@ public enum RowReader {
         }
         var text = String(decoding: bytes, as: UTF8.self)
         if text.utf8.last == 13 { text = String(decoding: bytes.dropLast(), as: UTF8.self) }
-        try take(text, json, at: place)
+        let rows: [JSONValue]
+        do {
+          rows = try AnnotationExport.rows(of: json, at: place)
+        } catch let error as DataError {
+          return try broken(place.line, place.reason(of: error))
+        }
+        for row in rows { try take(row == json ? text : row.text, row, at: place) }
       }
     }
     try census.finish(url.relativePath)

@@ -160,7 +160,7 @@ public enum Judging {
       default:
         throw TrainingError(
           .badData,
-          "\(data.url.path), line \(row.line): is \(row.example.kind.rawValue) data; judge reads "
+          "\(data.place(of: row)): is \(row.example.kind.rawValue) data; judge reads "
             + "samples or pairs")
       }
     }
@@ -230,7 +230,7 @@ public enum Judging {
       guard case .samples(let sample) = row.example else {
         throw TrainingError(
           .badData,
-          "\(data.url.path), line \(row.line): is \(row.example.kind.rawValue) data; by=rubric reads "
+          "\(data.place(of: row)): is \(row.example.kind.rawValue) data; by=rubric reads "
             + "samples")
       }
       rows.append((sample, PreferenceMaker.distinct(sample)))
@@ -300,7 +300,7 @@ public enum Judging {
       guard case .preference(var preference) = row.example else {
         throw TrainingError(
           .badData,
-          "\(data.url.path), line \(row.line): is \(row.example.kind.rawValue) data; --check reads "
+          "\(data.place(of: row)): is \(row.example.kind.rawValue) data; --check reads "
             + "people's preferences")
       }
       guard let isSwapped = preference.isSwapped else {

@@ -172,7 +172,7 @@ public enum Revising {
       default:
         throw TrainingError(
           .badData,
-          "\(data.url.path), line \(row.line): is \(row.example.kind.rawValue) data; revise reads "
+          "\(data.place(of: row)): is \(row.example.kind.rawValue) data; revise reads "
             + "samples or prompt–completion rows")
       }
     }

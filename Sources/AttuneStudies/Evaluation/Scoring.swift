@@ -67,7 +67,7 @@ public enum Scoring {
         return try answers(of: row)
       } catch let error as TrainingError {
         throw TrainingError(
-          error.code, "\(data.url.path), line \(row.line): \(error.message)")
+          error.code, "\(data.place(of: row)): \(error.message)")
       }
     }
     var progress = ProgressLine("score", total: rows.count, unit: "rows", style: style)

@@ -153,7 +153,7 @@ extension Sampling {
       } catch {
         throw TrainingError(
           (error as? TrainingError)?.code ?? .badData,
-          "\(data.url.path), line \(row.line): \(error)")
+          "\(data.place(of: row)): \(error)")
       }
     }
     let answers = try answers(
@@ -173,7 +173,7 @@ extension Sampling {
       else {
         throw TrainingError(
           .badData,
-          "\(data.url.path), line \(row.line): a server answers conversations that end in a turn of "
+          "\(data.place(of: row)): a server answers conversations that end in a turn of "
             + "the user, of a tool, or of the assistant, which it goes on with; give the prompt as "
             + "messages")
       }
@@ -203,7 +203,7 @@ extension Sampling {
   private static func prompt(_ row: DataRow, _ data: DataFile) throws -> Content {
     if let prompt = row.example.prompt { return prompt }
     throw TrainingError(
-      .badData, "\(data.url.path), line \(row.line): there is no prompt to answer")
+      .badData, "\(data.place(of: row)): there is no prompt to answer")
   }
 
   /// Writes a row a prompt: a single model stands in the row, several at each of their answers.

@@ -55,7 +55,7 @@ public enum Fingerprint {
   ///
   /// - Throws: `TrainingError` if the file can't be read.
   public static func of(data: DataFile) throws -> String {
-    guard data.isInMemory else { return try of(file: data.url) }
+    if !data.isInMemory, data.isPlainFile { return try of(file: data.url) }
     return of(Data(data.rows.map { $0.json.text + "\n" }.joined().utf8))
   }
 

@@ -43,7 +43,7 @@ struct RecordedSamples {
         throw TrainingError(error.code, "\(data.url.path), \(error.message)")
       }
       func refuse(_ what: String) -> TrainingError {
-        TrainingError(.badData, "\(data.url.path), line \(row.line): \(what)")
+        TrainingError(.badData, "\(data.place(of: row)): \(what)")
       }
       guard sample.completions.count >= minimum else {
         throw refuse(

@@ -96,7 +96,8 @@ struct EvaluateCommand: TakesKnobs {
     if let folder, let answersFile {
       let inputs = [
         ("model", model.model), ("against", against ?? ""), ("reference", reference ?? ""),
-        ("data", data.file.data), ("rewards", rewards.sources.joined(separator: " ")),
+        ("data", data.files.joined(separator: " ")),
+        ("rewards", rewards.sources.joined(separator: " ")),
         ("judge", judge.judges.joined(separator: " ")),
       ].filter { !$0.1.isEmpty }
       try RunReport(report, answers: answersFile, settings: settings, inputs: inputs)

@@ -3,9 +3,9 @@
 import AttuneData
 import Testing
 
-struct CommaSeparatedTests {
-  private func records(_ text: String) throws -> [CommaSeparated.Record] {
-    try CommaSeparated.records(Array(text.utf8), source: "a.csv")
+struct DelimitedTextTests {
+  private func records(_ text: String) throws -> [DelimitedText.Record] {
+    try DelimitedText.records(Array(text.utf8), source: "a.csv")
   }
 
   @Test func `quotes hold commas, line ends and quotes`() throws {
@@ -20,10 +20,10 @@ struct CommaSeparatedTests {
     #expect(try records("\"\"").map(\.fields) == [[""]])
   }
 
-  @Test(arguments: [("a\n\"b", "line 2"), ("\"a\"b,c", "line 1")])
+  @Test(arguments: [("a\n\"b", "2"), ("\"a\"b,c", "1")])
   func `what a quote spoils is named`(text: String, place: String) {
     #expect { try records(text) } throws: {
-      "\($0)".contains("a.csv, \(place)")
+      "\($0)".contains("a.csv:\(place):")
     }
   }
 }

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Foundation
+
+/// The one way to the rows of a data file, whatever it is: JSON lines, one JSON list, a table, Parquet, and
+/// of JSON the exports of Label Studio and Argilla too.
+public enum RowFile {
+  /// Calls `row` for every row, with where it stands: its line, of Parquet its number.
+  ///
+  /// - Throws: ``DataError`` that names file and line, and whatever `row` throws.
+  public static func forEach(
+    in url: URL, _ row: (_ value: JSONValue, _ place: DataPlace) throws -> Void
+  ) throws {
+    switch try kind(of: url) {
+    case .table: try TableRows.forEach(in: url, row)
+    case .parquet: try ParquetRows.forEach(in: url, row)
+    case .list, .lines:
+      var isEmpty = true
+      try JSONLines.forEach(in: url) { value, place in
+        for value in try AnnotationExport.rows(of: value, at: place) {
+          isEmpty = false
+          try row(value, place)
+        }
+      }
+      if isEmpty {
+        throw DataError(.badData, "\(url.relativePath): nobody has annotated any of its tasks")
+      }
+    }
+  }
+
+  /// What a data file is.
+  enum Kind {
+    case lines, list, table, parquet
+  }
+
+  static func kind(of url: URL) throws -> Kind {
+    if TableRows.isTable(url) { return .table }
+    if ParquetFile.isOne(url) { return .parquet }
+    return try JSONLines.isList(url) ? .list : .lines
+  }
+}
