@@ -117,17 +117,12 @@ def tiny(options):
 
 
 def whole(options):
-    found = subprocess.run([options.attune, "inspect", "--model", options.model, "--data", "/dev/null", "--json"],
-                           capture_output=True, text=True)
-    del found
     folder = pathlib.Path(options.model)
     if not folder.exists():
         folder = next(p.parent for p in pathlib.Path("~/.cache/attune").expanduser().rglob("config.json")
                       if options.model.split("-")[0] in str(p.parent).lower() and "bases" not in p.parts)
-    lines = [line for line in (ROOT / "Benchmarks/corpus.txt").read_text().splitlines() if len(line) > 20] \
-        if (ROOT / "Benchmarks/corpus.txt").exists() else []
-    if options.text:
-        lines = [line for line in pathlib.Path(options.text).read_text().splitlines() if len(line) > 20]
+    pages = [pathlib.Path(options.text)] if options.text else sorted((ROOT / "Documentation").glob("*.md"))
+    lines = [line for page in pages for line in page.read_text().splitlines() if 40 < len(line) and line[0].isalpha()]
     lines = lines[:options.lines]
     names = transformers.AutoTokenizer.from_pretrained(folder)
     texts = [names(line)["input_ids"][:options.longest] for line in lines]
@@ -173,7 +168,7 @@ def main():
     parser.add_argument("--attune", required=True)
     parser.add_argument("--model")
     parser.add_argument("--types", default=TYPES)
-    parser.add_argument("--text", help="200 lines of text (default: the repository's README and pages)")
+    parser.add_argument("--text", help="lines of text (default: the pages of Documentation)")
     parser.add_argument("--lines", type=int, default=200)
     parser.add_argument("--longest", type=int, default=128)
     parser.add_argument("--json")

@@ -119,15 +119,24 @@ struct OutputFolderOptions: ParsableArguments {
   @Flag(help: "Discard a run that is in the folder.")
   var restart = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Show the run's numbers elsewhere too: tensorboard, mlflow or csv; repeatable.",
+      valueName: "tracker"))
+  var track: [TrackerKind] = []
+
   var url: URL { URL(filePath: output, directoryHint: .isDirectory) }
 
   var options: RunOptions {
     var options = RunOptions()
     options.restart = restart
     options.report = RunReport.writeAtEnd
+    options.track = track
     return options
   }
 }
+
+extension TrackerKind: ExpressibleByArgument {}
 
 /// Where rewards come from.
 struct RewardOptions: ParsableArguments {

@@ -154,6 +154,7 @@ struct IterateRun {
     }
     let metrics = try MetricsFile(
       in: output, stage: "iterate", keeping: done.last?.metricsBytes ?? 0, upTo: done.count,
+      track: options.track, of: folder.record,
       warn: { progress.say("warning: \($0)") })
     var order = BatchOrder(
       rows: prompts.count, batch: settings.promptCount(of: prompts.count), seed: settings.seed)
@@ -205,6 +206,7 @@ struct IterateRun {
     progress.say("trained: \(trained.summary)")
     // Adapters and top layers beside their base, everything else as it is.
     try start.write(policy.model, to: output, merging: settings.dpo.merge)
+    try metrics.finish()
     return IterateReport(
       model: output.path, loss: settings.dpo.loss.rawValue, ranker: ranker,
       rounds: done.map(\.round), trained: trained, steps: done.reduce(0) { $0 + $1.steps },

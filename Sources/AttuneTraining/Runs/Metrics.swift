@@ -11,6 +11,7 @@ package final class MetricsFile {
   private let url: URL
   private let stage: String
   private let descriptor: Int32
+  private var trackers: Trackers?
   /// How long the file is.
   package private(set) var bytes: Int
 
@@ -21,10 +22,13 @@ package final class MetricsFile {
   ///   - stage: The trainer.
   ///   - bytes: How much of the file is kept: what it held when the checkpoint was written.
   ///   - step: The step of that checkpoint.
+  ///   - track: What shows the numbers beside the file.
+  ///   - record: The run's settings, which those show too.
   ///   - warn: Is told of lines that the checkpoint counts on and that are gone.
   /// - Throws: `FileError` if it can't be written.
   package init(
     in folder: URL, stage: String, keeping bytes: Int = 0, upTo step: Int = 0,
+    track: [TrackerKind] = [], of record: RunRecord? = nil,
     warn: (String) -> Void = { _ in }
   ) throws {
     url = folder.appending(path: "metrics.jsonl")
@@ -52,6 +56,9 @@ package final class MetricsFile {
     guard ftruncate(descriptor, off_t(self.bytes)) == 0,
       lseek(descriptor, off_t(self.bytes), SEEK_SET) >= 0
     else { throw FileError("can't be written", url.path) }
+    guard !track.isEmpty, let record else { return }
+    let kept = try? FileHandle(forReadingFrom: url).read(upToCount: self.bytes)
+    trackers = try Trackers(track, in: folder, record: record, metrics: kept ?? Data())
   }
 
   private struct StepOfLine: Decodable { var step: Int }
@@ -66,9 +73,20 @@ package final class MetricsFile {
       step: step, stage: stage, time: Date().timeIntervalSince1970, metrics: metrics)
     _ = try Collective.current.first {
       try AtomicFile.write(Data(line.utf8), to: descriptor, name: url.path)
+      try trackers?.add(line)
       return true
     }
     bytes += line.utf8.count
+  }
+
+  /// Ends the run for its trackers, which take its report's figures.
+  ///
+  /// - Throws: `FileError` if they can't be written.
+  package func finish() throws {
+    _ = try Collective.current.first {
+      try trackers?.finish(in: url.deletingLastPathComponent())
+      return true
+    }
   }
 
   /// Brings all lines to the disk, before a checkpoint counts on them.

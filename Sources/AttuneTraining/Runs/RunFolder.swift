@@ -217,7 +217,8 @@ public final class RunFolder {
 
   /// What a run writes beside its weights and `round-N`.
   private static let own: Set<String> = [
-    "metrics.jsonl", "samples.jsonl", "evaluation.jsonl", "greedy.jsonl", "report.json",
+    "metrics.jsonl", "metrics.csv", "tensorboard", "samples.jsonl", "evaluation.jsonl",
+    "greedy.jsonl", "report.json",
     "report.html",
     "settings.json", "config.json", "generation_config.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",

@@ -18,6 +18,8 @@ public struct RunOptions: Sendable {
   /// Rows that a trainer that samples is not trained on, and that its policy answers on the way; nil:
   /// there are none.
   public var heldOut: DataFile?
+  /// What shows the run's numbers beside `metrics.jsonl`.
+  public var track: [TrackerKind] = []
   /// Where progress goes.
   public var progress = ProgressLine.Style.automatic
   /// Is told how far a training run is and what it says, beside what goes to `progress`.

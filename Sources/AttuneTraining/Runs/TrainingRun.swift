@@ -76,9 +76,16 @@ package struct RunOutput {
   package func say(_ text: String) { options.say(text) }
 
   /// Ends the run: greedy answers and report are written, and the folder is marked as finished.
-  package func finish(_ trained: @autoclosure () throws -> LoadedModel) throws {
+  ///
+  /// - Parameters:
+  ///   - trained: What was trained.
+  ///   - last: What is to be done once the report is there.
+  package func finish(
+    _ trained: @autoclosure () throws -> LoadedModel, last: () throws -> Void = {}
+  ) throws {
     try greedy?.write(after: trained(), to: url)
     try options.report?(record, url)
+    try last()
     try folder.finish()
   }
 }
@@ -168,6 +175,7 @@ package final class TrainingRun<State: RunState> {
     }
     metrics = try MetricsFile(
       in: output.url, stage: stage, keeping: saved?.metricsBytes ?? 0, upTo: done,
+      track: output.options.track, of: output.record,
       warn: { output.say("warning: \($0)") })
     clock = CheckpointClock(seconds: settings.checkpointSeconds)
     self.output = output
@@ -313,7 +321,7 @@ package final class TrainingRun<State: RunState> {
     // The last checkpoint is written: room for the model that is read again.
     for model in trained { model.endTraining() }
     try start.write(written, to: output.url, merging: settings.merge, reward: reward)
-    try output.finish(start.holding(written))
+    try output.finish(start.holding(written), last: metrics.finish)
   }
 }
 
