@@ -18,6 +18,12 @@ struct FrontierSettingsTests {
     var settings = FrontierSettings()
     settings.methods = names
     settings.betas = [0.3]
+    // The start is no teacher of itself unless it is told something.
+    if method == .distill {
+      #expect(throws: TrainingError.self) { try settings.validate() }
+      settings = try ConfigFile.settings(
+        settings, flags: [("distill.teacher_system", #""Be brief.""#)])
+    }
     try settings.validate()
   }
 

@@ -53,7 +53,9 @@ struct WrittenModelTests {
         ("rounds", "1"), ("max_tokens", "4"), ("samples_per_prompt", "2"), ("dpo.rank", "4"),
       ]
       func knobs<S: PolicyMethod>(_: S) throws -> S {
-        try settings(S.self, name == "iterate" ? rounds : short)
+        // A teacher of another kind than the start itself.
+        let words = name == "distill" ? [("teacher_system", #""Be brief.""#)] : []
+        return try settings(S.self, (name == "iterate" ? rounds : short) + words)
       }
       let method = try #require(RLHF.Method(rawValue: name))
       _ = try knobs(MethodsSettings()[method]).trainPolicy(
