@@ -12,7 +12,7 @@ extension NativeModel {
 /// The CPU's decoder of requests that come one by one.
 ///
 /// Each text has a block of keys and values of its own. Where a prompt begins as another text did, what
-/// that one has is copied, which costs a thousandth of computing it; where it goes on from a text that
+/// that one has is copied, which costs little beside computing it; where it goes on from a text that
 /// ended, its block is taken over.
 package final class NativeDecoder: ContinuousDecoder {
   /// A request that has not ended.

@@ -60,9 +60,12 @@ struct ParquetFile {
   let groups: [(rows: Int, chunks: [Chunk])]
   private let handle: FileHandle
 
-  /// Whether a file begins as Parquet does.
+  /// Whether a file begins as Parquet does. Opening a pipe would wait for who writes into it.
   static func isOne(_ url: URL) -> Bool {
-    guard let handle = try? FileHandle(forReadingFrom: url) else { return false }
+    var info = stat()
+    guard stat(url.path, &info) == 0, info.st_mode & S_IFMT == S_IFREG,
+      let handle = try? FileHandle(forReadingFrom: url)
+    else { return false }
     defer { try? handle.close() }
     return (try? handle.read(upToCount: 4)) == Data("PAR1".utf8)
   }
