@@ -24,10 +24,10 @@ AIMS = {1: "1.5", 8: "3", 32: "4"}
 
 arguments = side_by_side.parser(__doc__)
 arguments.add_argument("--sequences", default="1,8,32", help="default: %(default)s")
-arguments.add_argument("--attune-cache", metavar="TYPE", default="float32",
-                       help="what to call Attune's cache of keys and values (default: %(default)s)")
 options = arguments.parse_args()
 counts = [int(n) for n in options.sequences.split(",")]
+# Of keys and values.
+cache = "bfloat16" if options.precision == "bf16" or "int8" in options.sampling_options else "float32"
 
 attune = side_by_side.attune()
 python = side_by_side.peer_python(options.venv)
@@ -91,7 +91,7 @@ first = next(iter(rounds[0].values()))
 side_by_side.conditions(
     options, f"xllamacpp {first['llama.cpp']['xllamacpp']}", first["attune"]["blas"])
 print(f"llama.cpp: {first['llama.cpp']['options']}")
-print(f"Attune: cache (keys and values) {options.attune_cache}")
+print(f"Attune: cache (keys and values) {cache}")
 print(side_by_side.head())
 for name, path in files.items():
     for count in counts:
