@@ -160,14 +160,24 @@ final class Workbench {
   func attune(line: String, output: String? = nil) throws -> CommandRun {
     try CommandRun(line.split(separator: " ").map(String.init), in: folder, output: output)
   }
-  /// Runs a command line, and says the largest resident memory of its process in MB.
-  func peak(line: String) throws -> Double {
+
+  /// Starts a command line, whose words nobody reads.
+  ///
+  /// - Parameter launcher: A program that starts this one, with its arguments.
+  func start(line: String, launcher: [String] = []) throws -> Process {
     let process = Process()
-    process.executableURL = CommandRun.program
-    process.arguments = line.split(separator: " ").map(String.init)
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    process.arguments =
+      launcher + [CommandRun.program.path] + line.split(separator: " ").map(String.init)
     process.currentDirectoryURL = folder
     (process.standardOutput, process.standardError) = (FileHandle.nullDevice, FileHandle.nullDevice)
     try process.run()
+    return process
+  }
+
+  /// Runs a command line, and says the largest resident memory of its process in MB.
+  func peak(line: String) throws -> Double {
+    let process = try start(line: line)
     // The system keeps the largest of a process while that runs; what a parent is told when it has ended
     // is no less than the parent's own.
     var peak = 0.0

@@ -205,15 +205,7 @@
     private func start(
       _ bench: Workbench, _ ranks: Int, _ line: String, until file: String
     ) throws -> Process {
-      let process = Process()
-      process.executableURL = URL(filePath: "/usr/bin/env")
-      process.currentDirectoryURL = bench.folder
-      process.arguments =
-        Self.launcher(ranks) + [CommandRun.program.path]
-        + "\(line) --threads 1".split(separator: " ").map(String.init)
-      process.standardOutput = FileHandle.nullDevice
-      process.standardError = FileHandle.nullDevice
-      try process.run()
+      let process = try bench.start(line: "\(line) --threads 1", launcher: Self.launcher(ranks))
       let deadline = ContinuousClock.now + .seconds(60)
       while !bench.exists(file), ContinuousClock.now < deadline {
         Thread.sleep(forTimeInterval: 0.02)

@@ -20,19 +20,8 @@ struct SamplerFolderTests {
     return bench
   }
 
-  private func start(_ bench: Workbench, _ line: String) throws -> Process {
-    let process = Process()
-    process.executableURL = CommandRun.program
-    process.arguments = line.split(separator: " ").map(String.init)
-    process.currentDirectoryURL = bench.folder
-    process.standardOutput = FileHandle.nullDevice
-    process.standardError = FileHandle.nullDevice
-    try process.run()
-    return process
-  }
-
   private func worker(_ bench: Workbench, _ name: String) throws -> Process {
-    try start(bench, "rollouts --run run --worker \(name) --threads 1 --idle-seconds 60")
+    try bench.start(line: "rollouts --run run --worker \(name) --threads 1 --idle-seconds 60")
   }
 
   private func metrics(_ bench: Workbench) throws -> [[String: Any]] {
@@ -99,7 +88,7 @@ struct SamplerFolderTests {
     var random = SystemRandomNumberGenerator()
     var kills = 0
     var workers = try ["a", "b"].map { try worker(bench, $0) }
-    var trainer = try start(bench, line)
+    var trainer = try bench.start(line: line)
     let deadline = ContinuousClock.now + .seconds(90)
     while trainer.isRunning || trainer.terminationStatus != 0, ContinuousClock.now < deadline {
       Thread.sleep(forTimeInterval: Double.random(in: 0.1...0.5, using: &random))
@@ -108,7 +97,7 @@ struct SamplerFolderTests {
         if kills % 2 == 0 {
           kill(trainer.processIdentifier, SIGKILL)
           trainer.waitUntilExit()
-          trainer = try start(bench, line)
+          trainer = try bench.start(line: line)
         } else {
           kill(workers[0].processIdentifier, SIGKILL)
           workers[0].waitUntilExit()
@@ -123,7 +112,7 @@ struct SamplerFolderTests {
     for worker in workers { worker.waitUntilExit() }
     // Every rollout was trained on once.
     #expect(try metrics(bench).compactMap { $0["step"] as? Int } == Array(1...40))
-    let other = try start(bench, line)
+    let other = try bench.start(line: line)
     other.waitUntilExit()
     #expect(other.terminationStatus == 1)
   }

@@ -9,6 +9,8 @@ final class ByteSource {
   private let handle: FileHandle
   private var inflater: Inflater?
   private var isStart = true
+  /// What was read to see how the file begins.
+  private var ahead = Data()
   /// The file's size in bytes.
   let size: Int
 
@@ -39,6 +41,12 @@ final class ByteSource {
 
   deinit { try? handle.close() }
 
+  /// Whether the file itself begins so; its bytes still come by ``next()``.
+  func begins(with text: String) throws -> Bool {
+    if ahead.isEmpty { ahead = try load(1 << 16) }
+    return ahead.starts(with: text.utf8)
+  }
+
   /// The next bytes, empty at the end of the file.
   ///
   /// - Throws: ``DataError`` if they can't be read, and at the start if they are no JSON.
@@ -53,12 +61,9 @@ final class ByteSource {
 
   private func read() throws -> [UInt8] {
     while true {
-      let data: Data
-      do {
-        data = try handle.read(upToCount: inflater == nil && !isStart ? 1 << 20 : 1 << 16) ?? Data()
-      } catch {
-        throw DataError(.file, "\(url.relativePath): reading failed: \(error.localizedDescription)")
-      }
+      let data =
+        ahead.isEmpty ? try load(inflater == nil && !isStart ? 1 << 20 : 1 << 16) : ahead
+      ahead = Data()
       // A gzip file under another name.
       if isStart, inflater == nil, data.starts(with: [0x1F, 0x8B]) { inflater = try Inflater() }
       guard let inflater else { return Array(data) }
@@ -71,6 +76,14 @@ final class ByteSource {
       // 64 KB inflate to 64 MB at most, whatever the file claims.
       let inflated = try inflater.inflate(Array(data), of: url)
       if !inflated.isEmpty { return inflated }
+    }
+  }
+
+  private func load(_ most: Int) throws -> Data {
+    do {
+      return try handle.read(upToCount: most) ?? Data()
+    } catch {
+      throw DataError(.file, "\(url.relativePath): reading failed: \(error.localizedDescription)")
     }
   }
 }

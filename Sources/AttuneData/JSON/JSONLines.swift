@@ -16,8 +16,15 @@ public enum JSONLines {
   public static func forEach(
     in url: URL, _ row: (_ value: JSONValue, _ place: DataPlace) throws -> Void
   ) throws {
+    try forEach(in: url, isList: isList(ByteSource(url)), row)
+  }
+
+  /// The same for a file of which it is known whether it is a list.
+  static func forEach(
+    in url: URL, isList: Bool, _ row: (_ value: JSONValue, _ place: DataPlace) throws -> Void
+  ) throws {
     var rows = 0
-    if try isList(url) {
+    if isList {
       try forEachElement(in: url) { value, place in
         rows += 1
         try row(value, place)
@@ -108,8 +115,7 @@ public enum JSONLines {
   }
 
   /// Whether the file holds one list: its first byte that is not white space is `[`.
-  static func isList(_ url: URL) throws -> Bool {
-    let source = try ByteSource(url)
+  static func isList(_ source: ByteSource) throws -> Bool {
     while true {
       let bytes = try source.next()
       if bytes.isEmpty { return false }

@@ -60,15 +60,8 @@ struct ParquetFile {
   let groups: [(rows: Int, chunks: [Chunk])]
   private let handle: FileHandle
 
-  /// Whether a file begins as Parquet does. Opening a pipe would wait for who writes into it.
-  static func isOne(_ url: URL) -> Bool {
-    var info = stat()
-    guard stat(url.path, &info) == 0, info.st_mode & S_IFMT == S_IFREG,
-      let handle = try? FileHandle(forReadingFrom: url)
-    else { return false }
-    defer { try? handle.close() }
-    return (try? handle.read(upToCount: 4)) == Data("PAR1".utf8)
-  }
+  /// How a file begins and ends.
+  static let magic = "PAR1"
 
   func damaged(_ what: String) -> DataError { Self.damaged(url, what) }
 
@@ -88,7 +81,7 @@ struct ParquetFile {
     }
     let size = Int((try? handle.seekToEnd()) ?? 0)
     let end = try Self.bytes(handle, max(0, size - 8)..<size, url)
-    guard size >= 12, end.suffix(4).elementsEqual("PAR1".utf8) else {
+    guard size >= 12, end.suffix(4).elementsEqual(Self.magic.utf8) else {
       throw Self.damaged(url, "it does not end as one")
     }
     let length = end.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }

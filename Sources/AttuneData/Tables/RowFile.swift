@@ -11,12 +11,13 @@ public enum RowFile {
   public static func forEach(
     in url: URL, _ row: (_ value: JSONValue, _ place: DataPlace) throws -> Void
   ) throws {
-    switch try kind(of: url) {
+    let kind = try kind(of: url)
+    switch kind {
     case .table: try TableRows.forEach(in: url, row)
     case .parquet: try ParquetRows.forEach(in: url, row)
     case .list, .lines:
       var isEmpty = true
-      try JSONLines.forEach(in: url) { value, place in
+      try JSONLines.forEach(in: url, isList: kind == .list) { value, place in
         for value in try AnnotationExport.rows(of: value, at: place) {
           isEmpty = false
           try row(value, place)
@@ -33,9 +34,11 @@ public enum RowFile {
     case lines, list, table, parquet
   }
 
+  /// - Throws: ``DataError`` if it can't be read, or holds no rows by its first bytes.
   static func kind(of url: URL) throws -> Kind {
     if TableRows.isTable(url) { return .table }
-    if ParquetFile.isOne(url) { return .parquet }
-    return try JSONLines.isList(url) ? .list : .lines
+    let source = try ByteSource(url)
+    if try source.begins(with: ParquetFile.magic) { return .parquet }
+    return try JSONLines.isList(source) ? .list : .lines
   }
 }

@@ -108,24 +108,7 @@
         "Ask by a second key how much better, in n steps (default: do not ask).", valueName: "n"))
     var strengths: Int?
 
-    @Option(
-      help: ArgumentHelp(
-        "Train a policy while people label, by a loss of attune dpo.", valueName: "loss"))
-    var align: PreferenceLoss?
-
-    @Option(
-      help: ArgumentHelp(
-        "Comparisons with a winner before the next policy (default: 32).", valueName: "n"))
-    var alignEvery: Int?
-
-    @Option(
-      help: ArgumentHelp("Where policies are (default: STORE.policies).", valueName: "dir"),
-      completion: .directory)
-    var policies: String?
-
-    @Option(
-      help: ArgumentHelp("Go back to a policy by its number; 0 is the model.", valueName: "k"))
-    var policy: Int?
+    @OptionGroup var align: AlignOptions
 
     @OptionGroup var server: ServerOptions
 
@@ -156,11 +139,7 @@
             "--n, --max-tokens, --temperature and --ahead are of no use without --model.")
         }
       }
-      guard align != nil || (alignEvery == nil && policies == nil && policy == nil) else {
-        throw ValidationError(
-          "--align-every, --policies and --policy are of no use without --align.")
-      }
-      if align != nil {
+      if align.loss != nil {
         guard models.count == 1, samples.isEmpty else {
           throw ValidationError("--align needs one --model with --prompts, and no --samples.")
         }
@@ -185,13 +164,8 @@
         "pairs_per_prompt": pairsPerPrompt, "strengths": strengths, "seed": shared.seed,
       ]
       var recipe = CollectRecipe()
-      if let align {
-        recipe = try settings(
-          own,
-          [
-            KnobOption("align.dpo.loss", as: "--align"): align,
-            KnobOption("align.every", as: "--align-every"): alignEvery,
-          ])
+      if align.loss != nil {
+        recipe = try settings(own, align.flags)
       } else {
         recipe.collect = try settings(over: CollectSettings(), own)
       }
@@ -247,15 +221,14 @@
         : try RewardScorer(
           try RewardSources(specifications, on: shared.engine(), beside: opened.first),
           files: (samples + (prompts.map { [$0] } ?? [])).map { URL(filePath: $0) })
-      if align != nil {
+      if align.loss != nil {
         var settings = recipe.align
         settings.dpo.seed = shared.seed ?? 0
         var aligner = try Aligner(
           collector,
           try PolicySeries(
-            opened[0], settings: settings,
-            in: URL(filePath: policies ?? store.store + ".policies", directoryHint: .isDirectory),
-            policy: policy, labels: try collector.decided()),
+            opened[0], settings: settings, in: align.folder(store: store.store),
+            policy: align.policy, labels: try collector.decided()),
           prompts: questions, sampling: sampling, n: n, scorer: scorer, ahead: ahead ?? 32)
         return { try aligner.step() }
       }

@@ -103,33 +103,12 @@
 
     @OptionGroup var sampler: SamplerOption
 
-    @Option(
-      help: ArgumentHelp(
-        "Train policies from what users say, by a loss of attune dpo.", valueName: "loss"))
-    var align: PreferenceLoss?
-
-    @Option(
-      help: ArgumentHelp(
-        "Choices with a winner before the next policy (default: 32).", valueName: "n"))
-    var alignEvery: Int?
-
-    @Option(
-      help: ArgumentHelp("Where policies are (default: STORE.policies).", valueName: "dir"),
-      completion: .directory)
-    var policies: String?
-
-    @Option(
-      help: ArgumentHelp("Go back to a policy by its number; 0 is the model.", valueName: "k"))
-    var policy: Int?
+    @OptionGroup var align: AlignOptions
 
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
-      guard align != nil || (alignEvery == nil && policies == nil && policy == nil) else {
-        throw ValidationError(
-          "--align-every, --policies and --policy are of no use without --align.")
-      }
-      guard align == nil || store != nil else {
+      guard align.loss == nil || store != nil else {
         throw ValidationError("--align learns from a store: give --store.")
       }
       if let apiKey, apiKey.utf8.count < 16 || apiKey.utf8.count > 256 {
@@ -154,14 +133,9 @@
     func run() throws {
       let own: KnobFlags = ["sequences": sequences, "context": context, "queue": queue]
       var recipe = ServeRecipe()
-      if let align {
+      if align.loss != nil {
         recipe = try settings(
-          own,
-          [
-            KnobOption("align.dpo.loss", as: "--align"): align,
-            KnobOption("align.every", as: "--align-every"): alignEvery,
-            KnobOption("align.dpo.seed", as: "--seed"): shared.seed,
-          ])
+          own, align.flags, [KnobOption("align.dpo.seed", as: "--seed"): shared.seed])
       } else {
         recipe.serve = try settings(over: ServeSettings(), own)
       }
@@ -175,11 +149,10 @@
         try LoadedModel.open(Self.place($0), on: engine, beside: start)
       }
       var rounds: PolicyRounds?
-      if align != nil, let feedback = service.store, let store {
+      if align.loss != nil, let feedback = service.store, let store {
         let series = try PolicySeries(
-          start, settings: recipe.align,
-          in: URL(filePath: policies ?? store + ".policies", directoryHint: .isDirectory),
-          policy: policy, labels: try feedback.decidedCount())
+          start, settings: recipe.align, in: align.folder(store: store), policy: align.policy,
+          labels: try feedback.decidedCount())
         rounds = try PolicyRounds(
           series, count: { try feedback.decidedCount() },
           rows: { try feedback.preferences().map { $0.text + "\n" }.joined() },
