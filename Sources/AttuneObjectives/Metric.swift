@@ -67,6 +67,10 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case goldDeviation = "reward/gold_sd"
   case goldCorrelation = "reward/gold_correlation"
   case missingEndShare = "reward/missing_end_share"
+  case judgeCalls = "judge/calls"
+  case judgeRemembered = "judge/remembered"
+  case judgeTokens = "judge/tokens"
+  case judgeSeconds = "judge/seconds"
   // Answers that are right or wrong
   case rightShare = "answer/accuracy"
   case passAtK = "answer/pass_at_k"
@@ -205,6 +209,11 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .goldCorrelation: "Correlation of learned and watched reward over the rollout's answers."
     case .missingEndShare:
       "Share of answers that did not end by themselves; the penalty, where there is one, is theirs."
+    case .judgeCalls:
+      "Requests that judges of the reward answered, or questions that they read, since the last line."
+    case .judgeRemembered: "Questions to judges whose answers were known."
+    case .judgeTokens: "Tokens that judges read and wrote, as far as a server tells them."
+    case .judgeSeconds: "Seconds that judges were waited for."
     case .rightShare:
       "Share of answers that are right, by the first source that checks answers (answer, ifeval, tests), else by a watched one that does."
     case .passAtK:

@@ -109,17 +109,20 @@ extension OnlineCommand {
   ) {
     let specifications = try online.rewards.specifications(isNeeded: Self.climbsReward)
     let watched = try online.watch.map {
-      try RewardSpecification($0).withoutWeight("--watch")
+      try RewardSpecification($0).measured(by: "--watch")
     }
     let file = try online.data.read(carriesRows: true)
     Output.note(file.summary)
     var options = online.output.options
     options.heldOut = try online.evalData.map { try online.data.read($0, carriesRows: true) }
     let start = try online.model.open(shared)
+    let answers = online.output.url.appending(path: RewardSources.answersFile)
     return (
-      start, file, try RewardSources(specifications, on: start.engine, beside: start),
+      start, file,
+      try RewardSources(specifications, on: start.engine, beside: start, answers: answers),
       try watched.map {
-        try RewardSources([$0], on: start.engine, beside: start).weighted[0].source
+        try RewardSources([$0], on: start.engine, beside: start, answers: answers).weighted[0]
+          .source
       }, options
     )
   }

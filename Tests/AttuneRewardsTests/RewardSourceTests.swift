@@ -115,10 +115,10 @@ struct RewardSourceTests {
     let twice = try ["length:3", "length:3@2"].map { try RewardSpecification($0) }
     #expect(throws: TrainingError.self) { try RewardSources(twice, on: NativeEngine()) }
     let error = #expect(throws: TrainingError.self) {
-      try twice[1].withoutWeight("--watch")
+      try twice[1].measured(by: "--watch")
     }
     #expect(error?.message.contains("--watch length:3@2.00") == true, "\(error?.message ?? "")")
-    #expect(try twice[0].withoutWeight("--watch") == twice[0])
+    #expect(try twice[0].measured(by: "--watch") == twice[0])
   }
 
   @Test func `fingerprints tell sources, weights and members apart`() throws {

@@ -10,7 +10,8 @@ public struct Difference: Error, CustomStringConvertible {
   public let description: String
 }
 
-/// The metrics of a run, a dictionary a line, without what depends on the clock.
+/// The metrics of a run, a dictionary a line, without what depends on the clock or on what judges were
+/// asked before.
 public func metrics(_ folder: URL) throws -> [[String: Double]] {
   let text = try String(contentsOf: folder.appending(path: "metrics.jsonl"), encoding: .utf8)
   return try text.split(separator: "\n").map { line in
@@ -18,7 +19,7 @@ public func metrics(_ folder: URL) throws -> [[String: Double]] {
     return object.compactMapValues { $0 as? Double }
       .filter {
         $0.key != "time" && !$0.key.hasPrefix("speed/") && !$0.key.hasPrefix("seconds/")
-          && !$0.key.hasPrefix("memory/")
+          && !$0.key.hasPrefix("memory/") && !$0.key.hasPrefix("judge/")
       }
   }
 }

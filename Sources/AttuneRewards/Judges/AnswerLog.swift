@@ -66,14 +66,18 @@ package final class AnswerLog<Entry: KeyedEntry> {
   /// What was said; nil where it was not asked.
   package subscript(key: String) -> Entry? { known[key] }
 
-  /// Adds an answer, on the disk too if it is one.
-  package func keep(_ entry: Entry) throws {
-    known[entry.key] = entry
-    guard entry.isAnswer, let file, let url else { return }
+  /// Adds answers, on the disk too if they are some: all of them in one write.
+  package func keep(_ entries: Entry...) throws { try keep(entries) }
+
+  /// The same of a list.
+  package func keep(_ entries: [Entry]) throws {
+    for entry in entries { known[entry.key] = entry }
+    let answers = entries.filter(\.isAnswer)
+    guard !answers.isEmpty, let file, let url else { return }
     do {
-      let line = try JSONEncoder().encode(entry) + Data("\n".utf8)
+      let lines = try answers.map { try JSONEncoder().encode($0) + Data("\n".utf8) }
       try file.seekToEnd()
-      try file.write(contentsOf: line)
+      try file.write(contentsOf: Data(lines.joined()))
     } catch {
       throw TrainingError(.file, "\(url.path): can't be written: \(reason(error))")
     }

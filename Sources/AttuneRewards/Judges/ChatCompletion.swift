@@ -17,6 +17,8 @@ package struct ChatCompletion {
   package var isWhole: Bool { finishReason != "length" }
   /// Its length in tokens, if the server says so.
   package var tokens: Int?
+  /// What was read for it in tokens, if the server says so.
+  var promptTokens: Int?
   /// Its tokens, if the server gives their log-probabilities.
   var positions: [Position]
   /// Where there is no text, why, in words.
@@ -32,6 +34,7 @@ package struct ChatCompletion {
     else { return nil }
     finishReason = choice["finish_reason"]?.asString
     tokens = value?["usage"]?["completion_tokens"]?.asInt
+    promptTokens = value?["usage"]?["prompt_tokens"]?.asInt
     let said = Self.text(message["content"])
     let reasons =
       Self.text(message["reasoning_content"]) ?? Self.text(message["reasoning"]) ?? ""

@@ -104,11 +104,15 @@ package final class ChatServer {
   ///
   /// - Parameters:
   ///   - calls: The requests.
+  ///   - subject: What a request is about, for the error where it fails too often.
   ///   - answered: Given every answer that is no reason to try again; returns what is to be asked
   ///     next because of it.
   /// - Throws: What `answered` throws; `TrainingError.unavailable` if a request failed too often;
   ///   `interrupted` after Ctrl-C.
-  package func send(_ calls: [Call], answered: (Call, Reply) throws -> [Call]) throws {
+  package func send(
+    _ calls: [Call], about subject: (Call) -> String? = { _ in nil },
+    answered: (Call, Reply) throws -> [Call]
+  ) throws {
     var waiting = calls.map { (call: $0, tries: 0, from: ContinuousClock.now) }[...]
     var flying: [Int: (call: Call, tries: Int)] = [:]
     defer { for id in flying.keys { exchange.forget(id) } }
@@ -116,7 +120,12 @@ package final class ChatServer {
     func again(
       _ item: (call: Call, tries: Int), _ why: String, _ retryAfter: Double?
     ) throws -> (call: Call, tries: Int, from: ContinuousClock.Instant) {
-      let next = try waitingAgain(item, why, retryAfter)
+      let next: (call: Call, tries: Int, from: ContinuousClock.Instant)
+      do {
+        next = try waitingAgain(item, why, retryAfter)
+      } catch let error as TrainingError {
+        throw Self.naming(subject(item.call), in: error)
+      }
       if told.insert(why).inserted {
         standardError("warning: \(name): \(why); trying again, up to \(settings.retries) times")
       }
@@ -205,6 +214,11 @@ package final class ChatServer {
     return TrainingError(
       .unavailable,
       "\(name): \(asked) answers with status \(reply.status)\(said(reply))\(advice)")
+  }
+
+  /// An error with what was asked about, if anything is said of it.
+  static func naming(_ subject: String?, in error: TrainingError) -> TrainingError {
+    subject.map { TrainingError(error.code, "\(error.message) (asked about \($0))") } ?? error
   }
 
   // MARK: Parts

@@ -71,9 +71,11 @@ package struct JudgePanel {
   ///   - engine: What computes models.
   ///   - neighbour: A model that is open already.
   ///   - style: Where progress goes.
+  ///   - isSource: Whether it is a reward source's: a model's answers are then kept when all that were
+  ///     asked for together are there.
   package init(
     _ settings: JudgeSettings, answers: URL?, on engine: any Engine,
-    beside neighbour: LoadedModel? = nil, style: ProgressLine.Style
+    beside neighbour: LoadedModel? = nil, style: ProgressLine.Style, isSource: Bool = false
   ) throws {
     try settings.validate()
     guard !settings.judges.isEmpty else {
@@ -82,8 +84,10 @@ package struct JudgePanel {
     constitution = try Constitution.named(settings.constitution)
     judges = try settings.judges.enumerated().map { place, name in
       let url = place == 0 ? answers : answers?.appendingPathExtension("\(place + 1)")
-      return try RememberingJudge(
-        try JudgeModels.open(name, settings: settings, on: engine, beside: neighbour), url: url)
+      return RememberingJudge(
+        try JudgeModels.open(
+          name, settings: settings, on: engine, beside: neighbour, isSource: isSource),
+        url: url, keepsWhole: isSource)
     }
     self.settings = settings
     self.style = style
@@ -150,8 +154,7 @@ package struct JudgePanel {
       for place in answers.indices {
         for _ in drawn[place] {
           if let shares = choices[next].probabilities {
-            grades[place].append(
-              shares.enumerated().reduce(0) { $0 + Double($1.offset + 1) * $1.element })
+            grades[place].append(GradeScale().mean(shares))
           }
           next += 1
         }
@@ -168,20 +171,32 @@ package struct JudgePanel {
   }
 
   /// Puts questions to a judge, its thoughts before them where they are wanted.
-  private func ask(_ judge: RememberingJudge, _ questions: [JudgeQuestion]) throws -> [JudgeChoice]
-  {
-    var asked = questions
-    if settings.reasoning {
-      var progress = ProgressLine(
-        "reasons", total: questions.count, unit: "answers", style: style)
-      let reasons = try judge.write(
-        questions.map(\.askingForReasons), maxTokens: settings.reasoningTokens
-      ) { progress.update($0) }
-      asked = zip(questions, reasons).map { $0.after(reasons: $1) }
-    }
+  func ask(_ judge: RememberingJudge, _ questions: [JudgeQuestion]) throws -> [JudgeChoice] {
+    let asked = try reasoned(judge, questions)
     var progress = ProgressLine(
       "judge", total: asked.count, unit: "questions", style: style)
     return try judge.choose(asked) { progress.update($0) }
+  }
+
+  /// The same of questions that are answered by a text.
+  func write(
+    _ judge: RememberingJudge, _ questions: [JudgeQuestion], maxTokens: Int
+  ) throws -> [String] {
+    let asked = try reasoned(judge, questions)
+    return try judge.write(
+      asked.map(\.askingForOption), about: asked.map(\.subject), maxTokens: maxTokens)
+  }
+
+  private func reasoned(
+    _ judge: RememberingJudge, _ questions: [JudgeQuestion]
+  ) throws -> [JudgeQuestion] {
+    guard settings.reasoning else { return questions }
+    var progress = ProgressLine("reasons", total: questions.count, unit: "answers", style: style)
+    let reasons = try judge.write(
+      questions.map(\.askingForReasons), about: questions.map(\.subject),
+      maxTokens: settings.reasoningTokens
+    ) { progress.update($0) }
+    return zip(questions, reasons).map { $0.after(reasons: $1) }
   }
 
   /// Words between white space.

@@ -7,7 +7,7 @@ package import AttuneTraining
 import Foundation
 
 /// A judge of the engine's own: options are scored, not sampled.
-package struct LocalJudge: JudgeModel {
+package final class LocalJudge: JudgeModel {
   private let loaded: LoadedModel
   private let encoder: TextEncoder
   private let pieceTokens: Int
@@ -15,6 +15,8 @@ package struct LocalJudge: JudgeModel {
   package var name: String { loaded.name }
   package var identity: String { "model \(loaded.fingerprint)" }
   package var dealsOut: Bool { true }
+  package var readsLead: Bool { true }
+  package private(set) var work = JudgeWork()
 
   package init(_ loaded: LoadedModel, pieceTokens: Int) throws {
     self.loaded = loaded
@@ -70,6 +72,8 @@ package struct LocalJudge: JudgeModel {
             return JudgeChoice(probabilities: shares.map { $0 / sum }, mass: min(1, mass))
           }
         }
+        work.calls += choices.reduce(0) { $0 + $1.count }
+        work.tokens += some.joined().reduce(0) { $0 + costs[$1] + 1 }
         for (item, choice) in zip(some.flatMap { kept[$0] }, choices.joined()) {
           try told(item.place, choice)
         }
@@ -79,7 +83,8 @@ package struct LocalJudge: JudgeModel {
   }
 
   package func write(
-    _ conversations: [[Message]], maxTokens: Int, told: (Int, String) throws -> Void
+    _ conversations: [[Message]], about subjects: [String?], maxTokens: Int,
+    told: (Int, String) throws -> Void
   ) throws {
     var settings = SampleSettings()
     settings.n = 1
@@ -97,7 +102,9 @@ package struct LocalJudge: JudgeModel {
     for start in stride(from: 0, to: prompts.count, by: settings.batch) {
       let batch = prompts[start..<min(start + settings.batch, prompts.count)]
       let answers = try Sampling.answers(loaded, prompts: batch.map(\.ids), settings: settings)
+      work.calls += batch.count
       for (item, answers) in zip(batch, answers) {
+        work.tokens += item.ids.count + answers[0].completion.ids.count
         try told(item.place, answers[0].completion.text)
       }
     }

@@ -54,7 +54,7 @@ struct OptionReader {
   // MARK: Parts
 
   /// What follows a judge's thoughts; nil if they do not end.
-  private static func afterThoughts(_ text: String) -> Substring? {
+  static func afterThoughts(_ text: String) -> Substring? {
     let names = "think|thinking|thought|thoughts|reasoning|analysis"
     guard let open = try? Regex("(?i)<(?:\(names))>|\\[THINK\\]"),
       let close = try? Regex("(?i)</(?:\(names))>|\\[/THINK\\]")
@@ -64,9 +64,14 @@ struct OptionReader {
     return rest.firstMatch(of: open) == nil ? rest : nil
   }
 
+  /// The option of that name. A letter is one in capitals alone, a word in any.
+  func option(named word: String) -> Int? {
+    options.firstIndex { $0 == word || $0.count > 1 && $0.lowercased() == word.lowercased() }
+  }
+
   private func words(_ text: Substring) -> [Word] {
     text.split { !$0.isLetter && !$0.isNumber }.map { word in
-      let option = options.firstIndex { $0 == word }
+      let option = option(named: String(word))
       let isPart = isPart(of: text, word)
       return Word(text: word, option: isPart ? nil : option)
     }

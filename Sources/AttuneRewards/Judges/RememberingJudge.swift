@@ -16,7 +16,7 @@ final class RememberingJudge {
     var choice: JudgeChoice?
     var text: String?
 
-    var isAnswer: Bool { choice?.probabilities != nil || text?.isEmpty == false }
+    var isAnswer: Bool { choice?.isRead == true || text?.isEmpty == false }
   }
 
   private struct Told: Codable {
@@ -38,17 +38,32 @@ final class RememberingJudge {
   private(set) var remembered = 0
   /// What was said, or went wrong, where no option could be read; the first time.
   private(set) var unread: String?
-  private let log: AnswerLog<Entry>
+  private let url: URL?
+  private let keepsWhole: Bool
+  private var opened: AnswerLog<Entry>?
 
-  /// Reads what was answered before.
+  /// Takes a judge.
   ///
   /// - Parameters:
   ///   - model: The judge.
-  ///   - url: The file of answers; nil remembers for as long as this lives.
-  /// - Throws: `TrainingError.file` if it can't be read or written.
-  init(_ model: any JudgeModel, url: URL?) throws {
+  ///   - url: The file of answers, read when it is first asked; nil remembers for as long as this lives.
+  ///   - keepsWhole: Whether a model's answers are kept when all that were asked for together are there.
+  ///     How texts are read together decides the last bits of a number: a run that is resumed then asks
+  ///     the very questions together that it would have asked.
+  init(_ model: any JudgeModel, url: URL?, keepsWhole: Bool = false) {
     self.model = model
-    log = try AnswerLog(url)
+    self.url = url
+    self.keepsWhole = keepsWhole && model.dealsOut
+  }
+
+  /// What was answered so far.
+  ///
+  /// - Throws: `TrainingError.file` if it can't be read or written.
+  private func log() throws -> AnswerLog<Entry> {
+    if let opened { return opened }
+    let log = try AnswerLog<Entry>(url)
+    opened = log
+    return log
   }
 
   /// The judge's choices, in the order of the questions.
@@ -60,46 +75,56 @@ final class RememberingJudge {
     }
     try answer(keys, progress: progress) { places, told in
       try model.choose(places.map { questions[$0] }) {
-        if $1.probabilities == nil, unread == nil { unread = $1.unread }
+        if !$1.isRead, unread == nil { unread = $1.unread }
         try told($0, Entry(key: "", choice: $1, text: nil))
       }
     }
-    return keys.map { log[$0]?.choice ?? JudgeChoice(probabilities: nil) }
+    return try keys.map { try log()[$0]?.choice ?? JudgeChoice(probabilities: nil) }
   }
 
   /// The judge's continuations, in the order of the conversations.
   func write(
-    _ conversations: [[Message]], maxTokens: Int, progress: @escaping (Int) -> Void = { _ in }
+    _ conversations: [[Message]], about subjects: [String?] = [], maxTokens: Int,
+    progress: @escaping (Int) -> Void = { _ in }
   ) throws -> [String] {
     let keys = try conversations.map { try key($0, options: [], maxTokens: maxTokens) }
     try answer(keys, progress: progress) { places, told in
-      try model.write(places.map { conversations[$0] }, maxTokens: maxTokens) {
+      try model.write(
+        places.map { conversations[$0] },
+        about: subjects.isEmpty ? [] : places.map { subjects[$0] },
+        maxTokens: maxTokens
+      ) {
         try told($0, Entry(key: "", choice: nil, text: $1))
       }
     }
-    return keys.map { log[$0]?.text ?? "" }
+    return try keys.map { try log()[$0]?.text ?? "" }
   }
 
   private func answer(
     _ keys: [String], progress: @escaping (Int) -> Void,
     ask: ([Int], (Int, Entry) throws -> Void) throws -> Void
   ) throws {
+    let log = try log()
     var seen: Set<String> = []
     let missing = keys.indices.filter { log[keys[$0]] == nil && seen.insert(keys[$0]).inserted }
     remembered += keys.count - missing.count
     var done = keys.count - missing.count
     progress(done)
     guard !missing.isEmpty else { return }
+    var held: [Entry] = []
     func keep(_ place: Int, _ entry: Entry) throws {
       var entry = entry
       entry.key = keys[missing[place]]
       asked += 1
-      try log.keep(entry)
+      if keepsWhole { held.append(entry) } else { try log.keep(entry) }
       done += 1
       progress(done)
     }
     let ranks = Collective.current
-    guard !ranks.isAlone, !model.dealsOut else { return try ask(missing, keep) }
+    guard !ranks.isAlone, !model.dealsOut else {
+      try ask(missing, keep)
+      return try log.keep(held)
+    }
     // Of many ranks the first one asks, and the others are told.
     let told = try ranks.first {
       var told: [Told] = []

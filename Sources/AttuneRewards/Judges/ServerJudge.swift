@@ -20,15 +20,21 @@ package final class ServerJudge: JudgeModel {
   private let settings: JudgeSettings
   /// Whether the server gives log-probabilities, once it is known.
   private var givesLogprobs: Bool?
+  /// How a person has it read without them.
+  private let votesOption: String
+  package private(set) var work = JudgeWork()
 
   package var name: String { server.name }
   package var identity: String {
     "server \(server.name) \(settings.reading.rawValue) \(settings.votes) \(settings.seed)"
   }
 
-  init(_ server: ChatServer, settings: JudgeSettings) {
+  init(
+    _ server: ChatServer, settings: JudgeSettings, votesOption: String = "--set reading=votes"
+  ) {
     self.server = server
     self.settings = settings
+    self.votesOption = votesOption
     if settings.reading == .votes { givesLogprobs = false }
   }
 
@@ -37,23 +43,28 @@ package final class ServerJudge: JudgeModel {
   /// Asks for log-probabilities of the answer's first words, or for votes: each a sampled answer.
   package func choose(_ questions: [JudgeQuestion], told: (Int, JudgeChoice) throws -> Void) throws
   {
-    var votes: [Int: [Int?]] = [:]
+    var votes: [Int: [[Int]?]] = [:]
     let calls = questions.indices.flatMap { place in
       givesLogprobs == false ? ballots(questions[place], place) : [scored(questions[place], place)]
     }
     var unread: [Int: String] = [:]
-    try server.send(calls) { call, reply in
+    try server.send(calls, about: { questions[$0.place].subject }) { call, reply in
       let question = questions[call.place]
       func withoutLogprobs() throws -> [ChatServer.Call] {
         guard settings.reading != .logprobs else {
           throw TrainingError(
-            .unavailable, "\(name): gives no log-probabilities; use --set reading=votes")
+            .unavailable, "\(name): gives no log-probabilities; use \(votesOption)")
+        }
+        if givesLogprobs != false {
+          standardError(
+            "warning: \(name): gives no log-probabilities; \(settings.votes) sampled answers to each "
+              + "question are counted in their place")
         }
         givesLogprobs = false
         return ballots(question, call.place)
       }
       if call.kind == Self.scoring, refusesLogprobs(reply) { return try withoutLogprobs() }
-      let said = try server.completion(reply)
+      let said = try completion(reply, about: question.subject)
       if call.kind == Self.scoring {
         guard let text = said.text else {
           try told(call.place, JudgeChoice(probabilities: nil, unread: said.whyEmpty))
@@ -65,34 +76,35 @@ package final class ServerJudge: JudgeModel {
         givesLogprobs = true
         try told(
           call.place,
-          Self.choice(text, said.positions, isWhole: said.isWhole, question.options))
+          Self.choice(text, said.positions, isWhole: said.isWhole, question))
         return []
       }
-      let option = said.text.flatMap {
-        Self.option(in: $0, isWhole: said.isWhole, question.options)
-      }
-      if option == nil {
+      let vote = said.text.flatMap { Self.options(in: $0, isWhole: said.isWhole, question) }
+      if vote == nil {
         unread[call.place] =
           said.text.map { "it said “\(ChatCompletion.excerpt($0))”" }
           ?? said.whyEmpty
       }
-      votes[call.place, default: []].append(option)
+      votes[call.place, default: []].append(vote)
       guard let all = votes[call.place], all.count == settings.votes else { return [] }
       let valid = all.compactMap { $0 }
-      let shares = question.options.indices.map { option in
-        Double(valid.count { $0 == option }) / Double(max(1, valid.count))
+      guard !valid.isEmpty else {
+        try told(call.place, JudgeChoice(probabilities: nil, unread: unread[call.place]))
+        return []
       }
-      try told(
-        call.place,
-        JudgeChoice(
-          probabilities: valid.isEmpty ? nil : shares,
-          unread: valid.isEmpty ? unread[call.place] : nil))
+      let shares = (0..<question.count).map { thing in
+        question.options.indices.map { option in
+          Double(valid.count { $0[thing] == option }) / Double(valid.count)
+        }
+      }
+      try told(call.place, JudgeChoice(shares, mass: nil))
       return []
     }
   }
 
   package func write(
-    _ conversations: [[Message]], maxTokens: Int, told: (Int, String) throws -> Void
+    _ conversations: [[Message]], about subjects: [String?], maxTokens: Int,
+    told: (Int, String) throws -> Void
   ) throws {
     let calls = conversations.enumerated().map { place, conversation in
       ChatServer.Call(
@@ -101,9 +113,28 @@ package final class ServerJudge: JudgeModel {
           conversation,
           [.init("max_tokens", .int(maxTokens)), .init("temperature", .int(0))]))
     }
-    try server.send(calls) { call, reply in
-      try told(call.place, try server.completion(reply).text ?? "")
+    func subject(_ call: ChatServer.Call) -> String? {
+      call.place < subjects.count ? subjects[call.place] : nil
+    }
+    try server.send(calls, about: subject) { call, reply in
+      try told(call.place, try completion(reply, about: subject(call)).text ?? "")
       return []
+    }
+  }
+
+  /// What the server answered, counted.
+  ///
+  /// - Throws: `TrainingError` for a refusal, with what was asked about.
+  private func completion(
+    _ reply: ChatServer.Reply, about subject: String?
+  ) throws -> ChatCompletion {
+    do {
+      let completion = try server.completion(reply)
+      work.calls += 1
+      work.tokens += (completion.promptTokens ?? 0) + (completion.tokens ?? 0)
+      return completion
+    } catch let error as TrainingError {
+      throw ChatServer.naming(subject, in: error)
     }
   }
 
@@ -115,7 +146,7 @@ package final class ServerJudge: JudgeModel {
       body: server.body(
         question.askingForOption,
         [
-          .init("max_tokens", .int(8)), .init("temperature", .int(0)),
+          .init("max_tokens", .int(8 * question.count)), .init("temperature", .int(0)),
           .init("logprobs", .bool(true)), .init("top_logprobs", .int(20)),
         ]))
   }
@@ -127,7 +158,7 @@ package final class ServerJudge: JudgeModel {
         body: server.body(
           question.askingForOption,
           [
-            .init("max_tokens", .int(16)), .init("temperature", .int(1)),
+            .init("max_tokens", .int(8 + 8 * question.count)), .init("temperature", .int(1)),
             .init("seed", .int(Int(settings.seed & 0xffff) * 1000 + vote)),
           ]))
     }
@@ -138,8 +169,42 @@ package final class ServerJudge: JudgeModel {
       && String(decoding: reply.data, as: UTF8.self).contains("logprob")
   }
 
-  /// The options' shares at the place at which the text names the one that it chose: the same place that
-  /// votes read.
+  /// What a text and its tokens say to a question: of each thing that it is about the options' shares at
+  /// the place at which the text names the one that was chosen, the same place that votes read.
+  static func choice(
+    _ text: String, _ positions: [ChatCompletion.Position], isWhole: Bool,
+    _ question: JudgeQuestion
+  ) -> JudgeChoice {
+    guard question.count > 1 else {
+      return choice(text, positions, isWhole: isWhole, question.options)
+    }
+    let joined = positions.map(\.token).joined()
+    guard let found = NumberedOptions(question).places(in: joined) else { return unread(text) }
+    let starts = positions.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.token.utf8.count) }
+    var all: [(shares: [Double], mass: Double)] = []
+    for place in found {
+      guard let token = starts.lastIndex(where: { $0 <= place.offset }), token < positions.count,
+        let shares = shares(positions[token].listed, question.options)
+      else { return unread(text) }
+      all.append(shares)
+    }
+    return JudgeChoice(
+      all.map(\.shares), mass: all.reduce(0) { $0 + $1.mass } / Double(all.count))
+  }
+
+  /// The options that a text names, one a thing that is asked about; nil where one can't be told.
+  static func options(in text: String, isWhole: Bool, _ question: JudgeQuestion) -> [Int]? {
+    guard question.count > 1 else {
+      return option(in: text, isWhole: isWhole, question.options).map { [$0] }
+    }
+    return NumberedOptions(question).places(in: text)?.map(\.option)
+  }
+
+  private static func unread(_ text: String) -> JudgeChoice {
+    JudgeChoice(probabilities: nil, unread: "it said “\(ChatCompletion.excerpt(text))”")
+  }
+
+  /// The same of one thing.
   ///
   /// An option that is not among the listed tokens has at most the probability of the least listed
   /// one, and is given that.
@@ -147,26 +212,29 @@ package final class ServerJudge: JudgeModel {
     _ text: String, _ positions: [(token: String, listed: [(token: String, logprob: Double)])],
     isWhole: Bool, _ options: [String]
   ) -> JudgeChoice {
-    func option(_ token: String) -> Int? {
-      let word = token.trimmingCharacters(in: .whitespacesAndNewlines.union(.punctuationCharacters))
-      return options.firstIndex(of: word)
-    }
-    let unread = JudgeChoice(
-      probabilities: nil, unread: "it said “\(ChatCompletion.excerpt(text))”")
-    guard let place = place(of: text, positions.map(\.token), isWhole: isWhole, options) else {
-      return unread
-    }
-    let listed = positions[place].listed
+    guard let place = place(of: text, positions.map(\.token), isWhole: isWhole, options),
+      let (shares, mass) = shares(positions[place].listed, options)
+    else { return unread(text) }
+    return JudgeChoice(probabilities: shares, mass: mass)
+  }
+
+  /// The options' shares among the tokens that are listed at a place, and what they have together; nil where
+  /// no option is listed.
+  private static func shares(
+    _ listed: [(token: String, logprob: Double)], _ options: [String]
+  ) -> (shares: [Double], mass: Double)? {
+    let reader = OptionReader(options)
     var shares = options.map { _ in 0.0 }
     for (token, logprob) in listed {
-      if let option = option(token) { shares[option] += exp(logprob) }
+      let word = token.trimmingCharacters(in: .whitespacesAndNewlines.union(.punctuationCharacters))
+      if let option = reader.option(named: word) { shares[option] += exp(logprob) }
     }
     let mass = shares.reduce(0, +)
     let least = exp(listed.map(\.logprob).min() ?? 0)
     for option in options.indices where shares[option] == 0 { shares[option] = least }
     let sum = shares.reduce(0, +)
-    guard mass > 0, sum.isFinite else { return unread }
-    return JudgeChoice(probabilities: shares.map { $0 / sum }, mass: min(1, mass))
+    guard mass > 0, sum.isFinite else { return nil }
+    return (shares.map { $0 / sum }, min(1, mass))
   }
 
   /// The token at which a text names its option.

@@ -2,18 +2,24 @@
 
 public import AttuneEngine
 public import AttuneTraining
+public import Foundation
 
 extension RewardSources {
+  /// The file of a run's folder that keeps what judges answered.
+  public static let answersFile = "judge.answers"
+
   /// Opens sources.
   ///
   /// - Parameters:
   ///   - specifications: The sources as the command line names them.
   ///   - engine: What computes reward models.
   ///   - policy: A model that is open: a reward model that was trained from it shares its weights.
+  ///   - answers: Where what judges answer is kept, so that nothing is asked twice; nil: for as long as the
+  ///     sources live.
   /// - Throws: An error that names the source at fault.
   public init(
     _ specifications: [RewardSpecification], on engine: any Engine,
-    beside policy: LoadedModel? = nil
+    beside policy: LoadedModel? = nil, answers: URL? = nil
   ) throws {
     var weighted: [(source: any RewardSource, weight: Double)] = []
     var marks: [String] = []
@@ -22,7 +28,8 @@ extension RewardSources {
         throw TrainingError(
           .badSetting, "reward source \(specification.name) is given twice; give it one weight")
       }
-      let (source, mark) = try Self.open(specification, on: engine, beside: policy)
+      let (source, mark) = try Self.open(
+        specification, on: engine, beside: policy, answers: answers)
       weighted.append((source, specification.weight))
       marks.append("\(specification.kind.rawValue) \(mark) \(specification.weight)")
     }
@@ -31,7 +38,8 @@ extension RewardSources {
 
   /// A source, and what tells it from others of its kind.
   private static func open(
-    _ specification: RewardSpecification, on engine: any Engine, beside policy: LoadedModel?
+    _ specification: RewardSpecification, on engine: any Engine, beside policy: LoadedModel?,
+    answers: URL?
   ) throws -> (any RewardSource, mark: String) {
     let (argument, name) = (specification.argument, specification.name)
     switch specification.kind {
@@ -72,6 +80,15 @@ extension RewardSources {
           "\(name): no model is open here whose probabilities could be asked; name one: \(name),model=M"
         )
       }
+      return (source, source.fingerprint)
+    case .judge:
+      let source = try JudgeReward(argument, answers: answers, on: engine, beside: policy)
+      return (source, source.fingerprint)
+    case .rubric:
+      let source = try RubricReward(argument, answers: answers, on: engine, beside: policy)
+      return (source, source.fingerprint)
+    case .rank:
+      let source = try RankReward(argument, answers: answers, on: engine, beside: policy)
       return (source, source.fingerprint)
     case .exec:
       let source = try ProgramReward(argument, name: name)

@@ -30,6 +30,12 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case tests
     /// How likely reasoning makes the row's right answer.
     case likelihood
+    /// A judge's grade.
+    case judge
+    /// Criteria that a judge checks.
+    case rubric
+    /// A judge's order of a prompt's answers.
+    case rank
     /// A program.
     case exec
 
@@ -46,6 +52,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .ifeval: "[loose][,partial=x]"
       case .tests: "python3[,KNOB=VALUE…]"
       case .likelihood: "COLUMN[,log][,KNOB=VALUE…]"
+      case .judge, .rubric, .rank: "JUDGE[,KNOB=VALUE…]"
       case .exec: "[SECONDSs:]COMMAND"
       }
     }
@@ -68,6 +75,10 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
         "1 where the row's instructions are followed (instruction_id_list, kwargs); ifeval alone too"
       case .tests: "1 where the answer's program passes the row's tests, in bubblewrap"
       case .likelihood: "how much likelier the reasoning makes the row's answer (RLPR)"
+      case .judge: "the grade that a judge expects, a model or a server (scale=1-5, together=n, …)"
+      case .rubric:
+        "0…1: what share of weighted criteria a judge sees met (criteria=FILE, column=…)"
+      case .rank: "0…1: the place among a prompt's answers, which a judge puts in order"
       case .exec: "a program of your own: JSON lines in, a number a line out"
       }
     }
@@ -82,6 +93,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .regex, .length: "a rule"
       case .answer, .ifeval, .tests: "what is right"
       case .likelihood: "how likely the right answer is"
+      case .judge, .rubric, .rank: "a judge's opinion"
       case .exec: "a program's reward"
       }
     }
@@ -92,7 +104,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     /// Whether its numbers come out of trained weights, which a policy can learn to fool.
     package var isLearned: Bool {
       switch self {
-      case .model, .ensemble, .implicit, .likelihood: true
+      case .model, .ensemble, .implicit, .likelihood, .judge, .rubric, .rank: true
       case .labeller, .regex, .length, .exec, .answer, .ifeval, .tests: false
       }
     }
@@ -163,11 +175,18 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
   /// The source without its weight.
   public var name: String { argument.isEmpty ? kind.rawValue : "\(kind.rawValue):\(argument)" }
 
-  /// Refuses a weight where sources are reported each by itself.
+  /// Refuses a weight, and a judge's order, where sources are reported each by itself.
   ///
   /// - Parameter option: The option that named it.
   /// - Throws: `TrainingError.badSetting`.
-  public func withoutWeight(_ option: String) throws -> RewardSpecification {
+  public func measured(by option: String) throws -> RewardSpecification {
+    guard kind != .rank else {
+      throw TrainingError(
+        .badSetting,
+        "\(option) \(name): it says which of one model's answers to a prompt is better, so its mean is "
+          + "the same of every model; judge:\(argument) grades answers, evaluate --judge compares models"
+      )
+    }
     guard weight == 1 else {
       throw TrainingError(
         .badSetting,
@@ -175,6 +194,22 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
           + "leave it out")
     }
     return self
+  }
+
+  /// The models that it opens beside the policy.
+  package var models: [String] {
+    switch kind {
+    case .model: [argument]
+    case .ensemble: (try? EnsembleReward.parts(argument).members) ?? []
+    case .implicit:
+      (try? ImplicitReward.parts(argument)).map { [$0.policy] + ($0.reference.map { [$0] } ?? []) }
+        ?? []
+    case .likelihood:
+      (try? LikelihoodReward.parts(argument).knobs.model).flatMap { $0 }.map { [$0] } ?? []
+    case .judge, .rubric, .rank:
+      RewardSpecification.list(argument).prefix(1).filter { !JudgeModels.isServer($0) }
+    case .labeller, .regex, .length, .answer, .ifeval, .tests, .exec: []
+    }
   }
 
   /// What can be told wrong before anything is opened.
@@ -190,6 +225,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case .ifeval: _ = try InstructionReward.parts(argument)
     case .tests: _ = try TestsReward.parts(argument)
     case .likelihood: _ = try LikelihoodReward.parts(argument)
+    case .judge, .rubric, .rank: _ = try JudgedKnobs.reading(argument, of: kind)
     case .exec: _ = try ProgramReward.parts(argument)
     }
   }

@@ -216,7 +216,9 @@ public enum Evaluation {
     }
     let policy = try LoadedModel.open(model, on: engine, beside: base)
     if exactKL { try requireExactKL([policy, start].compactMap(\.self), from: base) }
-    let sources = try RewardSources(rewards, on: engine, beside: base ?? policy)
+    let sources = try RewardSources(
+      rewards, on: engine, beside: base ?? policy,
+      answers: answersFile?.appendingPathExtension("judged"))
     try data.check(for: sources.weighted.map(\.source))
     let encoder = try TextEncoder(policy)
     let set = try encoder.prompts(

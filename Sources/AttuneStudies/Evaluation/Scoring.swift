@@ -18,6 +18,8 @@ public struct ScoringReport: Codable, Sendable, Equatable {
     public var mean: Double
     /// Standard deviation of those scores.
     public var sd: Double
+    /// What its judge took; nil without one.
+    public var judge: RewardCost?
   }
 
   /// Version of this object's format.
@@ -117,7 +119,7 @@ public enum Scoring {
       sources: zip(sources, all).map { source, scores in
         ScoringReport.Source(
           name: source.source.name, weight: source.weight, mean: Statistics.mean(scores),
-          sd: Statistics.standardDeviation(scores))
+          sd: Statistics.standardDeviation(scores), judge: source.source.takeCost())
       },
       accuracy: data.kind == .preference ? wins / Double(data.rows.count) : nil,
       seconds: seconds(ContinuousClock.now - began))

@@ -86,7 +86,8 @@ public enum Iterate {
     let panel =
       settings.hasJudge
       ? try JudgePanel(
-        judge, answers: output.appending(path: "judge.answers"), on: start.engine, beside: start,
+        judge, answers: output.appending(path: RewardSources.answersFile), on: start.engine,
+        beside: start,
         style: options.progress) : nil
     let run = IterateRun(
       start: start, prompts: prompts, ids: ids, encoder: encoder, rewards: rewards, panel: panel,
@@ -219,7 +220,8 @@ struct IterateRun {
     }
     try rank(&answers)
     let pairs = answers.pairs(settings.pairs)
-    let totals = try answers.metrics(pairs, watched: watched, origin: start.origin)
+    var totals = try answers.metrics(pairs, watched: watched, origin: start.origin)
+    totals.add(costOf: rewards.map(\.source) + (watched.map { [$0] } ?? []))
     var sampled = Sampled(
       round: IterateRound(
         round, policy: policy.fingerprint, answers: answers, pairs: pairs.count, metrics: totals),
@@ -296,6 +298,7 @@ struct IterateRun {
       try rank(&answers)
       let pairs = answers.pairs(settings.pairs)
       var totals = try answers.metrics(pairs, watched: watched, origin: start.origin)
+      totals.add(costOf: rewards.map(\.source) + (watched.map { [$0] } ?? []))
       let mark = try fingerprint(after: run.state.round)
       var seen = IterateRound(
         round, policy: mark, answers: answers, pairs: pairs.count, metrics: totals)

@@ -12,20 +12,20 @@ extension RunPlan {
   ///   - name: A model, a `config.json`, or a folder with nothing else.
   ///   - data: The rows; nil: they are as `shape` has them.
   ///   - shape: How many rows there are, and their tokens; nil: as many tokens as may be.
+  ///   - models: Further models that will be open: reward models, judges.
   ///   - engine: What computes it.
   /// - Throws: An error that names the file, option or knob at fault.
   package static func of<S: PlansRuns>(
     _ settings: S, model name: String, data: DataFile?, shape: (rows: Int, tokens: Int)?,
-    on engine: any Engine
+    beside models: [String] = [], on engine: any Engine
   ) throws -> RunPlan {
     let spec = try spec(of: name)
     let asks = S.trainer != RewardModelSettings.trainer
     let row = settings.plannedRow(tokens: shape?.tokens, spec.spec)
     let assumed = PlannedRows(all: row, count: shape?.rows)
-    let others =
-      try settings.otherModel.map { name in
-        try engine.memory(for: ModelWork(.frozen), of: try Self.spec(of: name).spec)[.base]
-      } ?? 0
+    let others = try ((settings.otherModel.map { [$0] } ?? []) + models).reduce(0) { sum, name in
+      sum + (try engine.memory(for: ModelWork(.frozen), of: try Self.spec(of: name).spec)[.base])
+    }
     /// Without the weights.
     func bare() throws -> RunPlan {
       try RunPlan(

@@ -133,7 +133,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
         })
     }
     try settings.checkHeldOut(
-      hasRows: options.heldOut != nil, isChecked: rewards.contains(where: \.source.isChecked))
+      hasRows: options.heldOut != nil, rewards: rewards.map(\.source))
     let encoder = encoder
     heldOut = try options.heldOut.map {
       try HeldOutAnswers(
@@ -460,6 +460,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     if heldOut != nil, state.rollout % settings.evaluationEvery == 0 || !goesOn {
       totals.merge(try answerHeldOut())
     }
+    totals.add(costOf: rewards.map(\.source) + (watched.map { [$0] } ?? []))
     try run.log(totals)
     if settings.showEvery > 0, (state.rollout - 1) % settings.showEvery == 0 {
       run.say(try sampleToShow())

@@ -66,7 +66,8 @@ extension OnlineSettings {
   /// - Parameters:
   ///   - hasRows: Whether there are such rows.
   ///   - isChecked: Whether a source says which answers are right.
-  func checkHeldOut(hasRows: Bool, isChecked: Bool) throws {
+  func checkHeldOut(hasRows: Bool, rewards: [any RewardSource]) throws {
+    let isChecked = rewards.contains(where: \.isChecked)
     let plain = RolloutSettings()
     for (knob, isSet) in [
       ("evaluation_every", rollout.evaluationEvery != plain.evaluationEvery),
@@ -86,6 +87,12 @@ extension OnlineSettings {
         .badSetting,
         "keep_best is \(rollout.keepBest.rawValue), and no reward says which answers are right (answer, "
           + "ifeval, tests); reward is a figure of every source")
+    }
+    if rollout.keepBest == .reward, let rank = rewards.first(where: \.isRelative) {
+      throw TrainingError(
+        .badSetting,
+        "keep_best is reward, and \(rank.name) says only which of a prompt's answers is better: its mean "
+          + "is the same of every policy")
     }
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import AttuneData
+import AttuneObjectives
 
 /// An answer as a reward source sees it.
 public struct Completion: Sendable, Equatable, Codable {
@@ -47,6 +48,13 @@ public protocol RewardSource {
   /// Whether a reward of 1 says that an answer is right, and less that it is not: what accuracy is of.
   var isChecked: Bool { get }
 
+  /// Whether a reward compares an answer with the others to its prompt, and so says nothing across prompts
+  /// or of another model's answers.
+  var isRelative: Bool { get }
+
+  /// What asking a judge has cost since this was last read; nil where nobody is asked.
+  func takeCost() -> RewardCost?
+
   /// What of an answer it holds against the right one, in a form in which equal answers are equal; nil
   /// where there is none, or where it checks nothing.
   func given(in completion: Completion) -> String?
@@ -73,6 +81,39 @@ public protocol RewardSource {
   ) throws -> [Double]
 }
 
+/// What a reward's judge took.
+public struct RewardCost: Codable, Sendable, Equatable {
+  /// Requests that a server answered, or questions that a model read.
+  public var calls: Int
+  /// Questions whose answers were known.
+  public var remembered: Int
+  /// Tokens read and written, as far as a server tells them.
+  public var tokens: Int
+  /// Seconds that it was waited for.
+  public var seconds: Double
+
+  /// Makes a cost.
+  public init(calls: Int, remembered: Int, tokens: Int, seconds: Double) {
+    self.calls = calls
+    self.remembered = remembered
+    self.tokens = tokens
+    self.seconds = seconds
+  }
+
+  /// One line for people.
+  package var words: String {
+    "\(calls) questions asked, \(remembered) answered before, \(tokens) tokens, "
+      + "\(readable(seconds, digits: 1)) s"
+  }
+
+  /// What came after.
+  public static func - (now: RewardCost, before: RewardCost) -> RewardCost {
+    RewardCost(
+      calls: now.calls - before.calls, remembered: now.remembered - before.remembered,
+      tokens: now.tokens - before.tokens, seconds: now.seconds - before.seconds)
+  }
+}
+
 extension RewardSource {
   /// Nil: it starts from the texts.
   public func sharedLayers(with origin: String) -> Int? { nil }
@@ -85,6 +126,12 @@ extension RewardSource {
 
   /// False: there is better and worse, but no right.
   public var isChecked: Bool { false }
+
+  /// False: a reward is of the answer alone.
+  public var isRelative: Bool { false }
+
+  /// Nil: nobody is asked.
+  public func takeCost() -> RewardCost? { nil }
 
   /// Nil: nothing of it is held against anything.
   public func given(in completion: Completion) -> String? { nil }
@@ -100,6 +147,18 @@ extension DataFile {
   package func check(for sources: [any RewardSource]) throws {
     for source in sources where source.readsRows {
       for row in rows { try source.check(row, at: DataPlace(url, line: row.line)) }
+    }
+  }
+}
+
+extension MetricTotals {
+  /// Adds what asking judges has cost since it was last added.
+  package mutating func add(costOf sources: [any RewardSource]) {
+    for cost in sources.compactMap({ $0.takeCost() }) {
+      add(.judgeCalls, Double(cost.calls))
+      add(.judgeRemembered, Double(cost.remembered))
+      add(.judgeTokens, Double(cost.tokens))
+      add(.judgeSeconds, cost.seconds)
     }
   }
 }

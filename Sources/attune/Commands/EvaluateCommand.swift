@@ -77,7 +77,7 @@ struct EvaluateCommand: TakesKnobs {
     let judges = try judge.settings(seed: shared.seed)
     let specifications =
       rewards.sources.isEmpty
-      ? [] : try rewards.specifications.map { try $0.withoutWeight("--reward") }
+      ? [] : try rewards.specifications.map { try $0.measured(by: "--reward") }
     let file = try data.read(carriesRows: true)
     // Pairs say something of the policy themselves.
     if judges == nil, file.kind != .preference { _ = try rewards.specifications }

@@ -102,16 +102,19 @@ struct IterateCommand: TakesKnobs {
         "seed": shared.seed, "sampler": sampler.sampler,
       ], training.knobs(in: "dpo."))
     let specifications = judge.judges.isEmpty ? try rewards.specifications : []
-    let watched = try watch.map { try RewardSpecification($0).withoutWeight("--watch") }
+    let watched = try watch.map { try RewardSpecification($0).measured(by: "--watch") }
     let file = try data.read(carriesRows: true)
     Output.note(file.summary)
     let fixed = try mixed.map { try data.read($0.file, expecting: [.preference]) }
     let start = try model.open(shared)
-    let sources = try RewardSources(specifications, on: start.engine, beside: start)
+    let answers = output.url.appending(path: RewardSources.answersFile)
+    let sources = try RewardSources(
+      specifications, on: start.engine, beside: start, answers: answers)
     let report = try Iterate.train(
       start, data: file, rewards: sources.weighted, rewardFingerprint: sources.fingerprint,
       watched: try watched.map {
-        try RewardSources([$0], on: start.engine, beside: start).weighted[0].source
+        try RewardSources([$0], on: start.engine, beside: start, answers: answers).weighted[0]
+          .source
       },
       mixed: fixed, settings: settings, output: output.url, options: output.options)
     if shared.json { try Output.json(report) } else { try Output.line(report.model) }

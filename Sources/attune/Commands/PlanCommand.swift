@@ -3,6 +3,7 @@
 import ArgumentParser
 import AttuneData
 import AttuneEngine
+import AttuneRewards
 import AttuneStudies
 import AttuneTraining
 import Foundation
@@ -22,6 +23,13 @@ struct PlanCommand: ParsableCommand {
       PlanOf<DistillSettings>.self,
       PlanOf<DPOSettings>.self, PlanOf<KTOSettings>.self, PlanOf<IterateSettings>.self,
     ])
+}
+
+extension PlanCommand {
+  /// Whether a trainer's answers are rewarded.
+  fileprivate static func takesRewards(_ knobs: any PlansRuns.Type) -> Bool {
+    knobs is any OnlineSettings.Type || knobs == IterateSettings.self
+  }
 }
 
 /// The plan of one trainer's runs, by that trainer's knobs.
@@ -55,9 +63,19 @@ struct PlanOf<Knobs: PlansRuns>: TakesKnobs {
         + "sampled (default: as long as may be, or 128).", valueName: "1000x256"))
   var dataShape: String?
 
+  @Option(
+    name: .customLong("reward"),
+    help: ArgumentHelp(
+      "A source of the reward, whose model lies in memory beside the policy; repeatable.",
+      valueName: "source"))
+  var rewards: [String] = []
+
   @OptionGroup var shared: SharedOptions
 
   func validate() throws {
+    guard rewards.isEmpty || PlanCommand.takesRewards(Knobs.self) else {
+      throw ValidationError("--reward is of no use: attune \(Knobs.trainer) takes no reward.")
+    }
     guard data == nil || dataShape == nil else {
       throw ValidationError("--data and --data-shape both say what the rows are; give one of them.")
     }
@@ -80,8 +98,10 @@ struct PlanOf<Knobs: PlansRuns>: TakesKnobs {
     let settings = try settings(["seed": shared.seed])
     try settings.validate()
     let file = try data.map { try DataFile.readTelling(URL(filePath: $0)) }
+    let sources = try rewards.map { try RewardSpecification($0) }
     try RunPlan.of(
-      settings, model: model.model, data: file, shape: shape, on: shared.engine()
+      settings, model: model.model, data: file, shape: shape, beside: sources.flatMap(\.models),
+      on: shared.engine()
     ).show(json: shared.json)
   }
 }

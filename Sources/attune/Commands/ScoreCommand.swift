@@ -5,6 +5,7 @@ import AttuneData
 import AttuneRewards
 import AttuneStudies
 import AttuneTraining
+import Foundation
 
 struct ScoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -38,8 +39,12 @@ struct ScoreCommand: ParsableCommand {
       (model.map { [RewardSpecification(model: $0)] } ?? [])
       + (rewards.sources.isEmpty ? [] : try rewards.specifications)
     let file = try data.read(carriesRows: true)
-    let sources = try RewardSources(specifications, on: shared.engine())
+    let sources = try RewardSources(
+      specifications, on: shared.engine(), answers: output.url.appendingPathExtension("answers"))
     let report = try Scoring.run(sources.weighted, data: file, output: output.url)
+    for source in report.sources {
+      if let cost = source.judge { Output.note("\(source.name): \(cost.words)") }
+    }
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }
 }
