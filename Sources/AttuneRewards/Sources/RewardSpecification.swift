@@ -104,8 +104,8 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     /// Whether its numbers come out of trained weights, which a policy can learn to fool.
     package var isLearned: Bool {
       switch self {
-      case .model, .ensemble, .implicit, .likelihood, .judge, .rubric, .rank: true
-      case .labeller, .regex, .length, .exec, .answer, .ifeval, .tests: false
+      case .model, .ensemble, .implicit, .likelihood: true
+      case .labeller, .regex, .length, .exec, .answer, .ifeval, .tests, .judge, .rubric, .rank: false
       }
     }
 
