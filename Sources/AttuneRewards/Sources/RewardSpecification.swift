@@ -105,7 +105,8 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     package var isLearned: Bool {
       switch self {
       case .model, .ensemble, .implicit, .likelihood: true
-      case .labeller, .regex, .length, .exec, .answer, .ifeval, .tests, .judge, .rubric, .rank: false
+      case .labeller, .regex, .length, .exec, .answer, .ifeval, .tests, .judge, .rubric, .rank:
+        false
       }
     }
 
