@@ -19,6 +19,10 @@ extension EvaluationSettings {
       "greedy",
       "Prompts, from the first, to which each model's greedy answer is kept too where answers are; "
         + "0: none.", .whole(atLeast: 0)),
+    Knob(
+      "difficulties",
+      "A file of how hard each instruction is, as alpaca_eval's `instruction_difficulty.csv`, for the win rate at equal length by a judge; empty: without that term.",
+      .text),
     Knob("piece_tokens", "Tokens that are worked on at once.", .whole(atLeast: 1)),
     Knob.seed("samples and of the bootstrap; every model draws the same random numbers"),
   ]

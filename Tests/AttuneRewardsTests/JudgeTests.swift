@@ -165,20 +165,49 @@ struct JudgeTests {
 
   @Test func `at equal length the win rate is what length does not explain`() {
     var random = SplitMix(seed: 9)
-    func rows(_ theta: Double, _ phi: Double, _ shift: Double) -> [LengthControl.ComparedPair] {
-      (0..<4000).map { _ in
+    func rate(_ pairs: [LengthControl.ComparedPair], deviation: Double) -> Double {
+      LengthControl.winRate(
+        pairs, deviation: deviation,
+        penalty: LengthControl.penalty(pairs.map { [$0] }, deviation: deviation))
+    }
+    for (theta, phi, shift) in [(0.0, 1.5, 20.0), (0.7, -1, 10), (-1, 0, 0)] {
+      let rows = (0..<1000).map { _ in
         let x = Double.random(in: -40...40, using: &random) + shift
         let z = theta + phi * tanh(x / 20)
         return LengthControl.ComparedPair(probability: 1 / (1 + exp(-z)), difference: x)
       }
+      #expect(abs(rate(rows, deviation: 20) - 1 / (1 + exp(-theta))) < 2e-3)
     }
-    for (theta, phi, shift) in [(0.0, 1.5, 20.0), (0.7, -1, 10), (-1, 0, 0)] {
-      let found = LengthControl.winRate(rows(theta, phi, shift), deviation: 20)
-      #expect(abs(found - 1 / (1 + exp(-theta))) < 2e-3)
+    // All won, all of one length: finite.
+    let won = (0..<4).map { _ in LengthControl.ComparedPair(probability: 1, difference: 0) }
+    #expect(rate(won, deviation: 0) > 0.9 && rate(won, deviation: 0) < 1)
+  }
+
+  /// Win rates by alpaca_eval (`Scripts/fixtures/length_control.py`), in percent.
+  private struct LengthFixture: Decodable {
+    struct Case: Decodable {
+      var rows: [[Double]]
+      var minimal: Double
+      var withDifficulty: Double
     }
-    // All won, all of one length: finite, and not certain.
-    let won = (0..<5).map { _ in LengthControl.ComparedPair(probability: 1, difference: 0) }
-    let rate = LengthControl.winRate(won)
-    #expect(rate > 0.8 && rate < 1)
+    var cases: [Case]
+  }
+
+  @Test func `the win rate at equal length is alpaca_eval's`() throws {
+    let fixture = try JSONDecoder().decode(
+      LengthFixture.self, from: Data(contentsOf: Fixtures.url("length_control.json")))
+    #expect(fixture.cases.count == 7)
+    for own in fixture.cases {
+      for (isHard, wanted) in [(false, own.minimal), (true, own.withDifficulty)] {
+        let pairs = own.rows.map {
+          LengthControl.ComparedPair(
+            probability: $0[0], difference: $0[1], difficulty: isHard ? $0[2] : nil)
+        }
+        let deviation = LengthControl.spread(pairs)
+        let penalty = LengthControl.penalty(pairs.map { [$0] }, deviation: deviation)
+        let rate = 100 * LengthControl.winRate(pairs, deviation: deviation, penalty: penalty)
+        #expect(abs(rate - wanted) < 0.1, "\(own.rows.count) rows: \(rate), \(wanted)")
+      }
+    }
   }
 }

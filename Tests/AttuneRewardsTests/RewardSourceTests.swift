@@ -154,6 +154,34 @@ struct RewardSourceTests {
     #expect(try found("(a|a)+$", hostile, "aaa") == [0, 1])
   }
 
+  @Test func `penalties of length are what their papers say`() throws {
+    let prompts = [0, 0, 0, 1, 1].map { DataPrompt(.text("\($0)")) }
+    let completions = [10, 30, 20, 5, 5].map {
+      Completion(ids: Array(repeating: 7, count: $0), text: "x", endedByItself: true)
+    }
+    let cases: [(rule: String, wanted: [Double])] = [
+      ("tokens", [-10, -30, -20, -5, -5]), ("target:20", [-10, -10, 0, -15, -15]),
+      ("overlong:30,15", [0, -1, -1 / 3, 0, 0]), ("overlong:25", [0, -1, 0, 0, 0]),
+      ("group", [0.5, -0.5, 0, 0, 0]),
+    ]
+    for (rule, wanted) in cases {
+      let source = try source("length:\(rule)")
+      let found = try source.checkedScores(prompts: prompts, completions: completions, shared: nil)
+      #expect(agree(found, wanted), "\(rule): \(found)")
+      #expect(source.isRelative == (rule == "group"))
+      // Of a text alone nobody knows the tokens.
+      #expect(throws: AnswerFault.self) { try scores("length:\(rule)") }
+    }
+    for wrong in [
+      "target:0", "target:a", "overlong:5,9", "overlong", "tokens:3", "group:2", "1-2-3",
+    ] {
+      #expect(throws: TrainingError.self) { try LengthReward(wrong) }
+    }
+    #expect(throws: TrainingError.self) {
+      try RewardSpecification("length:group").measured(by: "--watch")
+    }
+  }
+
   @Test func `a length costs its logarithm from the nearest bound`() throws {
     #expect(agree(try scores("length:2"), [-log(2.0), -log(2.0), -log(1.5)]))
     #expect(agree(try scores("length:3-9"), [0, -log(3.0), 0]))

@@ -21,6 +21,37 @@ struct EvaluationTests {
     return settings
   }
 
+  @Test func `difficulties are a table with one of each prompt, and a judge reads them`() throws {
+    let folder = try TemporaryFolder()
+    func read(_ text: String) throws -> (values: [Double], others: Int) {
+      try InstructionDifficulties.read(folder.file("d.csv", text).path, prompts: 2)
+    }
+    let (values, others) = try read("index,instruction_difficulty\n1,-0.5\n0,2\n2,1\n")
+    #expect(values == [2, -0.5] && others == 1)
+    #expect(try read(",instruction_difficulty\n0,1\n1,1\n").values == [1, 1])
+    for (text, wanted) in [
+      ("prompt,difficulty\n0,1\n", "d.csv:1: the first line must be"),
+      ("index,instruction_difficulty\n0,1\n", "no difficulty of prompt 1"),
+      ("index,instruction_difficulty\n0,1\n0,2\n", "d.csv:3: index 0 is there twice"),
+      ("index,instruction_difficulty\n0,1\n1,hard\n", "d.csv:3: instruction_difficulty must be"),
+      ("index,instruction_difficulty\na,1\n", "d.csv:2: index must be"),
+    ] {
+      let error = #expect(throws: (any Error).self) { try read(text) }
+      #expect("\(error.map { "\($0)" } ?? "")".contains(wanted), "\(text)")
+    }
+    let family = try ModelFamily()
+    var settings = settings()
+    settings.difficulties = "d.csv"
+    let error = #expect(throws: TrainingError.self) {
+      try Evaluation.run(
+        model: family.base.name, against: family.base.name, reference: nil,
+        data: family.folder.rows("rows.jsonl", [#"{"prompt":"say"}"#]),
+        rewards: [try RewardSpecification("length:3")], settings: settings, answersFile: nil,
+        on: NativeEngine())
+    }
+    #expect(error?.message.contains("difficulties is set but not read") == true)
+  }
+
   @Test func `answers that are right are counted, with how many a prompt needs`() throws {
     let family = try ModelFamily()
     // Bytes of a random model: some answers hold such a letter, some do not.

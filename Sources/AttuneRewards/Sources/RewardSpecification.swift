@@ -20,7 +20,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case labeller
     /// A pattern.
     case regex
-    /// A length in words.
+    /// A length.
     case length
     /// A right answer of the row.
     case answer
@@ -47,7 +47,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .implicit: "POLICY[,REFERENCE]"
       case .labeller: "NAME"
       case .regex: "PATTERN"
-      case .length: "MIN[-MAX]"
+      case .length: "RULE"
       case .answer: "RULE[,KNOB=VALUE…]"
       case .ifeval: "[loose][,partial=x]"
       case .tests: "python3[,KNOB=VALUE…]"
@@ -67,7 +67,9 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .labeller:
         "a built-in rule: " + Labeller.allCases.map(\.rawValue).joined(separator: ", ")
       case .regex: "1 where the pattern (PCRE2) is found in the answer, else 0"
-      case .length: "0 from MIN to MAX words, else −|ln(words/nearest bound)|"
+      case .length:
+        "RULE is MIN[-MAX] words (beyond −|ln(words/bound)|), or of tokens: tokens, target:N, "
+          + "overlong:LIMIT[,CACHE], group"
       case .answer:
         "1 where the answer is the row's own; RULE is "
           + AnswerRule.allCases.map(\.rawValue).joined(separator: ", ")
@@ -176,17 +178,16 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
   /// The source without its weight.
   public var name: String { argument.isEmpty ? kind.rawValue : "\(kind.rawValue):\(argument)" }
 
-  /// Refuses a weight, and a judge's order, where sources are reported each by itself.
+  /// Refuses a weight, and what compares answers to one prompt, where sources are reported each by itself.
   ///
   /// - Parameter option: The option that named it.
   /// - Throws: `TrainingError.badSetting`.
   public func measured(by option: String) throws -> RewardSpecification {
-    guard kind != .rank else {
+    guard kind != .rank, name != "length:group" else {
       throw TrainingError(
         .badSetting,
-        "\(option) \(name): it says which of one model's answers to a prompt is better, so its mean is "
-          + "the same of every model; judge:\(argument) grades answers, evaluate --judge compares models"
-      )
+        "\(option) \(name): it holds a model's answers to a prompt against one another, so its mean says "
+          + "nothing of the model" + (kind == .rank ? "; --judge compares models" : ""))
     }
     guard weight == 1 else {
       throw TrainingError(

@@ -22,6 +22,8 @@ public struct EvaluationSettings: Settings {
   public var confidence = 0.95
   /// Prompts, from the first, to which each model's greedy answer is kept too where answers are; 0: none.
   public var greedy = 32
+  /// A file of instruction difficulties for length control; empty: that knows none.
+  public var difficulties = ""
   /// Tokens that are worked on at once.
   public var pieceTokens = 2048
   /// The seed of samples and of the bootstrap; every model draws the same random numbers.
@@ -92,6 +94,7 @@ public enum Evaluation {
     try settings.validate()
     let began = ContinuousClock.now
     guard !prompts.isEmpty else { throw TrainingError(.badData, "there is no prompt to answer") }
+    let difficulties = try difficulties(settings, prompts: prompts.count, judge: judge, style)
     var facts: [EvaluationReport.Model] = []
     var byModel: [[String: [[Double]]]] = []
     var rows = prompts.map { EvaluatedPrompt(prompt: $0.content, answers: [:]) }
@@ -151,7 +154,7 @@ public enum Evaluation {
         wins.append(
           try panel.winRate(
             texts(models[0].role), texts("start"), prompts: prompts.map(\.content),
-            confidence: settings.confidence, seed: settings.seed))
+            difficulties: difficulties, confidence: settings.confidence, seed: settings.seed))
       }
     }
     // Before comes before after, here as everywhere.
@@ -245,6 +248,24 @@ public enum Evaluation {
     report.preferences = preferences
     report.seconds += seconds(elapsed)
     return report
+  }
+
+  /// How hard each prompt is, if a file says so.
+  private static func difficulties(
+    _ settings: EvaluationSettings, prompts: Int, judge: JudgeSettings?, _ style: ProgressLine.Style
+  ) throws -> [Double]? {
+    guard !settings.difficulties.isEmpty else { return nil }
+    guard judge != nil else {
+      throw TrainingError(
+        .badSetting, "difficulties is set but not read: it is of a judge's win rate (--judge)")
+    }
+    let (values, others) = try InstructionDifficulties.read(settings.difficulties, prompts: prompts)
+    if others > 0 {
+      var progress = ProgressLine("evaluate", total: 1, style: style)
+      progress.say(
+        "warning: \(settings.difficulties): \(others) difficulties are of no prompt here")
+    }
+    return values
   }
 
   /// Refuses models of whose vocabularies no exact KL can be taken, before anything is sampled.

@@ -10,8 +10,11 @@ extension JudgePanel {
   /// the i-th, in both orders, with and without length control.
   ///
   /// Two equal answers are a tie and are not shown to the judge.
+  ///
+  /// - Parameter difficulties: How hard each prompt is, for length control; nil: that is not in it.
   func winRate(
-    _ ours: [[String]], _ theirs: [[String]], prompts: [Content], confidence: Double, seed: UInt64
+    _ ours: [[String]], _ theirs: [[String]], prompts: [Content], difficulties: [Double]?,
+    confidence: Double, seed: UInt64
   ) throws -> EvaluationReport.WinRate {
     var pairs: [JudgedPair] = []
     var places: [(prompt: Int, difference: Double)] = []
@@ -21,13 +24,15 @@ extension JudgePanel {
       for (i, (a, b)) in zip(ours[prompt], theirs[prompt]).enumerated() {
         guard a != b else {
           ties += 1
-          groups[prompt].append(LengthControl.ComparedPair(probability: 0.5, difference: 0))
+          groups[prompt].append(
+            LengthControl.ComparedPair(
+              probability: 0.5, difference: 0, difficulty: difficulties?[prompt]))
           continue
         }
         pairs.append(
           JudgedPair(
             prompt: content, first: a, second: b, place: [UInt64(prompt), UInt64(i), 0]))
-        places.append((prompt, Double(Self.words(a) - Self.words(b))))
+        places.append((prompt, Double(a.unicodeScalars.count - b.unicodeScalars.count)))
       }
     }
     let (verdicts, mass) = try compare(pairs)
@@ -39,7 +44,8 @@ extension JudgePanel {
       }
       if p == 0.5 { ties += 1 }
       groups[place.prompt].append(
-        LengthControl.ComparedPair(probability: p, difference: place.difference))
+        LengthControl.ComparedPair(
+          probability: p, difference: place.difference, difficulty: difficulties?[place.prompt]))
     }
     let rows = groups.flatMap(\.self)
     guard !rows.isEmpty else {
@@ -51,9 +57,12 @@ extension JudgePanel {
     let estimate = Statistics.mean(
       ofGroups: groups.map { $0.map(\.probability) }, confidence: confidence, seed: seed)
     let deviation = LengthControl.spread(rows)
+    let answeredGroups = groups.filter { !$0.isEmpty }
+    // Chosen once: what is drawn anew is prompts.
+    let penalty = LengthControl.penalty(answeredGroups, deviation: deviation)
     let controlled = Statistics.bootstrap(
-      groups.filter { !$0.isEmpty }, confidence: confidence, resamples: 500, seed: seed
-    ) { LengthControl.winRate($0.flatMap(\.self), deviation: deviation) }
+      answeredGroups, confidence: confidence, resamples: 500, seed: seed
+    ) { LengthControl.winRate($0.flatMap(\.self), deviation: deviation, penalty: penalty) }
     let answered = zip(verdicts, pairs).filter { $0.0.probability != nil }
     return EvaluationReport.WinRate(
       value: estimate.value, interval: Interval(estimate.interval),
