@@ -172,10 +172,46 @@ struct RewardSourceTests {
       // Of a text alone nobody knows the tokens.
       #expect(throws: AnswerFault.self) { try scores("length:\(rule)") }
     }
+    // Of the first prompt's answers one is right, of the second's the first.
+    let rows = try [0, 1].map { i in
+      let json = try JSONValue(parsing: #"{"prompt":"\#(i)","answer":"x"}"#)
+      return DataRow(line: i + 1, example: .prompt(.text("\(i)")), json: json)
+    }
+    let asked = [0, 0, 0, 1, 1].map { DataPrompt(.text("\($0)"), row: rows[$0]) }
+    let texts = ["x", "y", "y", "x", "y"]
+    let given = zip([10, 30, 20, 5, 90], texts).map {
+      Completion(ids: Array(repeating: 7, count: $0), text: $1, endedByItself: true)
+    }
+    let checked: [(rule: String, wanted: [Double])] = [
+      ("group:answer:exact", [0.5, -0.5, 0, 0.5, -0.5]),
+      // TRL 1.16's get_cosine_scaled_reward(max_len=40) on 10 right, 30, 20 wrong, 5 right, 90 wrong.
+      (
+        "cosine:40:answer:exact",
+        [0.9267766952966369, -0.5732233047033631, -0.75, 0.9809698831278217, -0.5]
+      ),
+    ]
+    for (rule, wanted) in checked {
+      let source = try source("length:\(rule)")
+      #expect(source.readsRows)
+      let found = try source.checkedScores(prompts: asked, completions: given, shared: nil)
+      #expect(agree(found, wanted, within: 1e-12), "\(rule): \(found)")
+    }
+    let swapped = try source("length:group:answer:exact").checkedScores(
+      prompts: asked,
+      completions: given.map { given in
+        var given = given
+        given.text = given.text == "x" ? "y" : "x"
+        return given
+      }, shared: nil)
+    #expect(agree(swapped, [0, -0.5, 0, 0, -0.5]), "\(swapped)")
     for wrong in [
       "target:0", "target:a", "overlong:5,9", "overlong", "tokens:3", "group:2", "1-2-3",
+      "cosine:9",
+      "cosine:9:length:3", "cosine:a:answer:exact", "group:answer:exact@2", "group:answer:exat",
     ] {
-      #expect(throws: TrainingError.self) { try LengthReward(wrong) }
+      #expect(throws: TrainingError.self, "\(wrong)") {
+        try RewardSpecification("length:\(wrong)@1")
+      }
     }
     #expect(throws: TrainingError.self) {
       try RewardSpecification("length:group").measured(by: "--watch")

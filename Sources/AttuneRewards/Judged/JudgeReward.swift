@@ -53,7 +53,7 @@ public final class JudgeReward: RewardSource {
         let first = items.count
         items += group.map {
           RewardJudge.Item(
-            answer: $0,
+            answer: $0, completion: completions[$0],
             question: .grade(prompt, completions[$0].text, principle: principle, scale: scale))
         }
         principles += group.map { _ in principle }

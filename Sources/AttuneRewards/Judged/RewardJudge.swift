@@ -12,6 +12,8 @@ final class RewardJudge {
   /// criterion.
   struct Item {
     var answer: Int
+    /// The answer, for errors; nil where it is several.
+    var completion: Completion?
     /// The question about it alone.
     var question: JudgeQuestion
   }
@@ -94,7 +96,7 @@ final class RewardJudge {
         }
       }
       if let item = found.firstIndex(where: { $0 == nil }) {
-        throw fault(items[item].answer, unread[item])
+        throw fault(items[item], unread[item])
       }
       return found.compactMap(\.self)
     }
@@ -125,7 +127,7 @@ final class RewardJudge {
         let left = named[place].options.indices.filter { !orders[place].contains($0) }
         guard let shares = choice.probabilities,
           let best = shares.indices.max(by: { shares[$0] < shares[$1] })
-        else { throw fault(items[place].answer, choice.unread) }
+        else { throw fault(items[place], choice.unread) }
         orders[place].append(left[best])
       }
     }
@@ -150,7 +152,7 @@ final class RewardJudge {
       }
     }
     if let place = orders.firstIndex(where: { $0 == nil }) {
-      throw fault(items[place].answer, said[place])
+      throw fault(items[place], said[place])
     }
     return orders.compactMap(\.self)
   }
@@ -181,10 +183,11 @@ final class RewardJudge {
     return question
   }
 
-  private func fault(_ answer: Int, _ unread: String?) -> AnswerFault {
+  private func fault(_ item: Item, _ unread: String?) -> AnswerFault {
     AnswerFault(
-      source: name, answer: answer,
-      message: "what the judge says can't be read"
+      source: name, answer: item.answer,
+      message:
+        "what the judge says \(item.completion.map { "of “\($0.excerpt)” " } ?? "")can't be read"
         + (isLocal ? "" : ", asked \(Self.times) times") + (unread.map { ": \($0)" } ?? ""))
   }
 }

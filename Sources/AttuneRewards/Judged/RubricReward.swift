@@ -70,7 +70,7 @@ public final class RubricReward: RewardSource {
         let first = items.count
         items += own.map {
           RewardJudge.Item(
-            answer: answer,
+            answer: answer, completion: completions[answer],
             question: .criterion(prompt.content, completions[answer].text, $0.text))
         }
         asked += own

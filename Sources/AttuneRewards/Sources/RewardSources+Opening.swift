@@ -65,7 +65,14 @@ extension RewardSources {
       let labeller = try Labeller.named(argument)
       return (LabellerReward(try labeller.scorer()), labeller.rawValue)
     case .regex: return (try PatternReward(argument), argument)
-    case .length: return (try LengthReward(argument), argument)
+    case .length:
+      var mark = argument
+      let source = try LengthReward(argument) {
+        let (source, inner) = try Self.open($0, on: engine, beside: policy, answers: answers)
+        mark += " \(inner)"
+        return source
+      }
+      return (source, mark)
     case .answer:
       let source = try AnswerReward(argument)
       return (source, source.fingerprint)

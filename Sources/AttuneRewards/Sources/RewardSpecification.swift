@@ -69,7 +69,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .regex: "1 where the pattern (PCRE2) is found in the answer, else 0"
       case .length:
         "RULE is MIN[-MAX] words (beyond −|ln(words/bound)|), or of tokens: tokens, target:N, "
-          + "overlong:LIMIT[,CACHE], group"
+          + "overlong:LIMIT[,CACHE], group[:SOURCE], cosine:LIMIT:SOURCE"
       case .answer:
         "1 where the answer is the row's own; RULE is "
           + AnswerRule.allCases.map(\.rawValue).joined(separator: ", ")
@@ -183,7 +183,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
   /// - Parameter option: The option that named it.
   /// - Throws: `TrainingError.badSetting`.
   public func measured(by option: String) throws -> RewardSpecification {
-    guard kind != .rank, name != "length:group" else {
+    guard kind != .rank, kind != .length || !argument.hasPrefix("group") else {
       throw TrainingError(
         .badSetting,
         "\(option) \(name): it holds a model's answers to a prompt against one another, so its mean says "
@@ -222,7 +222,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case .implicit: _ = try ImplicitReward.parts(argument)
     case .labeller: _ = try Labeller.named(argument)
     case .regex: _ = try PatternReward(argument)
-    case .length: _ = try LengthReward(argument)
+    case .length: _ = try LengthReward.parts(argument)
     case .answer: _ = try AnswerReward.parts(argument)
     case .ifeval: _ = try InstructionReward.parts(argument)
     case .tests: _ = try TestsReward.parts(argument)

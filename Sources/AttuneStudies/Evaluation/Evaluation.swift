@@ -246,6 +246,10 @@ public enum Evaluation {
       models, reference: base, prompts: prompts, rewards: sources.weighted.map(\.source),
       settings: settings, judge: judge, exactKL: exactKL, answersFile: answersFile)
     report.preferences = preferences
+    let costs = sources.weighted.compactMap { source in
+      source.source.takeCost().map { (source.source.name, $0) }
+    }
+    if !costs.isEmpty { report.judges = Dictionary(uniqueKeysWithValues: costs) }
     report.seconds += seconds(elapsed)
     return report
   }

@@ -136,6 +136,8 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
   public var winRates: [WinRate]
   /// What the policy says of the pairs of the data, where it holds preferences and there is a reference.
   public var preferences: Preferences?
+  /// What judges among the rewards took, by the source's name; nil without any.
+  public var judges: [String: RewardCost]?
   /// Prompts that were answered.
   public var prompts: Int
   /// Answers to each prompt.
@@ -149,7 +151,7 @@ public struct EvaluationReport: Codable, Sendable, Equatable {
 
   private enum CodingKeys: String, CodingKey {
     case formatVersion = "format_version"
-    case models, prompts, preferences, confidence, reference, seconds
+    case models, prompts, preferences, judges, confidence, reference, seconds
     case winRate = "win_rate"
     case winRates = "win_rates"
     case samplesPerPrompt = "samples_per_prompt"

@@ -106,6 +106,9 @@ struct EvaluateCommand: TakesKnobs {
     if file.kind == .preference, report.preferences == nil {
       Output.note("no reference, no implicit reward: name one with --against or --reference")
     }
+    for (name, cost) in (report.judges ?? [:]).sorted(by: { $0.key < $1.key }) {
+      Output.note("\(name): \(cost.words)")
+    }
     if shared.json {
       try Output.json(report)
     } else {
