@@ -56,6 +56,21 @@ struct PlanCommandTests {
     try bench.write("recipe.json", #"{"train":"lora","rank":4}"#)
     #expect(try bytes("--config recipe.json") < bytes(""))
     #expect(try bytes("--set recompute=true") < bytes(""))
+    // A judge of the reward lies beside the policy: here the same weights again.
+    func program(_ reward: String) throws -> Int {
+      let plan = try bench.attune(line: "plan grpo --model bare --json --threads 1 \(reward)")
+        .object()
+      let parts = try #require(plan["memory"] as? [[String: Any]])
+      return try #require(parts.first { $0["part"] as? String == "program" }?["bytes"] as? Int)
+    }
+    let judged = try program(
+      "--reward rank:bare --reward judge:http://localhost:1 --reward length:3")
+    let parameters = try #require(
+      try bench.attune(line: "plan grpo --model bare --json").object()["parameters"] as? Int)
+    let plain = try program("")
+    #expect(abs(judged - plain - 4 * parameters) < parameters)
+    let refused = try bench.attune(line: "plan sft --model bare --reward judge:bare")
+    #expect(refused.code == 64 && refused.failure.contains("takes no reward"), "\(refused.errors)")
   }
 
   @Test func `wrong usage is told`() throws {

@@ -92,7 +92,7 @@ extension OnlineSettings {
       throw TrainingError(
         .badSetting,
         "keep_best is reward, and \(rank.name) says only which of a prompt's answers is better: its mean "
-          + "is the same of every policy")
+          + "says nothing of a policy")
     }
   }
 

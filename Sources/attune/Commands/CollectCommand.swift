@@ -219,7 +219,9 @@
         specifications.isEmpty
         ? nil
         : try RewardScorer(
-          try RewardSources(specifications, on: shared.engine(), beside: opened.first),
+          try RewardSources(
+            specifications, on: shared.engine(), beside: opened.first,
+            answers: URL(filePath: store.store + ".judged")),
           files: (samples + (prompts.map { [$0] } ?? [])).map { URL(filePath: $0) })
       if align.loss != nil {
         var settings = recipe.align
