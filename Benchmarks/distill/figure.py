@@ -40,6 +40,7 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=list(RUNS), help="some of the runs, by name")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     root = Path(__file__).resolve().parents[2]
@@ -49,6 +50,8 @@ def main():
     print("| run | KL to the teacher, before | after | tokens of an answer, before | after | trained tokens | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for number, (name, words) in enumerate(RUNS.items()):
+        if name not in options.only:
+            continue
         output = options.work / f"run-{number}"
         knobs = {"rollouts": options.rollouts, "max_tokens": options.tokens, "temperature": options.temperature,
                  "evaluation_every": options.rollouts, "show_every": 0}
