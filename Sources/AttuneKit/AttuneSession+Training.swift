@@ -108,7 +108,10 @@ extension AttuneSession {
     _ algorithm: Algorithm.Type, on prompts: [Content], rewards: [SessionReward],
     with settings: Algorithm.Knobs, onEvent: (@Sendable (TrainingEvent) -> Void)? = nil
   ) throws(AttuneError) -> OnlineReport {
-    let sources = try translated { try RewardSources(rewards, models) }
+    let sources = try translated {
+      try RewardSources(rewards, models).keeping(
+        settings.rewards.constraints, on: models.start.engine, beside: models.start)
+    }
     return try policy(
       "\(algorithm)", prompts.map { .prompt($0) }, [], settings, onEvent, \.model,
       marks: [sources.fingerprint]

@@ -102,6 +102,29 @@ public enum Advantage {
     return rewards.map { ($0 - mean) * scale }
   }
 
+  /// Several rewards normalised one by one, then summed: Σ_k w_k·(r_k − mean_k)/(sd_k + ε) over the samples
+  /// of the prompt, so that no source is drowned by one of a wider spread.
+  ///
+  /// A source that says the same of all samples adds nothing.
+  ///
+  /// Paper: Liu et al. 2026 (GDPO), arXiv:2601.05242. Differs from the paper: ε = 1e-4, as in TRL; the
+  /// division by the batch's deviation is the trainer's.
+  ///
+  /// - Parameters:
+  ///   - rewards: What each source said of the K samples of one prompt.
+  ///   - weights: w of each source.
+  /// - Throws: `ObjectiveError` for fewer than two samples.
+  public static func sourceNormalised(
+    _ rewards: [[Double]], weights: [Double]
+  ) throws -> [Double] {
+    precondition(rewards.count == weights.count, "one weight a source")
+    var sums = (rewards.first ?? []).map { _ in 0.0 }
+    for (own, weight) in zip(rewards, weights) where weight != 0 {
+      for (i, normal) in try groupNormalised(own).enumerated() { sums[i] += weight * normal }
+    }
+    return sums
+  }
+
   /// DAPO's soft penalty of overlong responses: 0 up to L_max − L_cache tokens, then
   /// ((L_max − L_cache) − n)/L_cache, −1 above L_max.
   ///

@@ -71,6 +71,9 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case judgeRemembered = "judge/remembered"
   case judgeTokens = "judge/tokens"
   case judgeSeconds = "judge/seconds"
+  case constraintMultiplier = "constraint/multiplier"
+  case constraintSlack = "constraint/slack"
+  case constraintViolations = "constraint/violations"
   // Answers that are right or wrong
   case rightShare = "answer/accuracy"
   case passAtK = "answer/pass_at_k"
@@ -214,6 +217,10 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .judgeRemembered: "Questions to judges whose answers were known."
     case .judgeTokens: "Tokens that judges read and wrote, as far as a server tells them."
     case .judgeSeconds: "Seconds that judges were waited for."
+    case .constraintMultiplier:
+      "λ of a constraint, the price of its costs, in rewards for as much as the first rollout was off the limit; the constraint stands in brackets behind the name."
+    case .constraintSlack: "Its limit minus the mean cost: below 0 it is not kept."
+    case .constraintViolations: "Share of answers that cost more than its limit."
     case .rightShare:
       "Share of answers that are right, by the first source that checks answers (answer, ifeval, tests), else by a watched one that does."
     case .passAtK:

@@ -14,6 +14,15 @@ struct OnlineOptions<Algorithm: OnlineAlgorithm>: ParsableArguments {
   @OptionGroup var rewards: RewardOptions
   @OptionGroup var data: RowsOption
 
+  // Where nothing is climbed, there is nothing to take a price off.
+  @Option(
+    name: .customLong("constraint"),
+    help: ArgumentHelp(
+      "What a source's mean is to keep to, below or above (>=), with @RATE behind it if its price is to "
+        + "move otherwise than by 0.1; repeatable.", valueName: "source<=d",
+      visibility: Algorithm.Knobs.knobs.knob(at: "constraints") == nil ? .private : .default))
+  var constraints: [String] = []
+
   @Option(help: ArgumentHelp("A source that is measured, not climbed.", valueName: "source"))
   var watch: String?
 
@@ -81,7 +90,7 @@ extension OnlineCommand {
   /// Trains with the command's own flags laid over the shared ones, and says what it came to.
   func train(_ own: KnobFlags, _ others: KnobFlags = [:]) throws {
     let settings = try onlineSettings(own, others)
-    let opened = try open()
+    let opened = try open(settings)
     try show(
       Algorithm.train(
         opened.start, data: opened.data, rewards: opened.rewards.weighted,
@@ -91,23 +100,30 @@ extension OnlineCommand {
 
   /// The trainer's settings with the shared options and a command's own laid over them.
   func onlineSettings(_ own: KnobFlags, _ others: KnobFlags = [:]) throws -> Knobs {
-    try settings(
+    guard online.constraints.isEmpty || Knobs.knobs.knob(at: "constraints") != nil else {
+      throw ValidationError(
+        "--constraint: \(Self._commandName) climbs no reward that a price could be taken off; measure it (--reward)."
+      )
+    }
+    return try settings(
       own, others,
       [
         "beta": online.beta, "learning_rate": online.learningRate,
         "optimizer": online.moments.optimizer, "sampler": online.sampler.sampler,
         "samplers": online.samplers, "max_staleness": online.maxStaleness,
         "keep_best": online.keepBest, "curriculum": online.curriculum ? true : nil,
+        "constraints": online.constraints.isEmpty ? nil : online.constraints,
         "seed": shared.seed,
       ])
   }
 
   /// Reads the data and opens the models.
-  func open() throws -> (
+  func open(_ settings: Knobs) throws -> (
     start: LoadedModel, data: DataFile, rewards: RewardSources, watched: (any RewardSource)?,
     options: RunOptions
   ) {
     let specifications = try online.rewards.specifications(isNeeded: Self.climbsReward)
+    for text in settings.rewards.constraints { _ = try ConstraintSpecification(text) }
     let watched = try online.watch.map {
       try RewardSpecification($0).measured(by: "--watch")
     }
@@ -119,7 +135,9 @@ extension OnlineCommand {
     let answers = online.output.url.appending(path: RewardSources.answersFile)
     return (
       start, file,
-      try RewardSources(specifications, on: start.engine, beside: start, answers: answers),
+      try RewardSources(specifications, on: start.engine, beside: start, answers: answers)
+        .keeping(
+          settings.rewards.constraints, on: start.engine, beside: start, answers: answers),
       try watched.map {
         try RewardSources([$0], on: start.engine, beside: start, answers: answers).weighted[0]
           .source

@@ -98,7 +98,8 @@
 
     @Test(arguments: [
       "ppo", "ppo --set value=separate --set layers=1", "ppo --set layers=1 --set epochs=2",
-      "reinforce --baseline value --kl loss", "rloo", "grpo --beta 0.1", "grpo --variant dapo",
+      "reinforce --baseline value --kl loss", "rloo --constraint words<=2", "grpo --beta 0.1",
+      "grpo --variant dapo",
       "dpg", "dpg --method fdpg --divergence js", "brain --refresh-every 2", "raft --keep 2",
       "distill --teacher-system ab", "distill --teacher-system ab --method gkd",
     ])

@@ -19,6 +19,7 @@ struct OnlineCommandTests {
 
   @Test(arguments: [
     ("reinforce", "reinforce", "--beta 0.01"),
+    ("rloo", "rloo", "--constraint words<=3 --constraint length:2>=-0.5@1"),
     ("reinforce", "reinforce", "--baseline value --kl loss --kl-estimator k3 --kl-ratio-weighted"),
     ("rloo", "rloo", "--epochs 2 --set clip=0.1"),
     ("grpo", "dr_grpo", "--variant dr_grpo --beta 0.1 --kl-estimator k2 --kl-per-sequence true"),
@@ -74,6 +75,13 @@ struct OnlineCommandTests {
   @Test(arguments: [
     ("rloo --reward length:3 --samples-per-prompt 1", 1, "samples_per_prompt must be at least 2"),
     ("ppo --reward length:3 --variant reinforce++ --value-model model", 1, "has no value head"),
+    ("rloo --reward length:3 --constraint words=20", 1, "there is no <= or >= in it"),
+    ("rloo --reward length:3 --constraint words<=many", 1, "no number stands behind <="),
+    ("rloo --reward length:3 --constraint words<=3@0", 1, "the rate behind @ is a number above 0"),
+    (
+      "distill --teacher-system x --constraint words<=3", 64,
+      "--constraint: distill climbs no reward"
+    ),
     ("reinforce --reward length:3 --set epochs=2", 64, "there is no knob epochs"),
     ("grpo --reward length:3 --variant grop", 64, "grop"),
     ("reinforce --reward length:3 --baseline none", 64, "none"), ("rloo", 64, "--reward"),

@@ -47,6 +47,20 @@ struct AdvantageTests {
     #expect(throws: ObjectiveError.self) { try Advantage.groupNormalised([]) }
   }
 
+  @Test func `sources are normalised one by one before their weighted sum`() throws {
+    let wide = [10.0, 0, 5]
+    let narrow = [0.01, 0.02, 0.03]
+    let sums = try Advantage.sourceNormalised(
+      [wide, narrow, [9, 9, 9], wide], weights: [1, 0.5, 2, 0])
+    let (first, second) = (
+      try Advantage.groupNormalised(wide), try Advantage.groupNormalised(narrow)
+    )
+    #expect(zip(sums, zip(first, second)).allSatisfy { near($0, $1.0 + 0.5 * $1.1) })
+    // As TRL's normalize_then_sum, by hand: (10 − 5)/(5 + 1e-4) + ½·(0.01 − 0.02)/(0.01 + 1e-4).
+    #expect(near(sums[0], 5 / 5.0001 - 0.5 * 0.01 / 0.0101, 1e-9))
+    #expect(throws: ObjectiveError.self) { try Advantage.sourceNormalised([[1]], weights: [1]) }
+  }
+
   @Test func `a running baseline never sees the return that is held against it`() {
     var baseline = RunningBaseline(rate: 0.25)
     let first = baseline.expected([1, 2, 6])

@@ -15,7 +15,8 @@ struct ExactnessTests {
   static let elsewhere: Set = [
     "dpo, smoothing 0.1", "ipo, length-normalised", "grpo, k3 a token in the loss",
     "dr_grpo, k2 a sequence in the loss", "reinforce, k1 a sequence in the loss",
-    "reinforce, k3 a sequence in the loss", "reinforce, k2 a token in the loss",
+    "reinforce, k3 a sequence in the loss", "reinforce, constraint by dual ascent",
+    "reinforce, k2 a token in the loss",
   ]
 
   @Test(arguments: ExactnessSuite.cases.indices)

@@ -29,9 +29,45 @@ private struct ShareOfEven: RewardSource {
   }
 }
 
+/// A hundred times the share of tokens whose number has no second bit, which no odd number decides.
+private struct WideShare: RewardSource {
+  let name = "wide share"
+
+  func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) -> [Double] {
+    completions.map { 100 * Double($0.ids.count(where: { $0 & 2 == 0 })) / Double($0.ids.count) }
+  }
+}
+
 struct OnlineTests {
   func prompts(_ folder: TemporaryFolder) throws -> DataFile {
     try folder.rows("prompts.jsonl", TestRows.prompts)
+  }
+
+  @Test func `sources that are normalised one by one are both climbed`() throws {
+    let folder = try TemporaryFolder()
+    func odd(_ normalise: RewardNormalisation) throws -> Double {
+      let output = folder.url.appending(path: normalise.rawValue)
+      _ = try OnlineTrainer.grpo(.grpo).train(
+        prompts(folder), to: output, rewards: [(ShareOfOdd(), 1), (WideShare(), 1)]
+      ) {
+        $0.rewards.normalise = normalise
+        $0.rollout.rollouts = 16
+      }
+      let lines = try metrics(output)
+      #expect((lines[15]["reward/source_mean[wide share]"] ?? 0) > 65)
+      return lines[15]["reward/source_mean[share of odd]"] ?? .nan
+    }
+    let (summed, apart) = (try odd(.none), try odd(.sources))
+    #expect(apart > 0.7 && apart > summed + 0.1, "\(summed) and \(apart)")
+    let error = #expect(throws: TrainingError.self) {
+      _ = try OnlineTrainer.reinforce("").train(
+        prompts(folder), to: folder.url.appending(path: "x")
+      ) {
+        $0.rewards.normalise = .sources
+        $0.rollout.samplesPerPrompt = 1
+      }
+    }
+    #expect(error?.message.contains("at least 2 where normalise is sources") == true)
   }
 
   @Test(arguments: OnlineTrainer.climbing)

@@ -35,6 +35,7 @@ extension ExactnessSuite {
         policyCase(
           loss, "k2 a token in the loss", "zero of the update's field: not π*",
           .loss(.k2, perSequence: false), .field),
+        constraintCase(isBinding: true), constraintCase(isBinding: false),
       ]
     case .ppo:
       return [

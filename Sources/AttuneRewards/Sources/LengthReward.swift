@@ -179,3 +179,28 @@ public struct LengthReward: RewardSource {
       .map { $0 == 1 }
   }
 }
+
+/// The number of an answer's words, which stand between white space: `words`, a cost.
+public struct WordCount: RewardSource {
+  /// `words`.
+  public let name = "words"
+
+  /// Makes a source.
+  ///
+  /// - Parameter argument: Nothing.
+  /// - Throws: `TrainingError.badSetting` for anything else.
+  public init(_ argument: String = "") throws {
+    guard argument.isEmpty else {
+      throw TrainingError(
+        .badSetting,
+        "reward source words:\(argument): words stands alone; a range is length:MIN-MAX")
+    }
+  }
+
+  /// The numbers.
+  public func scores(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) -> [Double] {
+    completions.map { Double(TextStatistics.words($0.text).count) }
+  }
+}

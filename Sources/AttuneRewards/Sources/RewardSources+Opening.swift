@@ -37,7 +37,7 @@ extension RewardSources {
   }
 
   /// A source, and what tells it from others of its kind.
-  private static func open(
+  static func open(
     _ specification: RewardSpecification, on engine: any Engine, beside policy: LoadedModel?,
     answers: URL?
   ) throws -> (any RewardSource, mark: String) {
@@ -73,6 +73,7 @@ extension RewardSources {
         return source
       }
       return (source, mark)
+    case .words: return (try WordCount(argument), argument)
     case .answer:
       let source = try AnswerReward(argument)
       return (source, source.fingerprint)

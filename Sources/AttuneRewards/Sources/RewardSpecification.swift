@@ -22,6 +22,8 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case regex
     /// A length.
     case length
+    /// The number of words.
+    case words
     /// A right answer of the row.
     case answer
     /// Instructions of the row.
@@ -48,6 +50,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .labeller: "NAME"
       case .regex: "PATTERN"
       case .length: "RULE"
+      case .words: ""
       case .answer: "RULE[,KNOB=VALUE…]"
       case .ifeval: "[loose][,partial=x]"
       case .tests: "python3[,KNOB=VALUE…]"
@@ -70,6 +73,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .length:
         "RULE is MIN[-MAX] words (beyond −|ln(words/bound)|), or of tokens: tokens, target:N, "
           + "overlong:LIMIT[,CACHE], group[:SOURCE], cosine:LIMIT:SOURCE"
+      case .words: "the number of words of the answer, a cost: --constraint 'words<=20'"
       case .answer:
         "1 where the answer is the row's own; RULE is "
           + AnswerRule.allCases.map(\.rawValue).joined(separator: ", ")
@@ -92,7 +96,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       case .ensemble: "several learned rewards as one"
       case .implicit: "the implicit reward of a policy"
       case .labeller: "the gold reward"
-      case .regex, .length: "a rule"
+      case .regex, .length, .words: "a rule"
       case .answer, .ifeval, .tests: "what is right"
       case .likelihood: "how likely the right answer is"
       case .judge, .rubric, .rank: "a judge's opinion"
@@ -101,13 +105,14 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     }
 
     /// Whether something has to stand behind its name.
-    var needsArgument: Bool { self != .ifeval }
+    var needsArgument: Bool { self != .ifeval && self != .words }
 
     /// Whether its numbers come out of trained weights, which a policy can learn to fool.
     package var isLearned: Bool {
       switch self {
       case .model, .ensemble, .implicit, .likelihood: true
-      case .labeller, .regex, .length, .exec, .answer, .ifeval, .tests, .judge, .rubric, .rank:
+      case .labeller, .regex, .length, .words, .exec, .answer, .ifeval, .tests, .judge, .rubric,
+        .rank:
         false
       }
     }
@@ -210,7 +215,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       (try? LikelihoodReward.parts(argument).knobs.model).flatMap { $0 }.map { [$0] } ?? []
     case .judge, .rubric, .rank:
       RewardSpecification.list(argument).prefix(1).filter { !JudgeModels.isServer($0) }
-    case .labeller, .regex, .length, .answer, .ifeval, .tests, .exec: []
+    case .labeller, .regex, .length, .words, .answer, .ifeval, .tests, .exec: []
     }
   }
 
@@ -223,6 +228,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     case .labeller: _ = try Labeller.named(argument)
     case .regex: _ = try PatternReward(argument)
     case .length: _ = try LengthReward.parts(argument)
+    case .words: _ = try WordCount(argument)
     case .answer: _ = try AnswerReward.parts(argument)
     case .ifeval: _ = try InstructionReward.parts(argument)
     case .tests: _ = try TestsReward.parts(argument)

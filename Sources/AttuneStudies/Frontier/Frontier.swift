@@ -61,13 +61,17 @@ public enum Frontier {
         output: pairs
       ).summary.pairs
     }
-    let points = plans.map { plan in
+    let points = try plans.map { plan in
       let folder = output.appending(path: "points/\(plan.folder)")
+      let sources = try RewardSources(weighted: [(learned, 1)], fingerprint: learned.fingerprint)
+        .keeping(
+          plan.settings.policyKnobs.constraints, on: start.engine, beside: start,
+          answers: folder.appending(path: RewardSources.answersFile))
       return PolicyPoint(
         name: plan.name, settings: plan.settings,
         task: PolicyTask(
-          start: start, prompts: task.prompts, rewards: [(learned, 1)],
-          rewardFingerprint: learned.fingerprint, gold: gold, preferences: pairs,
+          start: start, prompts: task.prompts, rewards: sources.weighted,
+          rewardFingerprint: sources.fingerprint, gold: gold, preferences: pairs,
           heldOutPreferences: nil, output: PolicyPoint.policyFolder(in: folder),
           options: options.run),
         learned: learned, gold: gold, heldOutPrompts: task.heldOutPrompts,
@@ -77,6 +81,11 @@ public enum Frontier {
     for point in points { _ = try point.log(restart: options.restart) }
     for plan in plans where plan.beta == nil {
       options.say("\(plan.name) reads no β: it has one point")
+    }
+    if !settings.rewards.constraints.isEmpty {
+      for plan in plans where plan.settings.policyKnobs.constraints.isEmpty {
+        options.say("warning: \(plan.name) keeps to no constraint: it climbs no reward in rollouts")
+      }
     }
 
     options.say("the start's answers …")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneRewards
 public import AttuneTraining
 
 /// The knobs of a reward–KL frontier: which methods at which β, one budget for all of them, and the
@@ -68,6 +69,7 @@ public struct FrontierSettings: HoldsMethods {
     if let knobs = run.policyKnobs as? any OnlineSettings {
       settings.rewards.penaliseMissingEnd = knobs.rewards.penaliseMissingEnd
       settings.rewards.missingEndReward = knobs.rewards.missingEndReward
+      settings.rewards.constraints = knobs.rewards.constraints
     }
     return settings
   }
@@ -77,7 +79,8 @@ public struct FrontierSettings: HoldsMethods {
     ("rollouts", "rollouts"), ("prompts_per_rollout", "prompts_per_rollout"),
     ("samples_per_prompt", "samples_per_prompt"), ("max_tokens", "max_tokens"),
     ("normalise", "normalise"), ("penalise_missing_end", "penalise_missing_end"),
-    ("missing_end_reward", "missing_end_reward"), ("beta", "betas"), ("seed", "seed"),
+    ("missing_end_reward", "missing_end_reward"), ("constraints", "constraints"), ("beta", "betas"),
+    ("seed", "seed"),
     ("adaptive_kl", "betas"), ("kl_target", "betas"), ("temperature", "evaluation.temperature"),
     ("rounds", "rollouts"), ("prompts_per_round", "rollouts"), ("dpo.beta", "betas"),
     ("dpo.seed", "seed"),
@@ -173,6 +176,7 @@ public struct FrontierSettings: HoldsMethods {
     try require(
       evaluation.n > 1 && evaluation.n <= startAnswers, "evaluation.n",
       "from 2 to start_answers (\(startAnswers)): answers to a prompt are compared")
+    for text in rewards.constraints { _ = try ConstraintSpecification(text) }
     _ = try plans(prompts: promptsPerRollout)
   }
 

@@ -57,13 +57,17 @@ public enum Hacking {
         let source = try EnsembleReward(members, rule: parsed, name: "ensemble:\(rule)")
         return ("ensemble of \(members.count), \(rule)", rule, source, source.fingerprint)
       })
-    let points = rewards.map { reward in
+    let points = try rewards.map { reward in
       let folder = output.appending(path: "points/\(reward.folder)")
+      let sources = try RewardSources(weighted: [(reward.source, 1)], fingerprint: reward.digest)
+        .keeping(
+          plan.settings.policyKnobs.constraints, on: start.engine, beside: start,
+          answers: folder.appending(path: RewardSources.answersFile))
       return PolicyPoint(
         name: reward.name, settings: plan.settings,
         task: PolicyTask(
-          start: start, prompts: task.prompts, rewards: [(reward.source, 1)],
-          rewardFingerprint: reward.digest, gold: gold,
+          start: start, prompts: task.prompts, rewards: sources.weighted,
+          rewardFingerprint: sources.fingerprint, gold: gold,
           preferences: task.preferences(ofRound: knobs.round), heldOutPreferences: nil,
           output: PolicyPoint.policyFolder(in: folder), options: options.run),
         learned: learned, gold: gold, heldOutPrompts: task.heldOutPrompts,

@@ -2,6 +2,7 @@
 
 import AttuneRewards
 import AttuneTraining
+import Foundation
 
 extension RLHFRun {
   /// A policy from the start, whatever it became in earlier rounds: going on with what those ended as
@@ -16,16 +17,20 @@ extension RLHFRun {
     }
     let reward = try learnedReward(round)
     let (method, run) = (settings.method, self)
+    let sources = try RewardSources(weighted: [(reward, 1)], fingerprint: reward.fingerprint)
+      .keeping(
+        knobs.constraints, on: start.engine, beside: start,
+        answers: round.policyFolder.appending(path: RewardSources.answersFile))
     var task = PolicyTask(
-      start: start, prompts: trainPrompts, rewards: [(reward, 1)],
-      rewardFingerprint: reward.fingerprint, gold: try goldReward(),
+      start: start, prompts: trainPrompts, rewards: sources.weighted,
+      rewardFingerprint: sources.fingerprint, gold: try goldReward(),
       preferences: round.preferences, heldOutPreferences: heldOutPreferences,
       output: round.policyFolder)
     try perform(
       round.step(.policy), settings: knobs,
       inputs: [
         ("method", method.rawValue), ("model", start.fingerprint),
-        ("reward model", reward.fingerprint), ("prompts", try Fingerprint.of(file: trainPrompts)),
+        ("reward model", sources.fingerprint), ("prompts", try Fingerprint.of(file: trainPrompts)),
         ("labeller", labeller), roundInput(round),
       ]
         + (method.readsPreferences

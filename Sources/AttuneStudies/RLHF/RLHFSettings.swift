@@ -145,6 +145,7 @@ public struct RLHFSettings: HoldsMethods {
     try require(!hasPeople || !hasJudge, "people.labels", "0 where a judge prefers")
     try reward.validate(in: "reward")
     try policyKnobs.validate(in: method.rawValue)
+    for text in policyKnobs.constraints { _ = try ConstraintSpecification(text) }
     try require(
       !method.readsPreferences || hasJudge || hasPeople || label.shape == .pairs, "label.shape",
       "pairs where method is \(method.rawValue), and reward.loss one of pairs such as bradley_terry"

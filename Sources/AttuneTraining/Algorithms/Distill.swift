@@ -187,6 +187,12 @@ public enum Distill: OnlineAlgorithm {
         .badSetting, "keep_best is \(settings.keepBest.rawValue), and there is no reward (--reward)"
       )
     }
+    if let constraint = rewards.first(where: { $0.source is Constraint }) {
+      throw TrainingError(
+        .badSetting,
+        "constraint \(constraint.source.name): distill climbs no reward that a price could be taken off; "
+          + "watch it (--reward)")
+    }
     let teacher = try Teacher(settings, of: start)
     let recorded = try RecordedSamples(
       data, start, settings: settings, minimum: 1, besideSampling: settings.method == .gkd)

@@ -164,7 +164,9 @@ extension GRPOSettings: OnlineMethod {
 /// All but `dr_grpo` divide by the standard deviation of the prompt's rewards, which makes prompts
 /// equally strong whatever their rewards' spread and moves the optimum with it. `dapo` (Yu et al. 2025,
 /// arXiv:2503.14476) draws other prompts in place of those whose answers all got one score, and takes
-/// up to 1 off the score of answers near the token limit. The variants' losses are `PolicyLoss`'s.
+/// up to 1 off the score of answers near the token limit. The variants' losses are `PolicyLoss`'s. With
+/// `normalise` sources, several rewards are normalised one by one, summed, and the sum divided by the
+/// deviation of all answers (GDPO: Liu et al. 2026, arXiv:2601.05242).
 ///
 /// Differs from the papers: what is reported of a `dapo` rollout, and what the KL budget looks at, is
 /// its first draw, since prompts that were kept are no fair sample; where `max_draws` draws don't fill
@@ -192,8 +194,14 @@ public enum GRPO: OnlineAlgorithm {
     while run.goesOn {
       /// Each answer against the mean of its prompt's.
       func advantages(_ rollout: inout ScoredRollout) throws -> MetricTotals {
-        try rollout.groupAdvantages(beta: 0, lossBeta: objective.klWeight) {
-          try Advantage.groupNormalised($0, scaling: variant != .drGrpo)
+        // Where each source was normalised before the sum, the sum is by all answers' deviation (GDPO).
+        let isSum = settings.normalise == .sources
+        let scale =
+          isSum && variant != .drGrpo
+          ? Statistics.standardDeviation(rollout.answers.map(\.score)) + 1e-4 : 1
+        return try rollout.groupAdvantages(beta: 0, lossBeta: objective.klWeight) {
+          try Advantage.groupNormalised($0, scaling: variant != .drGrpo && !isSum)
+            .map { $0 / scale }
         }
       }
       var totals: MetricTotals

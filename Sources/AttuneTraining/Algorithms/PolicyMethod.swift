@@ -16,6 +16,8 @@ package protocol PolicyMethod: PlansRuns {
   var readsBeta: Bool { get }
   /// Most answers that it samples.
   var sampledAnswers: Int { get }
+  /// What means of sources it keeps to.
+  var constraints: [String] { get }
   /// What random choices follow from.
   var seed: UInt64 { get set }
 
@@ -60,6 +62,7 @@ package struct AnswerBudget {
 extension PolicyMethod {
   package static var variants: (knob: String, all: [MethodVariant<Self>])? { nil }
   package var readsBeta: Bool { true }
+  package var constraints: [String] { [] }
 
   /// Its variants by name.
   package static var variantNames: [String] { variants?.all.map(\.name) ?? [] }
@@ -90,6 +93,7 @@ package protocol OnlineMethod: PolicyMethod, OnlineSettings {
 extension OnlineMethod {
   package static var readsPreferences: Bool { false }
   package var sampledAnswers: Int { rollout.answers }
+  package var constraints: [String] { rewards.constraints }
 
   package mutating func setSampling(temperature: Double?, maxTokens: Int?) {
     rollout.temperature = temperature ?? rollout.temperature

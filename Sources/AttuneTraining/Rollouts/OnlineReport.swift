@@ -24,6 +24,8 @@ public struct OnlineReport: Codable, Sendable, Equatable {
   public var bestRollout: Int?
   /// Its figure on held-out rows.
   public var bestFigure: Double?
+  /// How each constraint was kept; nil without one.
+  public var constraints: [ConstraintOutcome]?
   /// Why the run ended: `rollouts`, or `kl_budget`.
   public var stopped: String
   /// What became of the data's rows; of equal prompts the first one is trained on.

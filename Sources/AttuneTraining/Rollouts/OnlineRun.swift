@@ -32,6 +32,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     var hasBegun = false
     /// The order of the prompts where it follows their pass rates.
     var curriculum: [Int]?
+    /// The prices of the constraints, if there are such.
+    var prices: ConstraintPrices?
     /// The best policy so far by `keep_best`: after which rollout, and its figure.
     var best: Best?
     /// What the trainer itself keeps: an adaptive weight, a running mean.
@@ -66,6 +68,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   private let rewards: [(source: any RewardSource, weight: Double)]
   private let watched: (any RewardSource)?
   private let teacher: Teacher?
+  private let constraints: [Constraint]
   private let heldOut: HeldOutAnswers?
   private let sharedLayers: Int
   private let began = ContinuousClock.now
@@ -135,6 +138,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     try settings.checkHeldOut(
       hasRows: options.heldOut != nil, rewards: rewards.map(\.source))
     let encoder = encoder
+    constraints = rewards.compactMap { $0.source as? Constraint }
+    try settings.check(constraints, recorded: recorded != nil)
     heldOut = try options.heldOut.map {
       try HeldOutAnswers(
         $0, start, encoder, sources: rewards, teacher: teacher, settings: settings)
@@ -152,7 +157,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     for remark in [settings.rateRemark] + remarks { folder.say(remark) }
     run = try TrainingRun(
       folder, training: policy, of: start, beside: others, settings: settings, steps: steps,
-      of: settings.rollouts, state: State(own: try own()))
+      of: settings.rollouts,
+      state: State(prices: try ConstraintPrices(constraints), own: try own()))
     self.rewards = rewards
     self.watched = watched
     self.teacher = teacher
@@ -368,10 +374,14 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     }
     if run.output.options.shouldStop() { throw try run.interrupted() }
     if state.scale == nil {
-      state.scale = settings.scale(of: rollout.answers.map(\.reward), sources: rewards)
+      state.scale = settings.scale(
+        of: rollout.answers.map(\.reward), sources: rewards.filter { !($0.source is Constraint) })
     }
-    rollout.normalise(
-      state.scale, missingEnd: settings.penaliseMissingEnd ? settings.missingEndReward : nil)
+    try rollout.score(
+      settings.rewards.normalise == .sources
+        ? rollout.normalised(bySource: rewards) : rollout.normalised(by: state.scale),
+      missingEnd: settings.penaliseMissingEnd ? settings.missingEndReward : nil)
+    state.prices?.charge(&rollout, for: constraints)
     times?.score += ContinuousClock.now - began
     return rollout
   }
@@ -456,6 +466,10 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
         "KL is \(fixed(statistics.klPerSequence, 1)) nats a sequence, above kl_budget "
           + "\(settings.klBudget): training ends here")
     }
+    if let moved = state.prices?.move(by: rollout, for: constraints) {
+      totals.merge(moved.totals)
+      for warning in moved.warnings { run.say("warning: rollout \(state.rollout): \(warning)") }
+    }
     addTimes(to: &totals)
     if heldOut != nil, state.rollout % settings.evaluationEvery == 0 || !goesOn {
       totals.merge(try answerHeldOut())
@@ -477,13 +491,15 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     try run.checkpoint()
     try samplers?.finish(version: state.rollout)
     try takeBest()
+    let kept = state.prices?.outcomes(of: constraints)
+    for outcome in kept ?? [] { run.say(outcome.text) }
     try run.end(writing: policyWithoutHead())
     try Collective.current.first { try? FileManager.default.removeItem(at: bestFile) }
     return OnlineReport(
       method: method ?? run.output.record.stage, model: run.output.url.path,
       rollouts: state.rollout, steps: state.step, firstReward: state.firstReward,
       lastReward: state.lastReward, kl: state.lastKL, bestRollout: state.best?.rollout,
-      bestFigure: state.best?.figure,
+      bestFigure: state.best?.figure, constraints: kept,
       stopped: state.stopped ? "kl_budget" : "rollouts", dataRows: account,
       warnings: state.watch.warnings, seconds: seconds(ContinuousClock.now - began))
   }

@@ -96,6 +96,24 @@ extension OnlineSettings {
     }
   }
 
+  /// Refuses constraints that nobody opened, and a normalisation that answers to one prompt are compared for.
+  ///
+  /// - Parameters:
+  ///   - constraints: Those among the sources.
+  ///   - recorded: Whether the answers are recorded, and as many as there are.
+  func check(_ constraints: [Constraint], recorded: Bool) throws {
+    guard rewards.constraints.count <= constraints.count else {
+      throw TrainingError(
+        .badSetting,
+        "constraints is set, and not all of them are among the rewards: RewardSources.keeping opens them"
+      )
+    }
+    try require(
+      rewards.normalise != .sources || recorded || rollout.samplesPerPrompt > 1,
+      "samples_per_prompt",
+      "at least 2 where normalise is sources: a source's mean is that of a prompt's answers")
+  }
+
   /// How answers are sampled: over the whole vocabulary, with random numbers of this draw alone.
   func sampling(draw: Int, end: [Int32]) -> SamplingSettings {
     var sampling = SamplingSettings()

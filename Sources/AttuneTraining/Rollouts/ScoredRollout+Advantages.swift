@@ -3,13 +3,34 @@
 import AttuneObjectives
 
 extension ScoredRollout {
-  /// Normalises rewards and puts the penalty in the place of the score where the end is missing.
-  mutating func normalise(_ scale: RewardScale?, missingEnd: Double?) {
+  /// The rewards in deviations from the mean of the start's.
+  func normalised(by scale: RewardScale?) -> [Double] {
+    guard let scale else { return answers.map(\.reward) }
+    let deviation = scale.deviation > 0 ? scale.deviation : 1
+    return answers.map { ($0.reward - scale.mean) / deviation }
+  }
+
+  /// The weighted sum of what each source said of an answer, in deviations from the mean of the answers to
+  /// its prompt.
+  func normalised(
+    bySource sources: [(source: any RewardSource, weight: Double)]
+  ) throws -> [Double] {
+    var scores = answers.map { _ in 0.0 }
+    for prompt in prompts.indices {
+      let own = sampled.indices(of: [prompt]).answers
+      let sums = try Advantage.sourceNormalised(
+        sourceRewards.map { source in own.map { source.rewards[$0] } },
+        weights: sources.map(\.weight))
+      for (i, sum) in zip(own, sums) { scores[i] = sum }
+    }
+    return scores
+  }
+
+  /// Takes normalised rewards for the scores, with the penalty in their place where the end is missing.
+  mutating func score(_ normalised: [Double], missingEnd: Double?) {
     for i in answers.indices {
-      var score = answers[i].reward
-      if let scale { score = (score - scale.mean) / (scale.deviation > 0 ? scale.deviation : 1) }
-      if let missingEnd, !answers[i].completion.endedByItself { score = missingEnd }
-      answers[i].score = score
+      answers[i].score = normalised[i]
+      if let missingEnd, !answers[i].completion.endedByItself { answers[i].score = missingEnd }
     }
   }
 

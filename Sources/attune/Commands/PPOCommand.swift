@@ -41,7 +41,7 @@ struct PPOCommand: OnlineCommand {
   func run() throws {
     let settings = try onlineSettings(["variant": variant, "epochs": epochs])
     let mixed = try ptxData.map { try online.data.read($0) }
-    let opened = try open()
+    let opened = try open(settings)
     let report = try PPO.train(
       opened.start, data: opened.data, rewards: opened.rewards.weighted,
       rewardFingerprint: opened.rewards.fingerprint,
