@@ -14,7 +14,7 @@ struct RecordReader {
     let words = reason.isEmpty ? [] : reason.union(["labeller", "annotator", "time"])
     let judged = reason.union(["labeller", "annotator", "time", "seconds"])
     switch row.example {
-    case .samples: return []
+    case .samples, .stepwise: return []
     case .text: return row.example.prompt == nil ? [] : words
     case .prompt: return words
     case .completion: return words.union(["model"])
@@ -127,6 +127,8 @@ struct RecordReader {
         ])
       try addRationale(to: prompt, answer: answer, in: db)
     case .samples(let samples): _ = try Rows.answers(samples, in: db)
+    case .stepwise:
+      throw DataError(.badData, "the store has no place for what is said of an answer's steps")
     case .preference(let pair): return try add(pair, record, to: db)
     case .ranking(let ranking): return try add(ranking, record, to: db)
     }

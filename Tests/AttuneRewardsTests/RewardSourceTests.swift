@@ -94,6 +94,48 @@ struct RewardSourceTests {
     #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
   }
 
+  @Test func `a process reward model is read after every step`() throws {
+    let family = try ModelFamily()
+    var scale = RewardScale(mean: 0, deviation: 1)
+    scale.stepSeparator = "\n"
+    let folder = try family.member("steps", .full, seed: 5, isReward: true, scale: scale)
+    let encoder = try TextEncoder(family.base)
+    let text = "one two\nthree\n\nfour"
+    let ids = encoder.tokenizer.encode(text) + [encoder.endOfSequence]
+    let ends = encoder.stepEnds(of: ids, separator: "\n")
+    #expect(ends.count == 3)
+    let prompt = DataPrompt(.text("a cat"))
+    func ask(_ rule: String, _ answers: [Completion], shared: SharedPass? = nil) throws -> [Double]
+    {
+      try source("model:\(folder)\(rule)", beside: family.base).checkedScores(
+        prompts: answers.map { _ in prompt }, completions: answers, shared: shared)
+    }
+    // What the model says of the answer up to each step, as of an answer that was cut there.
+    let parts = ends.map { end in
+      let part = Array(ids[...end])
+      return Completion(
+        ids: part, text: encoder.tokenizer.decode(part), endedByItself: end == ids.count - 1)
+    }
+    let likely = try ask("", parts).map { 1 / (1 + exp(-$0)) }
+    let whole = [Completion(ids: ids, text: text, endedByItself: true)]
+    let segments = [Segment(try encoder.prompt(prompt.content)), Segment(ids, parent: 0)]
+    let shared = SharedPass(
+      segments: segments, answers: [1], trunk: nil, origin: family.base.fingerprint)
+    for (rule, value) in [
+      ("min", likely.min() ?? 0), ("prod", likely.reduce(1, *)), ("last", likely[2]),
+      ("mean", likely.reduce(0, +) / 3),
+    ] {
+      #expect(abs(try ask(":\(rule)", whole)[0] - value) < 1e-5, "\(rule)")
+      #expect(abs(try ask(":\(rule)", whole, shared: shared)[0] - value) < 1e-5, "\(rule), shared")
+    }
+    #expect(Set(likely.map { Int($0 * 1e6) }).count == 3)
+    let minimum = try source("model:\(folder):min", beside: family.base)
+    #expect(minimum.name.hasSuffix(":min") && minimum.scale == nil)
+    let plain = try family.member("plain", .full, seed: 6, isReward: true)
+    let error = #expect(throws: TrainingError.self) { _ = try source("model:\(plain):min") }
+    #expect(error?.message.contains("did not learn from steps") == true)
+  }
+
   @Test func `every kind explains itself in one table`() {
     let lines = RewardSpecification.Kind.table.split(separator: "\n")
     #expect(lines.count == RewardSpecification.Kind.allCases.count)

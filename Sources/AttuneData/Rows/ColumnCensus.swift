@@ -152,7 +152,7 @@ final class ColumnCensus {
   ) throws {
     let ignored = use.ignored ?? []
     guard !ignored.contains(name), !ignored.contains(Self.last(name)) else { return }
-    let isJudged = [.preference, .unpaired, .ranking].contains(kind)
+    let isJudged = [.preference, .unpaired, .ranking, .stepwise].contains(kind)
     let what: String
     switch meaning {
     case .input: what = "a part of what the model is given"
@@ -200,6 +200,7 @@ extension Example {
     case .preference(let pair): return turns(pair.prompt, pair.chosen, pair.rejected)
     case .ranking(let row): return row.completions.reduce(turns(row.prompt)) { $0 + turns($1) }
     case .samples(let row): return turns(row.prompt)
+    case .stepwise(let row): return turns(row.prompt)
     }
   }
 }

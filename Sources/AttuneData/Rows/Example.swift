@@ -16,6 +16,8 @@ public enum DataKind: String, Codable, Sendable, CaseIterable {
   case ranking
   /// Prompts with a model's answers (`attune sample`).
   case samples
+  /// Prompts with an answer in steps that are right or wrong.
+  case stepwise
 }
 
 /// One example.
@@ -34,6 +36,8 @@ public enum Example: Sendable, Hashable {
   case ranking(RankingRow)
   /// A model's answers.
   case samples(SampleRow)
+  /// An answer in steps, each right or wrong.
+  case stepwise(StepwiseRow)
 
   /// The kind of data.
   public var kind: DataKind {
@@ -45,6 +49,7 @@ public enum Example: Sendable, Hashable {
     case .unpaired: .unpaired
     case .ranking: .ranking
     case .samples: .samples
+    case .stepwise: .stepwise
     }
   }
 
@@ -61,6 +66,7 @@ public enum Example: Sendable, Hashable {
     case .preference(let pair): return pair.prompt
     case .ranking(let row): return row.prompt
     case .samples(let row): return row.prompt
+    case .stepwise(let row): return row.prompt
     }
   }
 
@@ -88,6 +94,7 @@ public enum Example: Sendable, Hashable {
       ])
     case .ranking(let row): row.json
     case .samples(let row): row.json
+    case .stepwise(let row): row.json
     }
   }
 }

@@ -169,6 +169,9 @@ extension Example {
     case .samples(var row):
       row.prompt = try with(row.prompt)
       return .samples(row)
+    case .stepwise(var row):
+      row.prompt = try with(row.prompt)
+      return .stepwise(row)
     }
   }
 }

@@ -37,7 +37,9 @@ extension RowFormat {
     case .messages: ["prompt", "completion", "messages"]
     case .shareGPT: ["prompt", "completion", "conversations"]
     case .samples: ["prompt", "completion", "completions", "model", "sampling"]
-    case .summarizeFromFeedback, .hhRLHF, .ranking, .pairwise, .preference, .unpaired, .text: nil
+    case .summarizeFromFeedback, .hhRLHF, .ranking, .pairwise, .preference, .unpaired, .stepwise,
+      .text:
+      nil
     }
   }
 }

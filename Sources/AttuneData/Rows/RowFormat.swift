@@ -9,6 +9,8 @@ public enum RowFormat: String, Sendable, CaseIterable {
   case hhRLHF = "HH-RLHF"
   /// Models' answers: `{"prompt","completions":[{"text","ids","finish_reason", …}]}`.
   case samples
+  /// TRL's steps of one answer: `{"prompt","completions","labels"}`.
+  case stepwise
   /// `{"prompt","completions","scores"}`, UltraFeedback's `{"instruction","completions"}` and
   /// Nectar's `{"prompt","answers"}` too.
   case ranking
@@ -53,6 +55,7 @@ public enum RowFormat: String, Sendable, CaseIterable {
       return has("prompt", "completions")
         && (firstCompletionHas("ids")
           || firstCompletionHas("finish_reason") && !firstCompletionHas("score") && !has("scores"))
+    case .stepwise: return StepwiseRow.fits(row)
     case .ranking: return RankingRow.fits(row)
     case .shareGPT: return has("conversations")
     case .pairwise:
@@ -74,15 +77,13 @@ public enum RowFormat: String, Sendable, CaseIterable {
   /// The shape of a row.
   static func of(_ row: JSONValue, at place: DataPlace) throws -> RowFormat {
     if let format = allCases.first(where: { $0.fits(row) }) { return format }
-    if row["prompt"] != nil, row["completions"] != nil, row["labels"] != nil {
-      throw place.error("rows with stepwise labels are not read")
-    }
     let keys = row.fields.map { "\"\($0.key)\"" }.joined(separator: ", ")
     throw place.error(
       "the keys \(keys.isEmpty ? "(none)" : keys) fit no known format; expected {\"text\"}, "
         + "{\"messages\"}, {\"prompt\"}, {\"prompt\",\"completion\"}, "
         + "{\"prompt\",\"completion\",\"label\"}, {\"prompt\",\"chosen\",\"rejected\"}, "
-        + "{\"chosen\",\"rejected\"} or {\"prompt\",\"completions\",\"scores\"}")
+        + "{\"chosen\",\"rejected\"}, {\"prompt\",\"completions\",\"scores\"} or "
+        + "{\"prompt\",\"completions\",\"labels\"}")
   }
 
   /// What a row of this shape says, and which columns say it. Throws ``DataError`` where a key is
@@ -112,6 +113,7 @@ public enum RowFormat: String, Sendable, CaseIterable {
       var row = try SampleRow(json: columns.json, at: columns.place)
       row.prompt = try columns.withSystem(row.prompt)
       return .samples(row)
+    case .stepwise: return .stepwise(try StepwiseRow(columns))
     case .ranking: return .ranking(try RankingRow(columns))
     case .shareGPT: return try conversation(columns, under: "conversations")
     case .pairwise: return .preference(try pairwise(columns))

@@ -44,8 +44,9 @@ extension RewardSources {
     let (argument, name) = (specification.argument, specification.name)
     switch specification.kind {
     case .model:
+      let (folder, steps) = ModelReward.parts(argument)
       let source = try ModelReward(
-        try LoadedModel.open(argument, on: engine, beside: policy, rewardModels: true))
+        try LoadedModel.open(folder, on: engine, beside: policy, rewardModels: true), steps: steps)
       return (source, source.fingerprint)
     case .ensemble:
       let (rule, members) = try EnsembleReward.parts(argument)

@@ -44,7 +44,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     /// How the argument is written.
     public var form: String {
       switch self {
-      case .model: "DIR"
+      case .model: "DIR[:STEPS]"
       case .ensemble: "RULE:DIR,DIR…"
       case .implicit: "POLICY[,REFERENCE]"
       case .labeller: "NAME"
@@ -63,7 +63,9 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
     /// One line for help and documentation.
     public var summary: String {
       switch self {
-      case .model: "a reward model's score"
+      case .model:
+        "a reward model's score; STEPS is min, prod, last or mean of how likely each step is right, by one that "
+          + "learned from steps"
       case .ensemble: "reward models of one task; RULE is mean, min or mean-1std (mean − 1·sd)"
       case .implicit:
         "log π(answer) − log ρ(answer); ρ is what POLICY was trained from unless named"
@@ -206,7 +208,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
   /// The models that it opens beside the policy.
   package var models: [String] {
     switch kind {
-    case .model: [argument]
+    case .model: [ModelReward.parts(argument).folder]
     case .ensemble: (try? EnsembleReward.parts(argument).members) ?? []
     case .implicit:
       (try? ImplicitReward.parts(argument)).map { [$0.policy] + ($0.reference.map { [$0] } ?? []) }

@@ -191,6 +191,11 @@ public enum Scoring {
           try completion(answer, ended: i >= reasons.count || reasons[i] != .string("length"))
         }
       )
+    case .stepwise:
+      throw TrainingError(
+        .badData,
+        "an answer in steps is scored as a whole: write its text under \"completion\", and name model:DIR:min"
+      )
     case .samples(let sample):
       guard !sample.completions.isEmpty else {
         throw TrainingError(.badData, "there is no answer to score")

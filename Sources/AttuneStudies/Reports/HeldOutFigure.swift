@@ -188,11 +188,14 @@ extension SFTReport {
 }
 
 extension RewardReport {
-  /// `held out: accuracy 71 % [66 %, 76 %], 240 pairs`; nil without held-out pairs.
+  /// `held out: accuracy 71 % [66 %, 76 %], 240 pairs`, or of so many steps; nil without held-out rows.
   public var heldOutText: String? {
     evalAccuracy.map {
       "held out: accuracy " + HeldOutFigure.text($0, Interval(evalAccuracyInterval), isShare: true)
-        + ", \(evalPairs) pairs"
+        + (evalFirstWrong.map {
+          " of \(evalPairs) steps, first wrong step found "
+            + HeldOutFigure.text($0, Interval(evalFirstWrongInterval), isShare: true)
+        } ?? ", \(evalPairs) pairs")
     }
   }
 }

@@ -24,6 +24,8 @@ public struct RewardModelSettings: ReadsRows {
   @Flattened public var objective = RewardSettings()
   /// Whether a row's `probability` is its label; else the chosen answer is simply the better one.
   public var softLabels = true
+  /// What stands between the steps of an answer, where rows hold such.
+  public var stepSeparator = "\n"
   /// How the scalar head starts: `keep` goes on from that of a reward model, `new` from zero.
   public var head = HeadStart.keep
   /// Passes over the data.
@@ -56,6 +58,9 @@ public struct RewardModelSettings: ReadsRows {
         .choice(RewardSettings.Ties.self)),
       Knob.harden, Knob.softLabels,
       Knob(
+        "step_separator", "What stands between the steps of an answer, where rows hold such.", .text
+      ),
+      Knob(
         "head",
         "How the scalar head starts: keep goes on from that of a reward model, new from zero.",
         .choice(RewardModelSettings.HeadStart.self)),
@@ -70,9 +75,17 @@ public struct RewardModelSettings: ReadsRows {
       Knob.seed("the order of rows and the held-out choice"),
     ]
 
+  /// Checks ranges.
+  public func validate() throws {
+    try checkRanges()
+    try require(!stepSeparator.isEmpty, "step_separator", "a text that is not empty")
+  }
+
   /// Knobs without effect.
   public var unreadKnobs: [(knob: String, why: String)] {
     training.weights.unreadKnobs
+      + (loss == .pointwise
+        ? [] : [("step_separator", "\(loss.rawValue) learns from no steps; pointwise does")])
       + [RewardSettings.Knob.centring, .ties, .harden].filter { !loss.reads.contains($0) }
       .map { ($0.rawValue, "\(loss.rawValue) does not read it") }
   }
@@ -96,8 +109,13 @@ public struct RewardReport: Codable, Sendable, Equatable {
   public var evalAccuracy: Double?
   /// Its 95 % interval, by bootstrap over prompts.
   public var evalAccuracyInterval: [Double]?
-  /// Held-out pairs.
+  /// Held-out pairs; of rows in steps the steps, whose accuracy is that of the score's sign.
   public var evalPairs: Int
+  /// Share of held-out answers in steps whose first wrong step, or that there is none, the scores' signs tell;
+  /// nil without such.
+  public var evalFirstWrong: Double?
+  /// Its 95 % interval, by bootstrap over prompts.
+  public var evalFirstWrongInterval: [Double]?
   /// Expected calibration error of σ(|difference|) on them.
   public var evalEce: Double?
   /// Accuracy after ⅛, ¼, ½ and all of the first epoch.
@@ -128,6 +146,9 @@ public struct RewardReport: Codable, Sendable, Equatable {
 
 /// Reward models: a scalar read after an answer's last token, trained on what was preferred.
 ///
+/// Of answers in steps the scalar is read after each step, and the logistic loss is of the step's label: a
+/// process reward model (Lightman et al. 2023, arXiv:2305.20050).
+///
 /// The answers to one prompt share its pass and are scored once, however many comparisons they are
 /// part of (Ouyang et al. 2022). Where lower layers are frozen their results are kept over epochs.
 public enum RewardModel {
@@ -145,7 +166,7 @@ public enum RewardModel {
   ///
   /// - Parameters:
   ///   - start: The model to start from; handed over (`consume`), its weights go once all are copied.
-  ///   - data: Preferences, rankings or thumbs.
+  ///   - data: Preferences, rankings, thumbs or answers in steps.
   ///   - heldOut: Rows for evaluation; without them some of the prompts are held out.
   ///   - settings: The knobs.
   ///   - output: The run's folder, where the model is written too.
@@ -172,6 +193,15 @@ public enum RewardModel {
     RunFolder.resumeClock(of: output, options)
     let encoder = try TextEncoder(
       copy start, maximumLength: settings.maxLength, tooLong: settings.tooLong)
+    guard
+      settings.stepSeparator == RewardModelSettings().stepSeparator
+        || data.kind == .stepwise || heldOut?.kind == .stepwise
+    else {
+      throw TrainingError(
+        .badSetting,
+        "step_separator is set but not read: \(data.url.path) holds \(data.kind.rawValue) data, no steps"
+      )
+    }
     let set = try RewardData(data, heldOut: heldOut, encoder: encoder, settings: settings)
     let loss = settings.loss
     try options.plan(settings, start: copy start, asks: false) { PlannedRows(set) }
@@ -220,8 +250,11 @@ public enum RewardModel {
             settings: set.objective, parameters: parameters)
           var gradients = made.segments.map { [Double](repeating: 0, count: $0.scalarsAfter.count) }
           for (group, segments) in made.answers.enumerated() {
-            for (i, segment) in segments.enumerated() {
-              gradients[segment] = [result.scalars[group][i]]
+            var next = 0
+            for segment in segments {
+              let count = made.segments[segment].scalarsAfter.count
+              gradients[segment] = Array(result.scalars[group][next..<next + count])
+              next += count
             }
           }
           try pass.backward(HeadGradients(scalars: gradients))
@@ -271,11 +304,14 @@ public enum RewardModel {
       run.state.isOver = true
       try run.checkpoint()
     }
-    try run.end(reward: RewardScale(mean: moments.mean, deviation: moments.standardDeviation))
+    var scale = RewardScale(mean: moments.mean, deviation: moments.standardDeviation)
+    if data.kind == .stepwise { scale.stepSeparator = settings.stepSeparator }
+    try run.end(reward: scale)
     return RewardReport(
       model: output.path, evalAccuracy: set.heldOut.isEmpty ? nil : evaluation.accuracy,
       evalAccuracyInterval: set.heldOut.isEmpty ? nil : evaluation.interval,
-      evalPairs: evaluation.pairs,
+      evalPairs: evaluation.pairs, evalFirstWrong: evaluation.firstWrong?.value,
+      evalFirstWrongInterval: evaluation.firstWrong?.interval,
       evalEce: set.heldOut.isEmpty ? nil : evaluation.calibrationError,
       learningCurve: run.state.curve, trainAccuracy: run.state.epoch.value,
       groups: set.training.count, pairs: run.state.pairs, leftOut: set.account.leftOutRows,

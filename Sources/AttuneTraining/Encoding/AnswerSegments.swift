@@ -15,7 +15,7 @@ public struct AnswerSegments: Sendable {
   ///   - groups: The groups.
   ///   - scored: Whether log-probabilities of the answers' scored tokens are wanted.
   ///   - scoringPrompts: Whether those of the prompts are wanted too, but for their first token.
-  ///   - rewards: Whether the scalar head is read after each answer's last token.
+  ///   - rewards: Whether the scalar head is read after each answer's last token, or after each of its steps.
   public init(
     _ groups: some Sequence<EncodedGroup>, scored: Bool = true, scoringPrompts: Bool = false,
     rewards: Bool = false
@@ -27,8 +27,8 @@ public struct AnswerSegments: Sendable {
           scored: scoringPrompts && group.prompt.count > 1 ? [1..<group.prompt.count] : []),
         group.answers.map {
           Segment(
-            $0.ids, scored: scored ? $0.scored : [], scalarsAfter: rewards ? [$0.ids.count - 1] : []
-          )
+            $0.ids, scored: scored ? $0.scored : [],
+            scalarsAfter: !rewards ? [] : $0.steps.isEmpty ? [$0.ids.count - 1] : $0.steps)
         })
     }
   }

@@ -8,6 +8,8 @@ public struct EncodedAnswer: Sendable, Hashable {
   public var scored: [Range<Int>]
   /// Whether its end was cut off at the longest length.
   public var isCut: Bool
+  /// The tokens after which a scalar is read; empty: after the last one.
+  package var steps: [Int] = []
 
   package init(ids: [Int32], scored: [Range<Int>], isCut: Bool) {
     self.ids = ids

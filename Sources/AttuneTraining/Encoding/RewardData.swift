@@ -112,6 +112,16 @@ struct RewardData {
     _ account: inout RowAccount
   ) throws -> [RewardRow] {
     try account.rows(data) { row in
+      if case .stepwise(let steps) = row.example {
+        var encoded = try encoder.steps(steps, separator: settings.stepSeparator, line: row.line)
+        encoded.row = row.number
+        // Of an answer that was cut the steps that are left.
+        let left = Array(steps.labels.prefix(encoded.answers[0].steps.count))
+        guard !left.isEmpty else {
+          throw PassedOver(row.line, "no step ends within max_length \(encoder.maximumLength)")
+        }
+        return RewardRow(encoded: encoded, labels: RewardGroup(thumbs: left), decided: [])
+      }
       let encoded = try encoder.group(row)
       if case .preference(let pair) = row.example, pair.outcome == .preferred,
         settings.loss != .regression
@@ -150,7 +160,7 @@ struct RewardData {
       throw TrainingError(
         .badData,
         "line \(row.line): \(row.example.kind.rawValue) data; a reward model learns from "
-          + "preferences, rankings or thumbs")
+          + "preferences, rankings, thumbs or steps")
     }
   }
 
@@ -185,7 +195,7 @@ extension RewardRow {
   }
 }
 
-/// The segments of some rows, each answer scored after its last token.
+/// The segments of some rows, each answer scored after its last token, or after each of its steps.
 func rewardSegments(_ rows: ArraySlice<RewardRow>) -> AnswerSegments {
   AnswerSegments(rows.map(\.encoded), scored: false, rewards: true)
 }
@@ -196,12 +206,12 @@ func labelled(
 ) -> [RewardGroup] {
   zip(rows, answers).map { row, answers in
     var group = row.labels
-    group.scores = answers.map { scores.scalars[$0][0] }
+    group.scores = answers.flatMap { scores.scalars[$0] }
     return group
   }
 }
 
-/// The score of every answer of some rows.
+/// The score of every answer of some rows, or of every step.
 func scores(
   _ model: any LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
   _ settings: RewardModelSettings
@@ -212,7 +222,7 @@ func scores(
     let scores = try model.score(
       made.segments,
       trunk: try trunks.trunk(for: rows[piece].map(\.encoded), segments: made.segments))
-    return made.answers.map { $0.map { scores.scalars[$0][0] } }
+    return made.answers.map { $0.flatMap { scores.scalars[$0] } }
   }.flatMap(\.self)
 }
 
@@ -222,7 +232,9 @@ struct RewardEvaluation {
   var interval: [Double] = []
   var pairs = 0
   var calibrationError = 0.0
-  /// A JSON line a pair.
+  /// Share of answers in steps whose first wrong step, or that there is none, is found; nil without such.
+  var firstWrong: (value: Double, interval: [Double])?
+  /// A JSON line a pair, or a step.
   var lines = ""
 }
 
@@ -235,8 +247,27 @@ func evaluate(
   var predictions: [Double] = []
   var outcomes: [Double] = []
   var held: [HeldOutRow] = []
+  var found: [HeldOutRow] = []
   let prompts = HeldOutRow.numbers(rows.map(\.encoded.prompt))
   for (i, (row, scores)) in zip(rows, try scores(model, rows, trunks, settings)).enumerated() {
+    if row.encoded.answers[0].steps.isEmpty == false {
+      let labels = row.labels.thumbs.map { $0 == true }
+      for (step, (score, label)) in zip(scores, labels).enumerated() {
+        let margin = label ? score : -score
+        predictions.append(sigmoid(abs(score)))
+        outcomes.append(margin > 0 ? 1 : margin == 0 ? 0.5 : 0)
+        held.append(
+          HeldOutRow(
+            line: row.encoded.line, prompt: prompts[i], values: [.accuracy: outcomes.last ?? 0]))
+        result.lines +=
+          "{\"line\":\(row.encoded.line),\"prompt\":\(prompts[i]),\"step\":\(step),"
+          + "\"label\":\(label),\"margin\":\(margin)}\n"
+      }
+      let isFound = scores.firstIndex { $0 < 0 } == labels.firstIndex(of: false)
+      found.append(
+        HeldOutRow(
+          line: row.encoded.line, prompt: prompts[i], values: [.accuracy: isFound ? 1 : 0]))
+    }
     for (better, worse) in row.decided {
       let margin = scores[better] - scores[worse]
       let won = margin > 0 ? 1 : margin == 0 ? 0.5 : 0
@@ -250,6 +281,9 @@ func evaluate(
     }
   }
   result.pairs = predictions.count
+  if let estimate = HeldOutRow.estimate(.accuracy, of: found) {
+    result.firstWrong = (estimate.value, [estimate.interval.low, estimate.interval.high])
+  }
   guard let estimate = HeldOutRow.estimate(.accuracy, of: held) else { return result }
   result.accuracy = estimate.value
   result.interval = [estimate.interval.low, estimate.interval.high]

@@ -77,6 +77,10 @@ extension TextEncoder {
         return (content: completion, ended: ended)
       }
       return try group(prompt: ranking.prompt, answers: answers, line: row.line)
+    case .stepwise:
+      throw TrainingError(
+        .badData,
+        "line \(row.line): stepwise data; attune reward learns from steps (loss pointwise)")
     case .samples(let sample):
       // Token ids stay token ids, but for those of another model's tokenizer.
       guard sample.models.count < 2, let ids = sample.ids else {

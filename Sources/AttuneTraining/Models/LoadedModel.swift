@@ -11,6 +11,8 @@ public struct RewardScale: Codable, Sendable, Equatable {
   public var mean: Double
   /// The standard deviation.
   public var deviation: Double
+  /// What ends a step of an answer, where the model learned from steps and is read after each.
+  public var stepSeparator: String?
 
   /// Makes a scale.
   public init(mean: Double, deviation: Double) {

@@ -20,11 +20,17 @@ package enum SequenceScores {
   package static func rewards(
     _ model: any LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int
   ) throws -> [[Double]] {
+    try stepRewards(model, groups, pieceTokens: pieceTokens).map { $0.map { $0[0] } }
+  }
+
+  /// The rewards of every answer of every group, one a step; of answers without steps one.
+  package static func stepRewards(
+    _ model: any LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int
+  ) throws -> [[[Double]]] {
     try passes(
       groups, pieceTokens: pieceTokens,
       segments: { AnswerSegments($0, scored: false, rewards: true) },
-      score: { try model.score($0).scalars }
-    ).map { $0.map { $0[0] } }
+      score: { try model.score($0).scalars })
   }
 
   /// The log-probabilities and entropies of every answer's scored tokens.

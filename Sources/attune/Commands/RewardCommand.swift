@@ -10,9 +10,11 @@ struct RewardCommand: TakesKnobs {
   static let knobDefaults = RewardModelSettings()
   static let configuration = CommandConfiguration(
     commandName: "reward",
-    abstract: "Trains a reward model on preferences, rankings or thumbs.",
+    abstract: "Trains a reward model on preferences, rankings, thumbs or steps.",
     discussion: """
-      Without --eval-data a share of the prompts is held out.
+      Without --eval-data a share of the prompts is held out. Rows of an answer in steps ({"prompt", \
+      "completions": [step, …], "labels": [true, …]}) make a process reward model with --set loss=pointwise, \
+      which --reward model:DIR:min reads.
 
       Example: attune reward --model smollm2 --data pairs.jsonl --output runs/reward
       """)
@@ -31,7 +33,7 @@ struct RewardCommand: TakesKnobs {
 
   func run() throws {
     let settings = try settings(training.knobs(), ["seed": shared.seed])
-    let file = try data.read(expecting: [.preference, .ranking, .unpaired])
+    let file = try data.read(expecting: [.preference, .ranking, .unpaired, .stepwise])
     let heldOut = try evalData.map { try data.read($0) }
     Output.note(file.summary)
     let report = try RewardModel.train(
