@@ -89,8 +89,8 @@ struct JudgedRewardTests {
     let judge = try source("judge:\(server.address),principles=2")
     let found = try scores(judge)
     #expect(found[0] == found[3] && found[1] == found[2] && found[0] > found[1])
-    // Grades that were not listed get the least that was: 2 of 4, and ¼ of all others.
-    let good = (2.0 + 0.25 * 11) / 1.5
+    // The list leaves nothing for grades that are not in it.
+    let good = 0.5 * 4 + 0.25 * 5 + 0.25
     #expect(abs(found[0] - good) < 1e-12)
     // Four answers under two principles.
     let cost = try #require(judge.takeCost())

@@ -436,6 +436,9 @@ struct ServerJudgeTests {
       isWhole: true, ["A", "B"])
     #expect(abs((choice.probabilities?[0] ?? 0) - 0.9 / 0.91) < 1e-12)
     #expect(abs((choice.mass ?? 0) - 0.9) < 1e-12)
+    // A server that lists one token leaves little for the other letter.
+    let single = ServerJudge.choice("A", [("A", [("A", log(0.9))])], isWhole: true, ["A", "B"])
+    #expect(abs((single.probabilities?[0] ?? 0) - 0.9) < 1e-12)
     #expect(
       ServerJudge.choice("So", [("So", [("So", 0)])], isWhole: true, ["A", "B"]).probabilities
         == nil)

@@ -207,7 +207,7 @@ package final class ServerJudge: JudgeModel {
   /// The same of one thing.
   ///
   /// An option that is not among the listed tokens has at most the probability of the least listed
-  /// one, and is given that.
+  /// one, and all of them together at most what the list leaves: it is given the smaller of both.
   package static func choice(
     _ text: String, _ positions: [(token: String, listed: [(token: String, logprob: Double)])],
     isWhole: Bool, _ options: [String]
@@ -230,8 +230,11 @@ package final class ServerJudge: JudgeModel {
       if let option = reader.option(named: word) { shares[option] += exp(logprob) }
     }
     let mass = shares.reduce(0, +)
+    // What is not listed is no likelier than the least that is, and all of it together than what is left.
     let least = exp(listed.map(\.logprob).min() ?? 0)
-    for option in options.indices where shares[option] == 0 { shares[option] = least }
+    let left = max(0, 1 - listed.reduce(0) { $0 + exp($1.logprob) })
+    let missing = options.indices.filter { shares[$0] == 0 }
+    for option in missing { shares[option] = min(least, left / Double(missing.count)) }
     let sum = shares.reduce(0, +)
     guard mass > 0, sum.isFinite else { return nil }
     return (shares.map { $0 / sum }, min(1, mass))
