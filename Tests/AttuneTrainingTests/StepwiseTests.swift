@@ -159,6 +159,6 @@ struct StepwiseTests {
     #expect(
       complaint(thumbs, settings { $0.stepSeparator = "|" }).contains("step_separator is set"))
     let steps = try folder.rows("steps.jsonl", rows(4))
-    #expect(complaint(steps, settings { $0.loss = .bradleyTerry }).contains("bradley_terry"))
+    #expect(complaint(steps, settings { $0.loss = .bradleyTerry }).contains("set loss=pointwise"))
   }
 }

@@ -113,6 +113,12 @@ struct RewardData {
   ) throws -> [RewardRow] {
     try account.rows(data) { row in
       if case .stepwise(let steps) = row.example {
+        guard settings.loss == .pointwise else {
+          throw TrainingError(
+            .badSetting,
+            "line \(row.line): the row holds an answer in steps, each right or wrong, which \(settings.loss.rawValue) "
+              + "can't learn from; set loss=pointwise")
+        }
         var encoded = try encoder.steps(steps, separator: settings.stepSeparator, line: row.line)
         encoded.row = row.number
         // Of an answer that was cut the steps that are left.
