@@ -140,24 +140,29 @@ public enum Advantage {
   }
 
   /// Rewards of the response tokens with the KL term in them:
-  /// r_t = −β·(o_t − ρ_t) + [t last]·score.
+  /// r_t = −β·(o_t − ρ_t) + i_t + [t last]·(score − Σ i).
   ///
   /// With return-to-go and γ = 1 the policy gradient on them is exactly that of
-  /// E r − β·KL(π ‖ ρ). No token, no reward.
+  /// E r − β·KL(π ‖ ρ), wherever inside the response parts i of the score stand: what a token is held
+  /// against has no part that came before it. No token, no reward.
   ///
-  /// Paper: Ziegler et al. 2019, arXiv:1909.08593. Differs from the paper: nothing.
+  /// Paper: Ziegler et al. 2019, arXiv:1909.08593; parts as differences of a potential: Ng et al. 1999.
+  /// Differs from the paper: nothing.
   ///
   /// - Parameters:
   ///   - old: Log-probabilities of the tokens under the policy that sampled.
   ///   - reference: The same under the reference.
   ///   - beta: Weight of the KL term.
   ///   - score: Reward of the whole response.
+  ///   - parts: i of each token; empty: the score is the last token's.
   public static func tokenRewards(
-    old: [Double], reference: [Double], beta: Double, score: Double
+    old: [Double], reference: [Double], beta: Double, score: Double, parts: [Double] = []
   ) -> [Double] {
     precondition(old.count == reference.count, "one reference log-probability a token")
+    precondition(parts.isEmpty || parts.count == old.count, "one part a token")
     var rewards = zip(old, reference).map { beta == 0 ? 0 : -beta * ($0 - $1) }
-    if let last = rewards.indices.last { rewards[last] += score }
+    for (i, part) in parts.enumerated() { rewards[i] += part }
+    if let last = rewards.indices.last { rewards[last] += score - parts.reduce(0, +) }
     return rewards
   }
 }

@@ -85,6 +85,10 @@ struct AdvantageTests {
       old: [-1, -2], reference: [-1.5, -1], beta: 0.1, score: 3)
     #expect(near(rewards[0], -0.05) && near(rewards[1], 3.1))
     #expect(Advantage.tokenRewards(old: [], reference: [], beta: 1, score: 3).isEmpty)
+    let parts = Advantage.tokenRewards(
+      old: [-1, -2], reference: [-1.5, -1], beta: 0.1, score: 3, parts: [2, 0.5])
+    #expect(near(parts[0], 1.95) && near(parts[1], 1.1))
+    #expect(near(parts.reduce(0, +), rewards.reduce(0, +)))
   }
 
   @Test(arguments: KLEstimator.allCases)

@@ -128,6 +128,17 @@ struct RewardSourceTests {
       #expect(abs(try ask(":\(rule)", whole)[0] - value) < 1e-5, "\(rule)")
       #expect(abs(try ask(":\(rule)", whole, shared: shared)[0] - value) < 1e-5, "\(rule), shared")
     }
+    // In parts: what a step adds to the least of those up to it.
+    let added = try #require(
+      try source("model:\(folder):min", beside: family.base).parts(
+        prompts: [prompt], completions: whole, shared: shared))[0]
+    #expect(
+      added.count == ids.count && added.indices.filter { added[$0] != 0 }.allSatisfy(ends.contains))
+    for count in 1...3 {
+      let sum = added[...ends[count - 1]].reduce(0, +)
+      #expect(abs(sum - (likely.prefix(count).min() ?? 0)) < 1e-5)
+    }
+    #expect(try source("model:\(folder)").parts(prompts: [], completions: [], shared: nil) == nil)
     #expect(Set(likely.map { Int($0 * 1e6) }).count == 3)
     let minimum = try source("model:\(folder):min", beside: family.base)
     #expect(minimum.name.hasSuffix(":min") && minimum.scale == nil)

@@ -162,3 +162,60 @@ struct StepwiseTests {
     #expect(complaint(steps, settings { $0.loss = .bradleyTerry }).contains("set loss=pointwise"))
   }
 }
+
+/// One for an odd token where it stands, less where there are many tokens: what `ShareOfOdd` says, in parts.
+private struct OddInParts: RewardSource {
+  let name = "odd in parts"
+  let hasParts = true
+
+  func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) throws
+    -> [Double]
+  {
+    ShareOfOdd().scores(prompts: prompts, completions: completions, shared: shared)
+  }
+
+  func parts(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) throws
+    -> [[Double]]?
+  {
+    completions.map { answer in
+      answer.ids.map { $0 % 2 == 1 ? 1 / Double(answer.ids.count) : 0 }
+    }
+  }
+}
+
+struct StepRewardTests {
+  private func run(
+    _ folder: TemporaryFolder, _ name: String,
+    _ rewards: [(source: any RewardSource, weight: Double)],
+    _ change: @escaping (inout PPOSettings) -> Void
+  ) throws -> [[String: Double]] {
+    let output = folder.url.appending(path: name)
+    _ = try OnlineTrainer.ppo(name, change).train(
+      folder.rows("prompts.jsonl", TestRows.prompts), to: output, rewards: rewards)
+    return try metrics(output)
+  }
+
+  @Test(arguments: PPOSettings.Variant.allCases)
+  func `a reward in parts is climbed, and is the same reward`(variant: PPOSettings.Variant) throws {
+    let folder = try TemporaryFolder()
+    let lines = try run(folder, "parts", [(OddInParts(), 1)]) {
+      $0.variant = variant
+      $0.stepRewards = true
+    }
+    let whole = try run(folder, "whole", [(OddInParts(), 1)]) { $0.variant = variant }
+    for key in ["reward/mean", "reward/normalised_mean", "reward/with_kl_mean"] {
+      let (a, b) = (lines[0][key] ?? .nan, whole[0][key] ?? .nan)
+      #expect(abs(a - b) < 1e-9, "\(key)")
+    }
+    #expect(lines[0]["advantage/sd"] != whole[0]["advantage/sd"])
+    #expect((lines.last?["reward/mean"] ?? 0) > 0.8, "\(lines.last ?? [:])")
+  }
+
+  @Test func `step rewards that nobody gives are refused`() throws {
+    let folder = try TemporaryFolder()
+    let error = #expect(throws: TrainingError.self) {
+      _ = try run(folder, "none", [(ShareOfOdd(), 1)]) { $0.stepRewards = true }
+    }
+    #expect(error?.message.contains("step_rewards") == true)
+  }
+}

@@ -43,6 +43,12 @@ extension ExactnessSuite {
         policyCase(
           loss, "whitened (REINFORCE++), KL in the reward", gibbs, .reward, .optimum,
           .values(whiten: true)),
+        policyCase(
+          loss, "a reward in parts inside the answer", gibbs, .reward, .optimum,
+          .values(whiten: false), inParts: true),
+        policyCase(
+          loss, "whitened (REINFORCE++), a reward in parts inside the answer", gibbs, .reward,
+          .optimum, .returns, inParts: true),
       ]
     case .drGrpo:
       return [
@@ -65,12 +71,14 @@ extension ExactnessSuite {
   enum Estimator: Sendable {
     case mean, leaveOneOut
     case values(whiten: Bool)
+    /// The return from each token on, whitened.
+    case returns
     case group(scaling: Bool)
   }
 
   private static func policyCase(
     _ loss: PolicyLoss, _ variant: String, _ target: String, _ kl: KLTerm, _ goal: Goal,
-    _ estimator: Estimator = .mean
+    _ estimator: Estimator = .mean, inParts: Bool = false
   ) -> ExactnessCase {
     ExactnessCase(family: .policy, member: loss.rawValue, variant: variant, target: target) {
       seed in
@@ -98,7 +106,22 @@ extension ExactnessSuite {
           case .field: return fieldZero(loss, knobs, problem, end)
           }
         },
-        gradient: policyUpdate(loss, knobs, problem, estimator))
+        gradient: policyUpdate(
+          loss, knobs, problem, estimator, parts: inParts ? Self.parts(seed: seed) : []))
+    }
+  }
+
+  /// Parts of a reward at every token: differences of a potential of what was said so far.
+  private static func parts(seed: UInt64) -> [[Double]] {
+    let random = CounterRandom(seed: seed + 60)
+    return TabularPolicy.sequences.map { sequence in
+      var before = 0.0
+      return sequence.indices.map { t in
+        let state = TabularPolicy.state(sequence[..<t])
+        let now = 2 * random.uniform(UInt64(state * 8 + sequence[t])) - 1
+        defer { before = now }
+        return now - before
+      }
     }
   }
 
@@ -109,14 +132,15 @@ extension ExactnessSuite {
   ///   what drew the answers is the old policy, as of the later steps on a rollout.
   static func policyUpdate(
     _ loss: PolicyLoss, _ settings: PolicySettings, _ problem: ExactnessProblem,
-    _ estimator: Estimator, ownPass: Bool = false
+    _ estimator: Estimator, ownPass: Bool = false, parts: [[Double]] = []
   ) -> ExpectedUpdate {
     { policy, proposal in
       let new = policy.tokenLogProbabilities
       let drawn = proposal.tokenLogProbabilities
       let old = ownPass ? new : drawn
       let p = proposal.probabilities
-      let advantages = try advantages(estimator, problem, old, p, settings.klWeight == 0)
+      let advantages = try advantages(
+        estimator, problem, old, p, settings.klWeight == 0, parts)
       let rows = p.indices.map {
         PolicyRow(
           new: new[$0], old: old[$0], advantages: advantages[$0],
@@ -131,11 +155,13 @@ extension ExactnessSuite {
   /// Expected advantages of each sequence's tokens, over all partners where samples are compared.
   private static func advantages(
     _ estimator: Estimator, _ problem: ExactnessProblem, _ logs: [[Double]], _ p: [Double],
-    _ inReward: Bool
+    _ inReward: Bool, _ parts: [[Double]]
   ) throws -> [[Double]] {
     let beta = inReward ? problem.beta : 0
-    let rewards = zip(zip(logs, problem.tokenLogRho), problem.rewards).map {
-      Advantage.tokenRewards(old: $0.0, reference: $0.1, beta: beta, score: $1)
+    let rewards = logs.indices.map {
+      Advantage.tokenRewards(
+        old: logs[$0], reference: problem.tokenLogRho[$0], beta: beta, score: problem.rewards[$0],
+        parts: parts.isEmpty ? [] : parts[$0])
     }
     let whole = rewards.map { $0.reduce(0, +) }
     switch estimator {
@@ -156,6 +182,11 @@ extension ExactnessSuite {
             return sum + p[j] * own[0]
           }
         })
+    case .returns:
+      let returns = rewards.map {
+        Advantage.gae(rewards: $0, values: $0.map { _ in 0 }, lambda: 1).advantages
+      }
+      return Advantage.whiten(returns, weights: p)
     case .values(let whiten):
       let values = values(p, rewards)
       let advantages = zip(TabularPolicy.sequences, rewards).map { sequence, rewards in

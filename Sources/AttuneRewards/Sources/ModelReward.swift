@@ -93,24 +93,58 @@ public struct ModelReward: RewardSource {
   public func scores(
     prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
-    func places(_ ids: [Int32]) -> [Int] {
-      steps.map { encoder.stepEnds(of: ids, separator: $0.separator) } ?? [ids.count - 1]
+    try said(prompts, completions, shared).map { steps?.rule.value(of: $0.scores) ?? $0.scores[0] }
+  }
+
+  /// Whether it is read after every step.
+  public var hasParts: Bool { steps != nil }
+
+  /// What each step adds to the reward of the steps before it, at the step's last token; the first one's begins
+  /// at 0.
+  public func parts(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [[Double]]? {
+    guard let steps else { return nil }
+    return try zip(completions, said(prompts, completions, shared)).map { completion, said in
+      guard said.ids == completion.ids else {
+        throw TrainingError(
+          .badModel,
+          "\(name): reads an answer in other tokens than the policy's, so its steps have no places there; set "
+            + "step_rewards=false")
+      }
+      var parts = completion.ids.map { _ in 0.0 }
+      var before = 0.0
+      for (count, place) in places(said.ids).enumerated() {
+        let now = steps.rule.value(of: Array(said.scores[...count]))
+        parts[place] += now - before
+        before = now
+      }
+      return parts
     }
-    func value(_ scores: [Double]) -> Double { steps?.rule.value(of: scores) ?? scores[0] }
+  }
+
+  /// The tokens after which an answer is scored.
+  private func places(_ ids: [Int32]) -> [Int] {
+    steps.map { encoder.stepEnds(of: ids, separator: $0.separator) } ?? [ids.count - 1]
+  }
+
+  /// The tokens of every answer, and the scores at their places.
+  private func said(
+    _ prompts: [DataPrompt], _ completions: [Completion], _ shared: SharedPass?
+  ) throws -> [(ids: [Int32], scores: [Double])] {
     if let shared, shared.origin == loaded.origin {
-      return try shared.values(
+      let scores = try shared.values(
         loaded.model, pieceTokens: pieceTokens,
-        asking: { $0.scalarsAfter = places($0.ids) }, reading: { value($0.scalars[$1]) })
+        asking: { $0.scalarsAfter = places($0.ids) }, reading: { $0.scalars[$1] })
+      return zip(shared.answers, scores).map { (shared.segments[$0].ids, $1) }
     }
     var groups = try encoder.groups(
       prompts: prompts, completions: completions, source: name, notice: notice)
-    if steps != nil {
-      for (i, group) in groups.enumerated() {
-        for j in group.answers.indices { groups[i].answers[j].steps = places(group.answers[j].ids) }
-      }
+    for (i, group) in groups.enumerated() {
+      for j in group.answers.indices { groups[i].answers[j].steps = places(group.answers[j].ids) }
     }
-    return try SequenceScores.stepRewards(loaded.model, groups, pieceTokens: pieceTokens)
-      .flatMap { $0.map(value) }
+    let scores = try SequenceScores.stepRewards(loaded.model, groups, pieceTokens: pieceTokens)
+    return zip(groups.flatMap(\.answers), scores.flatMap(\.self)).map { ($0.ids, $1) }
   }
 }
 

@@ -61,6 +61,8 @@ public struct PPOSettings: SteersKL, PassesOverRollouts, CorrectsSampler {
   public var whitenRewards = false
   /// What becomes of rewards.
   @Flattened public var rewards = RewardsSettings()
+  /// Whether what is said of an answer's steps is given at these, not at its end.
+  public var stepRewards = false
   /// Where values come from.
   public var value = Value.shared
   /// Highest learning rate of a separate value model.
@@ -96,6 +98,10 @@ public struct PPOSettings: SteersKL, PassesOverRollouts, CorrectsSampler {
       Knob("whiten_rewards", "Whether token rewards are whitened, their mean kept.", .flag),
     ]
     + RewardsSettings.knobs + [
+      Knob(
+        "step_rewards",
+        "Whether what a reward says of an answer's steps (`model:DIR:min`) is given at these, not at the answer's "
+          + "end.", .flag),
       Knob("value", "Where values come from.", .choice(Value.self)),
       Knob(
         "value_learning_rate",
@@ -129,6 +135,9 @@ public struct PPOSettings: SteersKL, PassesOverRollouts, CorrectsSampler {
     try checkRanges()
     try validateKL()
     try validatePasses()
+    try require(
+      !stepRewards || rewards.normalise != .sources, "step_rewards",
+      "false where normalise is sources, which is of whole answers")
   }
 
   /// Whether advantages are held against values.
@@ -166,7 +175,8 @@ extension PPOSettings: OnlineMethod {
 /// details of Huang et al. 2024, arXiv:2403.17031). The reward of a token is
 /// −β·(log π_old − log π_ref), the answer's score added at its last token. `reinforce++` (Hu 2025,
 /// arXiv:2501.03262) has no value head: a token's advantage is the return from it on, normalised over
-/// all tokens of the rollout.
+/// all tokens of the rollout. With `step_rewards` the score of a process reward model comes in parts, at the end of
+/// each step what that step added to it, which leaves the optimum as it is (Ng et al. 1999).
 ///
 /// Differs from the paper: the answers to a prompt stay together in a minibatch, so that they share
 /// its pass; the frozen layers' results are computed once a rollout, for policy, reference, reward
@@ -195,6 +205,9 @@ public enum PPO: OnlineAlgorithm {
     output: URL, options: RunOptions = RunOptions()
   ) throws -> OnlineReport {
     try settings.validate()
+    try require(
+      !settings.stepRewards || rewards.contains(where: \.source.hasParts), "step_rewards",
+      "false where no reward says anything of an answer's steps, as model:DIR:min does")
     RunFolder.resumeClock(of: output, options)
     let ptx = try settings.ptx(
       mixed, try TextEncoder(start, maximumLength: settings.maxLength), say: options.say)
@@ -216,7 +229,8 @@ public enum PPO: OnlineAlgorithm {
 
     while run.goesOn {
       // 1. Answers, their rewards, and log-probabilities that stay as they are for all epochs.
-      var rollout = try run.score(run.sample(), value: value)
+      var rollout = try run.score(
+        run.sample(), value: value, inParts: settings.stepRewards)
 
       // 2. Advantages, once a rollout; where nothing is expected, a return is held against 0.
       if !settings.hasValues { rollout.expect(rollout.answers.map { _ in 0 }) }

@@ -354,9 +354,11 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   /// - Parameters:
   ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
   ///   - asksPolicy: Whether the policy gives its numbers; else the sampler's stand in.
+  ///   - inParts: Whether rewards of an answer's steps are given at these.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
   func score(
-    _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool = true
+    _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool = true,
+    inParts: Bool = false
   ) throws -> ScoredRollout {
     let began = ContinuousClock.now
     var rollout = try run.saving {
@@ -368,7 +370,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
         asksPolicy: asksPolicy)
       if let teacher { try rollout.ask(teacher) }
       if teacher == nil || !rewards.isEmpty {
-        try rollout.reward(rewards, origin: run.start.origin)
+        try rollout.reward(rewards, origin: run.start.origin, inParts: inParts)
       }
       return rollout
     }
@@ -377,6 +379,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
       state.scale = settings.scale(
         of: rollout.answers.map(\.reward), sources: rewards.filter { !($0.source is Constraint) })
     }
+    rollout.scaleParts(by: state.scale)
     try rollout.score(
       settings.rewards.normalise == .sources
         ? rollout.normalised(bySource: rewards) : rollout.normalised(by: state.scale),

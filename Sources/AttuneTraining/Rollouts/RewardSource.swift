@@ -55,6 +55,20 @@ public protocol RewardSource {
   /// What asking a judge has cost since this was last read; nil where nobody is asked.
   func takeCost() -> RewardCost?
 
+  /// Whether it says something of an answer's steps, so that its reward comes in parts.
+  var hasParts: Bool { get }
+
+  /// Every reward in parts at tokens inside its answer, which add up to it.
+  ///
+  /// - Parameters:
+  ///   - prompts: For each answer its prompt, with the row that it stands in.
+  ///   - completions: The answers, as sampled.
+  ///   - shared: The same as tokens with shared hidden states.
+  /// - Returns: Of each answer a number a token; nil where it has none (`hasParts`).
+  func parts(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [[Double]]?
+
   /// What of an answer it holds against the right one, in a form in which equal answers are equal; nil
   /// where there is none, or where it checks nothing.
   func given(in completion: Completion) -> String?
@@ -129,6 +143,14 @@ extension RewardSource {
 
   /// False: a reward is of the answer alone.
   public var isRelative: Bool { false }
+
+  /// False: it is said of the whole answer.
+  public var hasParts: Bool { false }
+
+  /// Nil: it is said of the whole answer.
+  public func parts(
+    prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
+  ) throws -> [[Double]]? { nil }
 
   /// Nil: nobody is asked.
   public func takeCost() -> RewardCost? { nil }

@@ -167,6 +167,24 @@ package struct Rollout {
     )
   }
 
+  /// A source's rewards of all answers in parts, one a token; nil where it has none.
+  func parts(
+    of source: any RewardSource, trunk: (any Trunk)?, origin: String
+  ) throws -> [[Double]]? {
+    let parts = try source.parts(
+      prompts: answers.map { prompts[$0.prompt] }, completions: answers.map(\.completion),
+      shared: SharedPass(
+        segments: segments, answers: answers.map(\.segment), trunk: trunk, origin: origin))
+    guard let parts else { return nil }
+    guard parts.map(\.count) == answers.map(\.completion.ids.count),
+      parts.allSatisfy({ $0.allSatisfy(\.isFinite) })
+    else {
+      throw TrainingError(
+        .badData, "\(source.name): its rewards are no finite number a token of every answer")
+    }
+    return parts
+  }
+
   /// A source's rewards of all answers.
   func rewards(of source: any RewardSource, trunk: (any Trunk)?, origin: String) throws -> [Double]
   {

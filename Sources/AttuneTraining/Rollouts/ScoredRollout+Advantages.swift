@@ -30,8 +30,17 @@ extension ScoredRollout {
   mutating func score(_ normalised: [Double], missingEnd: Double?) {
     for i in answers.indices {
       answers[i].score = normalised[i]
-      if let missingEnd, !answers[i].completion.endedByItself { answers[i].score = missingEnd }
+      if let missingEnd, !answers[i].completion.endedByItself {
+        answers[i].score = missingEnd
+        answers[i].parts = []
+      }
     }
+  }
+
+  /// Brings parts of rewards to the scale that the rewards are brought to.
+  mutating func scaleParts(by scale: RewardScale?) {
+    guard let scale, scale.deviation > 0 else { return }
+    for i in answers.indices { answers[i].parts = answers[i].parts.map { $0 / scale.deviation } }
   }
 
   /// Takes up to 1 off the score of answers that come near the token limit.
@@ -130,7 +139,8 @@ extension ScoredRollout {
 
   private func tokenRewards(beta: Double) -> [[Double]] {
     answers.map {
-      Advantage.tokenRewards(old: $0.old, reference: $0.reference, beta: beta, score: $0.score)
+      Advantage.tokenRewards(
+        old: $0.old, reference: $0.reference, beta: beta, score: $0.score, parts: $0.parts)
     }
   }
 

@@ -33,6 +33,8 @@ struct ScoredRollout {
     var reward = 0.0
     /// The reward after normalisation and penalties.
     var score = 0.0
+    /// What of the score is given inside the answer, one number a token; empty: nothing.
+    var parts: [Double] = []
     var advantages: [Double] = []
     var returns: [Double] = []
 
@@ -141,12 +143,27 @@ struct ScoredRollout {
   }
 
   /// Takes the rewards of all answers from weighted sources.
+  ///
+  /// - Parameter inParts: Whether those that say something of an answer's steps give their rewards there.
   mutating func reward(
-    _ sources: [(source: any RewardSource, weight: Double)], origin: String
+    _ sources: [(source: any RewardSource, weight: Double)], origin: String, inParts: Bool = false
   ) throws {
-    let (rewards, bySource) = try sampled.rewards(of: sources, trunk: trunk, origin: origin)
-    for i in answers.indices { answers[i].reward = rewards[i] }
-    sourceRewards = bySource
+    var scores: [[Double]] = []
+    for (source, weight) in sources {
+      guard inParts, let parts = try sampled.parts(of: source, trunk: trunk, origin: origin) else {
+        scores.append(try sampled.rewards(of: source, trunk: trunk, origin: origin))
+        continue
+      }
+      scores.append(parts.map { $0.reduce(0, +) })
+      for (i, own) in parts.enumerated() {
+        let before = answers[i].parts.isEmpty ? own.map { _ in 0 } : answers[i].parts
+        answers[i].parts = zip(before, own).map { $0 + weight * $1 }
+      }
+    }
+    for (i, sum) in RewardSources.sum(scores, weights: sources.map(\.weight)).enumerated() {
+      answers[i].reward = sum
+    }
+    sourceRewards = zip(sources, scores).map { ($0.source.name, $1) }
   }
 }
 
