@@ -76,7 +76,7 @@ VALUES = {
     "held_out_share": 0.5, "constitution": "principles.txt", "words": 2, "greedy": 2, "betas": [0.2],
     "rules": ["mean"], "methods": ["raft"], "method": "grpo:dapo", "members": 3, "refresh_every": 2,
     "reasoning_tokens": 6, "mix_share": 0.3, "max_draws": 2, "importance_cap": 1.0, "teacher": "policy",
-    "teacher_system": "in short",
+    "teacher_system": "in short", "constraints": ["words<=2"], "step_separator": "; ",
 }
 # What else a case has where it changes a knob: "COMMAND:KNOB=VALUE", "COMMAND:KNOB", "KNOB=VALUE" or "KNOB".
 LORA, REFERENCE = {"train": "lora"}, {"--against": None}
@@ -96,6 +96,8 @@ COMPANY = {
     "reward:loss=rao_kupper": TIES, "reward:loss=davidson": TIES, "ties": TIES,
     "reward:harden": dict(SOFT, loss="rao_kupper"), "dpo:harden": dict(SOFT, loss="robust"),
     "reward:head": {"--model": "reward"},
+    "reward:step_separator": {"--data": "steps.jsonl", "--eval-data": None, "loss": "pointwise"},
+    "ppo:step_rewards": {"--reward": "model:steps:min"},
     "dpo:divergence_alpha": {"divergence": "alpha"}, "dpo:lambda": {"loss": "dpop"},
     "dpo:length_price": {"loss": "rdpo"}, "dpo:gamma": {"loss": "simpo"}, "dpo:tau": {"loss": "discopop"},
     "dpo:length_normalised": {"loss": "ipo"},
@@ -375,6 +377,7 @@ class Cases:
         """Stages without knobs, and what their knobs don't tell."""
         sources = ["model:reward", "ensemble:mean:reward,reward-2", "ensemble:min:reward,reward-2",
                    "implicit:policy", "labeller:concise", "labeller:positive", "regex:ox|hen", "length:2-3",
+                   "words", "model:steps:min", "model:steps:prod",
                    "answer:exact,column=chosen,partial=0.5", "likelihood:chosen,model=model",
                    "exec:python3 check.py"]
         for source in sources:

@@ -26,6 +26,7 @@ class Inputs(Bench):
         "label --data samples.jsonl --labeller concise --output labels.jsonl",
         "reward --model model --data pairs.jsonl --output reward --epochs 4 --set learning_rate=3e-3",
         "reward --model model --data soft.jsonl --output reward-2 --epochs 4 --set learning_rate=3e-3",
+        "reward --model model --data steps.jsonl --output steps --set loss=pointwise --epochs 4 --set learning_rate=3e-3",
         "dpo --model model --data pairs.jsonl --output policy --epochs 2 --set learning_rate=1e-3",
         "rlhf --model model --data prompts.jsonl --output job --set rounds=2 --set sample.n=3 "
         "--set sample.max_tokens=12 --set reward.epochs=1 --set ppo.rollouts=2 --set ppo.max_tokens=12 "
@@ -64,6 +65,9 @@ class Inputs(Bench):
         self.rows("rankings.jsonl", [{
             "prompt": ask(i), "scores": [0.4 * i, 1.5, -1 - i],
             "completions": [words(i, 1), words(i, 2), words(i + 1, 3)]} for i in rows])
+        self.rows("steps.jsonl", [{
+            "prompt": ask(i), "completions": [words(i, 1), words(i + 1, 2), words(i + 2, 1)],
+            "labels": ["ox" not in words(i + k, 1 + k % 2) for k in range(3)]} for i in range(22)])
         self.rows("explored.jsonl", [dict(row, explored=words(i + 3, 2)) for i, row in enumerate(pairs)])
         self.rows("chats.jsonl", [{"messages": [
             {"role": "system", "content": "be brief"}, {"role": "user", "content": f"what is {i}?"},
