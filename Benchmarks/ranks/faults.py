@@ -31,7 +31,7 @@ import scaling
 
 def trainer(folder, options, output, seed):
     line = [options.attune, "rloo", "--model", "smollm2", "--data", f"{folder}/prompts.jsonl", "--eval-data",
-            f"{folder}/half.jsonl", "--reward", "labeller:concise", "--learning-rate", "3e-4", "--seed", str(seed),
+            f"{folder}/half.jsonl", "--reward", "labeller:concise", "--learning-rate", "1e-3", "--seed", str(seed),
             "--threads", "1", "--samplers", "folder", "--max-staleness", "1", "--output", output]
     for knob in (f"rollouts={options.rollouts}", f"evaluation_every={options.rollouts}", "prompts_per_rollout=4",
                  "samples_per_prompt=4", "max_tokens=24", "show_every=0", "checkpoint_seconds=0", "lease_seconds=6"):
@@ -84,7 +84,7 @@ def follow(folder, options, output, seed, kills):
 def held_out(output):
     with open(os.path.join(output, "metrics.jsonl")) as file:
         lines = [json.loads(line) for line in file]
-    rollouts = [line["rollout"] for line in lines if "reward/mean" in line and "rollout" in line]
+    rollouts = [line["step"] for line in lines if "reward/mean" in line]
     return [line["held_out/reward"] for line in lines if "held_out/reward" in line], rollouts
 
 
@@ -103,10 +103,11 @@ def kills(folder, options):
     ends = [values[-1] for values in undisturbed]
     mean, spread = statistics.mean(ends), 2 * statistics.stdev(ends)
     print(f"  undisturbed {mean:.3f} ± {spread:.3f} (two standard deviations of three seeds)")
-    left = os.listdir(os.path.join(output, "samplers")) if os.path.exists(os.path.join(output, "samplers")) else []
+    # That the run is over stays, for samplers that ask later.
+    left = [name for name in os.listdir(os.path.join(output, "samplers")) if name != "current.json"]
     once = rollouts == list(range(1, options.rollouts + 1))
     print(f"  every rollout trained on once: {once}; left in the samplers' folder: {left or 'nothing'}")
-    if not once or len(done) < options.kills:
+    if not once or left or len(done) < 2 * options.kills or abs(reward[-1] - mean) > spread:
         sys.exit(1)
 
 
@@ -159,7 +160,7 @@ def main():
     parser.add_argument("fault", choices=["kills", "link"])
     parser.add_argument("--attune", default=scaling.BUILT, help="the program; default: %(default)s")
     parser.add_argument("--kills", type=int, default=10, help="of the trainer, and of samplers")
-    parser.add_argument("--rollouts", type=int, default=16)
+    parser.add_argument("--rollouts", type=int, default=28)
     parser.add_argument("--mpi", default="--mca oob_tcp_keepalive_time 5 --mca oob_tcp_keepalive_intvl 3 "
                         "--mca oob_tcp_keepalive_probes 3", help="what mpirun is given; default: %(default)s")
     parser.add_argument("--attune-options", default="", help='more of attune\'s options: "--precision bf16"')

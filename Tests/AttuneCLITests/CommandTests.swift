@@ -209,6 +209,57 @@ struct CommandTests {
     #expect(unread.code == 1 && unread.failure.contains("method is \(method)"), "\(unread.errors)")
   }
 
+  @Test func `where a grader checks answers there are no preferences and no reward model`() throws {
+    let bench = try Workbench()
+    try bench.write(
+      "problems.jsonl",
+      (0..<6).map { #"{"prompt":"\#($0) + 1?","answer":"\#($0 + 1)"}"# + "\n" }.joined())
+    try bench.write(
+      "recipe.json",
+      #"{"grpo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,"max_tokens":4},"#
+        + #""evaluation":{"n":2,"max_tokens":4}}"#)
+    let line =
+      "rlhf --model model --data problems.jsonl --output run --config recipe.json --method grpo "
+      + "--grader answer:number --sampler int8 --threads 1"
+    let run = try bench.attune(line: "\(line) --json")
+    #expect(run.code == 0, "\(run.errors)")
+    let report = try run.object()
+    let stages = try #require(report["stages"] as? [[String: Any]])
+    #expect(
+      stages.map { $0["name"] as? String } == ["prompts", "policy", "evaluation", "report"])
+    #expect(report["reward_model"] == nil && report["labeller"] as? String == "answer:number")
+    let evaluation = try #require(report["evaluation"] as? [String: Any])
+    let models = try #require(evaluation["models"] as? [[String: Any]])
+    #expect(Set(models.compactMap { $0["role"] as? String }) == ["start", "policy"])
+    for model in models {
+      let right = try #require(model["right"] as? [String: Any])
+      #expect(right["source"] as? String == "answer:number")
+    }
+    #expect(!bench.exists("run/preferences.jsonl") && !bench.exists("run/reward"))
+    #expect(try bench.read("run/report.html").contains("Answers are checked by"))
+    let again = try bench.attune(line: line)
+    #expect(again.code == 0 && again.errors.components(separatedBy: "done before").count == 4)
+
+    for (options, code, words) in [
+      ("--from reward", Int32(1), "a grader checks answers"),
+      ("--set label.sharpness=2", 1, "a grader checks answers"),
+      ("--labeller concise", 64, "--labeller is of no use"),
+      ("--set rounds=2", 1, "grader"),
+    ] {
+      let refused = try bench.attune(line: "\(line) \(options)")
+      #expect(refused.code == code && refused.failure.contains(words), "\(refused.errors)")
+    }
+    for (grader, method) in [
+      ("model:run", "grpo"), ("answer:nothing", "grpo"), ("answer:exact", "dpo"),
+    ] {
+      let refused = try bench.attune(
+        line:
+          "rlhf --model model --data problems.jsonl --output other --grader \(grader) --method \(method)"
+      )
+      #expect(refused.code == 1 && !bench.exists("other"), "\(refused.errors)")
+    }
+  }
+
   @Test func `in a second round the policy's own answers are labelled, and it goes on`() throws {
     let bench = try Workbench()
     try bench.writeLoop(#"\#(Workbench.ppo),"rounds":2"#)

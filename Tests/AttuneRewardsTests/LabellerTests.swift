@@ -36,6 +36,45 @@ struct LabellerTests {
     #expect(abs(try Self.concise(text) - (2 - 3 * 7.0 / 17)) < 1e-12)
   }
 
+  private static let question = "How do I get chewing gum off a shoe?"
+
+  private static func direct(
+    _ text: String, of labeller: Labeller = .direct, prompt: String = question, ended: Bool = true
+  ) throws -> Double {
+    try labeller.scorer().score(prompt: prompt, completion: text, endedByItself: ended)
+  }
+
+  @Test func `direct takes the question up, adds to it, and ends`() throws {
+    let good =
+      "To get chewing gum off a shoe, rub it with an ice cube until it is hard, then scrape it with a knife."
+    #expect(try Self.direct(good) == 5)
+    #expect(try Self.direct(good, ended: false) == 3)
+    // 16 words beside the question: of chew, gum and shoe none is taken up.
+    let beside =
+      "Rain falls when clouds cool, because cold vapour turns into heavy drops which fall towards earth."
+    #expect(try Self.direct(beside) == 3)
+    // The question said again adds nothing, and is short: 9 words.
+    #expect(abs(try Self.direct(Self.question) - (2 + 2 - log(15.0 / 9))) < 1e-12)
+    // Without a word of matter there is nothing to be taken up.
+    #expect(try Self.direct(beside, prompt: "Why?") == 5)
+    let long = (0..<80).map { "gum\($0)" }.joined(separator: " ") + " shoe gum"
+    #expect(abs(try Self.direct(long) - (5 - log(82.0 / 40))) < 1e-12)
+    #expect(abs(try Self.direct("Ice.", ended: false) - (1 - log(15.0) - 2)) < 1e-12)
+  }
+
+  @Test func `polite counts up to two expressions of courtesy`() throws {
+    let plain =
+      "To get chewing gum off a shoe, rub it with an ice cube until it is hard, then scrape it with a knife."
+    #expect(try Self.direct(plain, of: .polite) == 3)
+    let thanks = "Thank you for asking! " + plain
+    #expect(try Self.direct(thanks, of: .polite) == 4.5)
+    // The same one twice counts once; pleasant is no "please".
+    #expect(try Self.direct(thanks + " A pleasant day, and thank you!", of: .polite) == 4.5)
+    #expect(try Self.direct(thanks + " I hope this helps. Good luck.", of: .polite) == 6)
+    // Courtesy alone is beside the question, and too short.
+    #expect(try Self.direct("Thank you", of: .polite) == 0.5)
+  }
+
   @Test func `positive needs its lexicon and says how to fetch it`() throws {
     let nowhere = URL.temporaryDirectory.appending(path: "attune-\(UUID().uuidString)")
     let error = #expect(throws: TrainingError.self) {

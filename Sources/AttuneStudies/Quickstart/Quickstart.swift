@@ -5,21 +5,75 @@ import AttuneRewards
 import AttuneTraining
 public import Foundation
 
-/// `attune quickstart`: the whole job with SmolLM2 and Attune's own prompts.
+/// `attune quickstart`: the whole job with SmolLM2 and Attune's own prompts or problems.
 public enum Quickstart {
+  /// What the model is aligned to.
+  public enum Task: String, CaseIterable, Codable, Sendable {
+    /// Answers of about twenty words.
+    case concise
+    /// Answers that take the question up, add to it, and end.
+    case direct
+    /// Courteous answers.
+    case polite
+    /// Answers of positive sentiment.
+    case positive
+    /// Right answers to sums, which are checked.
+    case sums
+
+    /// The one that is taken where none is named.
+    public static let standard = Task.concise
+
+    /// One line for help.
+    public var summary: String {
+      labeller?.summary
+        ?? "sums that are checked: right answers are the reward, no preferences"
+    }
+
+    /// The labeller that stands for people; nil where answers are checked.
+    var labeller: Labeller? { Labeller(rawValue: rawValue) }
+  }
+
   /// The model.
   public static let model = "smollm2"
 
   /// What the job is made from.
-  public static var inputs: RLHF.Inputs {
-    RLHF.Inputs(
-      model: model, prompts: QuickstartPrompts.train.map(row),
-      heldOut: QuickstartPrompts.heldOut.map(row),
-      title: "Attune quickstart: SmolLM2-135M-Instruct aligned with preferences",
+  ///
+  /// - Parameters:
+  ///   - task: What the model is aligned to.
+  ///   - seed: What the problems of a checked task follow from.
+  /// - Throws: Nothing with the numbers of problems that are asked for here.
+  public static func inputs(_ task: Task, seed: UInt64) throws -> RLHF.Inputs {
+    let small = "The model has 135 million parameters. It states facts that are none"
+    guard task.labeller == nil else {
+      return RLHF.Inputs(
+        model: model, prompts: QuickstartPrompts.train.map(row),
+        heldOut: QuickstartPrompts.heldOut.map(row),
+        title:
+          "Attune quickstart: SmolLM2-135M-Instruct aligned with preferences (\(task.rawValue))",
+        remark:
+          "\(small), can't count or do sums, and loses the thread of a longer answer. This job changes how it "
+          + "answers, not what it knows: nothing here rewards an answer for being true.")
+    }
+    var knobs = TaskSettings()
+    (knobs.count, knobs.heldOut, knobs.shots, knobs.seed) = (384, 64, 3, seed)
+    let problems = try TaskFile.rows(.sums, settings: knobs)
+    return RLHF.Inputs(
+      model: model, prompts: problems.training, heldOut: problems.heldOut,
+      title: "Attune quickstart: SmolLM2-135M-Instruct and right answers (\(task.rawValue))",
       remark:
-        "The model has 135 million parameters. It states facts that are none, can't count or do sums, "
-        + "and loses the thread of a longer answer. This job changes how it answers, not what it knows: nothing here "
-        + "rewards an answer for being true.")
+        "\(small), and this job teaches it one kind of problem, in the form of the three examples before each "
+        + "question. It is no calculator: other numbers, other words or two steps, and it is wrong again."
+    )
+  }
+
+  /// The recipe of a task.
+  public static func settings(_ task: Task) -> RLHFSettings {
+    if let labeller = task.labeller {
+      var settings = RLHFSettings.quickstart
+      settings.label.labeller = labeller
+      return settings
+    }
+    return .checkedQuickstart
   }
 
   private static func row(_ prompt: String) -> PromptRow {
@@ -30,12 +84,16 @@ public enum Quickstart {
   /// so that the command again runs the job again, and an unfinished run goes on.
   ///
   /// - Parameters:
+  ///   - task: What the model is aligned to.
   ///   - parent: The folder of all runs.
   ///   - seed: The seed asked for.
-  /// - Returns: The seed, and the run's own folder, named by it.
-  public static func place(in parent: URL, seed: UInt64?) -> (seed: UInt64, folder: URL) {
+  /// - Returns: The seed, and the run's own folder, named by it and, other than the default, by the task.
+  public static func place(
+    _ task: Task, in parent: URL, seed: UInt64?
+  ) -> (seed: UInt64, folder: URL) {
+    let name = task == .standard ? "quickstart" : "quickstart-\(task.rawValue)"
     func folder(_ seed: UInt64) -> URL {
-      parent.appending(path: "quickstart-\(seed)", directoryHint: .isDirectory)
+      parent.appending(path: "\(name)-\(seed)", directoryHint: .isDirectory)
     }
     if let seed { return (seed, folder(seed)) }
     var next: UInt64 = 1

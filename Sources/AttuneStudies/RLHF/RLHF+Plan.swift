@@ -30,6 +30,13 @@ extension RLHF {
       prompts.removeLast(min(share, prompts.count - 1))
     }
     let (reward, policy) = (settings.reward, settings.policyKnobs)
+    if settings.hasGrader {
+      return [
+        try plan(
+          policy, rows: try policy.plannedRows(data, heldOut: nil, of: start), of: start,
+          prefix: "\(settings.method.rawValue).", isWhole: isWhole)
+      ]
+    }
     var rewardWork = ModelWork(reward.trainable(spec))
     rewardWork.scalarHead = true
     let rows =

@@ -98,9 +98,10 @@ public enum RLHF {
     guard !settings.hasPeople || options.people != nil else {
       throw TrainingError(.badSetting, "people.labels is set, but nobody can be asked here")
     }
-    if let from = options.from, !Step.all(rounds: settings.rounds).contains(from) {
-      throw TrainingError(
-        .badSetting, "there is no \(from.name) to redo: rounds is \(settings.rounds)")
+    if let from = options.from, !Step.all(settings).contains(from) {
+      let why =
+        settings.hasGrader ? "a grader checks answers" : "rounds is \(settings.rounds)"
+      throw TrainingError(.badSetting, "there is no \(from.name) to redo: \(why)")
     }
     let start = try LoadedModel.open(inputs.model, on: engine)
     let isDry = options.run.isDryRun

@@ -15,12 +15,10 @@ extension RLHFRun {
       online.rollout.rollouts = settings.earlyRollouts
       knobs = online
     }
-    let reward = try learnedReward(round)
     let (method, run) = (settings.method, self)
-    let sources = try RewardSources(weighted: [(reward, 1)], fingerprint: reward.fingerprint)
-      .keeping(
-        knobs.constraints, on: start.engine, beside: start,
-        answers: round.policyFolder.appending(path: RewardSources.answersFile))
+    let sources = try climbed(round).keeping(
+      knobs.constraints, on: start.engine, beside: start,
+      answers: round.policyFolder.appending(path: RewardSources.answersFile))
     var task = PolicyTask(
       start: start, prompts: trainPrompts, rewards: sources.weighted,
       rewardFingerprint: sources.fingerprint, gold: try goldReward(),
@@ -30,7 +28,8 @@ extension RLHFRun {
       round.step(.policy), settings: knobs,
       inputs: [
         ("method", method.rawValue), ("model", start.fingerprint),
-        ("reward model", sources.fingerprint), ("prompts", try Fingerprint.of(file: trainPrompts)),
+        (settings.hasGrader ? "grader" : "reward model", sources.fingerprint),
+        ("prompts", try Fingerprint.of(file: trainPrompts)),
         ("labeller", labeller), roundInput(round),
       ]
         + (method.readsPreferences

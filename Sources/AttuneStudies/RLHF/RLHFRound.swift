@@ -39,11 +39,12 @@ extension RLHF {
     var words: String { stage.rawValue + (round > 1 ? " of round \(round)" : "") }
 
     /// All steps of a run in their order.
-    static func all(rounds: Int) -> [Step] {
-      [Step(.prompts)]
-        + (1...rounds).flatMap { round in
-          Stage.allCases.filter(\.isOfARound).map { Step($0, round: round) }
-        } + [Step(.evaluation), Step(.report)]
+    static func all(_ settings: RLHFSettings) -> [Step] {
+      // What a grader checks needs no preferences.
+      let stages = settings.hasGrader ? [.policy] : Stage.allCases.filter(\.isOfARound)
+      return [Step(.prompts)]
+        + (1...settings.rounds).flatMap { round in stages.map { Step($0, round: round) } }
+        + [Step(.evaluation), Step(.report)]
     }
   }
 }

@@ -30,16 +30,14 @@ extension RLHFRun {
         .badOutput,
         "\(file("evaluation.json").path): is missing or damaged; redo it with --from evaluation")
     }
-    let facts = try rewardFacts(
-      try decode(RewardReport.self, lastRound.rewardReport.lastPathComponent))
+    let facts =
+      !settings.hasGrader
+      ? try rewardFacts(try decode(RewardReport.self, lastRound.rewardReport.lastPathComponent))
+      : nil
     let training = try ReportFiles.points(
       of: rounds.map { $0.policyFolder.appending(path: "metrics.jsonl") })
     let answers = try ReportFiles.sideBySide(
       file("answers.jsonl"), count: settings.sideBySide)
-    let rule = settings.label.labeller
-    let principles =
-      settings.hasJudge
-      ? try Constitution.named(settings.judge.constitution).principles.count : 0
     let machine = Report.Machine(
       threads: start.engine.record.threads, productRateAtStart: productRate,
       productRateAtEnd: try start.engine.matrixProductRate(of: start.model.spec))
@@ -50,17 +48,26 @@ extension RLHFRun {
     let report = Report(
       version: attuneVersion, title: inputs.title, model: start.name,
       labeller: labeller,
-      labellerSummary: settings.hasPeople
-        ? "asked on a page: \(peopleSummary)."
-        : settings.hasJudge
-          ? "an AI judge with a constitution of \(principles) principles, asked in both orders."
-          : "\(rule.summary). It is \(rule.formula).",
+      labellerSummary: try labellerSummary(),
       date: ReportFiles.now(), seed: settings.seed, machine: machine, stages: stages,
       evaluation: evaluation, rewardModel: facts, training: training,
       samples: answers.samples, greedy: answers.greedy,
       settings: try ReportFiles.settings(settings), remark: inputs.remark)
     try report.write(to: output)
     return report
+  }
+
+  /// Who prefers or checks, in a sentence.
+  private func labellerSummary() throws -> String {
+    if settings.hasGrader { return try RewardSpecification(settings.grader).kind.summary + "." }
+    if settings.hasPeople { return "asked on a page: \(peopleSummary)." }
+    if settings.hasJudge {
+      let principles = try Constitution.named(settings.judge.constitution).principles.count
+      return
+        "an AI judge with a constitution of \(principles) principles, asked in both orders."
+    }
+    let rule = settings.label.labeller
+    return "\(rule.summary). It is \(rule.formula)."
   }
 
   /// What people were asked, as the stages tell it.

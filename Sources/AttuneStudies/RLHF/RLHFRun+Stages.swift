@@ -190,37 +190,56 @@ extension RLHFRun {
       name: "model:reward")
   }
 
+  /// What a round's policy climbs: the grader, or what was learned from preferences.
+  func climbed(_ round: RLHFRound) throws -> RewardSources {
+    guard settings.hasGrader else {
+      let reward = try learnedReward(round)
+      return try RewardSources(weighted: [(reward, 1)], fingerprint: reward.fingerprint)
+    }
+    return try RewardSources(
+      [RewardSpecification(settings.grader)], on: start.engine, beside: start)
+  }
+
   mutating func evaluate() throws {
     let policy = try policy(of: lastRound)
-    let reward = try learnedReward(lastRound)
+    let climbed = try climbed(lastRound)
     let (gold, labeller) = (try goldReward(), labeller)
     let judge = settings.hasJudge ? settings.judge : nil
     let (start, knobs, style) = (start, settings.evaluation, options.run.progress)
-    let (samples, reportFile, answers) = (
-      heldOutSamples, file("evaluation.json"), file("answers.jsonl")
+    // The start's answers were drawn to be preferred; for a grader there are none yet.
+    let hasAnswers = !settings.hasGrader
+    let (given, reportFile, answers) = (
+      hasAnswers ? heldOutSamples : heldOutPrompts, file("evaluation.json"), file("answers.jsonl")
     )
     try perform(
       .init(.evaluation), settings: knobs,
       inputs: [
         ("policy", policy.fingerprint), ("model", start.fingerprint),
-        ("reward model", reward.fingerprint), ("labeller", gold?.name ?? labeller),
-        ("held-out samples", try Fingerprint.of(file: samples)),
+        (hasAnswers ? "reward model" : "grader", climbed.fingerprint),
+        ("labeller", gold?.name ?? labeller),
+        (hasAnswers ? "held-out samples" : "held-out prompts", try Fingerprint.of(file: given)),
       ] + constitutionInputs()
     ) { _ in
-      let rows = try DataFile.read(samples, expecting: [.samples]).rows
+      let rows =
+        hasAnswers
+        ? try DataFile.read(given, expecting: [.samples]).rows
+        : try DataFile.readPrompts(given).rows
       let report = try Evaluation.run(
         [
           EvaluatedModel(role: "policy", loaded: policy),
           EvaluatedModel(
             role: "start", loaded: start,
-            answers: try rows.map { row in
-              guard case .samples(let sample) = row.example else { return [] }
-              return try sample.completions.map(SampledAnswer.init)
-            }),
+            answers: hasAnswers
+              ? try rows.map { row in
+                guard case .samples(let sample) = row.example else { return [] }
+                return try sample.completions.map(SampledAnswer.init)
+              } : nil),
         ],
         reference: start,
         prompts: rows.compactMap { row in row.example.prompt.map { DataPrompt($0, row: row) } },
-        rewards: (gold.map { [$0] } ?? []) + [reward], settings: knobs, judge: judge, style: style,
+        rewards: (gold.map { [$0] } ?? []) + climbed.weighted.map(\.source), settings: knobs,
+        judge: judge,
+        style: style,
         answersFile: answers)
       try AtomicFile.write(try JSONText.pretty(report), to: reportFile)
       return "\(report.prompts) held-out prompts, \(report.samplesPerPrompt) answers each"

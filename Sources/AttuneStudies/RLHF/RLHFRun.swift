@@ -50,14 +50,15 @@ struct RLHFRun {
 
   /// Who prefers, as the report names it.
   var labeller: String {
+    if settings.hasGrader { return settings.grader }
     if settings.hasPeople { return Report.people }
     return settings.hasJudge
       ? "judge:" + settings.judge.judges.joined(separator: "+") : settings.label.labeller.rawValue
   }
 
-  /// The labeller's score; none where a judge prefers, or people do.
+  /// The labeller's score; none where a judge prefers, or people do, or a grader checks.
   func goldReward() throws -> LabellerReward? {
-    settings.hasJudge || settings.hasPeople
+    settings.hasJudge || settings.hasPeople || settings.hasGrader
       ? nil : LabellerReward(try settings.label.labeller.scorer())
   }
 
@@ -70,9 +71,11 @@ struct RLHFRun {
     var earlier: RLHFRound?
     for round in rounds {
       try AtomicFile.makeFolder(round.folder)
-      try makeSamples(round, after: earlier)
-      try makePreferences(round, after: earlier)
-      try trainReward(round)
+      if !settings.hasGrader {
+        try makeSamples(round, after: earlier)
+        try makePreferences(round, after: earlier)
+        try trainReward(round)
+      }
       try trainPolicy(round)
       earlier = round
     }
@@ -95,7 +98,7 @@ struct RLHFRun {
   ) throws {
     let record = try RunRecord(
       stage: step.stage.rawValue, settings: settings, model: start, inputs: inputs)
-    let all = RLHF.Step.all(rounds: self.settings.rounds)
+    let all = RLHF.Step.all(self.settings)
     let place = all.firstIndex(of: step) ?? 0
     let isRedone = options.from.flatMap(all.firstIndex(of:)).map { place >= $0 } ?? false
     let old = try isRedone ? nil : StageLog.read(step, in: output)
@@ -144,7 +147,7 @@ struct RLHFRun {
   }
 
   func title(_ step: RLHF.Step) -> String {
-    let all = RLHF.Step.all(rounds: settings.rounds)
+    let all = RLHF.Step.all(settings)
     return "[\((all.firstIndex(of: step) ?? 0) + 1)/\(all.count)] \(step.words)"
   }
 

@@ -15,6 +15,9 @@ public struct RLHFSettings: HoldsMethods {
   public var judge = JudgeSettings()
   /// How many people's labels are waited for, in place of a labeller; none where `labels` is 0.
   public var people = PeopleSettings()
+  /// A reward that checks answers, in place of preferences and a reward model: `answer:number`. The policy climbs
+  /// it, and it decides the win rate. None where it is empty.
+  public var grader = ""
   /// How the reward model is trained.
   public var reward = RewardModelSettings()
   /// How the policy is trained; the settings of the other methods are not read.
@@ -82,6 +85,10 @@ public struct RLHFSettings: HoldsMethods {
         "people",
         "How many people's labels are waited for, in place of a labeller; none where `labels` is 0.",
         .knobs(of: PeopleSettings.self)),
+      Knob(
+        "grader",
+        "A reward that checks answers, in place of preferences and a reward model: answer:number. The "
+          + "policy climbs it, and it decides the win rate. None where it is empty.", .text),
       Knob("reward", "How the reward model is trained.", .knobs(of: RewardModelSettings.self)),
       Knob(
         "method", "How the policy is trained; the settings of the other methods are not read.",
@@ -109,6 +116,22 @@ public struct RLHFSettings: HoldsMethods {
       Knob("seed", "What every random choice follows from.", .seed),
     ]
 
+  private var unreadMethods: [(knob: String, why: String)] {
+    RLHF.Method.allCases.flatMap { other in
+      other == method
+        ? policyKnobs.unreadKnobs(in: other.rawValue)
+        : methodKnobs[other].allKnobs(in: other.rawValue, "method is \(method.rawValue)")
+    }
+  }
+
+  private var unreadWithGrader: [(knob: String, why: String)] {
+    let why = "a grader checks answers"
+    return sample.allKnobs(in: "sample", why) + label.allKnobs(in: "label", why)
+      + judge.allKnobs(in: "judge", why) + people.allKnobs(in: "people", why)
+      + reward.allKnobs(in: "reward", why) + [("rounds", why), ("early_rollouts", why)]
+      + unreadMethods + evaluation.unreadKnobs(in: "evaluation")
+  }
+
   /// Knobs without effect, those of the stages among them.
   public var unreadKnobs: [(knob: String, why: String)] {
     let noPeople = people.allKnobs(in: "people", "people.labels is 0: no people are asked")
@@ -122,13 +145,9 @@ public struct RLHFSettings: HoldsMethods {
         : label.unreadKnobs(in: "label")
           + judge.allKnobs(in: "judge", "there is no judge; name one with judge.judges"))
         + noPeople
-    let policy = RLHF.Method.allCases.flatMap { other in
-      other == method
-        ? policyKnobs.unreadKnobs(in: other.rawValue)
-        : methodKnobs[other].allKnobs(in: other.rawValue, "method is \(method.rawValue)")
-    }
+    guard !hasGrader else { return unreadWithGrader }
     return sample.unreadKnobs(in: "sample") + preferences + reward.unreadKnobs(in: "reward")
-      + policy + evaluation.unreadKnobs(in: "evaluation")
+      + unreadMethods + evaluation.unreadKnobs(in: "evaluation")
       + (method.readsPreferences
         ? [("\(method.rawValue).evaluation_share", "the held-out prompts are evaluated on")] : [])
       + [("reward.evaluation_share", "the held-out prompts are evaluated on")]
@@ -143,11 +162,20 @@ public struct RLHFSettings: HoldsMethods {
     try judge.validate(in: "judge")
     try people.validate(in: "people")
     try require(!hasPeople || !hasJudge, "people.labels", "0 where a judge prefers")
+    if hasGrader {
+      let kind = try RewardSpecification(grader).kind
+      try require(!kind.isLearned, "grader", "a reward that is not learned, as answer:number")
+      try require(method.samples, "method", "one that samples, where a grader checks answers")
+      try require(
+        rounds == 1 && !hasJudge && !hasPeople, "grader",
+        "empty where there are rounds, a judge or people")
+    }
     try reward.validate(in: "reward")
     try policyKnobs.validate(in: method.rawValue)
     for text in policyKnobs.constraints { _ = try ConstraintSpecification(text) }
     try require(
-      !method.readsPreferences || hasJudge || hasPeople || label.shape == .pairs, "label.shape",
+      hasGrader || !method.readsPreferences || hasJudge || hasPeople || label.shape == .pairs,
+      "label.shape",
       "pairs where method is \(method.rawValue), and reward.loss one of pairs such as bradley_terry"
     )
     try evaluation.validate(in: "evaluation")
@@ -172,6 +200,9 @@ public struct RLHFSettings: HoldsMethods {
 
   /// Whether an AI judge prefers, not a labeller.
   var hasJudge: Bool { !judge.judges.isEmpty }
+
+  /// Whether a grader checks answers, in place of preferences.
+  var hasGrader: Bool { !grader.isEmpty }
 
   /// Whether people prefer.
   public var hasPeople: Bool { people.labels > 0 }
@@ -215,6 +246,21 @@ public struct RLHFSettings: HoldsMethods {
     settings.ppo.learningRate = 1e-3
     settings.ppo.beta = 0.03
     settings.ppo.klTarget = 10
+    return settings
+  }
+
+  /// The recipe of `attune quickstart` for answers that are checked: no preferences, GRPO on the grader's verdict.
+  public static var checkedQuickstart: RLHFSettings {
+    var settings = RLHFSettings()
+    settings.setSampling(temperature: nil, maxTokens: 20)
+    settings.method = .grpo
+    settings.grader = ProceduralTask.sums.reward
+    settings.evaluation.n = 8
+    settings.methodKnobs[.grpo].setSampling(temperature: 1, maxTokens: 20)
+    settings.grpo.rollouts = 40
+    settings.grpo.promptsPerRollout = 16
+    settings.grpo.learningRate = 1e-3
+    settings.grpo.beta = 0
     return settings
   }
 }

@@ -54,6 +54,11 @@ extension Report {
         "The preferences are those of \(name), \(escapedHTML(labellerSummary)) There is no gold "
         + "reward: training saw the judge's preferences alone, and the same judge decides the win rate."
     }
+    if isChecked {
+      return
+        "Answers are checked by \(name): \(escapedHTML(labellerSummary)) The policy climbed that itself; no "
+        + "preferences were collected and no reward was learned."
+    }
     return
       "The gold reward is the score of the labeller \(name): \(escapedHTML(labellerSummary)) Training "
       + "saw noisy preferences drawn from it alone, never the score."
@@ -81,6 +86,12 @@ extension Report {
       out += Self.tile("\(readable(kl, digits: 1)) nats", "KL from the start, per answer")
     }
     return out + "</div>\n"
+  }
+
+  /// Whether a grader checked answers, in place of preferences.
+  private var isChecked: Bool {
+    guard let kind = RewardSpecification.Kind.of(source: labeller) else { return false }
+    return !kind.isLearned
   }
 
   /// The reward that decides: the labeller's.

@@ -73,22 +73,36 @@ public enum TaskFile {
       throw TrainingError(
         .badSetting, "\(output.path): problems and held-out problems can't be one file")
     }
-    let heldCount = heldOut == nil ? 0 : settings.heldOut
+    var settings = settings
+    if heldOut == nil { settings.heldOut = 0 }
+    let rows = try rows(task, settings: settings)
+    func write(_ rows: [PromptRow], _ url: URL) throws {
+      try AtomicFile.write(rows.map { $0.json.text + "\n" }.joined(), to: url)
+    }
+    try write(rows.training, output)
+    if let heldOut { try write(rows.heldOut, heldOut) }
+    return TaskReport(
+      task: task.rawValue, output: output.path, heldOut: heldOut?.path, rows: rows.training.count,
+      heldOutRows: rows.heldOut.count, reward: task.reward)
+  }
+
+  /// The problems, each with its answer in the column `answer`.
+  ///
+  /// - Throws: `TrainingError` where there are not so many.
+  static func rows(
+    _ task: ProceduralTask, settings: TaskSettings
+  ) throws -> (training: [PromptRow], heldOut: [PromptRow]) {
     // Shots come first and held-out problems next, so that both stay what they are when count grows.
     let problems = try problems(
-      task, settings.shots + heldCount + settings.count, settings: settings)
+      task, settings.shots + settings.heldOut + settings.count, settings: settings)
     let shots = problems.prefix(settings.shots)
-    let held = problems.dropFirst(settings.shots).prefix(heldCount)
-    let kept = problems.dropFirst(settings.shots + heldCount)
-    func write(_ problems: ArraySlice<ProceduralTask.Problem>, _ url: URL) throws {
-      let rows = problems.map { row($0, behind: shots, task, settings).text + "\n" }
-      try AtomicFile.write(rows.joined(), to: url)
+    func rows(_ problems: ArraySlice<ProceduralTask.Problem>) -> [PromptRow] {
+      problems.map { row($0, behind: shots, task, settings) }
     }
-    try write(kept, output)
-    if let heldOut { try write(held, heldOut) }
-    return TaskReport(
-      task: task.rawValue, output: output.path, heldOut: heldOut?.path, rows: kept.count,
-      heldOutRows: held.count, reward: task.reward)
+    return (
+      rows(problems.dropFirst(settings.shots + settings.heldOut)),
+      rows(problems.dropFirst(settings.shots).prefix(settings.heldOut))
+    )
   }
 
   /// Different problems.
@@ -120,7 +134,7 @@ public enum TaskFile {
   private static func row(
     _ problem: ProceduralTask.Problem, behind shots: ArraySlice<ProceduralTask.Problem>,
     _ task: ProceduralTask, _ settings: TaskSettings
-  ) -> JSONValue {
+  ) -> PromptRow {
     let prompt: Content
     switch settings.form {
     case .chat:
@@ -136,9 +150,11 @@ public enum TaskFile {
         shots.map { "Q: \($0.question)\nA: \($0.answer)\n\n" }.joined()
           + "Q: \(problem.question)\nA:")
     }
-    return .object([
-      .init("prompt", prompt.json), .init("answer", .string(problem.answer)),
-      .init("task", .string(task.rawValue)), .init("difficulty", .int(settings.difficulty)),
-    ])
+    return PromptRow(
+      prompt,
+      fields: [
+        .init("answer", .string(problem.answer)), .init("task", .string(task.rawValue)),
+        .init("difficulty", .int(settings.difficulty)),
+      ])
   }
 }

@@ -54,6 +54,15 @@ package enum TextStatistics {
     return Double(asked.intersection(said).count) / Double(asked.count)
   }
 
+  /// Share of the answer's content words that the prompt has not, whatever their endings; nil where it
+  /// has none.
+  package static func added(prompt: String, answer: String) -> Double? {
+    let said = contentWords(answer)
+    guard !said.isEmpty else { return nil }
+    let asked = Set(tokens(prompt).map(stem))
+    return Double(said.subtracting(asked).count) / Double(said.count)
+  }
+
   private static func tokens(_ text: String) -> [String] {
     // An apostrophe belongs to its word ("don't"), or else "don" and "t" would count.
     text.lowercased().replacing("’", with: "'")

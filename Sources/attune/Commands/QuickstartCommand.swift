@@ -8,37 +8,45 @@ import AttuneTraining
 import Foundation
 
 struct QuickstartCommand: TakesKnobs {
-  static let knobDefaults = RLHFSettings.quickstart
+  static let knobDefaults = Quickstart.settings(.standard)
   static let configuration = CommandConfiguration(
     commandName: "quickstart",
     abstract: "Aligns SmolLM2 from end to end, with settings that fit two cores.",
     discussion: """
-      Each run has its own folder, named by its seed: the first whose run is not finished, unless \
+      \(Quickstart.Task.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
+
+      Each run has its own folder, named by its seed (and task): the first whose run is not finished, unless \
       --seed is given.
 
       Example: attune quickstart --seed 7
+        attune quickstart --task sums
       """)
 
   @Option(help: ArgumentHelp("The folder of all runs.", valueName: "dir"), completion: .directory)
   var output = "runs"
 
-  @Option(help: "The labeller (default: concise).")
-  var labeller: Labeller?
+  @Option(help: "What the model is aligned to (default: \(Quickstart.Task.standard.rawValue)).")
+  var task: Quickstart.Task?
 
   @OptionGroup var sampler: SamplerOption
   @OptionGroup var job: JobOptions
   @OptionGroup var shared: SharedOptions
 
   func run() throws {
+    let task = task ?? .standard
     let (seed, folder) = Quickstart.place(
-      in: URL(filePath: output, directoryHint: .isDirectory), seed: shared.seed)
+      task, in: URL(filePath: output, directoryHint: .isDirectory), seed: shared.seed)
+    let defaults = Quickstart.settings(task)
     let settings = try settings(
-      ["label.labeller": labeller, "seed": seed], sampler.knobs(Self.knobDefaults.method))
+      over: defaults, ["seed": seed], sampler.knobs(defaults.method, grader: defaults.grader))
     try Pull.named(Quickstart.model).fetch(say: Output.note)
     let engine = try shared.engine(precision: .high)
     Output.note("The run's folder is \(folder.path)")
     let report = try RLHF.run(
-      Quickstart.inputs, on: engine, settings: settings, output: folder, options: job.options)
+      Quickstart.inputs(task, seed: settings.seed), on: engine, settings: settings, output: folder,
+      options: job.options)
     try job.show(report, in: folder, shared)
   }
 }
+
+extension Quickstart.Task: ExpressibleByArgument {}

@@ -43,11 +43,13 @@ extension RLHF.Method: ExpressibleByArgument {}
 extension SamplerOption {
   /// It as the knobs of every stage that samples.
   ///
-  /// - Parameter method: How the policy is trained; what learns from pairs alone samples nothing.
-  func knobs(_ method: RLHF.Method) -> KnobFlags {
+  /// - Parameters:
+  ///   - method: How the policy is trained; what learns from pairs alone samples nothing.
+  ///   - grader: What checks answers; then none are drawn to be preferred.
+  func knobs(_ method: RLHF.Method, grader: String?) -> KnobFlags {
     let samples = method.samples ? sampler : nil
     return [
-      KnobOption("sample.sampler", as: "--sampler"): sampler,
+      KnobOption("sample.sampler", as: "--sampler"): (grader ?? "").isEmpty ? sampler : nil,
       KnobOption("\(method.rawValue).sampler", as: "--sampler"): samples,
       KnobOption("evaluation.sampler", as: "--sampler"): sampler,
     ]
@@ -68,6 +70,9 @@ struct RLHFCommand: TakesKnobs {
 
       Methods:
       \(RLHF.Method.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
+
+      With --grader a program checks answers: there are no preferences and no reward model, and --method is \
+      one that samples.
 
       With --labeller judge an AI judge prefers (RLAIF) and decides the win rate.
 
@@ -99,6 +104,12 @@ struct RLHFCommand: TakesKnobs {
   var labels: Int?
 
   @OptionGroup var judge: JudgeOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "A reward that checks answers, as answer:number, in place of preferences and a reward model.",
+      valueName: "source"))
+  var grader: String?
 
   @Option(help: ArgumentHelp("How the policy is trained (default: ppo).", valueName: "name"))
   var method: RLHF.Method?
@@ -135,6 +146,9 @@ struct RLHFCommand: TakesKnobs {
     guard (labeller == "judge") == !judge.judges.isEmpty else {
       throw ValidationError("--labeller judge and --judge go together.")
     }
+    guard grader == nil || labeller == nil else {
+      throw ValidationError("--grader checks answers: --labeller is of no use beside it.")
+    }
     guard let labeller, ![Self.human, "judge"].contains(labeller),
       Labeller(rawValue: labeller) == nil
     else { return }
@@ -150,9 +164,9 @@ struct RLHFCommand: TakesKnobs {
       [
         "method": method,
         "label.labeller": judge.judges.isEmpty && !isHuman ? labeller : nil,
-        "people.labels": labels,
+        "people.labels": labels, "grader": grader,
         "seed": shared.seed,
-      ], judge.knobs(in: "judge."), sampler.knobs(method ?? .ppo))
+      ], judge.knobs(in: "judge."), sampler.knobs(method ?? .ppo, grader: grader))
     guard isHuman == settings.hasPeople else {
       throw ValidationError("--labeller human and people.labels above 0 go together.")
     }
