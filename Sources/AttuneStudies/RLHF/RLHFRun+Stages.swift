@@ -194,7 +194,7 @@ extension RLHFRun {
   func climbed(_ round: RLHFRound) throws -> RewardSources {
     guard settings.hasGrader else {
       let reward = try learnedReward(round)
-      return try RewardSources(weighted: [(reward, 1)], fingerprint: reward.fingerprint)
+      return RewardSources(weighted: [(reward, 1)], fingerprint: reward.fingerprint)
     }
     return try RewardSources(
       [RewardSpecification(settings.grader)], on: start.engine, beside: start)
