@@ -55,6 +55,9 @@ struct RecordReader {
     self.origin = origin
     let json = row.json
     do {
+      if case .stepwise = row.example {
+        throw place.error("the store has no place for what is said of an answer's steps")
+      }
       self.annotator =
         try json.optionalString("labeller", at: place) ?? Self.annotator(json, at: place)
         ?? annotator
@@ -127,8 +130,7 @@ struct RecordReader {
         ])
       try addRationale(to: prompt, answer: answer, in: db)
     case .samples(let samples): _ = try Rows.answers(samples, in: db)
-    case .stepwise:
-      throw DataError(.badData, "the store has no place for what is said of an answer's steps")
+    case .stepwise: break  // refused as it is read
     case .preference(let pair): return try add(pair, record, to: db)
     case .ranking(let ranking): return try add(ranking, record, to: db)
     }

@@ -77,8 +77,16 @@ final class Bench {
     (.text, #"{"text": "t"}"#),
   ]
 
-  @Test func `every format that is read has its row here`() {
-    #expect(Set(Self.rows.map(\.0)) == Set(RowFormat.allCases))
+  @Test func `every format that is read has its row here, but that of steps, which is refused`()
+    throws
+  {
+    #expect(Set(Self.rows.map(\.0)) == Set(RowFormat.allCases).subtracting([.stepwise]))
+    let bench = try Bench()
+    let steps = #"{"prompt":"P","completions":["a","b"],"labels":[true,false]}"# + "\n"
+    let store = try bench.store()
+    let alone = try bench.file("steps.jsonl", steps)
+    let error = #expect(throws: StoreError.self) { try store.importFile(alone) }
+    #expect(error?.message.contains("steps.jsonl:1: the store has no place") == true)
   }
 
   @Test(arguments: rows.map(\.0))
