@@ -249,6 +249,8 @@ struct CommandTests {
       let refused = try bench.attune(line: "\(line) \(options)")
       #expect(refused.code == code && refused.failure.contains(words), "\(refused.errors)")
     }
+    let frontier = try bench.attune(line: "frontier --run run --methods rloo --output frontier")
+    #expect(frontier.code == 1 && frontier.failure.contains("a grader checked its answers"))
     for (grader, method) in [
       ("model:run", "grpo"), ("answer:nothing", "grpo"), ("answer:exact", "dpo"),
     ] {

@@ -16,13 +16,16 @@
       ]
     }
 
+    /// Runs a command line.
+    ///
+    /// - Parameter shell: What a shell does in each process before the program takes its place.
     private func run(
-      _ bench: Workbench, _ ranks: Int, _ line: String, interruptedOnce words: String? = nil
+      _ bench: Workbench, _ ranks: Int, _ line: String, after shell: String? = nil
     ) throws -> CommandRun {
-      try CommandRun(
+      let first = shell.map { ["sh", "-c", "\($0); exec \"$0\" \"$@\""] } ?? []
+      return try CommandRun(
         line.split(separator: " ").map(String.init) + ["--threads", "1"], in: bench.folder,
-        interruptedAfter: words == nil ? nil : 0, onceItSays: words,
-        launcher: ranks == 1 ? [] : Self.launcher(ranks))
+        launcher: ranks == 1 ? [] : Self.launcher(ranks) + first)
     }
 
     private func bench() throws -> Workbench {
@@ -203,10 +206,14 @@
     }
 
     /// Starts a run and waits until it has written a file.
+    ///
+    /// - Parameter options: Those of `env`, which starts the launcher.
     private func start(
-      _ bench: Workbench, _ ranks: Int, _ line: String, until file: String
+      _ bench: Workbench, _ ranks: Int, _ line: String, until file: String,
+      by options: [String] = []
     ) throws -> Process {
-      let process = try bench.start(line: "\(line) --threads 1", launcher: Self.launcher(ranks))
+      let process = try bench.start(
+        line: "\(line) --threads 1", launcher: options + Self.launcher(ranks))
       let deadline = ContinuousClock.now + .seconds(60)
       while !bench.exists(file), ContinuousClock.now < deadline {
         Thread.sleep(forTimeInterval: 0.02)
@@ -218,13 +225,8 @@
       throws
     {
       let bench = try bench()
-      let line =
-        "dpo --data pairs.jsonl --model model --set rank=4 --set piece_tokens=24 --set epochs=600 "
-        + "--set checkpoint_seconds=0 --set evaluation_share=0 --seed 3"
-      let whole = try run(bench, 1, "\(line) --output whole")
-      #expect(whole.code == 0, "\(whole.errors)")
       let process = try start(
-        bench, 3, "\(line) --output broken", until: "broken/checkpoint.safetensors")
+        bench, 3, "\(Self.long()) --output broken", until: "broken/checkpoint.safetensors")
       func fields(_ id: some StringProtocol) -> [Substring] {
         let status = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8)
         return status?.split(separator: ") ").last?.split(separator: " ") ?? []
@@ -244,10 +246,50 @@
         Thread.sleep(forTimeInterval: 0.1)
       }
       #expect(ContinuousClock.now - killed < .seconds(30))
+      try expectGoesOn(bench)
+    }
+
+    private static func long(_ epochs: Int = 600) -> String {
+      "dpo --data pairs.jsonl --model model --set rank=4 --set piece_tokens=24 --set epochs=\(epochs) "
+        + "--set checkpoint_seconds=0 --set evaluation_share=0 --seed 3"
+    }
+
+    /// Holds that a broken run goes on with two ranks, to the bits of a whole one.
+    private func expectGoesOn(_ bench: Workbench, _ line: String = long()) throws {
+      let whole = try run(bench, 1, "\(line) --output whole")
+      #expect(whole.code == 0, "\(whole.errors)")
       let rest = try run(bench, 2, "\(line) --output broken")
       #expect(rest.code == 0 && rest.errors.contains("resuming at step"), "\(rest.errors)")
       let (one, other) = (try contents(bench, "whole"), try contents(bench, "broken"))
       for (file, data) in one { #expect(other[file] == data, "\(file)") }
+    }
+
+    @Test func `Ctrl-C to the launcher ends all ranks, and the run goes on`() throws {
+      let bench = try bench()
+      // mpirun takes two seconds to pass it on.
+      let line = Self.long(2000)
+      // Who runs tests may ignore Ctrl-C, which its children inherit.
+      let process = try start(
+        bench, 3, "\(line) --output broken", until: "broken/checkpoint.safetensors",
+        by: ["--default-signal=INT"])
+      let began = ContinuousClock.now
+      process.interrupt()
+      process.waitUntilExit()
+      #expect(process.terminationStatus != 0 && ContinuousClock.now - began < .seconds(30))
+      try expectGoesOn(bench, line)
+    }
+
+    @Test func `a disk that is full on rank 0 ends all ranks with one message`() throws {
+      let bench = try bench()
+      let began = ContinuousClock.now
+      // Its metrics grow beyond the limit after some hundred steps.
+      let run = try run(
+        bench, 3, "\(Self.long()) --output broken",
+        after: "[ $OMPI_COMM_WORLD_RANK != 0 ] || ulimit -f 300")
+      #expect(run.code != 0 && ContinuousClock.now - began < .seconds(60), "\(run.errors)")
+      #expect(run.errorLines.count { $0.hasPrefix("error: ") } == 1, "\(run.errors)")
+      #expect(run.errors.contains("metrics.jsonl: can't be written"), "\(run.errors)")
+      try expectGoesOn(bench)
     }
 
     @Test func `what is wrong is said once, by rank 0`() throws {

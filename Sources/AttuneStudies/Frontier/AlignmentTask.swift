@@ -46,6 +46,12 @@ public struct AlignmentTask: Sendable {
         "\(folder.path): a judge gave its preferences, so there is no gold reward to draw; take a run "
           + "with a labeller")
     }
+    guard !settings.hasGrader else {
+      throw TrainingError(
+        .badData,
+        "\(folder.path): a grader checked its answers, so there are no preferences and no reward model; take a "
+          + "run with a labeller")
+    }
     self.folder = folder
     self.settings = settings
     model = report.model
