@@ -2,20 +2,23 @@
 """Has Attune write models as GGUF files and llama.cpp load them: what each type costs.
 
 usage: export.py --attune .build/release/attune [--model smollm2] [--types f32,f16,q4_k_m] [--json FILE]
-(needs xllamacpp, torch, transformers, gguf)
+       export.py --attune .build/release/attune --model smollm2 --adapter FOLDER
+(needs xllamacpp, torch, transformers, gguf, peft)
 
 Without --model the tiny models of Tests/Fixtures/models, as f32 and f16, against transformers: families that
 llama.cpp has no name for are printed with the reason. With it one model, in every type, against transformers
 in float32 on 200 lines of text: the file's size, the largest difference of log-probabilities of the 20 likeliest
 tokens, perplexity, and at how many positions both have the same likeliest token (positions where transformers'
 two best are closer than the difference are left out, since they say nothing). llama.cpp keeps keys and values in
-float32, of f16 in float16.
+float32, of f16 in float16. With --adapter the model as f32 with a run's adapters beside it, and with them merged in, against
+transformers with peft.
 Exit code 1 if f32 is off by more than 1e-3 (1e-2 where llama.cpp takes GELU from a table), or a greedy answer differs.
 """
 
 import argparse
 import json
 import math
+import os
 import pathlib
 import shutil
 import subprocess
@@ -60,14 +63,31 @@ def lengthen(config):
     config.write_text(json.dumps(settings))
 
 
-def export(options, source, target, kind):
-    return subprocess.run([options.attune, "export", "--model", str(source), "--to", "gguf", "--type", kind,
+def export(options, source, target, kind, to="gguf"):
+    return subprocess.run([options.attune, "export", "--model", str(source), "--to", to, "--type", kind,
                            "--output", str(target)], capture_output=True, text=True)
 
 
-def reference(folder):
+def source(model):
+    """What transformers reads: a folder, a GGUF file, or the one that `attune pull` fetched under this name."""
+    path = pathlib.Path(model)
+    if not path.exists():
+        cache = os.environ.get("ATTUNE_CACHE") or os.path.join(
+            os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "attune")
+        path = pathlib.Path(cache) / model
+    if path.is_dir() and not (path / "config.json").exists():
+        path = next(path.glob("*.gguf"), path)
+    if path.suffix == ".gguf":
+        return {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    return {"pretrained_model_name_or_path": path}
+
+
+def reference(pretrained_model_name_or_path, adapter=None, **more):
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager").eval()
+        pretrained_model_name_or_path, dtype=torch.float32, attn_implementation="eager", **more).eval()
+    if adapter:
+        import peft
+        model = peft.PeftModel.from_pretrained(model, adapter).eval()
 
     def log_probabilities(ids):
         with torch.no_grad():
@@ -130,20 +150,43 @@ def tiny(options):
     return failed
 
 
-def whole(options):
-    folder = pathlib.Path(options.model)
-    if not folder.exists():
-        folder = next(p.parent for p in pathlib.Path("~/.cache/attune").expanduser().rglob("config.json")
-                      if options.model.split("-")[0] in str(p.parent).lower() and "bases" not in p.parts)
+def texts(options, names):
     pages = [pathlib.Path(options.text)] if options.text else sorted((ROOT / "Documentation").glob("*.md"))
     lines = [line for page in pages for line in page.read_text().splitlines() if 40 < len(line) and line[0].isalpha()]
-    lines = lines[:options.lines]
-    names = transformers.AutoTokenizer.from_pretrained(folder)
-    texts = [names(line)["input_ids"][:options.longest] for line in lines]
-    theirs = reference(folder)
-    expected = [theirs(ids) for ids in texts]
+    return {line: names(line)["input_ids"][:options.longest] for line in lines[:options.lines]}
+
+
+def adapted(options):
+    given = source(options.model)
+    rows = texts(options, transformers.AutoTokenizer.from_pretrained(**given)).values()
+    theirs = reference(**given, adapter=options.adapter)
+    expected = [theirs(ids) for ids in rows]
+    failed = 0
+    with tempfile.TemporaryDirectory() as place:
+        base, beside, merged = (pathlib.Path(place) / f"{name}.gguf" for name in ("base", "beside", "merged"))
+        for made, target, to in ((options.model, base, "gguf"), (options.adapter, beside, "adapter-gguf"), (options.adapter, merged, "gguf")):
+            done = export(options, made, target, "f32", to)
+            if done.returncode:
+                sys.exit(done.stderr)
+        for name, path, adapter in (("beside", base, beside), ("merged", merged, None), ("left out", base, None)):
+            model = llama_cpp.Model(path, longest=options.longest, adapter=adapter)
+            figures = Figures()
+            for ids, ours in zip(rows, expected):
+                figures.add(ids, ours, model.log_probabilities(ids))
+            model.close()
+            print(f"adapters {name}: off by {figures.apart:.2g}, same likeliest token {figures.same} of {figures.counted}", flush=True)
+            # Without them it is another model.
+            failed += (figures.apart > 1e-3) != (name == "left out")
+    return failed
+
+
+def whole(options):
+    given = source(options.model)
+    rows_of_ids = texts(options, transformers.AutoTokenizer.from_pretrained(**given))
+    theirs = reference(**given)
+    expected = [theirs(ids) for ids in rows_of_ids.values()]
     failed, rows = 0, []
-    print(f"{len(texts)} lines, {sum(map(len, texts))} tokens of {options.model}")
+    print(f"{len(rows_of_ids)} lines, {sum(map(len, rows_of_ids.values()))} tokens of {options.model}")
     print("| type | MB | bits a weight | off by at most | perplexity | same likeliest token |\n| --- | --- | --- | --- | --- | --- |")
     for kind in options.types.split(","):
         with tempfile.TemporaryDirectory() as place:
@@ -156,7 +199,7 @@ def whole(options):
             count = sum(math.prod(t.shape) for t in gguf.GGUFReader(target).tensors)
             model = llama_cpp.Model(target, longest=options.longest, cache=1 if kind == "f16" else 0)
             figures = Figures()
-            for line, ids, ours in zip(lines, texts, expected):
+            for (line, ids), ours in zip(rows_of_ids.items(), expected):
                 if model.encode(line) != ids[:len(model.encode(line))] and len(ids) < options.longest:
                     print(f"llama.cpp makes other tokens of {line!r}")
                     failed += 1
@@ -181,6 +224,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attune", required=True)
     parser.add_argument("--model")
+    parser.add_argument("--adapter", help="a run's folder of adapters of --model")
     parser.add_argument("--types", default=TYPES)
     parser.add_argument("--text", help="lines of text (default: the pages of Documentation)")
     parser.add_argument("--lines", type=int, default=200)
@@ -189,7 +233,7 @@ def main():
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    sys.exit((whole(options) if options.model else tiny(options)) > 0)
+    sys.exit((adapted(options) if options.adapter else whole(options) if options.model else tiny(options)) > 0)
 
 
 main()

@@ -66,6 +66,8 @@ def main():
                      if key not in ("step", "time") and value}
 
         failed = 0
+        # Names with slashes are folders in MLflow's store.
+        stored = {(step, "loss" if key == "loss/total" else key): value for (step, key), value in stored.items()}
         for name, values in (("tensorboard", found), ("mlflow", stored), ("csv", table)):
             bad = [key for key, value in expected.items()
                    if not math.isclose(values.get(key, math.nan), value, rel_tol=1e-6 if name == "tensorboard" else 1e-12, abs_tol=1e-30)]

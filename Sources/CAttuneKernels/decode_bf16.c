@@ -80,15 +80,21 @@ HALVES static void multiply_panels(void *context, size_t begin, size_t end) {
                                : atk_scratch(ATK_SCRATCH_OWN, COLUMNS * DEPTH / 2 * sizeof(pair));
   for (size_t n = begin * COLUMNS; n < atk_min(end * COLUMNS, N); n += COLUMNS) {
     size_t width = atk_min(N - n, COLUMNS), columns = atk_round_up(width, LANES);
-    const pair *panel = job->panels + n * pairs_of(K);
     begin_rows(job, n, width);
     for (size_t k = 0; k < K; k += most_depth) {
       size_t depth = atk_min(most_depth, K - k);
-      piece p = {.ldy = N, .width = width, .stride = job->stride, .w = panel + k / 2 * columns,
+      piece p = {.ldy = N, .width = width, .stride = job->stride,
                  .pairs = pairs_of(depth), .keep = k > 0 || job->bias || job->accumulate};
-      if (!job->panels) {
+      if (job->panels) {
+        p.w = job->panels + n * pairs_of(K) + k / 2 * columns;
+      } else {
         atk_bf16_lay_out(laid_out, atk_matrix_part(job->w, n, k), width, depth);
         p.w = laid_out;
+      }
+      if (atk_has_tiles()) {
+        atk_bf16_multiply_on_tiles(job->y + n, N, job->M, width, job->x + k / 2, job->stride, p.w,
+                                   p.pairs, 1, p.keep);
+        continue;
       }
       p.next = (const char *)(p.w + p.pairs * columns);
       for (size_t m = 0; m < job->M; m += ROWS, p.next += 64 * p.pairs) {
@@ -108,8 +114,8 @@ HALVES static void multiply_panels(void *context, size_t begin, size_t end) {
 static void linear(float *y, const float *x, const void *w, atk_weights format, const void *panels,
                    const float *bias, size_t M, size_t N, size_t K, int accumulate) {
   size_t stride = atk_round_up(K, 32) / 2;
-  // A tile reads whole eights of rows.
-  pair *inputs = atk_scratch(ATK_SCRATCH_SHARED, atk_round_up(M, ROWS) * stride * sizeof(pair));
+  // A tile reads whole eights of rows, or sixteens.
+  pair *inputs = atk_scratch(ATK_SCRATCH_SHARED, atk_round_up(M, LANES) * stride * sizeof(pair));
   input_job pack = {inputs, x, K, stride};
   atk_parallel_rows(M, K, pack_inputs, &pack);
   product_job job = {y, inputs, panels, atk_dense_matrix(w, format, K), bias, M, N, K,

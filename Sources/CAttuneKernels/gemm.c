@@ -201,9 +201,8 @@ void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t 
 void atk_gemm(atk_precision precision, atk_order order_a, atk_order order_b, size_t M, size_t N,
               size_t K, float alpha, const float *a, size_t lda, const float *b, size_t ldb,
               float beta, float *c, size_t ldc) {
-  if (precision != ATK_PRODUCTS_FLOAT32 && atk_tiles_pay(order_a, M, N, K) &&
-      atk_sgemm_tiles(precision == ATK_PRODUCTS_BF16 ? 1 : 2, order_a, order_b, M, N, K, alpha, a, lda,
-                      b, ldb, beta, c, ldc))
+  if (precision == ATK_PRODUCTS_HIGH && atk_tiles_pay(order_a, M, N, K) &&
+      atk_sgemm_tiles(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc))
     return;
   if (precision == ATK_PRODUCTS_BF16 &&
       atk_sgemm_bf16(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc))
@@ -218,8 +217,8 @@ void atk_gemm_stored(atk_precision precision, atk_order order_b, size_t M, size_
   const float *numbers = (const float *)b.rows;
   size_t ldb = b.stride / sizeof(float);
   if (b.format != ATK_FLOAT32) {
-    bool tiles = precision != ATK_PRODUCTS_FLOAT32 && atk_tiles_pay(ATK_PLAIN, M, N, K);
-    if (precision == ATK_PRODUCTS_BF16 && !tiles &&
+    bool tiles = precision == ATK_PRODUCTS_HIGH && atk_tiles_pay(ATK_PLAIN, M, N, K);
+    if (precision == ATK_PRODUCTS_BF16 &&
         atk_gemm_bf16(ATK_PLAIN, order_b, M, N, K, alpha, a, lda, b, beta, c, ldc))
       return;
 #ifdef HAS_OWN_KERNEL

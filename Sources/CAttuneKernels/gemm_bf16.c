@@ -6,7 +6,8 @@
 // instruction multiplies 16 pairs along K, twice the work of float32's. A tile of 8 × 48 outputs stays in
 // registers, as in gemm.c. On one thread of an EPYC of the Zen 4 kind, at the shapes of SmolLM2: 1.8 to 2.0
 // times gemm.c's rate, 190 to 217 GFLOP/s, where oneDNN 3.12 runs at 175 to 200. Every output is summed in the order of K whatever its tile, so results do not
-// depend on how a product is cut into pieces, nor a row on the rows beside it.
+// depend on how a product is cut into pieces, nor a row on the rows beside it. Processors with matrix tiles multiply what
+// is packed here on those (bf16_matrix_tiles.c).
 #include "bf16_tiles.h"
 
 #ifdef ATK_BF16_PRODUCTS
@@ -53,11 +54,30 @@ HALVES static void pack_across(pair *out, size_t stride, size_t step, const floa
       _mm512_store_si512(out + i * stride, across(in + i, ld, lines - i, depth - k));
 }
 
+// The same as lines, as left tiles are read.
+HALVES static void pack_turned(pair *out, size_t stride, const float *in, size_t ld, size_t lines,
+                               size_t depth) {
+  pair columns[LANES * LANES] __attribute__((aligned(64)));
+  for (size_t k = 0; k < depth; k += 2 * LANES) {
+    for (size_t i = 0; i < lines; i += LANES) {
+      for (size_t p = 0; p < LANES; p++) {
+        size_t at = k + 2 * p;
+        _mm512_store_si512(columns + p * LANES,
+                           at < depth ? across(in + at * ld + i, ld, lines - i, depth - at)
+                                      : _mm512_setzero_si512());
+      }
+      atk_transpose_16((float *)(out + i * stride + k / 2), stride, (const float *)columns, LANES);
+    }
+  }
+}
+
 // A[m ..< m + rows, k ..< k + depth], `rows` of them in steps of ROWS or LANES.
 HALVES static void pack_block(pair *out, const task *t, size_t m, size_t rows, size_t k) {
   size_t depth = atk_min(t->depth, t->K - k), stride = t->depth / 2;
   if (t->order_a == ATK_PLAIN) {
     pack_lines(out, stride, t->a + m * t->lda + k, t->lda, rows, atk_round_up(rows, ROWS), depth);
+  } else if (atk_has_tiles()) {
+    pack_turned(out, stride, t->a + k * t->lda + m, t->lda, rows, depth);
   } else {
     pack_across(out, stride, LANES, t->a + k * t->lda + m, t->lda, rows, depth);
   }
@@ -86,6 +106,11 @@ HALVES static void multiply(const task *t, const pair *block, const pair *panel,
                             size_t rows, size_t n, size_t width, size_t k) {
   size_t pairs = (atk_min(t->depth, t->K - k) + 1) / 2, stride = t->depth / 2;
   float keep = k == 0 ? t->beta : 1;
+  if (atk_has_tiles()) {
+    atk_bf16_multiply_on_tiles(t->c + m * t->ldc + n, t->ldc, rows, width, block, stride, panel,
+                               pairs, t->alpha, keep);
+    return;
+  }
   for (size_t i = 0; i < rows; i += ROWS) {
     float *out = t->c + (m + i) * t->ldc + n;
     size_t height = atk_min(rows - i, ROWS);

@@ -114,6 +114,14 @@ void atk_gemm_bf16_by_all(atk_order order_a, atk_order order_b, size_t M, size_t
                           float alpha, const float *a, size_t lda, atk_matrix b, float beta,
                           float *c, size_t ldc);
 
+// C[rows, width] = alpha · A · B + keep · C on matrix tiles (bf16_matrix_tiles.c), where atk_has_tiles(); C is not
+// read if keep is 0. a: lines of pairs along K, `stride` from one to the next, whose last step of 16 ends in zeros, and
+// memory for whole sixteens of lines; b: a panel of `pairs` rows, of `width` columns rounded up to whole sixteens, 48
+// at most.
+void atk_bf16_multiply_on_tiles(float *c, size_t ldc, size_t rows, size_t width, const uint32_t *a,
+                                size_t stride, const uint32_t *b, size_t pairs, float alpha,
+                                float keep);
+
 // out = the rows of w laid out for products of bfloat16: [pair of columns][row], rows rounded up to whole
 // sixteens.
 void atk_bf16_lay_out(uint32_t *out, atk_matrix w, size_t rows, size_t depth);
@@ -134,7 +142,7 @@ static inline atk_precision atk_precision_for(atk_precision wanted, size_t rows,
   return wanted == ATK_PRODUCTS_BF16 && (rows < 16 || columns < 16) ? ATK_PRODUCTS_FLOAT32 : wanted;
 }
 
-// Whether atk_gemm leaves a product to matrix tiles.
+// Whether atk_gemm leaves a product of high precision to matrix tiles.
 bool atk_tiles_pay(atk_order order_a, size_t M, size_t N, size_t K);
 
 #endif

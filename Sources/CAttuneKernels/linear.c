@@ -77,9 +77,7 @@ static void bias_rows(void *context, size_t begin, size_t end) {
 }
 
 static bool is_shared(const gemm_job *job) {
-  return job->precision == ATK_PRODUCTS_BF16 &&
-         !atk_tiles_pay(job->order_a, job->M, job->N, job->K) &&
-         atk_shares_bf16(job->M, job->N, job->K);
+  return job->precision == ATK_PRODUCTS_BF16 && atk_shares_bf16(job->M, job->N, job->K);
 }
 
 static void run_shared(gemm_job job) {

@@ -6,8 +6,7 @@
 // the four products of their parts the three greatest are added: what PyTorch calls float32 products of
 // "high" precision. What is lost is below 2^-17 of each product, 4e-6 of the result in the root mean
 // square: a hundredth of what TF32 loses. It is off unless asked for: Adam divides a gradient by its size, and ten
-// steps of full fine-tuning differ from float32's by 2e-3 in the loss. In one part, numbers are rounded to
-// bfloat16, as gemm_bf16.c does by vectors.
+// steps of full fine-tuning differ from float32's by 2e-3 in the loss.
 // Every output is summed in the order of K whatever its tile, as in gemm.c.
 #include "kernels_internal.h"
 #include "vector_transpose.h"
@@ -24,6 +23,7 @@
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 enum {
+  PARTS = 2,             // of a number
   SIDE = 16,             // rows of a tile, and its columns in 32-bit units
   STEP = 32,             // of K in a tile
   TILE = SIDE * STEP,    // bfloat16 numbers of a tile
@@ -36,11 +36,7 @@ typedef uint16_t half;
 // Two vectors of floats as parts: 32 numbers in their order. Of two parts the upper ones are rounded
 // by adding half a unit to the bits, which is faster than the instruction for it; the lower ones by the
 // instruction, so that NaN stays NaN.
-INLINE void split(__m512 a, __m512 b, __m512i *upper, __m512i *lower, const int P) {
-  if (P == 1) {
-    *upper = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-    return;
-  }
+INLINE void split(__m512 a, __m512 b, __m512i *upper, __m512i *lower) {
   const __m512i half_unit = _mm512_set1_epi32(0x8000), kept = _mm512_set1_epi32((int)0xffff0000);
   const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35,
                                        33, 31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3,
@@ -61,7 +57,7 @@ INLINE __mmask16 mask(size_t count) {
 // of their 32 numbers there are; the others are zero. across: for the right operand, whose rows are
 // pairs of K.
 INLINE void pack_along(half *out, const float *in, size_t ld, size_t lines, size_t depth,
-                       bool across, const int P) {
+                       bool across) {
   half rows[2 * TILE] __attribute__((aligned(64)));
   half *to = across ? rows : out;
   __mmask16 first = mask(depth), second = mask(depth > 16 ? depth - 16 : 0);
@@ -69,12 +65,12 @@ INLINE void pack_along(half *out, const float *in, size_t ld, size_t lines, size
     __m512i upper = _mm512_setzero_si512(), lower = upper;
     if (i < lines)
       split(_mm512_maskz_loadu_ps(first, in + i * ld),
-            _mm512_maskz_loadu_ps(second, in + i * ld + 16), &upper, &lower, P);
+            _mm512_maskz_loadu_ps(second, in + i * ld + 16), &upper, &lower);
     _mm512_store_si512(to + i * STEP, upper);
-    if (P == 2) _mm512_store_si512(to + TILE + i * STEP, lower);
+    _mm512_store_si512(to + TILE + i * STEP, lower);
   }
   if (across) {
-    for (int p = 0; p < P; p++)
+    for (int p = 0; p < PARTS; p++)
       atk_transpose_16((float *)(out + p * TILE), SIDE, (const float *)(rows + p * TILE), SIDE);
   }
 }
@@ -82,11 +78,11 @@ INLINE void pack_along(half *out, const float *in, size_t ld, size_t lines, size
 // The parts of an operand of which each row of K lies along the lines, row after row, since most of
 // the time goes into waiting for memory. across: for the left operand, whose rows are lines.
 INLINE void pack_across(half *out, const float *in, size_t ld, size_t lines, size_t depth,
-                        bool across, const int P) {
+                        bool across) {
   const __m512i interleave = _mm512_set_epi16(
       31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
       3, 18, 2, 17, 1, 16, 0);
-  size_t whole = atk_round_up(depth, STEP), size = (size_t)P * TILE, panel = whole / STEP * size;
+  size_t whole = atk_round_up(depth, STEP), size = (size_t)PARTS * TILE, panel = whole / STEP * size;
   for (size_t k = 0; k < whole; k += 2) {
     half *tile = out + k / STEP * size, *to = tile + k % STEP * SIDE;
     for (size_t line = 0; line < lines; line += SIDE, to += panel) {
@@ -95,15 +91,15 @@ INLINE void pack_across(half *out, const float *in, size_t ld, size_t lines, siz
       if (k < depth) a = _mm512_maskz_loadu_ps(present, in + k * ld + line);
       if (k + 1 < depth) b = _mm512_maskz_loadu_ps(present, in + (k + 1) * ld + line);
       __m512i upper, lower;
-      split(a, b, &upper, &lower, P);
+      split(a, b, &upper, &lower);
       _mm512_store_si512(to, _mm512_permutexvar_epi16(interleave, upper));
-      if (P == 2) _mm512_store_si512(to + TILE, _mm512_permutexvar_epi16(interleave, lower));
+      _mm512_store_si512(to + TILE, _mm512_permutexvar_epi16(interleave, lower));
     }
     if (!across || k % STEP != STEP - 2) continue;
     for (size_t line = 0; line < lines; line += SIDE, tile += panel) {
       half rows[2 * TILE] __attribute__((aligned(64)));
       memcpy(rows, tile, size * sizeof *rows);
-      for (int p = 0; p < P; p++)
+      for (int p = 0; p < PARTS; p++)
         atk_transpose_16((float *)(tile + p * TILE), SIDE, (const float *)(rows + p * TILE), SIDE);
     }
   }
@@ -111,21 +107,21 @@ INLINE void pack_across(half *out, const float *in, size_t ld, size_t lines, siz
 
 // Lines of an operand as panels of 16, each a tile of each part a step. along: each line lies along K.
 INLINE void pack(half *out, const float *in, size_t ld, size_t lines, size_t depth, bool along,
-                 bool is_left, const int P) {
+                 bool is_left) {
   if (!along) {
-    pack_across(out, in, ld, lines, depth, is_left, P);
+    pack_across(out, in, ld, lines, depth, is_left);
     return;
   }
   for (size_t line = 0; line < lines; line += SIDE) {
-    for (size_t k = 0; k < depth; k += STEP, out += P * TILE)
+    for (size_t k = 0; k < depth; k += STEP, out += PARTS * TILE)
       pack_along(out, in + line * ld + k, ld, atk_min(lines - line, SIDE),
-                 atk_min(depth - k, STEP), !is_left, P);
+                 atk_min(depth - k, STEP), !is_left);
   }
 }
 
 // C [16·R, 16·S] = A · B, or += where `resume`; a, b: panels, the second `stride` behind the first.
 INLINE void multiply(float *c, size_t ldc, const half *a, const half *b, size_t stride,
-                     size_t steps, bool resume, const int R, const int S, const int P) {
+                     size_t steps, bool resume, const int R, const int S) {
   size_t bytes = ldc * sizeof(float);
   if (resume) {
     _tile_loadd(0, c, bytes);
@@ -143,22 +139,18 @@ INLINE void multiply(float *c, size_t ldc, const half *a, const half *b, size_t 
   if (S > 1) _tile_dpbf16ps(1, 4, 7);                 \
   if (R > 1) _tile_dpbf16ps(2, 5, 6);                 \
   if (R > 1 && S > 1) _tile_dpbf16ps(3, 5, 7);
-  for (size_t step = 0; step < steps; step++, a += P * TILE, b += P * TILE) {
+  for (size_t step = 0; step < steps; step++, a += PARTS * TILE, b += PARTS * TILE) {
     _tile_loadd(4, a, 64);
     if (R > 1) _tile_loadd(5, a + stride, 64);
-    if (P == 2) {
-      _tile_loadd(6, b + TILE, 64);
-      if (S > 1) _tile_loadd(7, b + stride + TILE, 64);
-      PRODUCTS
-    }
+    _tile_loadd(6, b + TILE, 64);
+    if (S > 1) _tile_loadd(7, b + stride + TILE, 64);
+    PRODUCTS
     _tile_loadd(6, b, 64);
     if (S > 1) _tile_loadd(7, b + stride, 64);
     PRODUCTS
-    if (P == 2) {
-      _tile_loadd(4, a + TILE, 64);
-      if (R > 1) _tile_loadd(5, a + stride + TILE, 64);
-      PRODUCTS
-    }
+    _tile_loadd(4, a + TILE, 64);
+    if (R > 1) _tile_loadd(5, a + stride + TILE, 64);
+    PRODUCTS
   }
 #undef PRODUCTS
   _tile_stored(0, c, bytes);
@@ -171,9 +163,9 @@ INLINE void multiply(float *c, size_t ldc, const half *a, const half *b, size_t 
 // the first term, every later one would be rounded to its size. resume: what is there is this very sum,
 // so far, and it goes on (alpha is 1, keep 0).
 INLINE void block(float *c, size_t ldc, size_t rows, size_t columns, const half *a, const half *b,
-                  size_t steps, float alpha, float keep, bool resume, const int P) {
+                  size_t steps, float alpha, float keep, bool resume) {
   float part[4 * SIDE * SIDE] __attribute__((aligned(64)));
-  size_t stride = steps * P * TILE;
+  size_t stride = steps * PARTS * TILE;
   // Where the outputs lie is brought in while the products run: a tile's store waits for each line.
   for (size_t i = 0; i < rows; i++)
     for (size_t j = 0; j < columns; j += SIDE) __builtin_prefetch(c + i * ldc + j, 1, 3);
@@ -182,10 +174,10 @@ INLINE void block(float *c, size_t ldc, size_t rows, size_t columns, const half 
   size_t ldto = whole ? ldc : 2 * SIDE;
   for (size_t i = 0; resume && !whole && i < rows; i++)
     memcpy(part + i * 2 * SIDE, c + i * ldc, columns * sizeof *c);
-  if (rows > SIDE && columns > SIDE) multiply(to, ldto, a, b, stride, steps, resume, 2, 2, P);
-  else if (rows > SIDE) multiply(to, ldto, a, b, stride, steps, resume, 2, 1, P);
-  else if (columns > SIDE) multiply(to, ldto, a, b, stride, steps, resume, 1, 2, P);
-  else multiply(to, ldto, a, b, stride, steps, resume, 1, 1, P);
+  if (rows > SIDE && columns > SIDE) multiply(to, ldto, a, b, stride, steps, resume, 2, 2);
+  else if (rows > SIDE) multiply(to, ldto, a, b, stride, steps, resume, 2, 1);
+  else if (columns > SIDE) multiply(to, ldto, a, b, stride, steps, resume, 1, 2);
+  else multiply(to, ldto, a, b, stride, steps, resume, 1, 1);
   if (whole) return;
   for (size_t i = 0; i < rows; i++) {
     float *out = c + i * ldc;
@@ -202,19 +194,19 @@ typedef struct {
   uint8_t rows[16];
 } tile_shapes;
 
-INLINE void product(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
-                    const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
-                    size_t ldc, const int P) {
+TILES static void product(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
+                          float alpha, const float *a, size_t lda, const float *b, size_t ldb,
+                          float beta, float *c, size_t ldc) {
   tile_shapes shapes = {.palette = 1};
   for (int i = 0; i < 8; i++) shapes.row_bytes[i] = 64, shapes.rows[i] = SIDE;
   _tile_loadconfig(&shapes);
   size_t cuts = (K + DEPTH - 1) / DEPTH, most_depth = atk_round_up((K + cuts - 1) / cuts, STEP);
-  size_t most_rows = BLOCK / P / most_depth / SIDE * SIDE;
+  size_t most_rows = BLOCK / PARTS / most_depth / SIDE * SIDE;
   cuts = (M + most_rows - 1) / most_rows;
   most_rows = atk_round_up((M + cuts - 1) / cuts, 2 * SIDE);
   half *a_packed = atk_scratch(ATK_SCRATCH_PRODUCT,
-                               P * most_depth * (most_rows + 2 * SIDE) * sizeof(half));
-  half *b_packed = a_packed + P * most_depth * most_rows;
+                               PARTS * most_depth * (most_rows + 2 * SIDE) * sizeof(half));
+  half *b_packed = a_packed + PARTS * most_depth * most_rows;
   bool a_along = order_a == ATK_PLAIN, b_along = order_b == ATK_TRANSPOSED;
   for (size_t k = 0; k < K; k += most_depth) {
     size_t depth = atk_min(most_depth, K - k), steps = (depth + STEP - 1) / STEP;
@@ -222,15 +214,14 @@ INLINE void product(atk_order order_a, atk_order order_b, size_t M, size_t N, si
     float keep = resume ? 0 : k == 0 ? beta : 1;
     for (size_t m = 0; m < M; m += most_rows) {
       size_t rows = atk_min(most_rows, M - m);
-      pack(a_packed, a + (a_along ? m * lda + k : k * lda + m), lda, rows, depth, a_along, true,
-           P);
+      pack(a_packed, a + (a_along ? m * lda + k : k * lda + m), lda, rows, depth, a_along, true);
       for (size_t n = 0; n < N; n += 2 * SIDE) {
         size_t columns = atk_min(N - n, 2 * SIDE);
         pack(b_packed, b + (b_along ? n * ldb + k : k * ldb + n), ldb, columns, depth, b_along,
-             false, P);
+             false);
         for (size_t i = 0; i < rows; i += 2 * SIDE)
           block(c + (m + i) * ldc + n, ldc, atk_min(rows - i, 2 * SIDE), columns,
-                a_packed + i * steps * STEP * P, b_packed, steps, alpha, keep, resume, P);
+                a_packed + i * steps * STEP * PARTS, b_packed, steps, alpha, keep, resume);
       }
     }
   }
@@ -250,33 +241,20 @@ bool atk_has_tiles(void) {
   return atk_find_once(&known, find_tiles);
 }
 
-TILES static void product_of_one(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
-                                 float alpha, const float *a, size_t lda, const float *b, size_t ldb,
-                                 float beta, float *c, size_t ldc) {
-  product(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc, 1);
-}
-
-TILES static void product_of_two(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
-                                 float alpha, const float *a, size_t lda, const float *b, size_t ldb,
-                                 float beta, float *c, size_t ldc) {
-  product(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc, 2);
-}
-
-bool atk_sgemm_tiles(int parts, atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
-                     float alpha, const float *a, size_t lda, const float *b, size_t ldb, float beta,
-                     float *c, size_t ldc) {
+bool atk_sgemm_tiles(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                     size_t ldc) {
   if (!atk_has_tiles() || K == 0) return false;
-  (parts == 1 ? product_of_one : product_of_two)(order_a, order_b, M, N, K, alpha, a, lda, b, ldb,
-                                                 beta, c, ldc);
+  product(order_a, order_b, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
   return true;
 }
 #else
 bool atk_has_tiles(void) { return false; }
 
-bool atk_sgemm_tiles(int parts, atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
-                     float alpha, const float *a, size_t lda, const float *b, size_t ldb, float beta,
-                     float *c, size_t ldc) {
-  (void)parts, (void)order_a, (void)order_b, (void)M, (void)N, (void)K, (void)alpha, (void)a, (void)lda;
+bool atk_sgemm_tiles(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                     size_t ldc) {
+  (void)order_a, (void)order_b, (void)M, (void)N, (void)K, (void)alpha, (void)a, (void)lda;
   (void)b, (void)ldb, (void)beta, (void)c, (void)ldc;
   return false;
 }

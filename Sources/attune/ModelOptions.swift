@@ -39,6 +39,27 @@ struct RowsOption: ParsableArguments {
     completion: .file())
   var files: [String]
 
+  @OptionGroup var columns: ColumnOptions
+
+  /// Reads the file, and says what of it is not used.
+  ///
+  /// - Parameters:
+  ///   - other: Another file, such as one of held-out rows, that is read in the same way.
+  ///   - expecting: The kinds that the command can use; any if empty.
+  ///   - carriesRows: Whether rows go to rewards or into the output whole.
+  ///   - takesPrompts: Whether prompts are taken, with the columns that go along with them.
+  func read(
+    _ other: String? = nil, expecting: [DataKind] = [], carriesRows: Bool = false,
+    takesPrompts: Bool = false
+  ) throws -> DataFile {
+    try columns.read(
+      other.map { [$0] } ?? files, expecting: expecting,
+      use: ColumnUse(carriesRows: carriesRows, takesPrompts: takesPrompts), needsMap: other == nil)
+  }
+}
+
+/// What the columns of a file are called, and what their words mean.
+struct ColumnOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "What the file calls columns: prompt=question,completion=answer.", valueName: "names"))
@@ -59,35 +80,27 @@ struct RowsOption: ParsableArguments {
     Set((list ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
   }
 
-  /// Reads the file, and says what of it is not used.
+  /// Reads files, and says what of them is not used.
   ///
   /// - Parameters:
-  ///   - other: Another file, such as one of held-out rows, that is read in the same way.
+  ///   - files: At least one, or one folder, or a mixture.
   ///   - expecting: The kinds that the command can use; any if empty.
-  ///   - carriesRows: Whether rows go to rewards or into the output whole.
-  ///   - takesPrompts: Whether prompts are taken, with the columns that go along with them.
+  ///   - use: What the command does with columns that the format does not have.
+  ///   - needsMap: Whether every part of the map must be of use.
   func read(
-    _ other: String? = nil, expecting: [DataKind] = [], carriesRows: Bool = false,
-    takesPrompts: Bool = false
+    _ files: [String], expecting: [DataKind] = [], use: ColumnUse = ColumnUse(),
+    needsMap: Bool = true
   ) throws -> DataFile {
-    try DataFile.readTelling(
-      DataSource(other.map { [$0] } ?? files, map: ColumnMap(names: map, values: values)),
-      expecting: expecting,
-      use: ColumnUse(
-        carriesRows: carriesRows, takesPrompts: takesPrompts, ignored: Self.columns(ignore)),
-      needsMap: other == nil)
+    var use = use
+    use.ignored = Self.columns(ignore)
+    return try DataFile.readTelling(
+      DataSource(files, map: ColumnMap(names: map, values: values)), expecting: expecting, use: use,
+      needsMap: needsMap)
   }
 }
 
 extension DataFile {
-  /// Reads a file, and says on standard error which of its columns are not used.
-  static func readTelling(
-    _ url: URL, expecting: [DataKind] = [], use: ColumnUse = ColumnUse()
-  ) throws -> DataFile {
-    try readTelling(DataSource(url), expecting: expecting, use: use)
-  }
-
-  /// The same of several files, by their own names of columns.
+  /// Reads files, and says on standard error which of their columns are not used.
   static func readTelling(
     _ source: DataSource, expecting: [DataKind] = [], use: ColumnUse = ColumnUse(),
     needsMap: Bool = true

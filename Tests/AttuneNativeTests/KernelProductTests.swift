@@ -42,7 +42,7 @@ extension KernelTests {
     }
 
     /// Who computes it.
-    enum Way { case float32, twoParts, onePart, bfloat16 }
+    enum Way { case float32, twoParts, bfloat16 }
 
     /// The greatest error in units of what rounding may do; infinite if anything else was written.
     func error(
@@ -61,15 +61,12 @@ extension KernelTests {
           orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
       case .twoParts:
         _ = atk_sgemm_tiles(
-          2, orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
-      case .onePart:
-        _ = atk_sgemm_tiles(
-          1, orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
+          orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
       case .bfloat16:
         _ = atk_sgemm_bf16(
           orderA, orderB, size.m, size.n, size.k, alpha, a, lda, b, ldb, beta, &c, ldc)
       }
-      if way == .onePart || way == .bfloat16 {
+      if way == .bfloat16 {
         // The operands are these, and nothing else is rounded but sums.
         (a, b) = (a.map(toBFloat16), b.map(toBFloat16))
       }
@@ -189,10 +186,8 @@ extension KernelTests {
       for (m, n, k) in sizes {
         for (alpha, beta): (Float, Float) in [(1, 0), (1, 1), (0.37, 0.5)] {
           let product = Product(orderA: orderA, orderB: orderB, size: (m, n, k), gap: (1, 2, 3))
-          for way in [Product.Way.twoParts, .onePart] {
-            let error = product.error(alpha: alpha, beta: beta, by: way, random: &random)
-            #expect(error < 1, "\(product.testDescription), α \(alpha), β \(beta), \(way)")
-          }
+          let error = product.error(alpha: alpha, beta: beta, by: .twoParts, random: &random)
+          #expect(error < 1, "\(product.testDescription), α \(alpha), β \(beta)")
         }
       }
     }
@@ -206,11 +201,11 @@ extension KernelTests {
       let (a, b) = (random.floats(m * k), random.floats(n * k))
       let start = random.floats(m * n)
       var (whole, rows) = (start, start)
-      _ = atk_sgemm_tiles(2, ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, beta, &whole, n)
+      _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, m, n, k, 1, a, k, b, k, beta, &whole, n)
       for row in 0..<m {
         var one = Array(start[row * n..<(row + 1) * n])
         let x = Array(a[row * k..<(row + 1) * k])
-        _ = atk_sgemm_tiles(2, ATK_PLAIN, ATK_TRANSPOSED, 1, n, k, 1, x, k, b, k, beta, &one, n)
+        _ = atk_sgemm_tiles(ATK_PLAIN, ATK_TRANSPOSED, 1, n, k, 1, x, k, b, k, beta, &one, n)
         rows.replaceSubrange(row * n..<(row + 1) * n, with: one)
       }
       #expect(rows == whole)
@@ -228,7 +223,7 @@ extension KernelTests {
         a[orderA == ATK_PLAIN ? 7 * 50 + 3 : 3 * 40 + 7] = Float(bitPattern: UInt32(bits))
         var c = [Float](repeating: 0, count: 40 * 36)
         _ = atk_sgemm_tiles(
-          2, orderA, ATK_PLAIN, 40, 36, 50, 1, a, orderA == ATK_PLAIN ? 50 : 40, b, 36, 0, &c, 36)
+          orderA, ATK_PLAIN, 40, 36, 50, 1, a, orderA == ATK_PLAIN ? 50 : 40, b, 36, 0, &c, 36)
         for (index, value) in c.enumerated() { #expect(value.isFinite == (index / 36 != 7)) }
       }
     }

@@ -16,6 +16,7 @@ struct TrackerTests {
   private static func totals(_ loss: Double) -> MetricTotals {
     var totals = MetricTotals()
     totals.add(.loss, loss)
+    totals.add(.preferenceLoss, loss)
     return totals
   }
 
@@ -42,10 +43,10 @@ struct TrackerTests {
       try Self.run([.csv], in: folder)
       let lines = try String(contentsOf: folder.appending(path: "metrics.csv"), encoding: .utf8)
         .split(separator: "\n").map { $0.split(separator: ",", omittingEmptySubsequences: false) }
-      #expect(lines.map(\.count) == [4, 4, 4, 4, 4])
-      #expect(lines[0] == ["step", "time", "loss", "held_out/accuracy"])
+      #expect(lines.map(\.count) == [5, 5, 5, 5, 5])
+      #expect(lines[0] == ["step", "time", "loss", "loss/preference", "held_out/accuracy"])
       #expect(lines[1...3].map { $0[2] } == ["1.0", "0.5", "0.25"])
-      #expect(lines[4][0] == "3" && lines[4][3] == "0.75")
+      #expect(lines[4][0] == "3" && lines[4][4] == "0.75")
     }
   }
 
@@ -90,7 +91,9 @@ struct TrackerTests {
       func text(_ path: String) throws -> String {
         try String(contentsOf: run.appending(path: path), encoding: .utf8)
       }
-      let lines = try text("metrics/loss").split(separator: "\n").map { $0.split(separator: " ") }
+      #expect(try text("metrics/loss/preference") == text("metrics/loss/total"))
+      let lines = try text("metrics/loss/total").split(separator: "\n")
+        .map { $0.split(separator: " ") }
       #expect(
         lines.map { $0[1] } == ["1.0", "0.5", "0.25"] && lines.map { $0[2] } == ["1", "2", "3"])
       #expect(try text("params/beta") == "0.1" && text("tags/mlflow.runName") == "run")

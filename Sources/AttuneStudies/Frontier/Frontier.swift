@@ -57,8 +57,8 @@ public enum Frontier {
     var pairCount: Int?
     if plans.contains(where: { $0.method.method.readsPreferences }) {
       pairCount = try Labelling.run(
-        file: task.startSamples, settings: task.pairSettings(perPrompt: settings.pairsPerPrompt),
-        output: pairs
+        DataFile.read(task.startSamples, expecting: [.samples]),
+        settings: task.pairSettings(perPrompt: settings.pairsPerPrompt), output: pairs
       ).summary.pairs
     }
     let points = try plans.map { plan in

@@ -107,7 +107,8 @@ extension RLHFRun {
           try files.map { samples, preferences, seed in
             var knobs = settings.label
             knobs.seed &+= seed
-            let report = try Labelling.run(file: samples, settings: knobs, output: preferences)
+            let data = try DataFile.read(samples, expecting: [.samples])
+            let report = try Labelling.run(data, settings: knobs, output: preferences)
             return "\(report.summary.pairs) preferences by \(report.labeller), which agree with "
               + "its score in \(readablePercent(report.summary.agreement))"
           }[0]

@@ -76,13 +76,12 @@ public enum Labelling {
       scoreMean: Statistics.mean(scores), scoreSd: Statistics.standardDeviation(scores))
   }
 
-  /// Reads a file of samples and labels them.
+  /// Labels the rows of a file of samples; those of other kinds are passed over.
   ///
-  /// - Throws: As the other one; an error with file and line for what is no file of samples.
+  /// - Throws: As the other one.
   public static func run(
-    file: URL, settings: LabelSettings, output: URL
+    _ data: DataFile, settings: LabelSettings, output: URL
   ) throws -> LabelReport {
-    let data = try DataFile.read(file, expecting: [.samples])
     let samples = data.rows.compactMap { row in
       if case .samples(let sample) = row.example { sample } else { nil }
     }

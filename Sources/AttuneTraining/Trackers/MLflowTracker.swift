@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneFiles
+import AttuneObjectives
 import Foundation
 
 /// MLflow's file store: `mlruns/EXPERIMENT/RUN/` beside the run's folder, a file a metric, a parameter and a tag.
@@ -58,7 +59,7 @@ final class MLflowTracker: Tracker {
   func add(_ step: TrackedStep) throws {
     last = step
     for (name, value) in step.values {
-      let file = run.appending(path: "metrics").appending(path: Self.key(name))
+      let file = run.appending(path: "metrics").appending(path: Self.key(metric: name))
       let line = "\(Int(step.time * 1000)) \(value) \(step.step)\n"
       if let handle = try? FileHandle(forWritingTo: file) {
         defer { try? handle.close() }
@@ -114,6 +115,12 @@ final class MLflowTracker: Tracker {
 
   private static func quoted(_ text: String) -> String {
     "'\(text.replacing("'", with: "''"))'"
+  }
+
+  /// Names with slashes are folders, and `loss` can't be a file beside `loss/kl`: it is `loss/total`.
+  private static func key(metric name: String) -> String {
+    let isFolder = Metric.allCases.contains { $0.rawValue.hasPrefix(name + "/") }
+    return key(isFolder ? name + "/total" : name)
   }
 
   /// A name of letters, digits and `_-. /`, as MLflow takes them.

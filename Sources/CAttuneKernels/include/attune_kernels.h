@@ -95,11 +95,11 @@ bool atk_has_bf16(void);
 void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc);
-// The same on tiles, of operands as two bfloat16 parts or rounded to one, and of operands rounded to
-// bfloat16 by vectors; false where the processor can't.
-bool atk_sgemm_tiles(int parts, atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
-                     float alpha, const float *a, size_t lda, const float *b, size_t ldb, float beta,
-                     float *c, size_t ldc);
+// The same on tiles, of operands as two bfloat16 parts, and of operands rounded to bfloat16, on tiles or by
+// vectors; false where the processor can't.
+bool atk_sgemm_tiles(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
+                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                     size_t ldc);
 bool atk_sgemm_bf16(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                     size_t ldc);

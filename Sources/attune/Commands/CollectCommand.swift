@@ -60,6 +60,8 @@
       completion: .file())
     var prompts: String?
 
+    @OptionGroup var columns: ColumnOptions
+
     @Option(
       help: ArgumentHelp(
         "Answers of each model to a prompt (default: as many as a question needs).", valueName: "k")
@@ -203,9 +205,7 @@
       var opened: [LoadedModel] = []
       var sampling = SampleSettings()
       if let prompts {
-        questions = try DataFile.readTelling(
-          URL(filePath: prompts), use: ColumnUse(carriesRows: true)
-        ).prompts
+        questions = try columns.read([prompts], use: ColumnUse(carriesRows: true)).prompts
         sampling.n = n ?? collector.settings.answersOfEach(models.count)
         sampling.maxTokens = maxTokens ?? 256
         sampling.temperature = temperature ?? RLHFSettings.temperature

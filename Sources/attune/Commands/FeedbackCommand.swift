@@ -70,7 +70,7 @@ struct FeedbackCommand: ParsableCommand {
       let reports = try files.map {
         try feedback.importFile(
           URL(filePath: $0), annotator: annotator, origin: ai ? .ai : .file,
-          ignored: RowsOption.columns(ignore))
+          ignored: ColumnOptions.columns(ignore))
       }
       for case let warning? in reports.map(\.warning) { Output.note("warning: \(warning)") }
       if shared.json {

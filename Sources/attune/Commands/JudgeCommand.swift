@@ -39,6 +39,8 @@ struct JudgeCommand: TakesKnobs {
     completion: .file())
   var check: String?
 
+  @OptionGroup var columns: ColumnOptions
+
   @OptionGroup var judge: JudgeOptions
 
   @Option(help: "Comparisons of two answers, or grades of each (default: comparison).")
@@ -87,11 +89,11 @@ struct JudgeCommand: TakesKnobs {
       ])
     let inputs = Judging.Inputs(
       data: try data.map {
-        try DataFile.readTelling(URL(filePath: $0), use: ColumnUse(carriesRows: true))
+        try columns.read([$0], use: ColumnUse(carriesRows: true))
       },
       output: output.map { URL(filePath: $0) },
       check: try check.map {
-        try DataFile.readTelling(URL(filePath: $0), expecting: [.preference])
+        try columns.read([$0], expecting: [.preference], needsMap: data == nil)
       },
       answers: answers.map { URL(filePath: $0) })
     let report = try Judging.run(inputs, settings: settings, on: shared.engine())

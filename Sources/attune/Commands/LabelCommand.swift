@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AttuneData
 import AttuneRewards
 import AttuneStudies
 
@@ -21,7 +22,7 @@ struct LabelCommand: TakesKnobs {
       Example: attune label --data samples.jsonl --labeller concise --output pairs.jsonl
       """)
 
-  @OptionGroup var data: DataOption
+  @OptionGroup var data: RowsOption
 
   @Option(help: "The labeller.")
   var labeller: Labeller
@@ -46,7 +47,8 @@ struct LabelCommand: TakesKnobs {
         "pairs_per_prompt": pairsPerPrompt,
         "sharpness": sharpness, "seed": shared.seed,
       ])
-    let report = try Labelling.run(file: data.url, settings: settings, output: output.url)
+    let report = try Labelling.run(
+      data.read(expecting: [.samples]), settings: settings, output: output.url)
     if shared.json { try Output.json(report) } else { try Output.line(report.output) }
   }
 }

@@ -57,6 +57,8 @@ struct PlanOf<Knobs: PlansRuns>: TakesKnobs {
     completion: .file())
   var data: String?
 
+  @OptionGroup var columns: ColumnOptions
+
   @Option(
     help: ArgumentHelp(
       "Rows x tokens where there is no file: of prompt and answer, or of a prompt where answers are "
@@ -97,7 +99,7 @@ struct PlanOf<Knobs: PlansRuns>: TakesKnobs {
   func run() throws {
     let settings = try settings(["seed": shared.seed])
     try settings.validate()
-    let file = try data.map { try DataFile.readTelling(URL(filePath: $0)) }
+    let file = try data.map { try columns.read([$0]) }
     let sources = try rewards.map { try RewardSpecification($0) }
     try RunPlan.of(
       settings, model: model.model, data: file, shape: shape, beside: sources.flatMap(\.models),
