@@ -21,7 +21,7 @@ extension AttuneSession {
     _ rows: [Example], heldOut: [Example] = [], with settings: SFTSettings,
     onEvent: (@Sendable (TrainingEvent) -> Void)? = nil
   ) throws(AttuneError) -> SFTReport {
-    try policy("sft", rows, heldOut, settings, onEvent, \.model) {
+    try policy("sft", DataFile.rows(rows), heldOut, settings, onEvent, \.model) {
       try SFT.train(
         $0, data: $1, heldOut: $2, settings: settings, output: $3, options: $4)
     }
@@ -41,7 +41,7 @@ extension AttuneSession {
     _ rows: [Example], heldOut: [Example] = [], with settings: DPOSettings,
     onEvent: (@Sendable (TrainingEvent) -> Void)? = nil
   ) throws(AttuneError) -> ContrastiveReport {
-    try policy("dpo", rows, heldOut, settings, onEvent, \.model) {
+    try policy("dpo", DataFile.rows(rows), heldOut, settings, onEvent, \.model) {
       try DPO.train(
         $0, data: $1, heldOut: $2, settings: settings, output: $3, options: $4)
     }
@@ -61,7 +61,7 @@ extension AttuneSession {
     _ rows: [Example], heldOut: [Example] = [], with settings: KTOSettings,
     onEvent: (@Sendable (TrainingEvent) -> Void)? = nil
   ) throws(AttuneError) -> ContrastiveReport {
-    try policy("kto", rows, heldOut, settings, onEvent, \.model) {
+    try policy("kto", DataFile.rows(rows), heldOut, settings, onEvent, \.model) {
       try KTO.train(
         $0, data: $1, heldOut: $2, settings: settings, output: $3, options: $4)
     }
@@ -82,7 +82,7 @@ extension AttuneSession {
     onEvent: (@Sendable (TrainingEvent) -> Void)? = nil
   ) throws(AttuneError) -> RewardReport {
     try translated {
-      var (report, model) = try run("reward", rows, heldOut, settings, onEvent) {
+      var (report, model) = try run("reward", DataFile.rows(rows), heldOut, settings, onEvent) {
         try RewardModel.train(
           $0, data: $1, heldOut: $2, settings: settings, output: $3, options: $4)
       }
@@ -108,12 +108,23 @@ extension AttuneSession {
     _ algorithm: Algorithm.Type, on prompts: [Content], rewards: [SessionReward],
     with settings: Algorithm.Knobs, onEvent: (@Sendable (TrainingEvent) -> Void)? = nil
   ) throws(AttuneError) -> OnlineReport {
+    try train(
+      algorithm, on: prompts.map { PromptRow($0) }, rewards: rewards, with: settings,
+      onEvent: onEvent)
+  }
+
+  /// The same on rows of prompts, whose further columns reach every reward: right answers for a grader.
+  @discardableResult
+  public func train<Algorithm: OnlineAlgorithm>(
+    _ algorithm: Algorithm.Type, on rows: [PromptRow], rewards: [SessionReward],
+    with settings: Algorithm.Knobs, onEvent: (@Sendable (TrainingEvent) -> Void)? = nil
+  ) throws(AttuneError) -> OnlineReport {
     let sources = try translated {
       try RewardSources(rewards, models).keeping(
         settings.rewards.constraints, on: models.start.engine, beside: models.start)
     }
     return try policy(
-      "\(algorithm)", prompts.map { .prompt($0) }, [], settings, onEvent, \.model,
+      "\(algorithm)", DataFile.rows(rows), [], settings, onEvent, \.model,
       marks: [sources.fingerprint]
     ) {
       try Algorithm.train(
@@ -128,13 +139,13 @@ extension AttuneSession {
   ) throws -> Report
 
   private func policy<Report>(
-    _ name: String, _ rows: [Example], _ heldOut: [Example], _ settings: some Settings,
+    _ name: String, _ rows: @autoclosure () throws -> DataFile, _ heldOut: [Example], _ settings: some Settings,
     _ onEvent: (@Sendable (TrainingEvent) -> Void)?,
     _ folder: WritableKeyPath<Report, String>, marks: [String] = [], _ train: Trainer<Report>
   ) throws(AttuneError) -> Report {
     try translated {
       var (report, model) = try run(
-        name, rows, heldOut, settings, onEvent, marks: marks, train)
+        name, rows(), heldOut, settings, onEvent, marks: marks, train)
       models.answer(with: model)
       report[keyPath: folder] = ""
       return report
@@ -143,12 +154,11 @@ extension AttuneSession {
 
   /// Trains in a folder that is the run's own, and opens what was trained beside the start.
   private func run<Report>(
-    _ name: String, _ rows: [Example], _ heldOut: [Example], _ settings: some Settings,
+    _ name: String, _ data: DataFile, _ heldOut: [Example], _ settings: some Settings,
     _ onEvent: (@Sendable (TrainingEvent) -> Void)?, marks: [String] = [],
     _ train: Trainer<Report>
   ) throws -> (Report, LoadedModel) {
     try settings.validate()
-    let data = try DataFile.rows(rows)
     let heldOut = heldOut.isEmpty ? nil : try DataFile.rows(heldOut)
     var options = RunOptions()
     options.progress = .silent

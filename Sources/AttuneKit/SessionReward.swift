@@ -48,21 +48,46 @@ public struct SessionReward: Sendable {
     _ name: String, weight: Double = 1,
     _ reward: @escaping @Sendable (_ prompt: Content, _ answer: String) throws -> Double
   ) -> SessionReward {
+    function(name, weight, readsRows: false) { try reward($0.prompt, $1) }
+  }
+
+  /// A function of the app's that reads more of a row than its prompt: a right answer, tests.
+  ///
+  /// - Parameters:
+  ///   - name: What it is called; change it with what the function computes.
+  ///   - weight: What it is multiplied by where several are added up.
+  ///   - reward: The reward of an answer's text to a row, finite; the higher the better. It runs on the
+  ///     sessions' thread.
+  public static func grader(
+    _ name: String, weight: Double = 1,
+    _ reward: @escaping @Sendable (_ row: PromptRow, _ answer: String) throws -> Double
+  ) -> SessionReward {
+    function(name, weight, readsRows: true, reward)
+  }
+
+  private static func function(
+    _ name: String, _ weight: Double, readsRows: Bool,
+    _ reward: @escaping @Sendable (PromptRow, String) throws -> Double
+  ) -> SessionReward {
     SessionReward(name: name, weight: weight) { _ in
-      RewardSources(
-        weighted: [(FunctionReward(name: name, reward: reward), weight)], fingerprint: name)
+      let source = FunctionReward(name: name, readsRows: readsRows, reward: reward)
+      return RewardSources(weighted: [(source, weight)], fingerprint: name)
     }
   }
 }
 
 private struct FunctionReward: RewardSource {
   let name: String
-  let reward: @Sendable (Content, String) throws -> Double
+  let readsRows: Bool
+  let reward: @Sendable (PromptRow, String) throws -> Double
 
   func scores(
     prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
-    try zip(prompts, completions).map { try reward($0.content, $1.text) }
+    try zip(prompts, completions).map { prompt, completion in
+      let fields = prompt.row?.json.fields.filter { $0.key != "prompt" } ?? []
+      return try reward(PromptRow(prompt.content, fields: fields), completion.text)
+    }
   }
 }
 

@@ -224,6 +224,21 @@ struct AttuneSessionTests {
         with: settings)
       #expect(report.rollouts == 2)
 
+      // Rows of one prompt that say different things beside it are prompts of their own.
+      let rows = (0..<4).map {
+        PromptRow(.user("question"), fields: [.init("answer", .string("\($0)"))])
+      }
+      let seen = Mutex<Set<String>>([])
+      let grader = SessionReward.grader("own") { row, answer in
+        guard case .string(let right)? = row.fields.first(where: { $0.key == "answer" })?.value
+        else { return 0 }
+        seen.withLock { _ = $0.insert(right) }
+        return answer.contains(right) ? 1 : 0
+      }
+      try await session.train(
+        RLOO.self, on: rows, rewards: [grader, .source("answer:exact")], with: settings)
+      #expect(seen.withLock { $0 } == ["0", "1", "2", "3"])
+
       struct Own: Error {}
       let cases: [(SessionReward, AttuneError.Code)] = [
         (.function("nan") { _, _ in .nan }, .badData),

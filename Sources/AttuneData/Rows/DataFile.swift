@@ -174,12 +174,23 @@ public struct DataFile: Sendable {
   ///   - use: What the caller does with what it does not read.
   /// - Throws: ``DataError`` that names the row at fault; where there is none.
   public static func rows(_ examples: [Example], use: ColumnUse = ColumnUse()) throws -> DataFile {
-    guard let url = URL(string: "rows"), !examples.isEmpty else {
+    try rows(json: examples.lazy.map(\.json), use: use)
+  }
+
+  /// The same of prompts with further columns, which go along with them.
+  public static func rows(_ prompts: [PromptRow]) throws -> DataFile {
+    try rows(json: prompts.lazy.map(\.json), use: ColumnUse(carriesRows: true))
+  }
+
+  private static func rows(
+    json: some RandomAccessCollection<JSONValue>, use: ColumnUse
+  ) throws -> DataFile {
+    guard let url = URL(string: "rows"), !json.isEmpty else {
       throw DataError(.badData, "there are no rows; give at least one")
     }
     var data = try read(url, expecting: [], use: use, limit: .max, origin: nil) { row in
-      for (index, example) in examples.enumerated() {
-        try row(example.json, DataPlace(url, line: index + 1))
+      for (index, value) in json.enumerated() {
+        try row(value, DataPlace(url, line: index + 1))
       }
     }
     data.isInMemory = true
