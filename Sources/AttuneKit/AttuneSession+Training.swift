@@ -139,7 +139,8 @@ extension AttuneSession {
   ) throws -> Report
 
   private func policy<Report>(
-    _ name: String, _ rows: @autoclosure () throws -> DataFile, _ heldOut: [Example], _ settings: some Settings,
+    _ name: String, _ rows: @autoclosure () throws -> DataFile, _ heldOut: [Example],
+    _ settings: some Settings,
     _ onEvent: (@Sendable (TrainingEvent) -> Void)?,
     _ folder: WritableKeyPath<Report, String>, marks: [String] = [], _ train: Trainer<Report>
   ) throws(AttuneError) -> Report {
