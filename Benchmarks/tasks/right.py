@@ -47,7 +47,7 @@ def evaluate(options, model, held, reward, log):
 def curve(output):
     with open(os.path.join(output, "metrics.jsonl")) as file:
         lines = [json.loads(line) for line in file]
-    return [(line["step"], line["held_out/accuracy"]) for line in lines if "held_out/accuracy" in line]
+    return [(line["step"], line["held_out/accuracy"], line["held_out/pass_at_k"]) for line in lines if "held_out/accuracy" in line]
 
 
 def train(options, method, seed, problems, held, reward, output, log):
@@ -72,21 +72,27 @@ def train(options, method, seed, problems, held, reward, output, log):
 
 def plot(results, target):
     from xml.sax.saxutils import escape
-    colours = ["#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#4a5568"]
-    out = ['<svg xmlns="http://www.w3.org/2000/svg" width="640" height="340" font-family="sans-serif" font-size="12">',
-           '<rect width="640" height="340" fill="white"/>']
-    most = max((step for r in results for step, _ in r["curve"]), default=1)
-    for share in range(0, 101, 20):
-        y = 300 - 2.7 * share
-        out.append(f'<line x1="50" x2="500" y1="{y}" y2="{y}" stroke="#ddd"/><text x="44" y="{y + 4}" text-anchor="end">{share} %</text>')
-    for i, r in enumerate(results):
-        if not r["curve"]:
-            continue
-        points = " ".join(f"{50 + 450 * step / most:.1f},{300 - 270 * right:.1f}" for step, right in r["curve"])
-        colour = colours[i % len(colours)]
-        out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
-                   f'<text x="510" y="{40 + 18 * i}" fill="{colour}">{escape(r["method"])} {escape(r["task"])} {r["seed"]}</text>')
-    out.append(f'<text x="275" y="330" text-anchor="middle">rollouts (of {most}); accuracy on held-out problems</text></svg>')
+    colours = {"grpo": "#2b6cb0", "rloo": "#c05621", "ppo": "#2f855a", "brain": "#6b46c1", "raft": "#b83280"}
+    tasks = list(dict.fromkeys(r["task"] for r in results))
+    drawn = [r for r in results if r["curve"]]
+    width, height = 110 + 460 * 2, 60 + 320 * len(tasks)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
+           f'<rect width="{width}" height="{height}" fill="white"/>']
+    most = max((point[0] for r in drawn for point in r["curve"]), default=1)
+    for row, task in enumerate(tasks):
+        for column, name in enumerate(["accuracy", "pass@4"]):
+            left, bottom = 60 + 460 * column, 310 + 320 * row
+            out.append(f'<text x="{left + 200}" y="{bottom - 280}" text-anchor="middle">{escape(task)}: {name} on held-out problems</text>')
+            for share in range(0, 101, 20):
+                y = bottom - 2.7 * share
+                out.append(f'<line x1="{left}" x2="{left + 400}" y1="{y}" y2="{y}" stroke="#ddd"/>'
+                           f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share} %</text>')
+            for r in (r for r in drawn if r["task"] == task):
+                points = " ".join(f"{left + 400 * point[0] / most:.1f},{bottom - 270 * point[1 + column]:.1f}" for point in r["curve"])
+                out.append(f'<polyline points="{points}" fill="none" stroke="{colours[r["method"]]}" stroke-width="1.5"/>')
+    for i, method in enumerate(dict.fromkeys(r["method"] for r in drawn)):
+        out.append(f'<text x="{width - 60}" y="{60 + 18 * i}" fill="{colours[method]}">{escape(method)}</text>')
+    out.append(f'<text x="{width / 2}" y="{height - 15}" text-anchor="middle">rollouts (of {most}); a line a seed</text></svg>')
     with open(target, "w") as file:
         file.write("\n".join(out) + "\n")
 
@@ -128,12 +134,11 @@ def main():
             if not os.path.exists(name + ".json"):
                 seconds = "" if method == "start" else round(train(options, method, seed, problems, held, reward, name, log))
                 figures = evaluate(options, "smollm2" if method == "start" else name, held, reward, log)
-                steps = [] if method in ("start", "sft") else curve(name)
                 with open(name + ".json", "w") as file:
-                    json.dump({"task": task, "method": method, "seed": seed, "figures": figures, "seconds": seconds,
-                               "curve": steps}, file, indent=1)
+                    json.dump({"task": task, "method": method, "seed": seed, "figures": figures, "seconds": seconds}, file, indent=1)
             with open(name + ".json") as file:
                 result = json.load(file)
+            result["curve"] = [] if method in ("start", "sft") else curve(name)
             show(task, method, seed, result["figures"], result["seconds"])
             results.append(result)
     if options.plot:

@@ -85,6 +85,10 @@ struct TableTests {
         "prompt=question,completion=answer,label=thumb", "up=true,down=false,maybe=true",
         "no judgement says \"maybe\""
       ),
+      (
+        "prompt=question,completion=answer,label=thumb", "up=great,down=bad",
+        ":2: key \"label\" (column \"thumb\") must be"
+      ),
     ] as [(String, String?, String)])
   func `a map that does not fit is told`(names: String, values: String?, why: String) throws {
     let error = try #require(throws: DataError.self) {

@@ -130,7 +130,9 @@ public struct DataFile: Sendable {
       for part in source.parts {
         origin = part.origin
         try RowFile.forEach(in: part.url) { json, place in
-          try row(mapping.row(json, at: place), place)
+          do { try row(mapping.row(json, at: place), place) } catch let error as DataError {
+            throw mapping.named(error)
+          }
         }
       }
       if needsMap { try mapping.finish(source.url.relativePath) }

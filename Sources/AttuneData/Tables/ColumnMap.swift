@@ -122,6 +122,15 @@ final class ColumnMapping {
     "instruction", "input", "output", "response", "system", "system_prompt", "context",
   ]
 
+  /// What is wrong with a row, with the file's own name for the column.
+  func named(_ error: DataError) -> DataError {
+    let message = map.names.reduce(error.message) { message, name in
+      message.replacing(
+        "key \"\(name.column)\"", with: "key \"\(name.column)\" (column \"\(name.source)\")")
+    }
+    return DataError(error.code, message)
+  }
+
   /// Says what of the map was of no use.
   ///
   /// - Throws: ``DataError`` that names columns that no row has, and words.
