@@ -87,7 +87,7 @@ struct TableTests {
       ),
       (
         "prompt=question,completion=answer,label=thumb", "up=great,down=bad",
-        ":2: key \"label\" (column \"thumb\") must be"
+        ":3: key \"label\" (column \"thumb\") must be"
       ),
     ] as [(String, String?, String)])
   func `a map that does not fit is told`(names: String, values: String?, why: String) throws {
