@@ -4,18 +4,13 @@
 // are tiles the products of training and of decoding all come here, so that both give the same bits: every
 // output is summed over K in steps of 32, in cuts that K alone decides, whatever stands beside it.
 #include "kernels_internal.h"
+#include "matrix_tiles.h"
 
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__clang__)
-#include <immintrin.h>
+#ifdef ATK_MATRIX_TILES
 #include <string.h>
 #pragma clang fp reassociate(off) contract(fast)
 
-#define TILES                                                                  \
-  __attribute__((target("arch=x86-64-v4,avx512bf16,amx-tile,amx-bf16"), min_vector_width(512)))
-#define INLINE TILES static inline __attribute__((always_inline))
-
 enum {
-  SIDE = 16,               // lines of a tile, and pairs of a line
   VECTORS = 3,             // tiles beside each other
   COLUMNS = VECTORS * SIDE
 };
@@ -77,18 +72,10 @@ INLINE void sums(float *out, const pair *a, size_t stride, const pair *b, size_t
   if (R > 1 && V > 2) _tile_stored(5, out + 2 * SIDE, row);
 }
 
-typedef struct {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-} tile_shapes;
-
 TILES void atk_bf16_multiply_on_tiles(float *c, size_t ldc, size_t rows, size_t width, const pair *a,
                                       size_t stride, const pair *b, size_t pairs, float alpha,
                                       float keep) {
-  tile_shapes shapes = {.palette = 1};
-  for (int i = 0; i < 8; i++) shapes.row_bytes[i] = 64, shapes.rows[i] = SIDE;
-  _tile_loadconfig(&shapes);
+  begin_tiles();
   float part[2 * SIDE * COLUMNS] __attribute__((aligned(64)));
   for (size_t m = 0, height; m < rows; m += height, a += height * stride) {
     height = rows - m > SIDE ? 2 * SIDE : SIDE;

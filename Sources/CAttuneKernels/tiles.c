@@ -9,22 +9,18 @@
 // steps of full fine-tuning differ from float32's by 2e-3 in the loss.
 // Every output is summed in the order of K whatever its tile, as in gemm.c.
 #include "kernels_internal.h"
+#include "matrix_tiles.h"
 #include "vector_transpose.h"
 
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__clang__)
-#include <immintrin.h>
+#ifdef ATK_MATRIX_TILES
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TILES                                                                  \
-  __attribute__((target("arch=x86-64-v4,avx512bf16,amx-tile,amx-bf16"), min_vector_width(512)))
-#define INLINE TILES static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 enum {
   PARTS = 2,             // of a number
-  SIDE = 16,             // rows of a tile, and its columns in 32-bit units
   STEP = 32,             // of K in a tile
   TILE = SIDE * STEP,    // bfloat16 numbers of a tile
   DEPTH = 640,           // of K in one go, at most
@@ -188,18 +184,10 @@ INLINE void block(float *c, size_t ldc, size_t rows, size_t columns, const half 
   }
 }
 
-typedef struct {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-} tile_shapes;
-
 TILES static void product(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t K,
                           float alpha, const float *a, size_t lda, const float *b, size_t ldb,
                           float beta, float *c, size_t ldc) {
-  tile_shapes shapes = {.palette = 1};
-  for (int i = 0; i < 8; i++) shapes.row_bytes[i] = 64, shapes.rows[i] = SIDE;
-  _tile_loadconfig(&shapes);
+  begin_tiles();
   size_t cuts = (K + DEPTH - 1) / DEPTH, most_depth = atk_round_up((K + cuts - 1) / cuts, STEP);
   size_t most_rows = BLOCK / PARTS / most_depth / SIDE * SIDE;
   cuts = (M + most_rows - 1) / most_rows;
