@@ -3,7 +3,7 @@
 
     python3 Benchmarks/steps/figure.py --attune .build/release/attune --work /tmp/steps
 
-Sums are worked step by step ("start with 47, add 12, take 5": 47 + 12 = 59, 59 - 5 = 54). In two of three answers one
+Sums are worked step by step ("start with 17, add 6, take 5": 17 + 6 = 23, 23 - 5 = 18). In two of three answers one
 step is wrong by construction; those behind it go on from its number, and none is right any more. The process model learns
 every step's label, the outcome model whether the whole answer is right; both are read after each step of held-out answers,
 and the first step whose score is below 0 is held against the first wrong one, or against there being none. Intervals are of
@@ -16,18 +16,18 @@ import subprocess
 from pathlib import Path
 
 
-def worked(rng, count, wrong):
+def worked(rng, count, wrong, largest):
     """A sum, its steps, and whether each is right."""
-    start = number = rng.randint(10, 60)
+    start = number = rng.randint(2, largest)
     words, steps, labels = [], [], []
     broken = rng.randrange(count) if rng.random() < wrong else None
     for place in range(count):
-        other = rng.randint(2, 19)
-        adds = number < 25 or rng.random() < 0.5
+        other = rng.randint(1, 9)
+        adds = number < 10 or number < largest and rng.random() < 0.5
         words.append(f"{'add' if adds else 'take'} {other}")
         result = number + other if adds else number - other
         if place == broken:
-            result += rng.choice([-10, -3, -2, -1, 1, 2, 3, 10])
+            result += rng.choice([-3, -2, -1, 1, 2, 3])
         steps.append(f"{number} {'+' if adds else '-'} {other} = {result}")
         labels.append(broken is None or place < broken)
         number = result
@@ -54,6 +54,7 @@ def main():
     parser.add_argument("--held-out", type=int, default=200)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--wrong", type=float, default=2 / 3)
+    parser.add_argument("--largest", type=int, default=20, help="of the numbers that sums begin with; 1 to 9 come and go")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--layers", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -64,7 +65,7 @@ def main():
     rng = random.Random(options.seed)
     seen, rows = set(), []
     while len(rows) < options.rows + options.held_out:
-        row = worked(rng, options.steps, options.wrong)
+        row = worked(rng, options.steps, options.wrong, options.largest)
         if row["prompt"] not in seen:
             seen.add(row["prompt"])
             rows.append(row)
