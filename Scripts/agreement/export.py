@@ -68,7 +68,7 @@ def export(options, source, target, kind, to="gguf"):
                            "--output", str(target)], capture_output=True, text=True)
 
 
-def source(model):
+def pretrained(model):
     """What transformers reads: a folder, a GGUF file, or the one that `attune pull` fetched under this name."""
     path = pathlib.Path(model)
     if not path.exists():
@@ -151,16 +151,17 @@ def tiny(options):
 
 
 def texts(options, names):
+    """Lines of text, each with its ids."""
     pages = [pathlib.Path(options.text)] if options.text else sorted((ROOT / "Documentation").glob("*.md"))
     lines = [line for page in pages for line in page.read_text().splitlines() if 40 < len(line) and line[0].isalpha()]
     return {line: names(line)["input_ids"][:options.longest] for line in lines[:options.lines]}
 
 
 def adapted(options):
-    given = source(options.model)
-    rows = texts(options, transformers.AutoTokenizer.from_pretrained(**given)).values()
+    given = pretrained(options.model)
+    given_ids = texts(options, transformers.AutoTokenizer.from_pretrained(**given)).values()
     theirs = reference(**given, adapter=options.adapter)
-    expected = [theirs(ids) for ids in rows]
+    expected = [theirs(ids) for ids in given_ids]
     failed = 0
     with tempfile.TemporaryDirectory() as place:
         base, beside, merged = (pathlib.Path(place) / f"{name}.gguf" for name in ("base", "beside", "merged"))
@@ -171,7 +172,7 @@ def adapted(options):
         for name, path, adapter in (("beside", base, beside), ("merged", merged, None), ("left out", base, None)):
             model = llama_cpp.Model(path, longest=options.longest, adapter=adapter)
             figures = Figures()
-            for ids, ours in zip(rows, expected):
+            for ids, ours in zip(given_ids, expected):
                 figures.add(ids, ours, model.log_probabilities(ids))
             model.close()
             print(f"adapters {name}: off by {figures.apart:.2g}, same likeliest token {figures.same} of {figures.counted}", flush=True)
@@ -181,12 +182,12 @@ def adapted(options):
 
 
 def whole(options):
-    given = source(options.model)
-    rows_of_ids = texts(options, transformers.AutoTokenizer.from_pretrained(**given))
+    given = pretrained(options.model)
+    ids_of_lines = texts(options, transformers.AutoTokenizer.from_pretrained(**given))
     theirs = reference(**given)
-    expected = [theirs(ids) for ids in rows_of_ids.values()]
+    expected = [theirs(ids) for ids in ids_of_lines.values()]
     failed, rows = 0, []
-    print(f"{len(rows_of_ids)} lines, {sum(map(len, rows_of_ids.values()))} tokens of {options.model}")
+    print(f"{len(ids_of_lines)} lines, {sum(map(len, ids_of_lines.values()))} tokens of {options.model}")
     print("| type | MB | bits a weight | off by at most | perplexity | same likeliest token |\n| --- | --- | --- | --- | --- | --- |")
     for kind in options.types.split(","):
         with tempfile.TemporaryDirectory() as place:
@@ -199,7 +200,7 @@ def whole(options):
             count = sum(math.prod(t.shape) for t in gguf.GGUFReader(target).tensors)
             model = llama_cpp.Model(target, longest=options.longest, cache=1 if kind == "f16" else 0)
             figures = Figures()
-            for (line, ids), ours in zip(rows_of_ids.items(), expected):
+            for (line, ids), ours in zip(ids_of_lines.items(), expected):
                 if model.encode(line) != ids[:len(model.encode(line))] and len(ids) < options.longest:
                     print(f"llama.cpp makes other tokens of {line!r}")
                     failed += 1
