@@ -232,10 +232,12 @@ extension KernelTests {
     func `products of bfloat16 operands`(orderA: atk_order, orderB: atk_order) {
       _ = atk_start(1)
       var random = SplitMix(seed: 13)
-      // Edges of tiles (8 × 48), of pairs along K, of what is packed in one go.
+      // Edges of tiles (8 × 48 by vectors, 16 and 32 × 48 of the processor's own), of pairs along K, of what is
+      // packed in one go.
       let sizes = [
         (1, 1, 1), (7, 5, 9), (8, 48, 32), (9, 49, 33), (17, 64, 31), (33, 47, 769),
-        (300, 50, 800), (100, 200, 1600),
+        (300, 50, 800), (100, 200, 1600), (17, 16, 32), (33, 47, 65), (32, 512, 32), (47, 400, 63),
+        (48, 401, 64), (49, 33, 1537), (200, 80, 1600), (100, 200, 1100),
       ]
       for (m, n, k) in sizes {
         for (alpha, beta): (Float, Float) in [(1, 0), (1, 1), (0.37, 0.5)] {
