@@ -6,7 +6,7 @@
         [--seeds 1] [--options "--precision bf16"] [--plot FILE.svg]
 
 Every method has the same problems (three solved ones before each question, none of a held-out problem) and samples as
-many answers; `sft` learns the right answers of the same problems instead. Said are accuracy, pass@4 and maj@8 of 8 answers
+many answers; `grpo+curriculum` is `attune grpo --curriculum`; `sft` learns the right answers of the same problems instead. Said are accuracy, pass@4 and maj@8 of 8 answers
 to each of 64 held-out problems at temperature 0.7, before and after. The start is measured on the same three-shot prompts, by a
 grader that takes the last number wherever it stands, so that a wrong form is no low start. Runs that are in the folder are not made again.
 """
@@ -60,8 +60,9 @@ def train(options, method, seed, problems, held, reward, output, log):
         line = [options.attune, "sft", "--model", "smollm2", "--data", rows, "--learning-rate", "1e-3", "--set", "train=lora",
                 "--set", "epochs=3"]
     else:
-        line = [options.attune, method, "--model", "smollm2", "--data", problems, "--reward", reward, "--eval-data", held,
-                "--learning-rate", "1e-3", *OWN[method]]
+        name, *extra = method.split("+")
+        line = [options.attune, name, "--model", "smollm2", "--data", problems, "--reward", reward, "--eval-data", held,
+                "--learning-rate", "1e-3", *OWN[name], *(f"--{word}" for word in extra)]
         for knob in (f"rollouts={options.rollouts}", "prompts_per_rollout=16", "samples_per_prompt=8", "show_every=0",
                      f"max_tokens={options.tokens}", "temperature=1", f"evaluation_every={options.rollouts // 8}"):
             line += ["--set", knob]
@@ -72,7 +73,8 @@ def train(options, method, seed, problems, held, reward, output, log):
 
 def plot(results, target):
     from xml.sax.saxutils import escape
-    colours = {"grpo": "#2b6cb0", "rloo": "#c05621", "ppo": "#2f855a", "brain": "#6b46c1", "raft": "#b83280"}
+    colours = {"grpo": "#2b6cb0", "rloo": "#c05621", "ppo": "#2f855a", "brain": "#6b46c1", "raft": "#b83280",
+               "grpo+curriculum": "#718096"}
     tasks = list(dict.fromkeys(r["task"] for r in results))
     drawn = [r for r in results if r["curve"]]
     width, height = 110 + 460 * 2, 60 + 320 * len(tasks)
@@ -89,9 +91,9 @@ def plot(results, target):
                            f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share} %</text>')
             for r in (r for r in drawn if r["task"] == task):
                 points = " ".join(f"{left + 400 * point[0] / most:.1f},{bottom - 270 * point[1 + column]:.1f}" for point in r["curve"])
-                out.append(f'<polyline points="{points}" fill="none" stroke="{colours[r["method"]]}" stroke-width="1.5"/>')
+                out.append(f'<polyline points="{points}" fill="none" stroke="{colours.get(r["method"], "black")}" stroke-width="1.5"/>')
     for i, method in enumerate(dict.fromkeys(r["method"] for r in drawn)):
-        out.append(f'<text x="{width - 60}" y="{60 + 18 * i}" fill="{colours[method]}">{escape(method)}</text>')
+        out.append(f'<text x="{width - 60}" y="{60 + 18 * i}" fill="{colours.get(method, "black")}">{escape(method)}</text>')
     out.append(f'<text x="{width / 2}" y="{height - 15}" text-anchor="middle">rollouts (of {most}); a line a seed</text></svg>')
     with open(target, "w") as file:
         file.write("\n".join(out) + "\n")

@@ -15,6 +15,10 @@ public struct NativeEngine: Engine {
   /// How the matrices of models that are opened are kept.
   let basePrecision: BasePrecision
 
+  /// The precision with the fastest products of this processor: mixed precision where it multiplies
+  /// bfloat16 numbers, else float32 with matrix tiles where it has some.
+  public static var fastest: Precision { atk_has_bf16() ? .bf16 : .high }
+
   /// Loads BLAS and starts the pool, unless that was done with as many threads before; another number
   /// holds for all models of the process from then on.
   ///

@@ -256,8 +256,10 @@ extension OptimizerName: ExpressibleByArgument {}
 struct SamplerOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Which numbers answers are drawn with: same, the model's own, or int8, faster (default: same).",
-      valueName: "same|int8"))
+      """
+      Which numbers answers are drawn with: same, the model's own, or int8, faster (default: same; \
+      quickstart in bf16: int8).
+      """, valueName: "same|int8"))
   var sampler: Sampler?
 }
 

@@ -25,7 +25,7 @@ struct SharedOptions: ParsableArguments {
       """
       Matrix products: float32; high, which is faster on processors with matrix tiles (Intel AMX) and \
       off by 4e-6; or bf16, mixed precision on processors with AVX512-BF16, twice as fast \
-      (default: float32; quickstart: high).
+      (default: float32; quickstart: bf16 where it can be had, else high).
       """, valueName: "p"))
   var precision: Precision?
 

@@ -46,7 +46,7 @@ struct AlgorithmsDocumentTests {
             case .kWise: "rankings or pairs"
             case .plackettLuce: "rankings without ties"
             case .raoKupper, .davidson: "pairs with ties"
-            case .pointwise: "thumbs"
+            case .pointwise: "thumbs; steps of an answer"
             case .regression: "scores"
             }
           return Entry(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneEngine
 import AttuneRewards
 import AttuneStudies
 import AttuneTestSupport
@@ -131,5 +132,24 @@ struct PromptChoiceTests {
     #expect(QuickstartPrompts.train.count == 64)
     #expect(QuickstartPrompts.heldOut.count == 32)
     #expect(Set(QuickstartPrompts.train + QuickstartPrompts.heldOut).count == 96)
+    for prompts in [QuickstartPrompts.train, QuickstartPrompts.heldOut] {
+      #expect(prompts.filter { $0.hasSuffix("Answer in one sentence.") }.count * 4 == prompts.count)
+    }
+  }
+
+  @Test(arguments: Quickstart.Task.allCases)
+  func `every stage of the quickstart draws answers with the sampler that is given`(
+    _ task: Quickstart.Task
+  ) throws {
+    let settings = Quickstart.settings(task, sampler: .int8)
+    #expect(settings.sample.sampler == .int8 && settings.evaluation.sampler == .int8)
+    #expect((task == .sums ? settings.grpo.sampler : settings.ppo.sampler) == .int8)
+    try settings.validate()
+    var same = settings
+    same.sample.sampler = .same
+    same.evaluation.sampler = .same
+    same.ppo.sampler = .same
+    same.grpo.sampler = .same
+    #expect(same == Quickstart.settings(task))
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+public import AttuneEngine
 import AttuneRewards
 import AttuneTraining
 public import Foundation
@@ -9,10 +10,10 @@ public import Foundation
 public enum Quickstart {
   /// What the model is aligned to.
   public enum Task: String, CaseIterable, Codable, Sendable {
-    /// Answers of about twenty words.
-    case concise
     /// Answers that take the question up, add to it, and end.
     case direct
+    /// Answers of about twenty words.
+    case concise
     /// Courteous answers.
     case polite
     /// Answers of positive sentiment.
@@ -21,7 +22,7 @@ public enum Quickstart {
     case sums
 
     /// The one that is taken where none is named.
-    public static let standard = Task.concise
+    public static let standard = Task.direct
 
     /// One line for help.
     public var summary: String {
@@ -67,13 +68,18 @@ public enum Quickstart {
   }
 
   /// The recipe of a task.
-  public static func settings(_ task: Task) -> RLHFSettings {
-    if let labeller = task.labeller {
-      var settings = RLHFSettings.quickstart
-      settings.label.labeller = labeller
-      return settings
-    }
-    return .checkedQuickstart
+  ///
+  /// - Parameters:
+  ///   - task: What the model is aligned to.
+  ///   - sampler: Which numbers answers are drawn with, in every stage that draws some.
+  public static func settings(_ task: Task, sampler: Sampler = .same) -> RLHFSettings {
+    var settings = task.labeller == nil ? RLHFSettings.checkedQuickstart : .quickstart
+    if let labeller = task.labeller { settings.label.labeller = labeller }
+    settings.sample.sampler = sampler
+    settings.evaluation.sampler = sampler
+    settings.ppo.sampler = sampler
+    settings.grpo.sampler = sampler
+    return settings
   }
 
   private static func row(_ prompt: String) -> PromptRow {

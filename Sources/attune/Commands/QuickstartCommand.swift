@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import AttuneEngine
+import AttuneNative
 import AttuneRewards
 import AttuneStudies
 import AttuneTraining
@@ -14,6 +15,9 @@ struct QuickstartCommand: TakesKnobs {
     abstract: "Aligns SmolLM2 from end to end, with settings that fit two cores.",
     discussion: """
       \(Quickstart.Task.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
+
+      On a processor with bfloat16 products it runs in bf16 and draws answers from 8-bit codes unless \
+      --precision or --sampler says otherwise, else in float32, with matrix tiles where there are some.
 
       Each run has its own folder, named by its seed (and task): the first whose run is not finished, unless \
       --seed is given.
@@ -36,11 +40,12 @@ struct QuickstartCommand: TakesKnobs {
     let task = task ?? .standard
     let (seed, folder) = Quickstart.place(
       task, in: URL(filePath: output, directoryHint: .isDirectory), seed: shared.seed)
-    let defaults = Quickstart.settings(task)
+    let precision = shared.precision ?? NativeEngine.fastest
+    let defaults = Quickstart.settings(task, sampler: precision == .bf16 ? .int8 : .same)
     let settings = try settings(
       over: defaults, ["seed": seed], sampler.knobs(defaults.method, grader: defaults.grader))
     try Pull.named(Quickstart.model).fetch(say: Output.note)
-    let engine = try shared.engine(precision: .high)
+    let engine = try shared.engine(precision: precision)
     Output.note("The run's folder is \(folder.path)")
     let report = try RLHF.run(
       Quickstart.inputs(task, seed: settings.seed), on: engine, settings: settings, output: folder,
