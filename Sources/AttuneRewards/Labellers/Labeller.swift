@@ -22,19 +22,22 @@ public enum Labeller: String, CaseIterable, Codable, Sendable {
     }
   }
 
+  private static let counts =
+    "w words between white space, s the share of word 4-grams that repeat an earlier one (0 where w < 4)"
+  private static let takenUp =
+    "u the share of the prompt's content words that the answer takes up (1 where it has none)"
+
   /// What is scored, exactly.
   public var formula: String {
     switch self {
     case .concise:
-      "2·[ended by itself] − |ln(max(w, 1)/20)| − 3·s − 2·[w < 4], w words between white space, "
-        + "s the share of word 4-grams that repeat an earlier one (0 where w < 4)"
+      "2·[ended by itself] − |ln(max(w, 1)/20)| − 3·s − 2·[w < 4], \(Self.counts)"
     case .direct:
       "2·[ended by itself] + 2·min(1, 2u) + min(1, 2v) − max(0, ln(15/max(w, 1)), ln(w/40)) − 3·s − 2·[w < 4], "
-        + "u the share of the prompt's content words that the answer takes up (1 where it has none), v the share "
-        + "of the answer's that the prompt has not, w and s as in concise"
+        + "\(Self.takenUp), v the share of the answer's that the prompt has not, \(Self.counts)"
     case .polite:
       "[ended by itself] + 1.5·min(2, c) + 2·min(1, 2u) − 3·s − 2·[w < 4], c the number of different "
-        + "expressions of courtesy (\"thank you\", \"happy to help\", …), u, s and w as in direct"
+        + "expressions of courtesy (\"thank you\", \"happy to help\", …), \(Self.takenUp), \(Self.counts)"
     case .positive: "the compound score of VADER 3.3.2 (Hutto & Gilbert 2014)"
     }
   }
