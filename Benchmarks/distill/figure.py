@@ -26,7 +26,7 @@ def prompts(source):
     lists = re.split(r"public static let ", source.read_text())[1:]
     for part in lists[:2]:
         texts = [json.loads(f'"{line}"') for line in re.findall(r'^\s+"((?:[^"\\]|\\.)*)",?$', part, re.M)]
-        plain = [re.sub(r" (Answer in one sentence\.|A sentence or two will do\.)$", "", text) for text in texts]
+        plain = [text.removesuffix(" Answer in one sentence.") for text in texts]
         yield [{"prompt": [{"role": "user", "content": text}]} for text in plain]
 
 

@@ -5,7 +5,7 @@ import AttuneTraining
 /// The prompts of `attune quickstart`, written for Attune: what one or two sentences answer well, and what a
 /// model of 135 million weights has something to say about. None asks for a fact that such a model makes up,
 /// so that a changed answer is not another wrong one. One in four asks for one sentence, which the model heeds;
-/// where nothing is asked it never ends within its tokens. That is what the job is to change.
+/// where nothing is asked it hardly ever ends within its tokens. That is what the job is to change.
 public enum QuickstartPrompts {
   /// What the policy and the reward model are trained on.
   public static let train: [String] = [
@@ -75,7 +75,7 @@ public enum QuickstartPrompts {
     "What are the advantages of a small car?",
   ]
 
-  /// What it is evaluated on.
+  /// What nothing is trained on: the evaluation's prompts.
   public static let heldOut: [String] = [
     "Describe a forest in spring.",
     "Why do people like the sea? Answer in one sentence.",
