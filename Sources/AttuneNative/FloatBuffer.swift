@@ -38,6 +38,29 @@ package final class FloatBuffer {
   }
 }
 
+/// A part of a buffer, which lives as long as any part of it does.
+struct FloatSlice {
+  private let buffer: FloatBuffer
+  private var range: Range<Int>
+
+  init(_ buffer: FloatBuffer) {
+    self.buffer = buffer
+    range = 0..<buffer.count
+  }
+
+  var pointer: UnsafeMutablePointer<Float> { buffer.pointer + range.lowerBound }
+  var count: Int { range.count }
+
+  /// Its first `count` floats, which it then has no more. It must have as many.
+  mutating func take(_ count: Int) -> FloatSlice {
+    precondition(count <= range.count, "more floats are taken than there is room for")
+    var taken = self
+    taken.range = range.prefix(count)
+    range = range.dropFirst(count)
+    return taken
+  }
+}
+
 /// Buffers by slot that grow and are used again: no allocation once the largest batch was seen.
 final class Workspace {
   enum Slot: Hashable {

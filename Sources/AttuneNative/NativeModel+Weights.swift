@@ -26,16 +26,17 @@ extension NativeModel {
   }
 
   /// Makes a sampler's copies of the matrices of products: of frozen ones once, for all models that share
-  /// them, of those that are trained whenever they have changed.
+  /// them, of those that are trained whenever they have changed. Those of all layers lie in one piece of
+  /// memory, which is large enough for large pages.
   private func make(_ copy: SamplerCopy) throws {
-    for i in 0..<spec.layers {
-      let layer = layerBlock(i)
-      try layer.make(copy, version: layer.lies(in: arena) ? version : 0)
+    var parts: [(block: ParameterBlock, roles: [ModuleRole]?)] =
+      (0..<spec.layers).map { (layerBlock($0), nil) }
+    parts.append(spec.tiedHead ? (embeddingBlock, [.embedding]) : (finalBlock, [.head]))
+    let room = parts.reduce(0) { $0 + $1.block.room(for: copy, of: $1.roles) }
+    var memory = room > 0 ? FloatSlice(try FloatBuffer(room)) : nil
+    for (block, roles) in parts {
+      block.make(copy, of: roles, version: block.lies(in: arena) ? version : 0, in: &memory)
     }
-    let head = spec.tiedHead ? embeddingBlock : finalBlock
-    try head.make(
-      copy, of: [spec.tiedHead ? .embedding : .head],
-      version: head.lies(in: arena) ? version : 0)
   }
 
   /// W += scale·B·A, where a layer's matrix has an adapter.

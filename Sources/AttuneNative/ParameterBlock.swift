@@ -20,7 +20,7 @@ package final class ParameterBlock {
   private let matrices: [Int: Kept]
   /// A sampler's copies of matrices, by the role that they start at, and the version of the numbers that
   /// they were made of.
-  private var copies: [SamplerCopy: (version: Int, memory: [ModuleRole: FloatBuffer])] = [:]
+  private var copies: [SamplerCopy: (version: Int, memory: [ModuleRole: FloatSlice])] = [:]
 
   /// A view of a part of an arena.
   package init(_ layout: BlockLayout, arena: FloatBuffer, at start: Int) {
@@ -87,22 +87,36 @@ package final class ParameterBlock {
   ///   - copy: What copies.
   ///   - roles: Those that the matrices start at; nil: all matrices.
   ///   - version: Of the numbers as they are now.
-  /// - Throws: `EngineError` if the memory can't be had.
-  func make(_ copy: SamplerCopy, of roles: [ModuleRole]? = nil, version: Int) throws {
+  ///   - memory: Of which the first copies take their room.
+  func make(
+    _ copy: SamplerCopy, of roles: [ModuleRole]?, version: Int, in memory: inout FloatSlice?
+  ) {
     guard copies[copy]?.version != version else { return }
-    var memory = copies[copy]?.memory ?? [:]
-    // What fails half-way is of no version.
-    copies[copy] = nil
-    let all = layout.groups.filter(\.isMatrix).map { $0.modules[0].weight.role }
-    for role in roles ?? all {
-      guard let matrix = matrix(role) else { continue }
-      let bytes = copy.bytes(rows: matrix.rows, columns: matrix.columns, form: matrix.form)
-      guard bytes > 0 else { continue }
-      let buffer = try memory[role] ?? FloatBuffer((bytes + 3) / 4)
-      copy.make(buffer, of: matrix)
-      memory[role] = buffer
+    var places = copies[copy]?.memory ?? [:]
+    for (role, matrix) in matrices(roles) {
+      let count = Self.room(for: copy, of: matrix)
+      guard count > 0, let place = places[role] ?? memory?.take(count) else { continue }
+      copy.make(place.pointer, of: matrix)
+      places[role] = place
     }
-    copies[copy] = (version, memory)
+    copies[copy] = (version, places)
+  }
+
+  /// Floats that the first copies of matrices take; 0 when they were made.
+  func room(for copy: SamplerCopy, of roles: [ModuleRole]?) -> Int {
+    if copies[copy] != nil { return 0 }
+    return matrices(roles).reduce(0) { $0 + Self.room(for: copy, of: $1.matrix) }
+  }
+
+  /// Whole cache lines.
+  private static func room(for copy: SamplerCopy, of matrix: Matrix) -> Int {
+    let bytes = copy.bytes(rows: matrix.rows, columns: matrix.columns, form: matrix.form)
+    return (bytes + 63) / 64 * 16
+  }
+
+  private func matrices(_ roles: [ModuleRole]?) -> [(role: ModuleRole, matrix: Matrix)] {
+    let all = layout.groups.filter(\.isMatrix).map { $0.modules[0].weight.role }
+    return (roles ?? all).compactMap { role in matrix(role).map { (role, $0) } }
   }
 
   /// How a group's matrices are kept.

@@ -34,13 +34,13 @@ enum SamplerCopy {
   }
 
   /// Makes it anew from a matrix as it is now, by the pool.
-  func make(_ out: FloatBuffer, of matrix: Matrix) {
+  func make(_ out: UnsafeMutableRawPointer, of matrix: Matrix) {
     let make =
       switch self {
       case .bf16: atk_bf16_pack
       case .int8: atk_int8_pack
       }
-    make(out.pointer, matrix.start, matrix.form.kernelFormat, matrix.rows, matrix.columns)
+    make(out, matrix.start, matrix.form.kernelFormat, matrix.rows, matrix.columns)
   }
 
   /// Bytes of the copies of a whole model: of its layers' matrices and its head.

@@ -111,27 +111,52 @@ void atk_linear_decode(float *y, const float *x, const void *w, atk_weights form
 }
 
 // ---- attention --------------------------------------------------------------------------------
+// One item is some key/value heads of a row, with all query heads that share them. Most of its time is
+// reading: while an item's keys are read its values are fetched, and meanwhile the next item's keys.
+enum {
+  MOST_HEADS = 4,  // query heads for which a key or a value is brought to float32 once
+  AHEAD = 16,      // positions between the keys of a thread's first item and what is fetched of them
+  BLOCK = 32,      // positions whose values are read by one head after another
+};
+
 typedef struct {
   float *out;
   const float *q;
   const void *const *k[2];  // prefix, own
   const void *const *v[2];
   const int32_t *count[2];
-  size_t H, G, C, ldq;
+  size_t M, H, G, C, ldq;
   float scale, cap;
   bool narrow, rounds;
+  size_t width;  // key/value heads of an item
 } attention_job;
-
-// A head's numbers lie `stride` apart: further than a processor looks ahead by itself.
-enum { AHEAD = 16 };  // positions
-
-INLINE void fetch(const char *x, size_t bytes) {
-  for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(x + b, 0, 3);
-}
 
 // Keys and values are kept in bfloat16 where `narrow`, else in float32.
 INLINE size_t cached_bytes(size_t count, const bool narrow) {
   return count * (narrow ? sizeof(uint16_t) : sizeof(float));
+}
+
+INLINE size_t positions_of(const attention_job *job, size_t m) {
+  return (size_t)job->count[0][m] + (size_t)job->count[1][m];
+}
+
+// Where the numbers of head g at a position of row m lie.
+INLINE const char *find_cached(const attention_job *job, const void *const *const *cache, size_t m,
+                               size_t position, size_t g, const bool narrow) {
+  size_t prefix = (size_t)job->count[0][m], part = position >= prefix;
+  size_t row = position - part * prefix;
+  return (const char *)cache[part][m] + cached_bytes((row * job->G + g) * job->C, narrow);
+}
+
+// Brings an item's numbers of positions `begin` ..< `end`, as far as it has them, to the second-level cache.
+INLINE void fetch(const attention_job *job, const void *const *const *cache, size_t m, size_t g,
+                  size_t begin, size_t end, const bool narrow) {
+  end = atk_min(end, positions_of(job, m));
+  for (size_t p = begin; p < end; p++) {
+    const char *at = find_cached(job, cache, m, p, g, narrow);
+    for (size_t b = 0; b < cached_bytes(job->width * job->C, narrow); b += 64)
+      __builtin_prefetch(at + b, 0, 2);
+  }
 }
 
 // `count` <= 16 of them, the rest zero.
@@ -151,28 +176,46 @@ INLINE void load_cached(f16 *out, const char *x, size_t count, const bool narrow
   }
 }
 
-// Dot products of q[C] with four keys.
-INLINE void dot_4(float *out, const float *q, const char *const *k, size_t C, const bool narrow) {
-  f16 sum[4] = {{0}, {0}, {0}, {0}};
-  size_t c = 0;
-  for (; c + 16 <= C; c += 16) {
-    f16 query = LOAD(q + c);
-    UNROLL for (int j = 0; j < 4; j++) {
-      f16 key;
-      load_cached(&key, k[j] + cached_bytes(c, narrow), 16, narrow);
-      sum[j] += query * key;
-    }
+INLINE void load_floats(f16 *out, const float *x, size_t count) {
+  load_cached(out, (const char *)x, count, false);
+}
+
+INLINE void store_floats(float *out, const f16 *x, size_t count) {
+  if (count == 16) {
+    *(f16_unaligned *)out = *x;
+  } else {
+    memcpy(out, x, count * sizeof(float));
   }
-  if (c < C) {
+}
+
+// Sums of `heads` queries times four keys over `count` <= 16 columns from c on.
+INLINE void add_products(f16 *sum, const float *q, const char *const *keys, size_t C, size_t c,
+                         size_t count, const bool narrow, const int heads) {
+  f16 key[4];
+  UNROLL for (int j = 0; j < 4; j++)
+    load_cached(&key[j], keys[j] + cached_bytes(c, narrow), count, narrow);
+  UNROLL for (int h = 0; h < heads; h++) {
     f16 query;
-    load_part(&query, q + c, C - c, 0);
-    UNROLL for (int j = 0; j < 4; j++) {
-      f16 key;
-      load_cached(&key, k[j] + cached_bytes(c, narrow), C - c, narrow);
-      sum[j] += query * key;
-    }
+    load_floats(&query, q + (size_t)h * C + c, count);
+    UNROLL for (int j = 0; j < 4; j++) sum[4 * h + j] += query * key[j];
   }
-  sum_lanes_4(out, sum, sum + 1, sum + 2, sum + 3);
+}
+
+// Scores of queries q[heads, C] with `present` <= 4 keys, to scores[heads, padded].
+INLINE void score_keys(const attention_job *job, float *scores, size_t padded, const float *q,
+                       const char *const *keys, size_t present, const bool narrow,
+                       const int heads) {
+  size_t C = job->C, c = 0;
+  f16 sum[4 * MOST_HEADS];
+  UNROLL for (int i = 0; i < 4 * heads; i++) sum[i] = (f16){0};
+  for (; c + 16 <= C; c += 16) add_products(sum, q, keys, C, c, 16, narrow, heads);
+  if (c < C) add_products(sum, q, keys, C, c, C - c, narrow, heads);
+  UNROLL for (int h = 0; h < heads; h++) {
+    const f16 *s = sum + 4 * h;
+    float four[4];
+    sum_lanes_4(four, s, s + 1, s + 2, s + 3);
+    for (size_t j = 0; j < present; j++) scores[(size_t)h * padded + j] = four[j] * job->scale;
+  }
 }
 
 // Scores [n] (n a multiple of 16, the rest −∞) become e^(score − greatest); returns their sum.
@@ -201,103 +244,119 @@ INLINE void round_shares(float *score, size_t n, float sum) {
   }
 }
 
-// Columns of one head: `vectors` (at most 4) of 16, of which the last has `last` columns.
-INLINE void weigh_values(const attention_job *job, float *out, const float *weight, float scale,
-                         size_t m, size_t column, const int vectors, size_t last,
-                         const bool narrow) {
-  size_t stride = cached_bytes(job->G * job->C, narrow);
-  f16 sum[4] = {{0}, {0}, {0}, {0}};
-  size_t i = 0;
-  for (int part = 0; part < 2; part++) {
-    int32_t count = job->count[part][m];
-    const char *v = count > 0 ? job->v[part][m] : NULL;
-    if (v) v += cached_bytes(column, narrow);
-    for (int32_t p = 0; p < count; p++, i++, v += stride) {
-      float w = weight[i];
-      fetch(v + AHEAD * stride, cached_bytes((size_t)vectors * 16, narrow));
-      UNROLL for (int j = 0; j < vectors; j++) {
-        f16 value;
-        load_cached(&value, v + cached_bytes(16 * (size_t)j, narrow),
-                    j + 1 < vectors ? 16 : last, narrow);
-        sum[j] += w * value;
-      }
+// out[heads, C] += Σ weight · value over `count` positions, in `vectors` (at most 4) of 16 columns, of
+// which the last has `last`.
+INLINE void weigh_columns(const attention_job *job, float *out, const float *weights,
+                          size_t padded, const char *values, size_t count, const int vectors,
+                          size_t last, const bool narrow, const int heads) {
+  size_t C = job->C, stride = cached_bytes(job->G * C, narrow);
+  f16 sum[4 * MOST_HEADS], value[4];
+  UNROLL for (int i = 0; i < heads * vectors; i++)
+    load_floats(&sum[i], out + (size_t)(i / vectors) * C + 16 * (i % vectors), last);
+  for (size_t p = 0; p < count; p++, values += stride) {
+    UNROLL for (int j = 0; j < vectors; j++)
+      load_cached(&value[j], values + cached_bytes(16 * (size_t)j, narrow), last, narrow);
+    UNROLL for (int h = 0; h < heads; h++) {
+      float weight = weights[(size_t)h * padded + p];
+      UNROLL for (int j = 0; j < vectors; j++) sum[h * vectors + j] += weight * value[j];
     }
   }
-  UNROLL for (int j = 0; j < vectors; j++) {
-    f16 value = sum[j] * scale;
-    size_t width = j + 1 < vectors ? 16 : last;
-    if (width == 16) {
-      *(f16_unaligned *)(out + 16 * j) = value;
-    } else {
-      memcpy(out + 16 * j, &value, width * sizeof(float));
-    }
-  }
+  UNROLL for (int i = 0; i < heads * vectors; i++)
+    store_floats(out + (size_t)(i / vectors) * C + 16 * (i % vectors), &sum[i], last);
 }
 
-// Items m·G + g: the query heads of one row that share the key/value head g.
-INLINE void attend(const attention_job *job, size_t begin, size_t end, const bool narrow) {
-  size_t H = job->H, G = job->G, C = job->C, stride = cached_bytes(G * C, narrow);
-  float scale = job->scale;
-  for (size_t item = begin; item < end; item++) {
-    size_t m = item / G, g = item % G, heads = H / G;
-    size_t n = (size_t)job->count[0][m] + (size_t)job->count[1][m];
-    size_t padded = atk_round_up(n, 16);
-    float *scores = atk_scratch(ATK_SCRATCH_OWN, heads * padded * sizeof(float));
-    const float *q = job->q + m * job->ldq + g * heads * C;
-    float *out = job->out + (m * H + g * heads) * C;
-    if (n == 0) {
-      memset(out, 0, heads * C * sizeof(float));
-      continue;
-    }
-    size_t first = 0;
-    for (int part = 0; part < 2; part++) {
-      size_t count = (size_t)job->count[part][m];
-      const char *k = count > 0 ? job->k[part][m] : NULL;
-      if (k) k += cached_bytes(g * C, narrow);
-      for (size_t p = 0; p < count; p += 4) {
-        const char *keys[4];
-        size_t present = atk_min(count - p, 4);
-        for (size_t j = 0; j < 4; j++) {
-          keys[j] = k + (p + atk_min(j, present - 1)) * stride;
-          fetch(keys[j] + AHEAD * stride, cached_bytes(C, narrow));
-        }
-        for (size_t h = 0; h < heads; h++) {
-          float four[4];
-          dot_4(four, q + h * C, keys, C, narrow);
-          for (size_t j = 0; j < present; j++)
-            scores[h * padded + first + p + j] = four[j] * scale;
-        }
-      }
-      first += count;
-    }
-    for (size_t h = 0; h < heads; h++) {
-      float *score = scores + h * padded;
-      if (job->cap > 0) atk_soft_cap(score, job->cap, n);
-      for (size_t i = n; i < padded; i++) score[i] = -INFINITY;
-      float sum = exponentials(score, padded), inverse = 1.0f / sum;
-      if (job->rounds) round_shares(score, padded, sum), inverse = 1;
-      size_t c = 0;
-      for (; c + 64 <= C; c += 64)
-        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 4, 16, narrow);
-      for (; c < C; c += 16)
-        weigh_values(job, out + h * C + c, score, inverse, m, g * C + c, 1, atk_min(C - c, 16),
-                     narrow);
-    }
-  }
+INLINE void weigh_values(const attention_job *job, float *out, const float *weights, size_t padded,
+                         const char *values, size_t count, const bool narrow, const int heads) {
+  size_t C = job->C, c = 0;
+#define COLUMNS(vectors, last)                                                                   \
+  weigh_columns(job, out + c, weights, padded, values + cached_bytes(c, narrow), count, vectors, \
+                last, narrow, heads)
+  for (; c + 64 <= C; c += 64) COLUMNS(4, 16);
+  for (; c + 16 <= C; c += 16) COLUMNS(1, 16);
+  if (c < C) COLUMNS(1, C - c);
+#undef COLUMNS
 }
 
+// A function for `some` <= most heads.
+#define WITH_HEADS(some, most, function, ...)                   \
+  switch (some) {                                               \
+    case 1: function(__VA_ARGS__, 1); break;                    \
+    case 2: function(__VA_ARGS__, most < 2 ? most : 2); break;  \
+    case 3: function(__VA_ARGS__, most < 3 ? most : 3); break;  \
+    default: function(__VA_ARGS__, most); break;                \
+  }
+
+// The heads g ..< g + width of row m; of the next item keys are fetched.
+INLINE void attend(const attention_job *job, size_t m, size_t g, size_t next_m, size_t next_g,
+                   bool first, const bool narrow, const int most) {
+  size_t C = job->C, shared = job->H / job->G, heads = job->width * shared;
+  size_t n = positions_of(job, m), padded = atk_round_up(n, 16);
+  size_t prefix = (size_t)job->count[0][m];
+  const float *q = job->q + m * job->ldq + g * shared * C;
+  float *out = job->out + (m * job->H + g * shared) * C;
+  memset(out, 0, heads * C * sizeof(float));
+  if (n == 0) return;
+  float *scores = atk_scratch(ATK_SCRATCH_OWN, heads * (padded + 1) * sizeof(float));
+  float *factor = scores + heads * padded;
+  for (size_t p = 0; p < n; p += 4) {
+    if (first) fetch(job, job->k, m, g, p + AHEAD, p + AHEAD + 4, narrow);
+    fetch(job, job->v, m, g, p, p + 4, narrow);
+    for (size_t h = 0, some; h < heads; h += some) {
+      const char *keys[4];
+      for (size_t j = 0; j < 4; j++)
+        keys[j] = find_cached(job, job->k, m, atk_min(p + j, n - 1), g + h / shared, narrow);
+      some = atk_min(shared - h % shared, (size_t)most);
+      WITH_HEADS(some, most, score_keys, job, scores + h * padded + p, padded, q + h * C, keys,
+                 atk_min(n - p, 4), narrow)
+    }
+  }
+  for (size_t h = 0; h < heads; h++) {
+    float *score = scores + h * padded;
+    if (job->cap > 0) atk_soft_cap(score, job->cap, n);
+    for (size_t i = n; i < padded; i++) score[i] = -INFINITY;
+    float sum = exponentials(score, padded);
+    if (job->rounds) round_shares(score, padded, sum);
+    factor[h] = job->rounds ? 1 : 1.0f / sum;
+  }
+  for (size_t p = 0, length; p < n; p += length) {
+    length = atk_min((p < prefix ? prefix : n) - p, BLOCK);
+    for (size_t h = 0, some; h < heads; h += some) {
+      some = atk_min(shared - h % shared, (size_t)most);
+      if (next_m < job->M)
+        fetch(job, job->k, next_m, next_g, p + h * length / heads,
+              p + (h + some) * length / heads, narrow);
+      WITH_HEADS(some, most, weigh_values, job, out + h * C, scores + h * padded + p, padded,
+                 find_cached(job, job->v, m, p, g + h / shared, narrow), length, narrow)
+    }
+  }
+  for (size_t h = 0; h < heads; h++)
+    for (size_t c = 0; c < C; c++) out[h * C + c] *= factor[h];
+}
+
+// An item counts as many units as it has positions, and one. A part has the items that begin among its
+// units `begin` ..< `end`.
 INLINE void attention(void *context, size_t begin, size_t end, const int R, const int S) {
-  (void)R, (void)S;
+  (void)S;
   const attention_job *job = context;
-  if (job->narrow) {
-    attend(job, begin, end, true);
-  } else {
-    attend(job, begin, end, false);
+  const int most = R == 6 ? MOST_HEADS : 1;  // what there are registers for
+  bool first = true;
+  for (size_t m = 0, unit = 0; m < job->M && unit < end; m++) {
+    for (size_t g = 0; g < job->G; g += job->width) {
+      if (unit >= begin && unit < end) {
+        bool last = g + job->width == job->G;
+        size_t next_m = last ? m + 1 : m, next_g = last ? 0 : g + job->width;
+        if (job->narrow) {
+          attend(job, m, g, next_m, next_g, first, true, most);
+        } else {
+          attend(job, m, g, next_m, next_g, first, false, most);
+        }
+        first = false;
+      }
+      unit += positions_of(job, m) + 1;
+    }
   }
 }
 BODIES(attention)
-
-static void attention_item(void *job, size_t index) { BODY(attention)(job, index, index + 1); }
 
 void atk_attention_decode(float *out, const float *q, const void *const *prefix_k,
                           const void *const *prefix_v, const void *const *own_k,
@@ -305,14 +364,16 @@ void atk_attention_decode(float *out, const float *q, const void *const *prefix_
                           const int32_t *prefix_count, const int32_t *own_count, size_t M, size_t H,
                           size_t G, size_t C, size_t ldq, atk_attention_rule rule,
                           atk_precision precision) {
-  attention_job job = {out, q,  {prefix_k, own_k}, {prefix_v, own_v}, {prefix_count, own_count},
-                       H,   G, C, ldq, rule.scale > 0 ? rule.scale : 1.0f / sqrtf((float)C),
-                       rule.cap, cached == ATK_BFLOAT16, precision == ATK_PRODUCTS_BF16};
-  size_t positions = 0;
-  for (size_t m = 0; m < M; m++) positions += (size_t)prefix_count[m] + (size_t)own_count[m];
-  if (positions * H * C < 65536) {  // some microseconds, not worth waking others
-    BODY(attention)(&job, 0, M * G);
+  // Whole rows, whose numbers lie beside one another, where there are enough of them to share out.
+  size_t width = M < 4 * (size_t)atk_threads() ? 1 : G;
+  attention_job job = {out, q,   {prefix_k, own_k}, {prefix_v, own_v}, {prefix_count, own_count}, M,
+                       H,   G,   C, ldq, rule.scale > 0 ? rule.scale : 1.0f / sqrtf((float)C),
+                       rule.cap, cached == ATK_BFLOAT16, precision == ATK_PRODUCTS_BF16, width};
+  size_t units = 0;
+  for (size_t m = 0; m < M; m++) units += (positions_of(&job, m) + 1) * (G / width);
+  if (units * width * (H / G) * C < 65536) {  // some microseconds, not worth waking others
+    BODY(attention)(&job, 0, units);
   } else {
-    atk_parallel_each(M * G, attention_item, &job);
+    atk_parallel_for(units, BODY(attention), &job);
   }
 }

@@ -10,16 +10,17 @@
 // As in the header.
 #pragma clang fp reassociate(off) contract(off)
 
-enum { PANELS = 2, ROWS = 8 };  // a tile
+// A tile. For many rows that of codes around 0 has 12 sums, whose totals fit into registers too; a row alone
+// is slower by it, and the other layouts are no faster.
+enum { PANELS = 2, ROWS = 8, CENTRED_PANELS = 3, CENTRED_ROWS = 4, MOST_SUMS = 16 };
 
 typedef uint32_t u16 __attribute__((vector_size(64)));
-typedef uint16_t h16 __attribute__((vector_size(32)));
 
 // One row's inputs of one group.
 typedef struct {
   int32_t codes[QUADS];
   float scale;
-  float sum;  // of the inputs as their codes have them
+  float shift;  // the sum of the inputs as their codes have them, times what an offset is of its scale
 } input_group;
 
 // ---- inputs -------------------------------------------------------------------------------------
@@ -27,9 +28,10 @@ typedef struct {
   input_group *out;
   const float *x;
   size_t K;
+  float offset;  // of weights, as a multiple of the scale, or 1 where each has its own
 } input_job;
 
-INLINE void pack_group(input_group *out, const float *x) {
+INLINE void pack_group(input_group *out, const float *x, float offset) {
   f16 a = LOAD(x), b = LOAD(x + LANES);
   // Magnitudes as bits, which are ordered as they are: infinity and NaN are the greatest.
   int32_t bits = __builtin_reduce_max(
@@ -44,7 +46,7 @@ INLINE void pack_group(input_group *out, const float *x) {
   f16 zero = (f16){0} + rounder;
   i16 codes = (i16)first - (i16)zero + (i16)second - (i16)zero;
   out->scale = scale;
-  out->sum = (float)__builtin_reduce_add(codes) * scale;
+  out->shift = (float)__builtin_reduce_add(codes) * scale * offset;
 }
 
 INLINE void pack_inputs(void *context, size_t begin, size_t end, const int R, const int S) {
@@ -54,11 +56,11 @@ INLINE void pack_inputs(void *context, size_t begin, size_t end, const int R, co
   for (size_t m = begin; m < end; m++) {
     input_group *out = job->out + m * groups;
     const float *x = job->x + m * K;
-    for (size_t g = 0; g < K / GROUP; g++) pack_group(out + g, x + g * GROUP);
+    for (size_t g = 0; g < K / GROUP; g++) pack_group(out + g, x + g * GROUP, job->offset);
     if (K % GROUP == 0) continue;
     float part[GROUP] = {0};
     memcpy(part, x + K / GROUP * GROUP, K % GROUP * sizeof(float));
-    pack_group(out + groups - 1, part);
+    pack_group(out + groups - 1, part, job->offset);
   }
 }
 BODIES(pack_inputs)
@@ -98,18 +100,12 @@ INLINE const char *byte_panels(const int8_job *job, const char *panel, const siz
   return (const char *)out;
 }
 
-// Scales of a group of 16 outputs, and offsets: from codes as they are read, 0 to 255, back to around 0.
-INLINE void load_scales(f16 *scale, f16 *offset, const char *at, const codes_layout layout) {
-  if (layout != CODES_CENTRED) {
-    *scale = *(const f16 *)at;
-    *offset = *((const f16 *)at + 1);
-    return;
-  }
-  u16 bits = __builtin_convertvector(*(const h16 *)at, u16);
+// 16 normal numbers of float16, or zeros.
+INLINE void halves_plain(f16 *out, const h16 *at) {
+  u16 bits = __builtin_convertvector(*at, u16);
   u16 magnitude = (bits & 0x7fff) << 13;  // and the exponent from a bias of 15 to one of 127
   magnitude += (u16)(magnitude != 0) & (112u << 23);
-  *scale = (f16)(magnitude | (bits & 0x8000) << 16);
-  *offset = -128 * *scale;
+  *out = (f16)(magnitude | (bits & 0x8000) << 16);
 }
 
 // sum += Σ code of w · code of x over four inputs, in each lane.
@@ -128,6 +124,12 @@ __attribute__((target("avx512f,avx512vnni"), always_inline)) static inline void 
     i16 *sum, const i16 *w, const int32_t *x) {
   *sum = (i16)__builtin_ia32_vpdpbusd512((i512)*sum, (i512)*w, (i512){0} + *x);
 }
+
+typedef _Float16 f16_halves __attribute__((vector_size(32)));
+__attribute__((target("avx512f"), always_inline)) static inline void halves_vnni(f16 *out,
+                                                                                 const h16 *at) {
+  *out = __builtin_convertvector(*(const f16_halves *)at, f16);
+}
 #endif
 
 // Where a panel's codes and scales begin, and the bytes from a panel to the next.
@@ -142,20 +144,22 @@ typedef struct {
   size_t lines;
 } ahead;
 
-// S rows of x times `panels` panels w of the weights, to y + 16 · panel of each row.
-#define MULTIPLY(name, quad)                                                                      \
+// S rows of x times `panels` panels w of the weights, to y + 16 · panel of each row. A number of x minus 0
+// is itself, whatever it is, in every lane. Codes around 0 are read as 0 to 255, so −128 · scale is their
+// offset, and it is taken in with the scale.
+#define MULTIPLY(name, quad, halves)                                                              \
   INLINE void name(const int8_job *job, panels_of_codes w, size_t m, size_t panel, ahead *next,   \
                    const int S, const int panels, const codes_layout layout) {                    \
     size_t groups = job->groups;                                                                  \
     const size_t step = codes_step(layout), scale_step = scales_step(layout);                     \
     const input_group *x = job->x + m * groups;                                                   \
-    f16 total[PANELS * ROWS];                                                                     \
-    UNROLL for (int i = 0; i < PANELS * ROWS; i++) total[i] = (f16){0};                           \
+    f16 total[MOST_SUMS];                                                                         \
+    UNROLL for (int i = 0; i < panels * S; i++) total[i] = (f16){0};                              \
     for (size_t g = 0; g < groups; g++, w.codes += step, w.scales += scale_step, x++) {           \
-      i16 sum[PANELS * ROWS];                                                                     \
+      i16 sum[MOST_SUMS];                                                                         \
       for (size_t i = 0; i < next->lines; i++, next->line += 64)                                  \
         __builtin_prefetch(next->line, 0, 2);                                                     \
-      UNROLL for (int i = 0; i < PANELS * ROWS; i++) sum[i] = (i16){0};                           \
+      UNROLL for (int i = 0; i < panels * S; i++) sum[i] = (i16){0};                              \
       UNROLL for (int q = 0; q < QUADS; q++) {                                                    \
         UNROLL for (int p = 0; p < panels; p++) {                                                 \
           i16 codes;                                                                              \
@@ -165,13 +169,24 @@ typedef struct {
         }                                                                                         \
       }                                                                                           \
       UNROLL for (int p = 0; p < panels; p++) {                                                   \
-        f16 scale, offset;                                                                        \
-        load_scales(&scale, &offset, w.scales + p * w.stride, layout);                            \
+        const char *scales = w.scales + p * w.stride;                                             \
+        f16 scale;                                                                                \
+        if (layout == CODES_CENTRED) {                                                            \
+          halves(&scale, (const h16 *)scales);                                                    \
+        } else {                                                                                  \
+          scale = *(const f16 *)scales;                                                           \
+        }                                                                                         \
         UNROLL for (int s = 0; s < S; s++) {                                                      \
-          f16 *t = &total[p * S + s];                                                             \
-          *t = __builtin_elementwise_fma(__builtin_convertvector(sum[p * S + s], f16) * scale,    \
-                                         (f16){0} + x[s * groups].scale, *t);                     \
-          *t = __builtin_elementwise_fma(offset, (f16){0} + x[s * groups].sum, *t);               \
+          f16 *t = &total[p * S + s], codes = __builtin_convertvector(sum[p * S + s], f16);       \
+          f16 x_scale = x[s * groups].scale - (f16){0}, shift = x[s * groups].shift - (f16){0};   \
+          if (layout == CODES_CENTRED) {                                                          \
+            codes = __builtin_elementwise_fma(codes, x_scale, shift);                             \
+            *t = __builtin_elementwise_fma(codes, scale, *t);                                     \
+          } else {                                                                                \
+            f16 offset = *((const f16 *)scales + 1);                                              \
+            *t = __builtin_elementwise_fma(codes * scale, x_scale, *t);                           \
+            *t = __builtin_elementwise_fma(offset, shift, *t);                                    \
+          }                                                                                       \
         }                                                                                         \
       }                                                                                           \
     }                                                                                             \
@@ -196,11 +211,18 @@ INLINE void store(const int8_job *job, size_t m, size_t panel, const f16 *total)
   }
 }
 
-MULTIPLY(multiply_plain, multiply_quad_plain)
+MULTIPLY(multiply_plain, multiply_quad_plain, halves_plain)
+
+// Several tiles of rows: panels are met several times.
+static bool is_large(const int8_job *job) { return job->M > ROWS; }
+
+static size_t panels_of_tile(const int8_job *job) {
+  return job->w->layout == CODES_CENTRED && is_large(job) ? CENTRED_PANELS : PANELS;
+}
 
 // How a product reads its panels: where each is met several times, 4 bits are brought to bytes once.
 static codes_layout layout_read(const int8_job *job) {
-  bool expands = job->w->layout == CODES_NIBBLES && job->M > ROWS;
+  bool expands = job->w->layout == CODES_NIBBLES && is_large(job);
   return expands ? CODES_WIDE : job->w->layout;
 }
 
@@ -218,7 +240,7 @@ INLINE panels_of_codes find_panels(const int8_job *job, size_t panel, const size
 }
 
 static size_t end_of_panels(const int8_job *job, size_t tiles) {
-  return atk_min(PANELS * tiles, (job->N + LANES - 1) / LANES);
+  return atk_min(panels_of_tile(job) * tiles, (job->N + LANES - 1) / LANES);
 }
 
 #define ROWS_CASE(multiply, panels, most, layout, rows)                                            \
@@ -248,7 +270,8 @@ static size_t end_of_panels(const int8_job *job, size_t tiles) {
 INLINE void int8_plain(void *context, size_t begin, size_t end, const int R, const int S) {
   (void)R, (void)S;
   const int8_job *job = context;
-  for (size_t panel = PANELS * begin; panel < end_of_panels(job, end); panel++) {
+  size_t panel = panels_of_tile(job) * begin, stop = end_of_panels(job, end);
+  for (; panel < stop; panel++) {
     switch (layout_read(job)) {
       case CODES_WIDE: { ROW_TILES(multiply_plain, 1, 2, CODES_WIDE) } break;
       case CODES_NIBBLES: { ROW_TILES(multiply_plain, 1, 2, CODES_NIBBLES) } break;
@@ -262,26 +285,29 @@ BODIES(int8_plain)
 #define VNNI __attribute__((target("arch=x86-64-v4,avx512vnni"), min_vector_width(512)))
 #undef INLINE
 #define INLINE VNNI static inline __attribute__((always_inline))
-MULTIPLY(multiply_vnni, multiply_quad_vnni)
+MULTIPLY(multiply_vnni, multiply_quad_vnni, halves_vnni)
 
-#define INT8_VNNI(name, layout)                                                                   \
+#define INT8_VNNI(name, panels, rows, layout)                                                     \
   VNNI static void name(void *context, size_t begin, size_t end) {                                \
     const int8_job *job = context;                                                                \
-    size_t panel = PANELS * begin, stop = end_of_panels(job, end);                                \
-    for (; panel + PANELS <= stop; panel += PANELS) {                                             \
-      ROW_TILES(multiply_vnni, PANELS, ROWS, layout)                                              \
+    size_t panel = panels * begin, stop = end_of_panels(job, end);                                \
+    for (; panel + panels <= stop; panel += panels) {                                             \
+      ROW_TILES(multiply_vnni, panels, rows, layout)                                              \
     }                                                                                             \
-    for (; panel < stop; panel++) { ROW_TILES(multiply_vnni, 1, ROWS, layout) }                   \
+    for (; panel < stop; panel++) { ROW_TILES(multiply_vnni, 1, rows, layout) }                   \
   }
-INT8_VNNI(vnni_wide, CODES_WIDE)
-INT8_VNNI(vnni_nibbles, CODES_NIBBLES)
-INT8_VNNI(vnni_centred, CODES_CENTRED)
+INT8_VNNI(vnni_wide, PANELS, ROWS, CODES_WIDE)
+INT8_VNNI(vnni_nibbles, PANELS, ROWS, CODES_NIBBLES)
+INT8_VNNI(vnni_centred, PANELS, ROWS, CODES_CENTRED)
+INT8_VNNI(vnni_large_centred, CENTRED_PANELS, CENTRED_ROWS, CODES_CENTRED)
 
 static void int8_vnni(void *context, size_t begin, size_t end) {
   switch (layout_read(context)) {
     case CODES_WIDE: vnni_wide(context, begin, end); break;
     case CODES_NIBBLES: vnni_nibbles(context, begin, end); break;
-    case CODES_CENTRED: vnni_centred(context, begin, end); break;
+    case CODES_CENTRED:
+      (is_large(context) ? vnni_large_centred : vnni_centred)(context, begin, end);
+      break;
   }
 }
 
@@ -298,12 +324,12 @@ static void product(float *y, const float *x, const packed_codes *w, const float
   if (M == 0 || N == 0) return;
   size_t groups = groups_of(K);
   input_group *inputs = atk_scratch(ATK_SCRATCH_SHARED, M * groups * sizeof(input_group));
-  input_job pack = {inputs, x, K};
+  input_job pack = {inputs, x, K, w->layout == CODES_CENTRED ? -128.0f : 1.0f};
   atk_parallel_rows(M, K, BODY(pack_inputs), &pack);
   int8_job job = {y, inputs, w, bias, M, N, groups, accumulate};
   // A row or two read weights as fast as memory gives them; with more there is work to share out.
-  (M <= 2 ? atk_parallel_stretches : atk_parallel_for)(
-      (N + PANELS * LANES - 1) / (PANELS * LANES), body, &job);
+  size_t outputs = panels_of_tile(&job) * LANES;
+  (M <= 2 ? atk_parallel_stretches : atk_parallel_for)((N + outputs - 1) / outputs, body, &job);
 }
 
 void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias, size_t M,
