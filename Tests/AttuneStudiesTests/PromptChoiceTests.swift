@@ -143,13 +143,15 @@ struct PromptChoiceTests {
   ) throws {
     let settings = Quickstart.settings(task, sampler: .int8)
     #expect(settings.sample.sampler == .int8 && settings.evaluation.sampler == .int8)
-    #expect((task == .sums ? settings.grpo.sampler : settings.ppo.sampler) == .int8)
+    for method in RLHF.Method.allCases {
+      if let online = settings.methodKnobs[method] as? any OnlineSettings {
+        #expect(online.rollout.sampler == .int8, "\(method)")
+      }
+    }
+    #expect(settings.iterate.sampler == .int8)
     try settings.validate()
     var same = settings
-    same.sample.sampler = .same
-    same.evaluation.sampler = .same
-    same.ppo.sampler = .same
-    same.grpo.sampler = .same
+    same.setSampling(sampler: .same)
     #expect(same == Quickstart.settings(task))
   }
 }

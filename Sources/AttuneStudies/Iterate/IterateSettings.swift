@@ -138,9 +138,10 @@ extension IterateSettings: PolicyMethod {
 
   package mutating func setBeta(_ beta: Double) { dpo.setBeta(beta) }
 
-  package mutating func setSampling(temperature: Double?, maxTokens: Int?) {
+  package mutating func setSampling(temperature: Double?, maxTokens: Int?, sampler: Sampler?) {
     self.temperature = temperature ?? self.temperature
     self.maxTokens = maxTokens ?? self.maxTokens
+    self.sampler = sampler ?? self.sampler
   }
 
   /// As many answers in whole rounds, on all prompts where the budget allows.

@@ -75,10 +75,7 @@ public enum Quickstart {
   public static func settings(_ task: Task, sampler: Sampler = .same) -> RLHFSettings {
     var settings = task.labeller == nil ? RLHFSettings.checkedQuickstart : .quickstart
     if let labeller = task.labeller { settings.label.labeller = labeller }
-    settings.sample.sampler = sampler
-    settings.evaluation.sampler = sampler
-    settings.ppo.sampler = sampler
-    settings.grpo.sampler = sampler
+    settings.setSampling(sampler: sampler)
     return settings
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import AttuneEngine
 import AttuneObjectives
 public import AttuneRewards
 public import AttuneTraining
@@ -55,16 +56,19 @@ public struct RLHFSettings: HoldsMethods {
     setSampling(temperature: Self.temperature, maxTokens: sample.maxTokens)
   }
 
-  /// One temperature and one longest answer for everything that samples; nil leaves it.
-  private mutating func setSampling(temperature: Double?, maxTokens: Int) {
-    sample.maxTokens = maxTokens
-    evaluation.maxTokens = maxTokens
-    if let temperature {
-      sample.temperature = temperature
-      evaluation.temperature = temperature
-    }
+  /// One temperature, one longest answer and one sampler for everything that samples; nil leaves it.
+  package mutating func setSampling(
+    temperature: Double? = nil, maxTokens: Int? = nil, sampler: Sampler? = nil
+  ) {
+    sample.maxTokens = maxTokens ?? sample.maxTokens
+    evaluation.maxTokens = maxTokens ?? evaluation.maxTokens
+    sample.temperature = temperature ?? sample.temperature
+    evaluation.temperature = temperature ?? evaluation.temperature
+    sample.sampler = sampler ?? sample.sampler
+    evaluation.sampler = sampler ?? evaluation.sampler
     for method in RLHF.Method.allCases {
-      methodKnobs[method].setSampling(temperature: temperature, maxTokens: maxTokens)
+      methodKnobs[method].setSampling(
+        temperature: temperature, maxTokens: maxTokens, sampler: sampler)
     }
   }
 
@@ -236,7 +240,7 @@ public struct RLHFSettings: HoldsMethods {
   /// policy, reference, reward model and every epoch.
   public static var quickstart: RLHFSettings {
     var settings = RLHFSettings()
-    settings.setSampling(temperature: nil, maxTokens: 48)
+    settings.setSampling(maxTokens: 48)
     settings.rounds = 2
     settings.earlyRollouts = 12
     settings.evaluation.n = 8
@@ -253,11 +257,11 @@ public struct RLHFSettings: HoldsMethods {
   /// The recipe of `attune quickstart` for answers that are checked: no preferences, GRPO on the grader's verdict.
   public static var checkedQuickstart: RLHFSettings {
     var settings = RLHFSettings()
-    settings.setSampling(temperature: nil, maxTokens: 20)
+    settings.setSampling(maxTokens: 20)
     settings.method = .grpo
     settings.grader = ProceduralTask.sums.reward
     settings.evaluation.n = 8
-    settings.methodKnobs[.grpo].setSampling(temperature: 1, maxTokens: 20)
+    settings.grpo.temperature = 1
     settings.grpo.rollouts = 40
     settings.grpo.promptsPerRollout = 16
     settings.grpo.learningRate = 1e-3

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+package import AttuneEngine
 
 /// Settings of a trainer that `rlhf`, `frontier` and `hacking` can train a policy by, and all that they
 /// know of it.
@@ -24,7 +25,7 @@ package protocol PolicyMethod: PlansRuns {
   /// Sets β.
   mutating func setBeta(_ beta: Double)
   /// Sets how answers are sampled; nil leaves it.
-  mutating func setSampling(temperature: Double?, maxTokens: Int?)
+  mutating func setSampling(temperature: Double?, maxTokens: Int?, sampler: Sampler?)
   /// Takes what is one for all methods that are compared, β as it stands among it.
   mutating func take(_ budget: AnswerBudget)
   /// Trains.
@@ -95,9 +96,10 @@ extension OnlineMethod {
   package var sampledAnswers: Int { rollout.answers }
   package var constraints: [String] { rewards.constraints }
 
-  package mutating func setSampling(temperature: Double?, maxTokens: Int?) {
+  package mutating func setSampling(temperature: Double?, maxTokens: Int?, sampler: Sampler?) {
     rollout.temperature = temperature ?? rollout.temperature
     rollout.maxTokens = maxTokens ?? rollout.maxTokens
+    rollout.sampler = sampler ?? rollout.sampler
   }
 
   package mutating func take(_ budget: AnswerBudget) { takeRollouts(of: budget) }
@@ -139,6 +141,6 @@ extension PolicyMethod where Self: ContrastiveSettings {
   package var sampledAnswers: Int { 0 }
 
   // Nothing is sampled.
-  package mutating func setSampling(temperature: Double?, maxTokens: Int?) {}
+  package mutating func setSampling(temperature: Double?, maxTokens: Int?, sampler: Sampler?) {}
   package mutating func take(_ budget: AnswerBudget) {}
 }
