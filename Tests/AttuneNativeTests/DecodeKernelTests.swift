@@ -137,6 +137,7 @@ struct DecodeKernelTests {
     AttentionCase(heads: 9, groups: 3, width: 64, prefix: 33, own: 18),
     AttentionCase(heads: 4, groups: 4, width: 80, prefix: 17, own: 1),
     AttentionCase(heads: 2, groups: 1, width: 7, prefix: 0, own: 40),
+    AttentionCase(heads: 14, groups: 2, width: 72, prefix: 34, own: 37),
   ])
   func `attention is right and does not see where the prefix ends`(_ size: AttentionCase) {
     let (h, g, c) = (size.heads, size.groups, size.width)
@@ -197,6 +198,53 @@ struct DecodeKernelTests {
         #expect(abs(Double(out[head * c + i]) - exact / sum) < 2e-6)
       }
     }
+  }
+
+  /// Many rows are shared out by their positions, and each fetches what the next one reads.
+  @Test(
+    arguments: [
+      AttentionCase(heads: 9, groups: 3, width: 64, prefix: 40, own: 80),
+      AttentionCase(heads: 14, groups: 2, width: 20, prefix: 40, own: 80),
+      AttentionCase(heads: 4, groups: 4, width: 80, prefix: 40, own: 80),
+    ], [WeightForm.float32, .bfloat16])
+  func `a row among many attends as it does alone`(_ size: AttentionCase, cached: WeightForm) {
+    let (h, g, c) = (size.heads, size.groups, size.width)
+    let rows = 41
+    var random = SplitMix(seed: UInt64(h * c))
+    let q = Self.numbers(rows * h * c, &random)
+    let positions = rows + size.prefix + size.own
+    let numbers = [0, 1].map { _ in Self.numbers(positions * g * c, &random) }
+    let bytes = numbers.map { numbers in
+      var halves = [UInt16](repeating: 0, count: numbers.count)
+      atk_bf16_from_float(&halves, numbers, numbers.count)
+      return cached == .bfloat16
+        ? halves.withUnsafeBytes(Array.init) : numbers.withUnsafeBytes(Array.init)
+    }
+    // One row has nothing before it at all.
+    let prefixes = (0..<rows).map { $0 == 7 ? Int32(0) : Int32(random.next() % UInt64(size.prefix)) }
+    let owns = (0..<rows).map { $0 == 7 ? Int32(0) : Int32(random.next() % UInt64(size.own)) }
+    func attend(_ chosen: Range<Int>) -> [Float] {
+      var out = [Float](repeating: .nan, count: chosen.count * h * c)
+      bytes[0].withUnsafeBytes { k in
+        bytes[1].withUnsafeBytes { v in
+          func places(_ numbers: UnsafeRawBufferPointer, after: Int) -> [UnsafeRawPointer?] {
+            chosen.map { row in
+              numbers.baseAddress.map { $0 + cached.bytes((row + after) * g * c) }
+            }
+          }
+          atk_attention_decode(
+            &out, Array(q[chosen.lowerBound * h * c..<chosen.upperBound * h * c]),
+            places(k, after: 0), places(v, after: 0), places(k, after: size.prefix),
+            places(v, after: size.prefix),
+            cached.kernelFormat, Array(prefixes[chosen]), Array(owns[chosen]), chosen.count, h, g, c,
+            h * c, .init(), ATK_PRODUCTS_FLOAT32)
+        }
+      }
+      return out
+    }
+    let together = attend(0..<rows)
+    #expect(together == (0..<rows).flatMap { attend($0..<$0 + 1) })
+    #expect(together[7 * h * c..<8 * h * c].allSatisfy { $0 == 0 })
   }
 
   /// Equal scores: every share is 1/51, which bfloat16 does not have.

@@ -135,7 +135,7 @@ struct Int8KernelTests {
   ])
   func `a file's codes are taken as they are`(form: WeightForm, scales: Int, half: Bool) throws {
     var random = SplitMix(seed: UInt64(form.bytes(32) + scales))
-    let (n, k) = (19, 96)
+    let (n, k, rows) = (67, 96, 21)
     var numbers: [Float] = []
     var stored: [UInt8] = []
     func put<Number>(_ value: Number) { withUnsafeBytes(of: value) { stored += $0 } }
@@ -166,16 +166,18 @@ struct Int8KernelTests {
       }
       numbers += codes.enumerated().map { factors[$0 / 16] * (Float($1) * scale + offset) }
     }
-    let x = DecodeKernelTests.numbers(2 * k, &random)
+    let x = DecodeKernelTests.numbers(rows * k, &random)
     let codes = try Codes(stored, form.kernelFormat, n, k)
-    let y = Self.product(x, codes, rows: 2, n, k)
-    var plain = y
-    atk_linear_int8_plain(&plain, x, codes.pointer, nil, 2, n, k, 0)
+    let y = Self.product(x, codes, rows: rows, n, k)
+    var plain = [Float](repeating: 0, count: y.count)
+    atk_linear_int8_plain(&plain, x, codes.pointer, nil, rows, n, k, 0)
     #expect(y == plain)
+    // Few rows are multiplied in other tiles than many.
+    #expect(Self.product(Array(x.prefix(2 * k)), codes, rows: 2, n, k) == Array(y.prefix(2 * n)))
     let weights =
       scales == 1 ? numbers.map(Double.init) : Self.rounded(numbers, columns: k, weights: true)
     let exact = Reference.linear(
-      Self.rounded(x, columns: k), weights, rows: 2, outputs: n, inputs: k)
+      Self.rounded(x, columns: k), weights, rows: rows, outputs: n, inputs: k)
     for (a, b) in zip(y, exact) { #expect(abs(Double(a) - b) < 2e-5) }
     #expect(exact.contains { abs($0) > 1 })
   }
