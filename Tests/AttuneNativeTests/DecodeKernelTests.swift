@@ -221,7 +221,9 @@ struct DecodeKernelTests {
         ? halves.withUnsafeBytes(Array.init) : numbers.withUnsafeBytes(Array.init)
     }
     // One row has nothing before it at all.
-    let prefixes = (0..<rows).map { $0 == 7 ? Int32(0) : Int32(random.next() % UInt64(size.prefix)) }
+    let prefixes = (0..<rows).map {
+      $0 == 7 ? Int32(0) : Int32(random.next() % UInt64(size.prefix))
+    }
     let owns = (0..<rows).map { $0 == 7 ? Int32(0) : Int32(random.next() % UInt64(size.own)) }
     func attend(_ chosen: Range<Int>) -> [Float] {
       var out = [Float](repeating: .nan, count: chosen.count * h * c)
@@ -235,9 +237,8 @@ struct DecodeKernelTests {
           atk_attention_decode(
             &out, Array(q[chosen.lowerBound * h * c..<chosen.upperBound * h * c]),
             places(k, after: 0), places(v, after: 0), places(k, after: size.prefix),
-            places(v, after: size.prefix),
-            cached.kernelFormat, Array(prefixes[chosen]), Array(owns[chosen]), chosen.count, h, g, c,
-            h * c, .init(), ATK_PRODUCTS_FLOAT32)
+            places(v, after: size.prefix), cached.kernelFormat, Array(prefixes[chosen]),
+            Array(owns[chosen]), chosen.count, h, g, c, h * c, .init(), ATK_PRODUCTS_FLOAT32)
         }
       }
       return out
