@@ -26,16 +26,19 @@ extension NativeModel {
   }
 
   /// Makes a sampler's copies of the matrices of products: of frozen ones once, for all models that share
-  /// them, of those that are trained whenever they have changed. Those of all layers lie in one piece of
-  /// memory, which is large enough for large pages.
+  /// them, of those that are trained whenever they have changed. Each of the two kinds lies in one piece of
+  /// memory, which is large enough for large pages: frozen ones must not hold those of a model that is gone.
   private func make(_ copy: SamplerCopy) throws {
     var parts: [(block: ParameterBlock, roles: [ModuleRole]?)] =
       (0..<spec.layers).map { (layerBlock($0), nil) }
     parts.append(spec.tiedHead ? (embeddingBlock, [.embedding]) : (finalBlock, [.head]))
-    let room = parts.reduce(0) { $0 + $1.block.room(for: copy, of: $1.roles) }
-    var memory = room > 0 ? FloatSlice(try FloatBuffer(room)) : nil
-    for (block, roles) in parts {
-      block.make(copy, of: roles, version: block.lies(in: arena) ? version : 0, in: &memory)
+    for areTrained in [false, true] {
+      let parts = parts.filter { $0.block.lies(in: arena) == areTrained }
+      let room = parts.reduce(0) { $0 + $1.block.room(for: copy, of: $1.roles) }
+      var memory = room > 0 ? FloatSlice(try FloatBuffer(room)) : nil
+      for (block, roles) in parts {
+        block.make(copy, of: roles, version: areTrained ? version : 0, in: &memory)
+      }
     }
   }
 
