@@ -40,6 +40,8 @@ public struct HeadRequest: Sendable, Equatable {
   public var temperature: Double
   /// Whether the entropy of each scored position is wanted, in nats.
   public var entropy: Bool
+  /// Whether log-probabilities at temperature 1 are wanted too; scoring alone gives them.
+  public var untempered: Bool
   /// Ids whose log-probabilities are wanted at every scored position (a judge's letters).
   public var candidates: [Int32]
 
@@ -48,10 +50,15 @@ public struct HeadRequest: Sendable, Equatable {
   /// - Parameters:
   ///   - temperature: The sampling temperature.
   ///   - entropy: Whether entropies are wanted.
+  ///   - untempered: Whether log-probabilities at temperature 1 are wanted too.
   ///   - candidates: Ids scored at every position.
-  public init(temperature: Double = 1, entropy: Bool = false, candidates: [Int32] = []) {
+  public init(
+    temperature: Double = 1, entropy: Bool = false, untempered: Bool = false,
+    candidates: [Int32] = []
+  ) {
     self.temperature = temperature
     self.entropy = entropy
+    self.untempered = untempered
     self.candidates = candidates
   }
 }
@@ -94,6 +101,8 @@ public struct HeadScores: Sendable, Equatable {
   public var logProbabilities: [[Double]]
   /// For each segment the entropies at its scored tokens, in nats; empty arrays unless asked for.
   public var entropies: [[Double]]
+  /// The same as `logProbabilities` at temperature 1; empty arrays unless asked for.
+  public var untempered: [[Double]]
   /// For each segment the scalar head's values after `scalarsAfter`.
   public var scalars: [[Double]]
   /// For each segment and scored token the log-probabilities of the candidate ids.
@@ -104,14 +113,16 @@ public struct HeadScores: Sendable, Equatable {
   /// - Parameters:
   ///   - logProbabilities: A list a segment.
   ///   - entropies: A list a segment.
+  ///   - untempered: A list a segment.
   ///   - scalars: A list a segment.
   ///   - candidates: A list a segment of a list a position.
   public init(
-    logProbabilities: [[Double]], entropies: [[Double]] = [], scalars: [[Double]] = [],
-    candidates: [[[Double]]] = []
+    logProbabilities: [[Double]], entropies: [[Double]] = [], untempered: [[Double]] = [],
+    scalars: [[Double]] = [], candidates: [[[Double]]] = []
   ) {
     self.logProbabilities = logProbabilities
     self.entropies = entropies
+    self.untempered = untempered
     self.scalars = scalars
     self.candidates = candidates
   }

@@ -70,7 +70,7 @@ final class Workspace {
     case lowRank, lowRankGradient
     case branch, branchGradient, parallelGradient
     case headRows, headNormed, headNormedGradient, headRowsGradient, headRstd, headMean
-    case headLogProbability, headLogSumExp, headEntropy, headCandidates, headLogits
+    case headLogProbability, headLogSumExp, headEntropy, headUntempered, headCandidates, headLogits
     case otherHeadNormed
     case layer(Int, Kept)
     /// The same in bfloat16.

@@ -229,14 +229,13 @@ package final class IncrementalDecoder {
     }
     for (j, adapter) in group.adapters.enumerated() {
       let (y, low) = (y + adapter.fusedRow, lowRank.pointer + j * rank)
-      // What is smaller is in float32 in a pass too, by products that depend on the number of rows.
-      if rounds, min(rank, adapter.outputs) >= 16 {
+      if rounds {
         atk_linear_forward(
           y, low, arena + adapter.b, nil, count, adapter.outputs, rank, columns, ranks, 1,
           ATK_PRODUCTS_BF16)
       } else {
         atk_adapter_decode(
-          y, columns, low, ranks, arena + adapter.b, rounds ? 1 : adapters.layout.scale, count,
+          y, columns, low, ranks, arena + adapter.b, adapters.layout.scale, count,
           adapter.outputs, rank)
       }
     }

@@ -49,12 +49,15 @@ extension NativeModel {
     let logProbability = try workspace.take(.headLogProbability, n)
     let logSumExp = try workspace.take(.headLogSumExp, n)
     let entropy = try workspace.take(.headEntropy, request.entropy ? n : 0)
+    let untempered = try workspace.take(.headUntempered, request.untempered ? n : 0)
     let candidates = try workspace.take(.headCandidates, n * m)
     let logits = try keeping ? roomForLogits(n) : nil
     if n > 0 {
       atk_head_forward(
-        logProbability, logSumExp, request.entropy ? entropy : nil, m > 0 ? candidates : nil,
-        logits, hidden, headMatrix.start, headMatrix.form.kernelFormat, plan.scoredTarget,
+        logProbability, logSumExp, request.entropy ? entropy : nil,
+        request.untempered ? untempered : nil, Float(request.temperature),
+        m > 0 ? candidates : nil, logits, hidden, headMatrix.start, headMatrix.form.kernelFormat,
+        plan.scoredTarget,
         request.candidates, spec.headTemperature(request.temperature), spec.headCap, n, m,
         spec.width, spec.vocabularySize,
         precision)
@@ -220,12 +223,17 @@ extension NativeModel {
       try request.entropy
       ? UnsafeBufferPointer(start: workspace.take(.headEntropy, n), count: n).map { Double($0) }
       : []
+    let untempered =
+      try request.untempered
+      ? UnsafeBufferPointer(start: workspace.take(.headUntempered, n), count: n).map { Double($0) }
+      : []
     let flat = try UnsafeBufferPointer(start: workspace.take(.headCandidates, n * m), count: n * m)
     let candidates = (0..<(m > 0 ? n : 0)).map { i in (0..<m).map { Double(flat[i * m + $0]) } }
     let empty = [Int](repeating: 0, count: plan.scoredPerSegment.count)
     return HeadScores(
       logProbabilities: BatchPlan.cut(logProbabilities, plan.scoredPerSegment),
       entropies: BatchPlan.cut(entropies, request.entropy ? plan.scoredPerSegment : empty),
+      untempered: BatchPlan.cut(untempered, request.untempered ? plan.scoredPerSegment : empty),
       scalars: BatchPlan.cut(scalars, plan.scalarsPerSegment),
       candidates: BatchPlan.cut(candidates, m > 0 ? plan.scoredPerSegment : empty))
   }

@@ -129,7 +129,7 @@ void atk_linear_decode_bf16(float *y, const float *x, const void *w, atk_weights
                             size_t K, int accumulate) {
   if (M == 0 || N == 0) return;
 #ifdef ATK_BF16_PRODUCTS
-  if (atk_has_bf16() && atk_precision_for(ATK_PRODUCTS_BF16, N, K) == ATK_PRODUCTS_BF16) {
+  if (atk_has_bf16()) {
     linear(y, x, w, format, panels_or_null, bias, M, N, K, accumulate);
     return;
   }

@@ -136,12 +136,6 @@ void atk_gemm(atk_precision precision, atk_order order_a, atk_order order_b, siz
               size_t K, float alpha, const float *a, size_t lda, const float *b, size_t ldb,
               float beta, float *c, size_t ldc);
 
-// How the products with a matrix of rows × columns are computed: of a small one there is nothing to gain.
-// The matrix alone decides, not the number of tokens, so that a row gives the same numbers in any batch.
-static inline atk_precision atk_precision_for(atk_precision wanted, size_t rows, size_t columns) {
-  return wanted == ATK_PRODUCTS_BF16 && (rows < 16 || columns < 16) ? ATK_PRODUCTS_FLOAT32 : wanted;
-}
-
 // Whether atk_gemm leaves a product of high precision to matrix tiles.
 bool atk_tiles_pay(atk_order order_a, size_t M, size_t N, size_t K);
 

@@ -109,7 +109,7 @@ void atk_linear_forward(float *y, const float *x, const float *w, const float *b
   run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_TRANSPOSED, .M = M, .N = N, .K = K,
                       .lda = ldx, .ldb = K, .ldc = ldy, .a = x, .b = w, .c = y,
                       .bias = bias_or_null, .alpha = 1, .accumulate = accumulate,
-                      .precision = atk_precision_for(precision, N, K)});
+                      .precision = precision});
 }
 
 void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_t M, size_t N,
@@ -117,7 +117,7 @@ void atk_linear_backward_input(float *dx, const float *dy, const float *w, size_
                                atk_precision precision) {
   run_gemm((gemm_job){.order_a = ATK_PLAIN, .order_b = ATK_PLAIN, .M = M, .N = K, .K = N,
                       .lda = lddy, .ldb = K, .ldc = lddx, .a = dy, .b = w, .c = dx, .alpha = 1,
-                      .accumulate = accumulate, .precision = atk_precision_for(precision, N, K)});
+                      .accumulate = accumulate, .precision = precision});
 }
 
 void atk_linear_forward_stored(float *y, const float *x, const void *w, atk_weights format,
@@ -128,7 +128,7 @@ void atk_linear_forward_stored(float *y, const float *x, const void *w, atk_weig
                       .b = format == ATK_FLOAT32 ? w : NULL,
                       .stored = atk_dense_matrix(w, format, K), .c = y, .bias = bias_or_null,
                       .alpha = 1, .accumulate = accumulate,
-                      .precision = atk_precision_for(precision, N, K)});
+                      .precision = precision});
 }
 
 void atk_linear_backward_input_stored(float *dx, const float *dy, const void *w,
@@ -140,7 +140,7 @@ void atk_linear_backward_input_stored(float *dx, const float *dy, const void *w,
                       .b = format == ATK_FLOAT32 ? w : NULL,
                       .stored = atk_dense_matrix(w, format, K), .c = dx, .alpha = 1,
                       .accumulate = accumulate,
-                      .precision = atk_precision_for(precision, N, K)});
+                      .precision = precision});
 }
 
 void atk_product(float *c, atk_order order_a, const float *a, atk_order order_b, const float *b,
@@ -174,7 +174,7 @@ void atk_linear_backward_weight(float *dw, float *dbias_or_null, const float *dy
   run_gemm((gemm_job){.order_a = ATK_TRANSPOSED, .order_b = ATK_PLAIN, .M = N, .N = K, .K = M,
                       .lda = lddy, .ldb = ldx, .ldc = K, .a = dy, .b = x, .c = dw,
                       .alpha = scale, .accumulate = 1,
-                      .precision = atk_precision_for(precision, N, K)});
+                      .precision = precision});
   if (dbias_or_null) {
     bias_job job = {dbias_or_null, dy, M, lddy};
     atk_parallel_rows(N, M, bias_columns, &job);

@@ -9,9 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-// Of one row over one tile: the largest logit and, with x = z − most and e = exp(x): Σe and Σe·x.
+// Of one row over one tile: the largest logit and, with x = z − most and e = exp(x): Σe, Σe·x, and where it is
+// asked for Σe^{t·x}, t being `untempering`.
 typedef struct {
-  float most, sum, weighted;
+  float most, sum, weighted, untempered;
 } tile_sums;
 
 typedef struct {
@@ -44,7 +45,8 @@ typedef struct {
   float *target_logit, *candidate_logit;
   float *kept;        // [n, V]: the logits, or
   bool exponentials;  // exp(logit − most of the tile)
-  bool wants_entropy;
+  bool wants_entropy, wants_untempered;
+  float untempering;
   // backward
   bool has_gradient;  // kept is that of the logits already
   const float *dlog_probability, *dentropy, *log_sum_exp, *entropy;
@@ -102,7 +104,17 @@ ATK_MULTIVERSION static void sum_rows(tile_sums *sums, tile_place at, size_t row
     } else {
       for (size_t j = 0; j < width; j++) sum += atk_expf(row[j] - most);
     }
-    sums[i] = (tile_sums){most, sum, weighted};
+    sums[i] = (tile_sums){most, sum, weighted, 0};
+  }
+}
+
+ATK_MULTIVERSION static void sum_untempered(tile_sums *sums, tile_place at, size_t rows, size_t width,
+                                            float untempering) {
+  for (size_t i = 0; i < rows; i++) {
+    const float *row = at.z + i * at.ld;
+    float most = sums[i].most, sum = 0;
+    for (size_t j = 0; j < width; j++) sum += atk_expf(untempering * (row[j] - most));
+    sums[i].untempered = sum;
   }
 }
 
@@ -121,6 +133,8 @@ static void forward_tile(void *context, size_t tile) {
     for (size_t i = 0; i < n; i++) job->candidate_logit[i * job->m + c] = at.z[i * at.ld + candidate];
   }
   sum_rows(job->sums + tile * n, at, n, width, job->wants_entropy, job->exponentials);
+  if (job->wants_untempered)
+    sum_untempered(job->sums + tile * n, at, n, width, job->untempering);
 }
 
 typedef struct {
@@ -142,8 +156,19 @@ static row_sums join_tiles(const tile_sums *sums, size_t tiles, size_t n, size_t
   return all;
 }
 
+// log Σe^{t·z} over the tiles in order.
+static double untempered_log_sum(const tile_sums *sums, size_t tiles, size_t n, size_t i,
+                                 double most, double untempering) {
+  double sum = 0;
+  for (size_t tile = 0; tile < tiles; tile++) {
+    tile_sums part = sums[tile * n + i];
+    sum += part.untempered * exp(untempering * ((double)part.most - most));
+  }
+  return untempering * most + log(sum);
+}
+
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
-                      float *candidate_or_null, float *logits_or_null, const float *hidden,
+                      float *untempered_or_null, float untempering, float *candidate_or_null, float *logits_or_null, const float *hidden,
                       const void *w, atk_weights format, const int32_t *target,
                       const int32_t *candidates, float temperature, float cap, size_t n, size_t m,
                       size_t D, size_t V, atk_precision precision) {
@@ -153,19 +178,24 @@ void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy
   tile_sums *sums = atk_scratch(ATK_SCRATCH_SHARED, tile.tiles * tile.rows * sizeof *sums);
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .m = m, .D = D, .V = V,
-                    .precision = atk_precision_for(precision, V, D),
+                    .precision = precision,
                     .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden + row * D,
                     .w = atk_dense_matrix(w, format, D),
                     .target = target + row, .candidates = candidates, .sums = sums,
                     .target_logit = log_probability + row,
                     .candidate_logit = m ? candidate_or_null + row * m : NULL,
                     .kept = logits_or_null ? logits_or_null + row * V : NULL,
-                    .wants_entropy = entropy_or_null != NULL};
+                    .wants_entropy = entropy_or_null != NULL,
+                    .wants_untempered = untempered_or_null != NULL, .untempering = untempering};
     atk_parallel_each(tile.tiles, forward_tile, &job);
     for (size_t i = 0; i < job.n; i++) {
       row_sums all = join_tiles(sums, tile.tiles, job.n, i, true);
       double log_sum = log(all.sum), lse = all.most + log_sum;
       log_sum_exp[row + i] = (float)lse;
+      if (untempered_or_null)
+        untempered_or_null[row + i] =
+            (float)((double)untempering * job.target_logit[i] -
+                    untempered_log_sum(sums, tile.tiles, job.n, i, all.most, untempering));
       job.target_logit[i] = (float)((double)job.target_logit[i] - lse);
       if (entropy_or_null) entropy_or_null[row + i] = (float)(log_sum - all.weighted / all.sum);
       for (size_t c = 0; c < m; c++) {
@@ -295,7 +325,7 @@ void atk_head_backward(float *dhidden, float *dw_or_null, const float *dlog_prob
   tiling tile = make_tiling(n, V, 1024);
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
-                    .precision = atk_precision_for(precision, V, D),
+                    .precision = precision,
                     .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden + row * D,
                     .w = atk_dense_matrix(w, format, D),
                     .target = target + row,
@@ -322,7 +352,7 @@ void atk_head_forward_backward(float *log_probability, float *dhidden, float *dw
   float *log_sum_exp = kept + tile.rows * V;
   for (size_t row = 0; row < n; row += tile.rows) {
     head_job job = {.tile = tile, .n = atk_min(tile.rows, n - row), .D = D, .V = V,
-                    .precision = atk_precision_for(precision, V, D),
+                    .precision = precision,
                     .inverse_temperature = 1.0f / temperature, .cap = cap, .hidden = hidden + row * D,
                     .w = atk_dense_matrix(w, format, D),
                     .target = target + row, .sums = sums, .kept = kept, .exponentials = cap == 0,
@@ -469,13 +499,13 @@ void atk_head_divergence(float *divergence, float *dhidden_or_null, float *dw_or
     size_t here = atk_min(rows, n - row);
     divergence_job job = {
         .p = {.tile = tile, .n = here, .D = D_p, .V = V,
-              .precision = atk_precision_for(precision, V, D_p),
+              .precision = precision,
               .inverse_temperature = 1.0f / temperature_p, .cap = cap_p,
               .hidden = hidden_p + row * D_p, .w = atk_dense_matrix(w_p, format_p, D_p), .sums = sums,
               .kept = kept, .log_sum_exp = lse_p, .has_gradient = true,
               .dhidden = dhidden_or_null ? dhidden_or_null + row * D_p : NULL, .dw = dw_or_null},
         .q = {.tile = tile, .n = here, .D = D_q, .V = V,
-              .precision = atk_precision_for(precision, V, D_q),
+              .precision = precision,
               .inverse_temperature = 1.0f / temperature_q, .cap = cap_q,
               .hidden = hidden_q + row * D_q, .w = atk_dense_matrix(w_q, format_q, D_q),
               .sums = sums + count, .kept = kept + rows * V},

@@ -79,11 +79,13 @@ extension KernelTests {
       var alone = [Float](repeating: 0, count: n)
       var (beside, logSumExp, entropy) = (alone, alone, alone)
       atk_head_forward(
-        &alone, &logSumExp, nil, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, 0, n, 0, width,
+        &alone, &logSumExp, nil, nil, 1, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, 0, n, 0,
+        width,
         vocabulary,
         ATK_PRODUCTS_FLOAT32)
       atk_head_forward(
-        &beside, &logSumExp, &entropy, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, 0, n, 0,
+        &beside, &logSumExp, &entropy, nil, 1, nil, nil, hidden, w, ATK_FLOAT32, targets, nil, 1, 0,
+        n, 0,
         width,
         vocabulary,
         ATK_PRODUCTS_FLOAT32)
@@ -100,17 +102,24 @@ extension KernelTests {
       var (logSumExp, entropy) = (target, target)
       var candidates = [Float](repeating: 9, count: n * m)
       var logits = [Float](repeating: 9, count: n * V)
+      var untempered = target
       atk_head_forward(
-        &target, &logSumExp, &entropy, &candidates, &logits, input.hidden, input.weight,
-        ATK_FLOAT32,
-        input.target, input.candidates, size.temperature, size.cap, n, m, D, V, ATK_PRODUCTS_FLOAT32
+        &target, &logSumExp, &entropy, &untempered, size.temperature, &candidates, &logits,
+        input.hidden, input.weight, ATK_FLOAT32, input.target, input.candidates, size.temperature,
+        size.cap, n, m, D, V, ATK_PRODUCTS_FLOAT32
       )
       #expect(relativeError(target, expected.target) < 1e-5)
       #expect(relativeError(entropy, expected.entropy) < 1e-5)
       #expect(relativeError(candidates, expected.candidates) < 1e-5)
+      let all = Reference.logProbabilities(
+        doubles(input.hidden), doubles(input.weight), temperature: 1, rows: n, width: D,
+        vocabulary: V, cap: size.cap > 0 ? Double(size.cap) : nil)
+      let atOne = input.target.enumerated().map { all[$0 * V + Int($1)] }
+      #expect(relativeError(untempered, atOne) < 1e-5)
       var (plain, plainSum) = (target, target)
       atk_head_forward(
-        &plain, &plainSum, nil, nil, nil, input.hidden, input.weight, ATK_FLOAT32, input.target,
+        &plain, &plainSum, nil, nil, 1, nil, nil, input.hidden, input.weight, ATK_FLOAT32,
+        input.target,
         nil,
         size.temperature, size.cap, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       #expect(relativeError(plain, doubles(target)) < 1e-6)
@@ -159,7 +168,7 @@ extension KernelTests {
         var dhidden = [Float](repeating: 0, count: n * D)
         var dweight = [Float](repeating: 0, count: V * D)
         atk_head_forward(
-          &target, &logSumExp, &entropy, nil, nil, input.hidden, input.weight, ATK_FLOAT32,
+          &target, &logSumExp, &entropy, nil, 1, nil, nil, input.hidden, input.weight, ATK_FLOAT32,
           input.target, nil,
           size.temperature, size.cap, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
         atk_head_backward(
@@ -183,7 +192,8 @@ extension KernelTests {
       var dhidden = [Float](repeating: 0, count: n * D)
       var dweight = [Float](repeating: 0, count: V * D)
       atk_head_forward(
-        &target, &logSumExp, nil, nil, nil, input.hidden, input.weight, ATK_FLOAT32, input.target,
+        &target, &logSumExp, nil, nil, 1, nil, nil, input.hidden, input.weight, ATK_FLOAT32,
+        input.target,
         nil,
         size.temperature, size.cap, n, 0, D, V, ATK_PRODUCTS_FLOAT32)
       atk_head_backward(
@@ -317,7 +327,8 @@ extension KernelTests {
       var logProbability: [Float] = [9, 9]
       var (logSumExp, entropy) = (logProbability, logProbability)
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, ATK_FLOAT32, target, nil,
+        &logProbability, &logSumExp, &entropy, nil, 1, nil, nil, hidden, weight, ATK_FLOAT32,
+        target, nil,
         1, 0, n, 0, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(logProbability == [0, -99_000])
@@ -330,7 +341,8 @@ extension KernelTests {
       #expect(dhidden == [0, 990])
       hidden[0] = .nan
       atk_head_forward(
-        &logProbability, &logSumExp, &entropy, nil, nil, hidden, weight, ATK_FLOAT32, target, nil,
+        &logProbability, &logSumExp, &entropy, nil, 1, nil, nil, hidden, weight, ATK_FLOAT32,
+        target, nil,
         1, 0, n, 0, D, V,
         ATK_PRODUCTS_FLOAT32)
       #expect(logProbability[0].isNaN)

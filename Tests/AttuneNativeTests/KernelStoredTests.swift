@@ -110,7 +110,8 @@ extension KernelTests {
           var dhidden = [Float](repeating: 0, count: n * D)
           var (once, rows, towards) = (dhidden, dhidden, dhidden)
           atk_head_forward(
-            &log, &sum, &entropy, nil, nil, hidden, w, form, ids, nil, 0.7, 0, n, 0, D, V, precision
+            &log, &sum, &entropy, nil, 1, nil, nil, hidden, w, form, ids, nil, 0.7, 0, n, 0, D, V,
+            precision
           )
           atk_head_backward(
             &dhidden, nil, gradient, gradient, hidden, w, form, ids, sum, entropy, nil, 0.7, 0, n,

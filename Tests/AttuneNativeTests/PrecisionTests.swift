@@ -95,6 +95,26 @@ struct PrecisionTests {
     }
   }
 
+  /// A ratio of new to old probabilities is 1 before the first step: an adapter's products may not depend on
+  /// how rows are cut into passes either, and 37 rows are another cut than any of these texts.
+  @Test(arguments: [1, 2, 3, 8, 16])
+  func `a text scores the same beside any others with adapters of any rank`(rank: Int) throws {
+    let (_, start) = try Self.models(.qwen2)
+    let model = try start.copy(training: .lora(LoRASettings(rank: rank, alpha: 32)))
+    var random = SplitMix(seed: UInt64(rank))
+    try model.setTrainedParameters(
+      model.trainedParameters().map {
+        NamedTensor(name: $0.name, shape: $0.shape, values: random.floats($0.values.count))
+      })
+    let texts = (0..<37).map { i in
+      Segment((0..<(5 + i % 9)).map { Int32($0 * 7 + i) % 41 }, scored: [1..<(5 + i % 9)])
+    }
+    let together = try model.score(texts).logProbabilities
+    for (i, segment) in texts.enumerated() {
+      #expect(try model.score([segment]).logProbabilities == [together[i]])
+    }
+  }
+
   @Test func `what is kept for the backward pass is half as large`() throws {
     let spec = TransformerSpec(
       architecture: .llama, vocabularySize: 41, width: 64, layers: 8, heads: 4, mlpWidth: 256,

@@ -167,6 +167,7 @@ extension TabularModel {
         return (parent, segments[parent].ids.count - 1)
       }
       var (found, entropies, candidates): ([Double], [Double], [[Double]]) = ([], [], [])
+      var untempered: [Double] = []
       for token in segment.scored.joined() {
         let at = place(token - 1)
         let context = contexts[at.segment][at.token]
@@ -182,6 +183,7 @@ extension TabularModel {
             kind: .scored(id), segment: s, index: found.count, column: column(context),
             logProbabilities: all))
         found.append(all[Int(id)])
+        if request.untempered { untempered.append(Self.logSoftmax(logits, 1)[Int(id)]) }
         if request.entropy { entropies.append(all.reduce(0) { $0 - exp($1) * $1 }) }
         if !request.candidates.isEmpty {
           candidates.append(request.candidates.map { all[Int($0)] })
@@ -198,6 +200,7 @@ extension TabularModel {
         return Double(head[0]) + Double(head[column])
       }
       scores.logProbabilities.append(found)
+      scores.untempered.append(untempered)
       scores.entropies.append(entropies)
       scores.candidates.append(candidates)
       scores.scalars.append(scalars)

@@ -463,26 +463,31 @@ public enum Evaluation {
     reference: LoadedModel?,
     exactKL: Bool, settings: EvaluationSettings
   ) throws -> Passes {
-    func pass(_ model: LoadedModel, _ temperature: Double) throws -> [[SequenceScores.Tokens]] {
-      try Interrupt.check()
-      return byPrompt(
-        try shared.values(
-          model.model, HeadRequest(temperature: temperature, entropy: true),
-          pieceTokens: settings.pieceTokens, asking: { $0.scored = [0..<$0.ids.count] },
-          reading: {
-            SequenceScores.Tokens(
-              logProbabilities: $0.logProbabilities[$1], entropies: $0.entropies[$1])
-          }), answers)
-    }
     // Greedy answers are no draws: their KL from the reference is not that of a policy.
     let isGreedy = settings.temperature == 0
     let temperature = isGreedy ? 1 : settings.temperature
-    let ours = try pass(model.loaded, temperature)
+    /// The reference's perplexity is at temperature 1, and comes with its pass.
+    func pass(_ model: LoadedModel) throws -> [[SequenceScores.Tokens]] {
+      try Interrupt.check()
+      let request = HeadRequest(
+        temperature: temperature, entropy: true,
+        untempered: model.fingerprint == reference?.fingerprint)
+      return byPrompt(
+        try shared.values(
+          model.model, request, pieceTokens: settings.pieceTokens,
+          asking: { $0.scored = [0..<$0.ids.count] },
+          reading: {
+            SequenceScores.Tokens(
+              logProbabilities: $0.logProbabilities[$1], entropies: $0.entropies[$1],
+              untempered: $0.untempered[$1])
+          }), answers)
+    }
+    let ours = try pass(model.loaded)
     let entropies = ours.map { $0.flatMap(\.entropies) }
     guard let reference else { return Passes(entropies: entropies) }
     // The policy's own from the same kind of pass, so that a model has no KL from itself.
     let isReference = model.loaded.fingerprint == reference.fingerprint
-    let theirs = isReference ? ours : try pass(reference, temperature)
+    let theirs = isReference ? ours : try pass(reference)
     let kl = zip(ours, theirs).map { ours, theirs in
       zip(ours, theirs).map {
         $0.logProbabilities.reduce(0, +) - $1.logProbabilities.reduce(0, +)
@@ -497,12 +502,11 @@ public enum Evaluation {
           try shared.exactKL(
             of: model.loaded.model, from: reference.model, temperature: temperature,
             pieceTokens: settings.pieceTokens), answers)
-    let plain = temperature == 1 ? theirs : try pass(reference, 1)
     // Of all tokens alike, but whole prompts are drawn anew.
-    let sums = plain.map { answers in
+    let sums = theirs.map { answers in
       answers.reduce(into: (sum: 0.0, tokens: 0.0)) {
-        $0.sum += $1.logProbabilities.reduce(0, +)
-        $0.tokens += Double($1.logProbabilities.count)
+        $0.sum += $1.untempered.reduce(0, +)
+        $0.tokens += Double($1.untempered.count)
       }
     }
     let perplexity = Statistics.bootstrap(

@@ -9,10 +9,15 @@ package enum SequenceScores {
   package struct Tokens: Codable {
     package var logProbabilities: [Double]
     package var entropies: [Double]
+    /// Log-probabilities at temperature 1, where they were asked for.
+    package var untempered: [Double]
 
-    package init(logProbabilities: [Double], entropies: [Double]) {
+    package init(
+      logProbabilities: [Double], entropies: [Double], untempered: [Double] = []
+    ) {
       self.logProbabilities = logProbabilities
       self.entropies = entropies
+      self.untempered = untempered
     }
   }
 

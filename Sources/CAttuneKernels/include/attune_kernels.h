@@ -304,10 +304,11 @@ void atk_relu_backward(float *dx /* = */, float *y_or_null /* = */, const float 
 
 // ---- language-model head (lm_head.c): linear → log-softmax → gather, by chunks of rows ---------
 // hidden[n,D] is dense, w[V,D] as it is kept. Logits z become cap·tanh(z/cap) where cap is not 0, and are
-// divided by `temperature`. Outputs `=`; entropy, candidate outputs and logits are skipped if NULL.
-// log_probability[n], log_sum_exp[n] (of logits/temperature), entropy[n] in nats, candidate_log_probability[n,m] for the m ids in candidates, logits[n,V].
+// divided by `temperature`. Outputs `=`; entropy, untempered, candidate outputs and logits are skipped if NULL.
+// log_probability[n], log_sum_exp[n] (of logits/temperature), entropy[n] in nats, untempered[n]: log-probabilities
+// where what the temperature made of the logits is multiplied by `untempering`, candidate_log_probability[n,m] for the m ids in candidates, logits[n,V].
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
-                      float *candidate_or_null, float *logits_or_null, const float *hidden,
+                      float *untempered_or_null, float untempering, float *candidate_or_null, float *logits_or_null, const float *hidden,
                       const void *w, atk_weights format, const int32_t *target,
                       const int32_t *candidates, float temperature, float cap, size_t n, size_t m,
                       size_t D, size_t V, atk_precision precision);
