@@ -78,9 +78,22 @@ struct PPOTests {
     #expect((lines.last?["loss/ptx"] ?? 9) < (lines.first?["loss/ptx"] ?? 0))
   }
 
+  @Test func `the weight of KL follows its target as fast as kl_rate says`() throws {
+    let folder = try TemporaryFolder()
+    let trainer = OnlineTrainer.ppo("") { ($0.adaptiveKl, $0.klTarget, $0.klRate) = (true, 100, 1) }
+    let output = folder.url.appending(path: "ppo")
+    _ = try trainer.train(folder.rows("prompts.jsonl", TestRows.prompts), to: output) {
+      $0.rollout.rollouts = 2
+    }
+    let betas = try metrics(output).compactMap { $0["kl/beta"] }
+    try #require(betas.count == 2)
+    #expect(abs(betas[1] - 0.8 * betas[0]) < 1e-12)
+  }
+
   @Test func `settings without effect are refused`() throws {
     for (flag, json, word) in [
       ("kl_target", "3", "kl_target is set but not read: adaptive_kl is false"),
+      ("kl_rate", "0.5", "kl_rate is set but not read: adaptive_kl is false"),
       ("value_learning_rate", "1", "value_learning_rate is set but not read"),
     ] {
       let error = #expect(throws: TrainingError.self) {

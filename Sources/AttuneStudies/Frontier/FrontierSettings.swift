@@ -81,7 +81,8 @@ public struct FrontierSettings: HoldsMethods {
     ("normalise", "normalise"), ("penalise_missing_end", "penalise_missing_end"),
     ("missing_end_reward", "missing_end_reward"), ("constraints", "constraints"), ("beta", "betas"),
     ("seed", "seed"),
-    ("adaptive_kl", "betas"), ("kl_target", "betas"), ("temperature", "evaluation.temperature"),
+    ("adaptive_kl", "betas"), ("kl_target", "betas"), ("kl_rate", "betas"),
+    ("temperature", "evaluation.temperature"),
     ("rounds", "rollouts"), ("prompts_per_round", "rollouts"), ("dpo.beta", "betas"),
     ("dpo.seed", "seed"),
   ]

@@ -10,6 +10,8 @@ public struct SteeredKLSettings: Codable, Sendable, Equatable {
   public var adaptiveKl = false
   /// KL in nats a sequence that the weight steers towards.
   public var klTarget = 8.0
+  /// How fast it does: a rollout moves the weight by at most a fifth of this.
+  public var klRate = 0.1
 
   /// The defaults.
   public init() {}
@@ -23,6 +25,10 @@ public struct SteeredKLSettings: Codable, Sendable, Equatable {
       Knob("adaptive_kl", "Whether that weight follows `kl_target`.", .flag),
       Knob(
         "kl_target", "KL in nats a sequence that the weight steers towards.", .number(.above(0))),
+      Knob(
+        "kl_rate",
+        "How fast the weight follows: a rollout multiplies it by 1 + kl_rate·(KL/kl_target − 1), the error cut at ±0.2.",
+        .number(.above(0, atMost: 1))),
     ]
   }
 }
@@ -48,12 +54,14 @@ extension SteersKL {
 
   /// Those of them without effect.
   var unreadKLKnobs: [(knob: String, why: String)] {
-    steering.adaptiveKl ? [] : [("kl_target", "adaptive_kl is false")]
+    steering.adaptiveKl ? [] : ["kl_target", "kl_rate"].map { ($0, "adaptive_kl is false") }
   }
 
   /// The weight at the start.
   func klControl() throws -> AdaptiveKL {
-    try AdaptiveKL(beta: steering.beta, target: steering.adaptiveKl ? steering.klTarget : nil)
+    try AdaptiveKL(
+      beta: steering.beta, target: steering.adaptiveKl ? steering.klTarget : nil,
+      rate: steering.klRate)
   }
 }
 

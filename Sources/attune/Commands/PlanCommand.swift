@@ -100,7 +100,10 @@ struct PlanOf<Knobs: PlansRuns>: TakesKnobs {
     let settings = try settings(["seed": shared.seed])
     try settings.validate()
     let file = try data.map { try columns.read([$0]) }
-    let sources = try rewards.map { try RewardSpecification($0) }
+    let constraints = (settings as? any OnlineSettings)?.rewards.constraints ?? []
+    let sources =
+      try rewards.map { try RewardSpecification($0) }
+      + constraints.map { try ConstraintSpecification($0).source }
     try RunPlan.of(
       settings, model: model.model, data: file, shape: shape, beside: sources.flatMap(\.models),
       on: shared.engine()
