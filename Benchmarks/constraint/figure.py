@@ -33,7 +33,7 @@ def train(options, name, words):
         [options.attune, "rloo", "--model", options.model, "--reward", options.reward, "--watch", "words",
          "--beta", str(options.beta), "--learning-rate", str(options.learning_rate),
          "--data", options.work / "train.jsonl", "--eval-data", options.work / "held-out.jsonl", "--output", output,
-         "--precision", options.precision, "--seed", str(options.seed), "--restart", *words,
+         "--precision", options.precision, "--sampler", options.sampler, "--seed", str(options.seed), "--restart", *words,
          *(word for knob, value in knobs.items() for word in ("--set", f"{knob}={value}"))],
         check=True, stdout=subprocess.DEVNULL)
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
@@ -52,12 +52,13 @@ def main():
     parser.add_argument("--words", type=float, default=20)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--beta", type=float, default=0.02)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--rollouts", type=int, default=24)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--rollouts", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--precision", default="high")
-    parser.add_argument("--last", type=int, default=8, help="rollouts that the figures are of")
+    parser.add_argument("--sampler", default="same")
+    parser.add_argument("--last", type=int, default=16, help="rollouts that the figures are of")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

@@ -129,9 +129,9 @@ struct PromptChoiceTests {
   }
 
   @Test func `the quickstart's held-out prompts are not among those trained on`() {
-    #expect(QuickstartPrompts.train.count == 64)
+    #expect(QuickstartPrompts.train.count == 128)
     #expect(QuickstartPrompts.heldOut.count == 32)
-    #expect(Set(QuickstartPrompts.train + QuickstartPrompts.heldOut).count == 96)
+    #expect(Set(QuickstartPrompts.train + QuickstartPrompts.heldOut).count == 160)
     for prompts in [QuickstartPrompts.train, QuickstartPrompts.heldOut] {
       #expect(prompts.filter { $0.hasSuffix("Answer in one sentence.") }.count * 4 == prompts.count)
     }

@@ -230,27 +230,35 @@ public struct RLHFSettings: HoldsMethods {
     return settings
   }
 
-  /// The recipe of `attune quickstart`: SmolLM2 on two cores in under ten minutes.
+  /// The recipe of `attune quickstart`: SmolLM2 on two cores in about six minutes.
   ///
-  /// A first policy of twelve rollouts is there to be labelled: the reward model of the second round knows
-  /// what a policy does that climbs it. After eight it has hardly moved, and twenty rollouts of the last
-  /// one are where its gold reward stops rising and only KL still does.
+  /// Many prompts with few answers each, for the reward model as for a rollout: of 16 prompts with two
+  /// answers the policies of three seeds end as near to one another as their evaluation can tell, where
+  /// those of 8 with four are 8 points of win rate apart.
+  ///
+  /// A first policy of ten rollouts is there to be labelled: the reward model of the second round knows
+  /// what a policy does that climbs it. After eighteen rollouts of the last one its gold reward hardly
+  /// rises and only KL still does.
   ///
   /// Low-rank adapters on the top 10 of 30 layers, so that the lower 20 run once a batch and serve
   /// policy, reference, reward model and every epoch.
   public static var quickstart: RLHFSettings {
     var settings = RLHFSettings()
     settings.setSampling(maxTokens: 48)
+    settings.sample.n = 3
     settings.rounds = 2
-    settings.earlyRollouts = 12
+    settings.earlyRollouts = 10
     settings.evaluation.n = 8
     settings.label.sharpness = 3
+    settings.reward.batchSize = 16
     settings.reward.learningRate = 2e-3
-    settings.reward.evaluationGroups = 16
-    settings.ppo.rollouts = 20
-    settings.ppo.learningRate = 1e-3
+    settings.reward.evaluationGroups = 8
+    settings.ppo.rollouts = 18
+    settings.ppo.promptsPerRollout = 16
+    settings.ppo.samplesPerPrompt = 2
+    settings.ppo.learningRate = 1.1e-3
     settings.ppo.beta = 0.1
-    settings.ppo.klTarget = 5
+    settings.ppo.klTarget = 6
     return settings
   }
 
