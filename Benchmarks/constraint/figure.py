@@ -53,7 +53,7 @@ def main():
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--beta", type=float, default=0.02)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--rollouts", type=int, default=64)
+    parser.add_argument("--rollouts", type=int, default=48)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--precision", default="high")
