@@ -5,7 +5,7 @@
 
 Two runs of attune rloo on the quickstart's prompts without what they say about length, by the rule of cheerful answers:
 each of `rollouts` × 8 × 4 answers of at most `tokens` tokens. Rows of the path are rollouts; what is told in the end is of
-the last `last` rollouts, and the reward of answers to 32 held-out prompts. About five minutes on two cores, once `attune pull vader` was made.
+the last `last` rollouts, and the reward of answers to 32 held-out prompts. About eight minutes on two cores, once `attune pull vader` was made.
 """
 import argparse
 import importlib.util

@@ -45,8 +45,8 @@ typedef struct {
   float *target_logit, *candidate_logit;
   float *kept;        // [n, V]: the logits, or
   bool exponentials;  // exp(logit − most of the tile)
-  bool wants_entropy, wants_untempered;
-  float untempering;
+  bool wants_entropy;
+  float untempering;  // 0: nothing is asked of that
   // backward
   bool has_gradient;  // kept is that of the logits already
   const float *dlog_probability, *dentropy, *log_sum_exp, *entropy;
@@ -133,7 +133,7 @@ static void forward_tile(void *context, size_t tile) {
     for (size_t i = 0; i < n; i++) job->candidate_logit[i * job->m + c] = at.z[i * at.ld + candidate];
   }
   sum_rows(job->sums + tile * n, at, n, width, job->wants_entropy, job->exponentials);
-  if (job->wants_untempered)
+  if (job->untempering > 0)
     sum_untempered(job->sums + tile * n, at, n, width, job->untempering);
 }
 
@@ -168,10 +168,11 @@ static double untempered_log_sum(const tile_sums *sums, size_t tiles, size_t n, 
 }
 
 void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy_or_null,
-                      float *untempered_or_null, float untempering, float *candidate_or_null, float *logits_or_null, const float *hidden,
-                      const void *w, atk_weights format, const int32_t *target,
-                      const int32_t *candidates, float temperature, float cap, size_t n, size_t m,
-                      size_t D, size_t V, atk_precision precision) {
+                      float *untempered_or_null, float untempering, float *candidate_or_null,
+                      float *logits_or_null, const float *hidden, const void *w,
+                      atk_weights format, const int32_t *target, const int32_t *candidates,
+                      float temperature, float cap, size_t n, size_t m, size_t D, size_t V,
+                      atk_precision precision) {
   if (n == 0) return;
   if (!candidate_or_null) m = 0;
   tiling tile = make_tiling(n, V, 1024);
@@ -186,7 +187,7 @@ void atk_head_forward(float *log_probability, float *log_sum_exp, float *entropy
                     .candidate_logit = m ? candidate_or_null + row * m : NULL,
                     .kept = logits_or_null ? logits_or_null + row * V : NULL,
                     .wants_entropy = entropy_or_null != NULL,
-                    .wants_untempered = untempered_or_null != NULL, .untempering = untempering};
+                    .untempering = untempered_or_null ? untempering : 0};
     atk_parallel_each(tile.tiles, forward_tile, &job);
     for (size_t i = 0; i < job.n; i++) {
       row_sums all = join_tiles(sums, tile.tiles, job.n, i, true);

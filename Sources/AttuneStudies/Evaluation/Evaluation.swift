@@ -466,12 +466,12 @@ public enum Evaluation {
     // Greedy answers are no draws: their KL from the reference is not that of a policy.
     let isGreedy = settings.temperature == 0
     let temperature = isGreedy ? 1 : settings.temperature
-    /// The reference's perplexity is at temperature 1, and comes with its pass.
-    func pass(_ model: LoadedModel) throws -> [[SequenceScores.Tokens]] {
+    let isReference = model.loaded.fingerprint == reference?.fingerprint
+    /// Perplexity under the reference is at temperature 1, and comes with its pass.
+    func pass(_ model: LoadedModel, isReference: Bool) throws -> [[SequenceScores.Tokens]] {
       try Interrupt.check()
       let request = HeadRequest(
-        temperature: temperature, entropy: true,
-        untempered: model.fingerprint == reference?.fingerprint)
+        temperature: temperature, entropy: true, untempered: isReference && temperature != 1)
       return byPrompt(
         try shared.values(
           model.model, request, pieceTokens: settings.pieceTokens,
@@ -482,12 +482,11 @@ public enum Evaluation {
               untempered: $0.untempered[$1])
           }), answers)
     }
-    let ours = try pass(model.loaded)
+    let ours = try pass(model.loaded, isReference: isReference)
     let entropies = ours.map { $0.flatMap(\.entropies) }
     guard let reference else { return Passes(entropies: entropies) }
     // The policy's own from the same kind of pass, so that a model has no KL from itself.
-    let isReference = model.loaded.fingerprint == reference.fingerprint
-    let theirs = isReference ? ours : try pass(reference)
+    let theirs = isReference ? ours : try pass(reference, isReference: true)
     let kl = zip(ours, theirs).map { ours, theirs in
       zip(ours, theirs).map {
         $0.logProbabilities.reduce(0, +) - $1.logProbabilities.reduce(0, +)
@@ -505,8 +504,9 @@ public enum Evaluation {
     // Of all tokens alike, but whole prompts are drawn anew.
     let sums = theirs.map { answers in
       answers.reduce(into: (sum: 0.0, tokens: 0.0)) {
-        $0.sum += $1.untempered.reduce(0, +)
-        $0.tokens += Double($1.untempered.count)
+        let plain = temperature == 1 ? $1.logProbabilities : $1.untempered
+        $0.sum += plain.reduce(0, +)
+        $0.tokens += Double(plain.count)
       }
     }
     let perplexity = Statistics.bootstrap(
