@@ -133,6 +133,28 @@ struct ContrastiveTests {
     #expect(files.count { $0.contains(".reference-") } == 2)
   }
 
+  @Test(arguments: [(Precision.high, BasePrecision.asIs), (.float32, .q8)])
+  func `a reference that is computed otherwise has a file of its own`(
+    precision: Precision, base: BasePrecision
+  ) throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("pairs.jsonl", TestRows.pairs(16))
+    let start = try tinyModel()
+    try start.write(start.model, to: folder.url.appending(path: "start"))
+    for engine in [try NativeEngine(), try NativeEngine(precision: precision, basePrecision: base)]
+    {
+      let model = try LoadedModel.open(folder.url.appending(path: "start").path, on: engine)
+      let out = folder.url.appending(
+        path: "\(engine.record.precision)-\(engine.record.basePrecision)")
+      _ = try DPO.train(model, data: data, settings: .tiny(), output: out, options: .quiet)
+      // The policy is its reference still.
+      let first = try #require(try metrics(out)[0]["loss"])
+      #expect(abs(first - log(2)) < 1e-12, "\(first)")
+    }
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder.url.path)
+    #expect(files.count { $0.contains(".reference-") } == 2)
+  }
+
   @Test(arguments: [PreferenceLoss.dpo, .aot])
   func `a stopped run on pairs goes on byte for byte`(loss: PreferenceLoss) throws {
     let folder = try TemporaryFolder()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+import AttuneEngine
 import AttuneFiles
 import Foundation
 
@@ -9,7 +10,7 @@ import Foundation
 struct ReferenceFile {
   private struct Content: Codable {
     var formatVersion = 1
-    /// Fingerprint of the reference, of the tokens and of what is scored of them.
+    /// Fingerprint of the reference and how it is computed, of the tokens and of what is scored of them.
     var key: String
     /// Of each row's responses, in nats.
     var logProbabilities: [[Double]]
@@ -17,6 +18,10 @@ struct ReferenceFile {
 
   private struct Key: Encodable {
     var reference: String
+    /// Of products and of kept matrices: a policy that starts elsewhere than its reference has a loss
+    /// and a gradient that are off from the first step on.
+    var precision: String
+    var basePrecision: String
     var prompts: [[Int32]]
     var answers: [[[Int32]]]
     var scored: [[[[Int]]]]
@@ -32,11 +37,14 @@ struct ReferenceFile {
   /// - Parameters:
   ///   - data: The data file.
   ///   - reference: The model.
-  ///   - groups: The rows as tokens: another tokenizer, template or length is another file.
+  ///   - groups: The rows as tokens: another tokenizer, template or length is another file, and so
+  ///     is another precision.
   init(data: DataFile, reference: LoadedModel, groups: [EncodedGroup]) throws {
+    let record = reference.model.engine.record
     key = try Fingerprint.of(
       value: Key(
-        reference: reference.fingerprint, prompts: groups.map(\.prompt),
+        reference: reference.fingerprint, precision: record.precision.rawValue,
+        basePrecision: record.basePrecision.rawValue, prompts: groups.map(\.prompt),
         answers: groups.map { $0.answers.map(\.ids) },
         scored: groups.map { group in
           group.answers.map { $0.scored.map { [$0.lowerBound, $0.upperBound] } }
