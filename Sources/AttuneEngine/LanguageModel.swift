@@ -36,6 +36,10 @@ public protocol LanguageModel: AnyObject {
   /// Whether each of the processes that make one run keeps AdamW's moments of its share of the trained
   /// numbers, and tells the others what its steps make of them; to be set before the first step.
   var shardsMoments: Bool { get set }
+  /// How much of the mean of the trained numbers over earlier steps a step keeps: 0 is no mean; from 0 to below
+  /// 1, to be set before the first step. After step t the mean is Σ dᵗ⁻ⁱ·θᵢ / Σ dᵗ⁻ⁱ over the steps
+  /// i = 1 … t: an exponential moving average (EMA) without its pull to the start.
+  var averageDecay: Double { get set }
   /// The scalar head's weights, one a column of the width; nil without a scalar head.
   var scalarHeadWeights: [Float]? { get }
   /// Optimiser steps taken.
@@ -169,6 +173,10 @@ public protocol LanguageModel: AnyObject {
   @discardableResult
   func step(_ optimizer: AdamW, learningRate: Double, maximumNorm: Double?) throws -> Double
 
+  /// Puts the mean over steps into the place of the trained numbers, and these into its place: once more
+  /// undoes it. Changes nothing where no mean is kept. No step may be made in between.
+  func exchangeAverage()
+
   // MARK: Numbers
 
   /// The trained numbers by name: adapters (`….lora_A.weight`, `….lora_B.weight`), weights by
@@ -189,7 +197,8 @@ public protocol LanguageModel: AnyObject {
   func setTrainedParameters(_ parameters: [NamedTensor]) throws
 
   /// Names, shapes and types of the training state: trained numbers, then AdamW's moments (`moment1.…`,
-  /// `moment2.…`, in 8 bits also their `scale1.…` and `scale2.…`) once a step was made.
+  /// `moment2.…`, in 8 bits also their `scale1.…` and `scale2.…`) and the mean over steps, where there is one
+  /// (`average.…`), once a step was made.
   var trainingTensors: [(name: String, shape: [Int], type: Safetensors.ElementType)] { get }
 
   /// Hands out everything that a checkpoint needs beside `optimizerSteps` for a run to go on bit for
@@ -212,7 +221,7 @@ public protocol LanguageModel: AnyObject {
     _ names: [String], step: Int, read: (String) throws -> NamedTensor
   ) throws
 
-  /// Gives back gradients and AdamW's moments once nothing is trained any more: the model scores, samples
+  /// Gives back gradients, AdamW's moments and what `exchangeAverage` would bring once nothing is trained any more: the model scores, samples
   /// and is written as before, and what would train it throws.
   func endTraining()
 

@@ -9,6 +9,8 @@ public struct ModelWork: Sendable, Equatable {
   public var optimizer = OptimizerName.adamw
   /// Whether the processes of a run keep its moments in shares.
   public var shardsMoments = false
+  /// Whether the mean of the trained numbers over steps is kept.
+  public var averages = false
   /// Whether the model that is trained has a scalar head.
   public var scalarHead = false
   /// Whether the weights that training starts from are still read once it has begun: by a reference.
@@ -120,6 +122,8 @@ public struct MemoryEstimate: Sendable, Equatable {
     case gradients
     /// AdamW's moments.
     case moments
+    /// The mean of the trained numbers over steps.
+    case average
     /// What the largest pass works in and keeps for its way back.
     case activations
     /// The logits of a pass, and what the head works in.
@@ -144,6 +148,7 @@ public struct MemoryEstimate: Sendable, Equatable {
       case .reference: "the start's weights beside them"
       case .gradients: "gradients"
       case .moments: "AdamW's moments"
+      case .average: "the trained weights' mean over steps"
       case .activations: "activations of the largest pass"
       case .logits: "logits of the largest pass"
       case .trunk: "results of frozen layers"

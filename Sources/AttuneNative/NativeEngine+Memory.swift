@@ -200,6 +200,7 @@ extension NativeEngine {
       of: layout.tensors, ranks: work.shardsMoments ? Collective.current.count : 1)
     estimate[.moments] =
       work.trainedModels * (shares.map { Moments.bytes(of: work.optimizer, $0) }.max() ?? 0)
+    estimate[.average] = work.averages ? 4 * layout.count : 0
     estimate[.trunk] =
       work.trainable.frozenLayers(of: spec) > 0 ? 4 * spec.width * work.trunkTokens : 0
 
@@ -231,7 +232,7 @@ extension NativeEngine {
       } ?? 0
     // Gone by then: what passes and sampling work in, and what only training needs.
     let passes = estimate[.activations] + estimate[.logits] + estimate[.sampler]
-    let training = estimate[.gradients] + estimate[.moments]
+    let training = estimate[.gradients] + estimate[.moments] + estimate[.average]
     // A checkpoint copies a tensor at a time.
     let copied = 4 * (layout.tensors.map(\.count).max() ?? 0)
     estimate[.check] = max(0, max(read, asked) - passes - training, copied - passes)

@@ -3,6 +3,7 @@
 import AttuneCollective
 package import AttuneEngine
 import CAttuneKernels
+import Foundation
 
 extension NativeModel {
   package func zeroGradients() {
@@ -112,7 +113,19 @@ extension NativeModel {
       try Collective.current.spread(
         momentShares.map { Moments.numbers($0) }, of: arena.mutableBuffer)
     }
+    if averageDecay > 0 {
+      let average = try average ?? FloatBuffer(arena.count)
+      self.average = average
+      let share = (1 - averageDecay) / (1 - pow(averageDecay, Double(optimizerSteps)))
+      atk_approach(average.pointer, arena.pointer, Float(share), arena.count)
+    }
     return norm
+  }
+
+  package func exchangeAverage() {
+    guard let arena, let average else { return }
+    for i in 0..<arena.count { swap(&arena.pointer[i], &average.pointer[i]) }
+    version += 1
   }
 
   /// The tensors whose moments each rank keeps (ZeRO-1, Rajbhandari et al. 2020, arXiv:1910.02054); where
@@ -129,7 +142,7 @@ extension NativeModel {
   package func endTraining() {
     hasEnded = true
     (gradients, earlierGradients, spareGradients, hasGradients) = (nil, nil, [], false)
-    moments = nil
+    (moments, average) = (nil, nil)
   }
 
   private func requireTraining() throws {

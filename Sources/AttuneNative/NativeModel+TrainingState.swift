@@ -62,16 +62,18 @@ struct StatePlace {
   }
 }
 
-/// The state of training: trained numbers, then AdamW's moments, `moment1.NAME` and `moment2.NAME`.
+/// The state of training: trained numbers, their mean over steps, `average.NAME`, where one is kept,
+/// then AdamW's moments, `moment1.NAME` and `moment2.NAME`.
 /// Those of 8 bits are codes, with `scale1.NAME` and `scale2.NAME` beside them, which are empty where a
 /// tensor's moments are in float32.
 extension NativeModel {
   /// A buffer as long as the arena, by the names of the trained tensors.
-  private func places(in buffer: FloatBuffer?) -> [StatePlace] {
+  private func places(in buffer: FloatBuffer?, prefix: String = "") -> [StatePlace] {
     guard let buffer else { return [] }
     return trainedTensors.map {
       StatePlace(
-        name: $0.name, shape: $0.shape, type: .float32, memory: .floats(buffer.pointer + $0.offset))
+        name: prefix + $0.name, shape: $0.shape, type: .float32,
+        memory: .floats(buffer.pointer + $0.offset))
     }
   }
 
@@ -124,11 +126,14 @@ extension NativeModel {
   }
 
   package var trainingTensors: [(name: String, shape: [Int], type: Safetensors.ElementType)] {
-    (places(in: arena) + places(of: moments).map(\.place)).map { ($0.name, $0.shape, $0.type) }
+    (places(in: arena) + places(in: average, prefix: "average.")
+      + places(of: moments).map(\.place)).map { ($0.name, $0.shape, $0.type) }
   }
 
   package func withTrainingState(_ body: (NamedTensor) throws -> Void) throws {
-    for place in places(in: arena) { try body(place.tensor) }
+    for place in places(in: arena) + places(in: average, prefix: "average.") {
+      try body(place.tensor)
+    }
     for (owner, place) in places(of: moments) { try body(place.tensor(of: owner)) }
   }
 
@@ -144,8 +149,13 @@ extension NativeModel {
       restored = try Moments(
         of: isCodes ? .adamw8bit : .adamw, ownMomentShare)
     }
-    try set(places(in: arena) + places(of: restored).map(\.place), to: names, read: read)
+    let average =
+      try names.contains { $0.hasPrefix("average.") } ? FloatBuffer(arena.count) : nil
+    try set(
+      places(in: arena) + places(in: average, prefix: "average.")
+        + places(of: restored).map(\.place), to: names, read: read)
     version += 1
+    self.average = average
     moments = restored
     optimizerSteps = step
   }

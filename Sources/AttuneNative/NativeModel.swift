@@ -50,6 +50,9 @@ package final class NativeModel: LanguageModel {
   /// AdamW's, from its first step on.
   var moments: Moments?
   package var shardsMoments = false
+  package var averageDecay = 0.0
+  /// The mean of the arena over steps, from the first one on.
+  var average: FloatBuffer?
   /// Whether gradients and moments have been given back.
   var hasEnded = false
   /// Optimiser steps taken.

@@ -73,6 +73,21 @@ void atk_scale(float *x, float scale, size_t count) {
   atk_parallel_rows(count, 1, scale_part, &job);
 }
 
+ATK_MULTIVERSION static void approach_range(float *y, const float *x, float share, size_t count) {
+  ATK_ELEMENTWISE
+  for (size_t i = 0; i < count; i++) y[i] += share * (x[i] - y[i]);
+}
+
+static void approach_part(void *context, size_t begin, size_t end) {
+  const vector_job *job = context;
+  approach_range(job->y + begin, job->x + begin, job->scale, end - begin);
+}
+
+void atk_approach(float *y, const float *x, float share, size_t count) {
+  vector_job job = {.y = y, .x = x, .scale = share};
+  atk_parallel_rows(count, 1, approach_part, &job);
+}
+
 static void zero_part(void *context, size_t begin, size_t end) {
   const vector_job *job = context;
   memset(job->y + begin, 0, (end - begin) * sizeof(float));

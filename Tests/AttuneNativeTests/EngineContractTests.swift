@@ -423,6 +423,61 @@ struct EngineContractTests {
   }
 
   @Test(arguments: [TinyModel.llama, .table])
+  func `the mean over steps is kept, exchanged and saved`(tiny: TinyModel) throws {
+    let frozen = try tiny.frozen()
+    let segments = [Segment([1, 2, 3], scored: [1..<3])]
+    func step(_ model: any LanguageModel) throws {
+      model.zeroGradients()
+      _ = try model.supervise(segments, weights: [[1, 1]])
+      try model.step(AdamW(), learningRate: 0.01, maximumNorm: 1)
+    }
+    func numbers(_ model: any LanguageModel) -> [Float] {
+      model.trainedParameters().flatMap(\.values)
+    }
+    for training in [Trainable.full, .lora(LoRASettings(rank: 2))] {
+      let (model, plain) = (
+        try frozen.copy(training: training), try frozen.copy(training: training)
+      )
+      model.averageDecay = 0.75
+      var seen: [[Float]] = []
+      for _ in 0..<4 {
+        try step(model)
+        try step(plain)
+        seen.append(numbers(model))
+      }
+      // Training itself is what it is without a mean.
+      #expect(seen[3] == numbers(plain))
+      var state: [NamedTensor] = []
+      try model.withTrainingState { state.append($0) }
+      #expect(model.trainingTensors.map(\.name) == state.map(\.name))
+
+      let last = try model.score(segments)
+      model.exchangeAverage()
+      let weights = [0.75 * 0.75 * 0.75, 0.75 * 0.75, 0.75, 1]
+      let sum = weights.reduce(0, +)
+      for (i, value) in numbers(model).enumerated() {
+        let mean = zip(weights, seen).reduce(0) { $0 + $1.0 * Double($1.1[i]) } / sum
+        #expect(abs(Double(value) - mean) < 1e-6)
+      }
+      #expect(try model.score(segments) != last)
+      model.exchangeAverage()
+      #expect(numbers(model) == seen[3])
+      #expect(try model.score(segments) == last)
+
+      let again = try frozen.copy(training: training)
+      again.averageDecay = 0.75
+      try again.restoreTrainingState(state, step: 4)
+      try step(again)
+      try step(model)
+      again.exchangeAverage()
+      model.exchangeAverage()
+      #expect(numbers(again) == numbers(model))
+      plain.exchangeAverage()
+      #expect(numbers(plain) == seen[3])
+    }
+  }
+
+  @Test(arguments: [TinyModel.llama, .table])
   func `a model whose training has ended scores and is written, and is trained no more`(
     tiny: TinyModel
   ) throws {

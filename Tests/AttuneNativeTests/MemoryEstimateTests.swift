@@ -126,7 +126,9 @@ struct MemoryEstimateTests {
     let estimate = try engine.memory(for: work, of: start.spec)
     #expect(estimate[.weights] == 4 * model.trainedCount)
     #expect(estimate[.gradients] == estimate[.weights])
-    #expect(estimate[.moments] == 2 * estimate[.weights])
+    #expect(estimate[.moments] == 2 * estimate[.weights] && estimate[.average] == 0)
+    work.averages = true
+    #expect(try engine.memory(for: work, of: start.spec)[.average] == estimate[.weights])
   }
 
   @Test(arguments: [OptimizerName.adamw, .adamw8bit])

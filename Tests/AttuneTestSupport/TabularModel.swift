@@ -20,6 +20,8 @@ final class TabularModel: LanguageModel {
   let trainable: Trainable
   var recomputesActivations = false
   var shardsMoments = false
+  var averageDecay = 0.0
+  private var average: [Float]?
   var optimizerSteps = 0
   let base: Base
   /// Trained numbers one after another, and where each tensor begins.
@@ -224,7 +226,7 @@ final class TabularModel: LanguageModel {
 
   func endTraining() {
     hasEnded = true
-    moments = nil
+    (moments, average) = (nil, nil)
   }
 
   func requireTraining() throws {
@@ -265,7 +267,17 @@ final class TabularModel: LanguageModel {
       values[i] -= Float(learningRate) * mean / (root + Float(optimizer.epsilon))
     }
     moments = (first, second)
+    guard averageDecay > 0 else { return norm }
+    var power = 1.0
+    for _ in 0..<optimizerSteps { power *= averageDecay }
+    let share = Float((1 - averageDecay) / (1 - power))
+    average = zip(average ?? values, values).map { $0 + share * ($1 - $0) }
     return norm
+  }
+
+  func exchangeAverage() {
+    guard let average else { return }
+    (values, self.average, tables) = (average, values, [])
   }
 
   private func tensors(_ prefix: String, _ numbers: [Float]) -> [NamedTensor] {
@@ -307,13 +319,16 @@ final class TabularModel: LanguageModel {
   }
 
   var trainingTensors: [(name: String, shape: [Int], type: Safetensors.ElementType)] {
-    (moments == nil ? [""] : ["", "moment1.", "moment2."]).flatMap { prefix in
+    let (mean, both) = (average == nil ? [] : ["average."], ["moment1.", "moment2."])
+    let prefixes = [""] + mean + (moments == nil ? [] : both)
+    return prefixes.flatMap { prefix in
       places.map { (prefix + $0.name, $0.shape, .float32) }
     }
   }
 
   func withTrainingState(_ body: (NamedTensor) throws -> Void) rethrows {
     try tensors("", values).forEach(body)
+    if let average { try tensors("average.", average).forEach(body) }
     if let moments {
       try tensors("moment1.", moments.first).forEach(body)
       try tensors("moment2.", moments.second).forEach(body)
@@ -326,7 +341,10 @@ final class TabularModel: LanguageModel {
     let tensors = try names.map(read)
     let first = tensors.filter { $0.name.hasPrefix("moment1.") }
     let second = tensors.filter { $0.name.hasPrefix("moment2.") }
-    try setTrainedParameters(tensors.filter { !$0.name.hasPrefix("moment") })
+    let mean = tensors.filter { $0.name.hasPrefix("average.") }
+    try setTrainedParameters(
+      tensors.filter { !$0.name.hasPrefix("moment") && !$0.name.hasPrefix("average.") })
+    average = mean.isEmpty ? nil : try numbers(mean, "average.")
     moments =
       first.isEmpty && second.isEmpty
       ? nil : (try numbers(first, "moment1."), try numbers(second, "moment2."))

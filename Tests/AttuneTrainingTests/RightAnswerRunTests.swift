@@ -137,6 +137,28 @@ struct RightAnswerRunTests {
     #expect(try weights("last") != written)
   }
 
+  @Test func `held-out rows are answered by the mean over steps, which is written`() throws {
+    func train(_ name: String, _ decay: Double) throws -> [[String: Double]] {
+      let output = folder.url.appending(path: name)
+      _ = try OnlineTrainer.ppo("").train(
+        data, to: output, rewards: [(FirstIsOdd(), 1)], options: heldOut
+      ) {
+        $0.training.optimiser.averageDecay = decay
+        $0.rollout.rollouts = 6
+        $0.rollout.evaluationEvery = 3
+        $0.rollout.evaluationSamples = 16
+        $0.rollout.keepBest = .reward
+      }
+      return try metrics(output)
+    }
+    let (last, mean) = (try train("last", 0), try train("mean", 0.95))
+    // It is sampled and trained the same.
+    #expect(last.map { $0["reward/mean"] } == mean.map { $0["reward/mean"] })
+    #expect(last[0]["held_out/reward"] == mean[0]["held_out/reward"])
+    #expect(last[6]["held_out/reward"] != mean[6]["held_out/reward"])
+    #expect(folder.bytes("last/model.safetensors") != folder.bytes("mean/model.safetensors"))
+  }
+
   @Test func `a stopped run goes on byte for byte, with all of it`() throws {
     let start = try tinyModel()
     let held = try heldOut.heldOut
@@ -148,6 +170,7 @@ struct RightAnswerRunTests {
         data, to: output, from: start, rewards: [(FirstIsOdd(), 1)], options: options
       ) {
         $0.training.weights.train = .lora
+        $0.training.optimiser.averageDecay = 0.8
         $0.rollout.rollouts = 4
         $0.rollout.promptsPerRollout = 3
         $0.rollout.samplesPerPrompt = 4

@@ -66,6 +66,42 @@ struct SFTTests {
     #expect(try metrics(whole) == metrics(parts))
   }
 
+  @Test(arguments: [TrainedPart.full, .lora])
+  func `the mean over steps is evaluated and written, by a stopped run too`(
+    part: TrainedPart
+  ) throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("data.jsonl", TestRows.completions)
+    var settings = SFTSettings.tiny()
+    settings.train = part
+    settings.learningRate = 1e-2
+    func train(_ name: String, _ options: RunOptions = .quiet) throws -> SFTReport {
+      try SFT.train(
+        tinyModel(), data: data, heldOut: data, settings: settings,
+        output: folder.url.appending(path: name), options: options)
+    }
+    let last = try train("last")
+    settings.averageDecay = 0.9
+    let mean = try train("mean")
+    #expect(throws: TrainingError.self) { try train("parts", .stopping(after: 10)) }
+    #expect(try train("parts").heldOutLoss == mean.heldOutLoss)
+    let weights = part == .lora ? "adapter_model.safetensors" : "model.safetensors"
+    #expect(folder.bytes("mean/\(weights)") == folder.bytes("parts/\(weights)"))
+    #expect(folder.bytes("mean/\(weights)") != folder.bytes("last/\(weights)"))
+    // Training is the same, what it comes to is not.
+    #expect(mean.loss == last.loss && mean.heldOutLoss != last.heldOutLoss)
+
+    let written = try LoadedModel.open(
+      folder.url.appending(path: "mean").path, beside: try tinyModel())
+    let encoder = try TextEncoder(written)
+    let scores = try data.rows.flatMap { row in
+      let made = AnswerSegments([try encoder.group(row)])
+      return try written.model.score(made.segments).logProbabilities.joined()
+    }
+    let loss = -scores.reduce(0, +) / Double(scores.count)
+    #expect(abs((mean.heldOutLoss ?? 0) - loss) < 1e-5)
+  }
+
   @Test(arguments: [1, 20, 40, 100_000])
   func `any cut of the batch gives the same step`(budget: Int) throws {
     let folder = try TemporaryFolder()

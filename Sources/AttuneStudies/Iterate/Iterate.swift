@@ -341,6 +341,7 @@ struct IterateRun {
     }
 
     try run.checkpoint()
+    run.takeAverage()
     let trained = try look(
       policy, fingerprint: try fingerprint(after: run.state.round), order.promptsOfRollout(0))
     policy.endTraining()

@@ -273,7 +273,7 @@ public enum RewardModel {
 
       // 2. A point of the learning curve.
       if !set.heldOut.isEmpty, curveSteps.contains(run.state.step), run.goesOn {
-        let result = try evaluate(model, set.heldOut, trunks, settings)
+        let result = try run.asWritten { try evaluate(model, set.heldOut, trunks, settings) }
         run.state.curve.append(.init(pairs: run.state.pairs, accuracy: result.accuracy))
         totals.add(.heldOutAccuracy, result.accuracy)
       }
@@ -284,12 +284,13 @@ public enum RewardModel {
 
     // 3. What held-out groups say of it, and what PPO normalises by: the rewards of answers like those
     // that it starts from.
-    let evaluation = try evaluate(model, set.heldOut, trunks, settings)
+    let evaluation = try run.asWritten { try evaluate(model, set.heldOut, trunks, settings) }
     try AtomicFile.write(evaluation.lines, to: output.appending(path: HeldOutRow.file))
     var moments = RunningMoments()
-    for score in try scores(model, Array(set.training.prefix(256)), trunks, settings).joined() {
-      moments.add(score)
+    let scored = try run.asWritten {
+      try scores(model, Array(set.training.prefix(256)), trunks, settings)
     }
+    for score in scored.joined() { moments.add(score) }
     if !run.state.isOver {
       if curveSteps.contains(run.state.step), !set.heldOut.isEmpty {
         run.state.curve.append(.init(pairs: run.state.pairs, accuracy: evaluation.accuracy))

@@ -180,7 +180,9 @@ public enum SFT {
       if settings.evaluateEvery > 0, run.state.step % settings.evaluateEvery == 0, run.goesOn,
         !heldOutGroups.isEmpty
       {
-        let rows = try heldOutRows(model, heldOutGroups, settings: settings)
+        let rows = try run.asWritten {
+          try Self.heldOutRows(model, heldOutGroups, settings: settings)
+        }
         totals.add(.heldOutLoss, HeldOutRow.estimate(.heldOutLoss, of: rows)?.value ?? 0)
       }
       try run.finish(
@@ -189,7 +191,9 @@ public enum SFT {
     }
 
     // 3. What held-out rows say of the trained model.
-    let heldOutRows = try heldOutRows(model, heldOutGroups, settings: settings)
+    let heldOutRows = try run.asWritten {
+      try Self.heldOutRows(model, heldOutGroups, settings: settings)
+    }
     try HeldOutRow.write(heldOutRows, to: output)
     let estimate = HeldOutRow.estimate(.heldOutLoss, of: heldOutRows)
     if let heldOutLoss = estimate?.value, !run.state.isOver {

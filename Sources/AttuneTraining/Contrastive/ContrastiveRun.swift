@@ -170,7 +170,9 @@ final class ContrastiveRun<Label, Settings: ContrastiveSettings> {
   func close(_ loss: ContrastiveScores<Label>.BatchLoss) throws -> ContrastiveReport {
     var evaluation: (totals: MetricTotals, rows: [HeldOutRow])?
     if !data.heldOut.isEmpty {
-      let result = try scores.evaluate(data.heldOut, withBefore: isOwnReference, loss)
+      let result = try run.asWritten {
+        try scores.evaluate(data.heldOut, withBefore: isOwnReference, loss)
+      }
       evaluation = result
       try HeldOutRow.write(result.rows, to: run.output.url)
       var totals = MetricTotals()

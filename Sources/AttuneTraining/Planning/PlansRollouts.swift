@@ -59,6 +59,7 @@ extension PlansRollouts {
     var memory = ModelWork(trainable(spec))
     memory.optimizer = training.optimiser.optimizer
     memory.shardsMoments = training.optimiser.shardMoments
+    memory.averages = training.optimiser.averageDecay > 0
     memory.keepsStart = true
     memory.scalarHead = how.values || how.valueModel
     memory.trainedModels = how.valueModel ? 2 : 1

@@ -81,6 +81,7 @@ extension PlansRowRuns {
     var memory = ModelWork(trainable)
     memory.optimizer = training.optimiser.optimizer
     memory.shardsMoments = training.optimiser.shardMoments
+    memory.averages = training.optimiser.averageDecay > 0
     memory.scalarHead = !how.scoresTokens
     memory.merges = training.weights.merge
     memory.recomputes = training.engine.recompute

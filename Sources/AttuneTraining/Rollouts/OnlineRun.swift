@@ -186,6 +186,10 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   /// Answers the held-out rows, and keeps the policy where it is the best so far.
   private func answerHeldOut() throws -> MetricTotals {
     guard let heldOut else { return MetricTotals() }
+    return try run.asWritten { try measured(heldOut) }
+  }
+
+  private func measured(_ heldOut: HeldOutAnswers) throws -> MetricTotals {
     let totals = try heldOut.measure(policy)
     let shown: [Metric] = [.heldOutRight, .heldOutReward, .heldOutTeacherKL, .heldOutLength]
     let figures = shown.compactMap { metric in
@@ -493,6 +497,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   func close(method: String? = nil) throws -> OnlineReport {
     try run.checkpoint()
     try samplers?.finish(version: state.rollout)
+    run.takeAverage()
     try takeBest()
     let kept = state.prices?.outcomes(of: constraints)
     for outcome in kept ?? [] { run.say(outcome.text) }

@@ -113,6 +113,7 @@ package final class TrainingRun<State: RunState> {
   private var lastStep = Duration.zero
   private var lastMetrics = MetricTotals()
   private var lastNorm = 0.0
+  private var isAsWritten = false
 
   /// What the processes of a run tell one another after a step.
   private struct Rank: Codable {
@@ -150,6 +151,7 @@ package final class TrainingRun<State: RunState> {
       model.recomputesActivations = settings.recompute
       model.shardsMoments = settings.shardMoments
     }
+    model.averageDecay = settings.averageDecay
     schedule = Schedule(
       peak: settings.learningRate, decay: settings.decay,
       warmupSteps: min(settings.warmupSteps, steps / 10), totalSteps: steps)
@@ -250,6 +252,20 @@ package final class TrainingRun<State: RunState> {
     }
   }
 
+  /// Lets the model be asked as it would be written now: with the mean of its numbers over steps, where
+  /// `average_decay` asks for one.
+  package func asWritten<Result>(_ body: () throws -> Result) rethrows -> Result {
+    if !isAsWritten { model.exchangeAverage() }
+    defer { if !isAsWritten { model.exchangeAverage() } }
+    return try body()
+  }
+
+  /// Puts that mean into the model for good, after the last step and its checkpoint.
+  package func takeAverage() {
+    if !isAsWritten { model.exchangeAverage() }
+    isAsWritten = true
+  }
+
   /// Writes the numbers of what was just done.
   package func log(_ totals: MetricTotals) throws {
     lastMetrics = totals
@@ -317,6 +333,7 @@ package final class TrainingRun<State: RunState> {
   ///   - written: What is written; nil: the model that is trained.
   ///   - reward: What a reward model's scores are normalised by.
   func end(writing written: (any LanguageModel)? = nil, reward: RewardScale? = nil) throws {
+    takeAverage()
     let written = written ?? model
     // The last checkpoint is written: room for the model that is read again.
     for model in trained { model.endTraining() }

@@ -18,6 +18,8 @@ public struct OptimiserSettings: Codable, Sendable, Equatable {
   public var weightDecay = 0.0
   /// The gradient is scaled down to this norm; 0 is never.
   public var maxGradientNorm = 1.0
+  /// How much of the mean of the trained numbers a step keeps; that mean is what is written. 0: the last step's.
+  public var averageDecay = 0.0
 
   /// The defaults.
   public init() {}
@@ -47,5 +49,10 @@ public struct OptimiserSettings: Codable, Sendable, Equatable {
     Knob(
       "max_gradient_norm", "The gradient is scaled down to this norm; 0 is never.",
       .number(.atLeast(0))),
+    Knob(
+      "average_decay",
+      "How much of the mean of the trained numbers over earlier steps a step keeps (EMA: 0.9 is a mean of "
+        + "about the last ten); the mean is what is evaluated and written. 0: there is none, the last "
+        + "step's numbers are.", .number(.from(0, below: 1))),
   ]
 }

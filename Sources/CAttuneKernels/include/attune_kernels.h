@@ -359,6 +359,7 @@ float atk_moment_value(int moment, uint8_t code);
 double atk_sum_of_squares(const float *x, size_t count);  // NaN or infinity shows in the result
 void atk_add(float *y /* += */, const float *x, float scale, size_t count);
 void atk_scale(float *x, float scale, size_t count);
+void atk_approach(float *y /* += share·(x − y) */, const float *x, float share, size_t count);
 void atk_zero(float *x /* = */, size_t count);
 void atk_copy(float *y /* = */, const float *x, size_t count);
 // rows of x[.,D] picked by index: y[n,D] = x[index[n],:]; and the transpose, += , in index order.
