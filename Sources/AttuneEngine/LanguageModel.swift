@@ -33,6 +33,12 @@ public protocol LanguageModel: AnyObject {
   /// small part of the memory. Changes no number.
   var recomputesActivations: Bool { get set }
 
+  /// The tokens that the chat template puts before what is asked. A text without a parent is read in two parts,
+  /// before and behind the last of them, and the first part once for all texts of a pass that begin with
+  /// it; empty: texts are read whole. All models that were made from one have them; to be set before
+  /// their first pass.
+  var turnOpening: [Int32] { get set }
+
   /// Whether each of the processes that make one run keeps AdamW's moments of its share of the trained
   /// numbers, and tells the others what its steps make of them; to be set before the first step.
   var shardsMoments: Bool { get set }

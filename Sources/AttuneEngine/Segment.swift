@@ -34,6 +34,37 @@ public struct Segment: Sendable, Equatable {
   }
 }
 
+extension Segment {
+  /// Openings that are shorter are read with the rest: they are not worth a place of their own.
+  private static var leastOpening: Int { 8 }
+
+  /// How many first tokens of a text are its opening, which texts of a pass that begin with it have in common:
+  /// all that stands before its last turn, a system prompt and earlier turns.
+  ///
+  /// - Parameters:
+  ///   - ids: The text.
+  ///   - turn: The tokens that a chat template puts before what is asked.
+  /// - Returns: 0 where it has no turn, or little before it.
+  package static func opening(of ids: [Int32], turn: [Int32]) -> Int {
+    guard let first = turn.first else { return 0 }
+    var start = ids.count - turn.count - 1
+    while start + turn.count >= leastOpening, start >= 0 {
+      if ids[start] == first, ids[start..<start + turn.count].elementsEqual(turn) {
+        return start + turn.count
+      }
+      start -= 1
+    }
+    return 0
+  }
+}
+
+extension LanguageModel {
+  /// What a text begins with that others may begin with too.
+  package func opening(of ids: [Int32]) -> ArraySlice<Int32> {
+    ids[..<Segment.opening(of: ids, turn: turnOpening)]
+  }
+}
+
 /// What the head is asked for beside the log-probabilities.
 public struct HeadRequest: Sendable, Equatable {
   /// The sampling temperature that logits are divided by; above 0.

@@ -38,7 +38,7 @@ struct DecoderSlots {
   subscript(slot: Int) -> Slot { slots[slot] }
 
   /// How many first tokens two texts share.
-  static func common(_ a: [Int32], _ b: ArraySlice<Int32>) -> Int {
+  static func common(_ a: some Sequence<Int32>, _ b: some Sequence<Int32>) -> Int {
     var count = 0
     for (x, y) in zip(a, b) {
       if x != y { break }
@@ -60,11 +60,7 @@ struct DecoderSlots {
 
   /// What of a slot's tokens a prompt may take over so that it gets the very bits that reading it anew gives.
   private func usable(_ common: Int, of slot: Slot) -> Int {
-    let (first, unit) = (IncrementalDecoder.firstBlock, IncrementalDecoder.pieceUnit)
-    guard runsBlocks, common > first else { return common }
-    // Beyond, those that were drawn have other sums than those that were read.
-    let read = min(common, slot.asPrompt)
-    return max(first, read / unit * unit)
+    IncrementalDecoder.usable(common, read: slot.asPrompt, runsBlocks: runsBlocks)
   }
 
   /// Takes a slot for a prompt, with what another has of it: that one itself where nothing else of it

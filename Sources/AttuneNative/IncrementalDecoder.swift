@@ -126,6 +126,19 @@ package final class IncrementalDecoder {
     return logits.pointer
   }
 
+  /// How many of the first tokens that a prompt has in common with a text it may take over, so that it gets the
+  /// very bits that reading it anew gives.
+  ///
+  /// - Parameters:
+  ///   - common: How many they have in common.
+  ///   - read: How many of the text's were read as a prompt and not drawn, which beyond the first block have
+  ///     other sums.
+  ///   - runsBlocks: Whether rows of a prompt from there on are run in blocks.
+  static func usable(_ common: Int, read: Int, runsBlocks: Bool) -> Int {
+    guard runsBlocks, common > firstBlock else { return common }
+    return max(firstBlock, min(common, read) / pieceUnit * pieceUnit)
+  }
+
   /// Rows from `firstBlock` on that follow one another.
   private static func runs(of rows: [DecodeRow]) -> [Range<Int>] {
     var runs: [Range<Int>] = []

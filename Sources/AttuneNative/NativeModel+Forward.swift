@@ -238,14 +238,25 @@ extension NativeModel {
       throw EngineError(
         .badRequest, "a trunk of \(layers) layers: only \(sharedLayers) are shared with others")
     }
-    let plan = try BatchPlan(segments, spec: spec)
+    let plan = try BatchPlan(segments, for: self)
     try workspace.beginPass()
-    let states = try FloatBuffer(plan.rows * spec.width)
-    embed(plan, into: states.pointer)
-    try runLayers(0, layers, stream: states.pointer, plan, keeping: false)
+    let stream = try FloatBuffer(plan.rows * spec.width)
+    embed(plan, into: stream.pointer)
+    try runLayers(0, layers, stream: stream.pointer, plan, keeping: false)
+    var rows: [Int] = []
+    var count = 0
+    for segment in segments {
+      rows.append(count)
+      count += segment.ids.count
+    }
+    var states = stream
+    if count > plan.rows {
+      states = try FloatBuffer(count * spec.width)
+      plan.spread(stream.pointer, to: states.pointer, width: spec.width)
+    }
     return NativeTrunk(
-      segments: segments, layers: layers, rows: plan.segmentRow.map { Int($0) }, states: states,
-      width: spec.width, origin: origin)
+      segments: segments, layers: layers, rows: rows, states: states, width: spec.width,
+      origin: origin)
   }
 
   /// The stream after the last layer, [rows, D], in the workspace.
@@ -267,7 +278,7 @@ extension NativeModel {
         throw EngineError(.badRequest, "the trunk was computed for other segments")
       }
       first = trunk.layers
-      atk_copy(stream, trunk.states.pointer, plan.rows * spec.width)
+      plan.gather(stream, from: trunk.states.pointer, width: spec.width)
     } else {
       embed(plan, into: stream)
     }

@@ -41,7 +41,7 @@ extension NativeModel {
     for id in request.candidates where id < 0 || Int(id) >= spec.vocabularySize {
       throw EngineError(.badRequest, "candidate id \(id) is outside the model's vocabulary")
     }
-    let plan = try BatchPlan(segments, spec: spec)
+    let plan = try BatchPlan(segments, for: self)
     let stream = try run(segments, plan, trunk: trunk, keeping: keeping)
     let hidden = try headStates(plan, stream)
     let n = plan.scoredRow.count
@@ -72,7 +72,7 @@ extension NativeModel {
   package func supervise(
     _ segments: [Segment], weights: [[Double]], trunk: (any Trunk)?
   ) throws -> HeadScores {
-    let plan = try BatchPlan(segments, spec: spec)
+    let plan = try BatchPlan(segments, for: self)
     guard
       let dLogProbability = try BatchPlan.join(
         weights.map { $0.map { -$0 } }, plan.scoredPerSegment, "log-probabilities")
@@ -112,8 +112,8 @@ extension NativeModel {
         "a divergence of mix \(teacher.mix) at temperature \(teacher.temperature): the mix is from 0 to 1, "
           + "the temperature above 0")
     }
-    let plan = try BatchPlan(segments, spec: spec)
-    let theirPlan = try BatchPlan(teacher.segments, spec: other.spec)
+    let plan = try BatchPlan(segments, for: self)
+    let theirPlan = try BatchPlan(teacher.segments, for: other)
     let n = plan.scoredRow.count
     guard theirPlan.scoredRow.count == n else {
       throw EngineError(

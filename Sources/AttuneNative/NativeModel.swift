@@ -14,11 +14,16 @@ package final class NativeModel: LanguageModel {
   /// What models made from one another have in common.
   final class Origin {
     let engine: NativeEngine
+    var turnOpening: [Int32] = []
 
     init(_ engine: NativeEngine) { self.engine = engine }
   }
 
   package var engine: any Engine { origin.engine }
+  package var turnOpening: [Int32] {
+    get { origin.turnOpening }
+    set { origin.turnOpening = newValue }
+  }
   /// The architecture.
   package let spec: TransformerSpec
   /// Which numbers are trained.

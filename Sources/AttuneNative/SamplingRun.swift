@@ -10,6 +10,8 @@ package struct SamplingRun {
     /// Keys and values of all its tokens but the last, which each answer begins with.
     var block: KVBlock?
     var unfinished: Int
+    /// Whether they are there.
+    var isRead = false
   }
 
   /// An answer that is being decoded.
@@ -174,34 +176,64 @@ package struct SamplingRun {
     return results
   }
 
-  /// Fills the batch with waiting answers and runs the prompts that they need.
+  /// Fewer tokens that prompts have in common are read again: copying them is not worth it.
+  private static let leastShared = 8
+
+  /// The prompt at hand that has the most of a prompt's first tokens, and how many it may take over. One
+  /// that waits to be read is taken where it has twice as many, since it can't wait for others then.
+  private func nearest(_ p: Int) -> (prompt: Int, count: Int)? {
+    let own = prompts[p].dropLast()
+    var (best, most): ((prompt: Int, count: Int)?, Int) = (nil, 0)
+    for (other, state) in live.sorted(by: { $0.key < $1.key }) where state.block != nil {
+      let common = DecoderSlots.common(prompts[other].dropLast(), own)
+      let count = IncrementalDecoder.usable(
+        common, read: common, runsBlocks: weights.copies != nil)
+      let worth = state.isRead ? 2 * count : count
+      if count >= Self.leastShared, worth > most { (best, most) = ((other, count), worth) }
+    }
+    return best
+  }
+
+  /// Fills the batch with waiting answers and runs the prompts that they need; what a prompt has in common
+  /// with one at hand it takes over.
   private mutating func admit() {
     let n = settings.samplesPerPrompt
     var rows: [DecodeRow] = []
+    var reading: [Int] = []
     func run() {
       if !rows.isEmpty { decoder.step(rows, wantsLogits: false) }
       rows = []
+    }
+    func finishReading() {
+      run()
+      for p in reading { live[p]?.isRead = true }
+      reading = []
     }
     while active.count < batch && waiting < prompts.count * n {
       let (p, i) = waiting.quotientAndRemainder(dividingBy: n)
       let prompt = prompts[p]
       if live[p] == nil {
         let block = prompt.count > 1 ? prefixes.take() : nil
-        live[p] = Live(block: block, unfinished: n)
         if let block {
           var done = 0
+          if let (other, count) = nearest(p), let source = live[other]?.block {
+            if live[other]?.isRead == false { finishReading() }
+            block.copy(count, from: source, layers: weights.spec.layers)
+            done = count
+          }
           while done < prompt.count - 1 {
-            // The end, or whole units.
-            let (left, room) = (prompt.count - 1 - done, Self.prefillRows - rows.count)
-            let unit = IncrementalDecoder.pieceUnit
-            let count = left <= room ? left : room / unit * unit
-            for t in done..<done + count {
+            // The end, or up to a whole unit.
+            let (unit, room) = (IncrementalDecoder.pieceUnit, done + Self.prefillRows - rows.count)
+            let next = prompt.count - 1 <= room ? prompt.count - 1 : max(done, room / unit * unit)
+            for t in done..<next {
               rows.append(DecodeRow(id: prompt[t], own: block, ownIndex: t))
             }
-            done += count
+            done = next
             if done < prompt.count - 1 { run() }
           }
+          reading.append(p)
         }
+        live[p] = Live(block: block, unfinished: n)
       }
       let seenSet = settings.repetitionPenalty == 1 ? [] : Set(prompt)
       active.append(
@@ -210,7 +242,7 @@ package struct SamplingRun {
           next: prompt[prompt.count - 1], seen: seenSet.sorted(), seenSet: seenSet))
       waiting += 1
     }
-    run()
+    finishReading()
   }
 
   /// One token for each active answer.

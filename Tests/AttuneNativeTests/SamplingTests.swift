@@ -197,6 +197,37 @@ struct SamplingTests {
     }
   }
 
+  @Test(arguments: Sampler.allCases, [Precision.float32] + (atk_has_bf16() ? [.bf16] : []))
+  func `prompts that begin alike take over what one has read, bit for bit`(
+    _ sampler: Sampler, _ precision: Precision
+  ) throws {
+    let spec = TransformerSpec(
+      architecture: .llama, vocabularySize: 41, width: 48, layers: 2, heads: 6, keyValueHeads: 2,
+      mlpWidth: 80, maximumPositions: 1024, tiedHead: true)
+    let model = try NativeModel.random(spec, seed: 3, on: NativeEngine(precision: precision))
+    var random = SplitMix(seed: 7)
+    func tokens(_ count: Int) -> [Int32] { (0..<count).map { _ in Int32(random.next() % 41) } }
+    let text = tokens(700)
+    // Short and long of it, the whole, a part, the same twice, and one that is another.
+    let parts = [
+      (20, 9), (40, 5), (299, 3), (700, 0), (600, 200), (520, 0), (299, 80), (30, 0), (30, 0),
+      (0, 50),
+    ]
+    let prompts = parts.map { Array(text[..<$0]) + tokens($1) }
+    for batch in [3, 32] {
+      let settings = Self.settings {
+        $0.sampler = sampler
+        $0.batch = batch
+      }
+      let whole = try model.sample(prompts, settings)
+      for (p, prompt) in prompts.enumerated() {
+        let stream = UInt64(p) &* UInt64(settings.samplesPerPrompt)
+        let alone = try model.sample([prompt], settings, streams: [stream], onToken: nil)
+        #expect(alone[0] == whole[p], "prompt \(p) of batch \(batch)")
+      }
+    }
+  }
+
   @Test func `greedy answers are the most probable tokens`() throws {
     let model = try TinyModel.llama.native()
     let answer = try model.sample([[3, 1, 4]], Self.settings { $0.temperature = 0 })[0][0]

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneNative
+import AttuneObjectives
 import AttuneRewards
 import AttuneStudies
 import AttuneTestSupport
@@ -85,6 +86,49 @@ struct ScoringTests {
       #expect(error?.message.contains("rows.jsonl, line 1: ") == true)
       #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
     }
+  }
+
+  @Test func `an answer in steps is one answer, and a process reward model tells each`() throws {
+    let folder = try TemporaryFolder()
+    // A step is right where it says nothing of an ox.
+    func rows(_ range: Range<Int>) -> [String] {
+      range.map { i in
+        let steps = (0..<3).map { k in (i * 5 + k * 3) % 4 == 0 ? "ox \(k)" : "a \(k) bee" }
+        let texts = steps.map { "\"\($0)\"" }.joined(separator: ",")
+        let labels = steps.map { !$0.hasPrefix("ox") }
+        return "{\"prompt\":\"say \(i):\",\"completions\":[\(texts)],\"labels\":\(labels)}"
+      }
+    }
+    var settings = RewardModelSettings()
+    settings.loss = .pointwise
+    settings.stepSeparator = "; "
+    settings.training.weights.train = .full
+    settings.training.optimiser.learningRate = 5e-3
+    settings.rows.batchSize = 8
+    settings.rows.epochs = 12
+    let model = folder.url.appending(path: "steps")
+    _ = try RewardModel.train(
+      tinyModel(), data: folder.rows("steps.jsonl", rows(0..<48)), settings: settings,
+      output: model, options: .quiet)
+    let held = try folder.rows("held.jsonl", rows(48..<60))
+    let (report, scored) = try score(["length:9@0.5", "model:\(model.path):min"], held, folder)
+    #expect((report.stepAccuracy ?? 0) > 0.9)
+    for row in scored {
+      let steps = try #require(row["steps"] as? [Double])
+      let parts = try #require(row["rewards"] as? [String: Double])
+      #expect(steps.count == 3 && near(parts["model:\(model.path):min"], [steps.min() ?? 0]))
+      #expect(row["labels"] as? [Bool] != nil)
+    }
+    // Nothing is said of steps by what reads whole answers: three words a step, or two.
+    let (plain, whole) = try score(["words:"], held, folder)
+    #expect(plain.stepAccuracy == nil && whole[0]["steps"] == nil)
+    #expect(near(whole[0]["score"], [8]))
+
+    let loaded = try LoadedModel.open(model.path, on: NativeEngine(), rewardModels: true)
+    let inspection = try Inspection(held, loaded: loaded, row: 1)
+    let ends = inspection.answers[0].indices.filter { inspection.answers[0][$0].scored }
+    #expect(ends.count == 3 && ends.last == inspection.answers[0].count - 1)
+    #expect(inspection.text.contains("end a step"))
   }
 
   @Test func `a fault names the line, past the first piece too`() throws {

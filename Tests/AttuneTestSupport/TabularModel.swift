@@ -21,6 +21,7 @@ final class TabularModel: LanguageModel {
   var recomputesActivations = false
   var shardsMoments = false
   var averageDecay = 0.0
+  var turnOpening: [Int32] = []
   private var average: [Float]?
   var optimizerSteps = 0
   let base: Base

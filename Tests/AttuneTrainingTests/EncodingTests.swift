@@ -39,6 +39,23 @@ struct EncodingTests {
     #expect(group.answers[0].ids == [32, 99, 256] && group.answers[0].scored == [0..<3])
   }
 
+  @Test func `a model knows what its template puts before a user's words`() throws {
+    let plain = try tinyModel()
+    #expect(plain.model.turnOpening.isEmpty)
+    func opening(_ template: String) throws -> String {
+      let model = try LoadedModel.random(
+        plain.model.spec, chatTemplate: template, seed: 1, on: NativeEngine())
+      return text(model.model.turnOpening)
+    }
+    #expect(try opening(Self.template) == "<|im_start|>user\n")
+    // Behind a system turn of the template's own the end of the turn before is in common too.
+    let system = "{{ '<|im_start|>system\\nBe brief.<|endoftext|>\\n' }}"
+    #expect(try opening(system + Self.template) == "<|endoftext|>\n<|im_start|>user\n")
+    // One that writes users' words otherwise, and one that takes no such conversation.
+    #expect(try opening("{% for m in messages %}{{ m['content'] | upper }}{% endfor %}") == "")
+    #expect(try opening("{{ raise_exception('one turn alone') }}") == "")
+  }
+
   @Test func `what a text holds never becomes a control token`() throws {
     let group = try encoder(template: Self.template).group(
       row(

@@ -37,6 +37,27 @@ struct ScheduleTests {
   }
 }
 
+struct PieceTests {
+  @Test func `pieces end where the next group would not fit`() {
+    #expect(cutIntoPieces([3, 4, 5, 20, 1], budget: 8) == [0..<2, 2..<3, 3..<4, 4..<5])
+    #expect(cutIntoPieces([], budget: 8) == [])
+  }
+
+  @Test func `what groups begin with counts once a piece`() {
+    let (long, short): (ArraySlice<Int32>, ArraySlice<Int32>) = ([1, 2, 3, 4, 5, 6], [1, 2])
+    // 7 + 1 + 1 + 1: room for half the budget behind a long opening.
+    #expect(
+      cutIntoPieces([7, 7, 7, 7, 7, 7], openings: Array(repeating: long, count: 6), budget: 8)
+        == [0..<4, 4..<6])
+    #expect(
+      cutIntoPieces([4, 4, 4, 4], openings: Array(repeating: short, count: 4), budget: 8)
+        == [0..<3, 3..<4])
+    // Others are whole.
+    #expect(
+      cutIntoPieces([4, 4, 4], openings: [short, [2, 2], short], budget: 8) == [0..<2, 2..<3])
+  }
+}
+
 struct ProgressTests {
   @Test func `a line says how far, how fast and how long still`() {
     #expect(

@@ -20,9 +20,12 @@ public struct ModelReward: RewardSource {
     /// The mean.
     case mean
 
+    /// How likely a step of that score is right.
+    static func likelihood(of score: Double) -> Double { 1 / (1 + exp(-score)) }
+
     /// One number of the scores of an answer's steps.
     func value(of scores: [Double]) -> Double {
-      let likely = scores.map { 1 / (1 + exp(-$0)) }
+      let likely = scores.map(Self.likelihood)
       return switch self {
       case .min: likely.min() ?? 0
       case .prod: likely.reduce(1, *)
@@ -94,6 +97,15 @@ public struct ModelReward: RewardSource {
     prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [Double] {
     try said(prompts, completions, shared).map { steps?.rule.value(of: $0.scores) ?? $0.scores[0] }
+  }
+
+  /// What ended a step where it learned from steps.
+  public var stepSeparator: String? { steps?.separator }
+
+  /// σ of its score after each step.
+  public func steps(prompts: [DataPrompt], completions: [Completion]) throws -> [[Double]]? {
+    guard steps != nil else { return nil }
+    return try said(prompts, completions, nil).map { $0.scores.map(Steps.likelihood) }
   }
 
   /// Whether it is read after every step.

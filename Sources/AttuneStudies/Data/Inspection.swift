@@ -12,7 +12,7 @@ public struct Inspection: Codable, Sendable, Equatable {
     public var id: Int32
     /// Its text.
     public var text: String
-    /// Whether it carries a loss.
+    /// Whether it carries a loss; of an answer in steps, whether a reward model is read after it.
     public var scored: Bool
   }
 
@@ -68,7 +68,14 @@ public struct Inspection: Codable, Sendable, Equatable {
     let shown = data.rows[row - 1]
     let groups: [EncodedGroup]
     do {
-      groups = try encoder.learned(shown)
+      if case .stepwise(let row) = shown.example {
+        let separator = loaded.reward?.stepSeparator ?? RewardModelSettings().stepSeparator
+        var group = try encoder.steps(row, separator: separator, line: shown.line)
+        group.answers[0].scored = group.answers[0].steps.map { $0..<$0 + 1 }
+        groups = [group]
+      } else {
+        groups = try encoder.learned(shown)
+      }
     } catch let error as PassedOver {
       passedOver = error.reason
       let ids = try shown.example.prompt.map { try encoder.prompt($0) } ?? []
@@ -121,7 +128,11 @@ public struct Inspection: Codable, Sendable, Equatable {
       }
     }
     if let passedOver { lines.append("trainers pass this row over: \(passedOver)") }
-    lines.append("| marks the tokens that carry a loss")
+    let isStepwise = kind == DataKind.stepwise.rawValue
+    lines.append(
+      isStepwise
+        ? "| marks the tokens that end a step, after which a reward model is read"
+        : "| marks the tokens that carry a loss")
     return lines.joined(separator: "\n")
   }
 }

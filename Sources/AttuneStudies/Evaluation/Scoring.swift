@@ -36,6 +36,9 @@ public struct ScoringReport: Codable, Sendable, Equatable {
   public var sources: [Source]
   /// Share of preference rows whose chosen answer scores higher; equal scores count one half.
   public var accuracy: Double?
+  /// Share of the steps of stepwise rows that the first source which says something of steps tells right, those
+  /// that it holds likelier right than wrong being the right ones.
+  public var stepAccuracy: Double?
   /// Seconds.
   public var seconds: Double
 }
@@ -49,7 +52,8 @@ public enum Scoring {
   ///
   /// Rows with one answer get a number, rows with several a list: of chosen and rejected, or of
   /// all completions in their order. `score` is the weighted sum of several sources, and `rewards`
-  /// what each said by itself.
+  /// what each said by itself. An answer in steps is one answer; its row gets `steps` too, how likely each
+  /// step is right, from a source that says so.
   ///
   /// - Parameters:
   ///   - sources: The sources, each with its weight.
@@ -64,9 +68,10 @@ public enum Scoring {
   ) throws -> ScoringReport {
     let began = ContinuousClock.now
     try data.check(for: sources.map(\.source))
+    let separator = try separator(of: sources.map(\.source))
     let rows = try data.rows.map { row in
       do {
-        return try answers(of: row)
+        return try answers(of: row, separator: separator)
       } catch let error as TrainingError {
         throw TrainingError(
           error.code, "\(data.place(of: row)): \(error.message)")
@@ -86,9 +91,12 @@ public enum Scoring {
         "\(data.url.path), line \(fault.line ?? 0): \(fault.source): \(fault.message)")
     }
     let scores = RewardSources.sum(all, weights: sources.map(\.weight))
+    let steps =
+      try data.kind == .stepwise ? steps(of: rows, data.rows, by: sources.map(\.source)) : nil
     var text = ""
     var wins = 0.0
     var next = 0
+    var told: [Double] = []
     for (row, size) in zip(data.rows, sizes) {
       let own = next..<next + size
       next += size
@@ -106,6 +114,10 @@ public enum Scoring {
         }
         scored = scored.setting("rewards", .object(rewards))
       }
+      if case .stepwise(let said) = row.example, let steps = steps?[own.lowerBound] {
+        scored = scored.setting("steps", .array(steps.map { .double($0) }))
+        told += zip(steps, said.labels).map { ($0 > 0.5) == $1 ? 1 : 0 }
+      }
       text += scored.text + "\n"
       if row.example.kind == .preference {
         let (chosen, rejected) = (scores[own.lowerBound], scores[own.lowerBound + 1])
@@ -122,7 +134,38 @@ public enum Scoring {
           sd: Statistics.standardDeviation(scores), judge: source.source.takeCost())
       },
       accuracy: data.kind == .preference ? wins / Double(data.rows.count) : nil,
+      stepAccuracy: told.isEmpty ? nil : Statistics.mean(told),
       seconds: seconds(ContinuousClock.now - began))
+  }
+
+  /// What ends a step of an answer: what the sources that read steps learned from, else a line end.
+  ///
+  /// - Throws: `TrainingError` where two of them learned from steps that ended otherwise.
+  private static func separator(of sources: [any RewardSource]) throws -> String {
+    let separators = Set(sources.compactMap(\.stepSeparator)).sorted()
+    guard separators.count < 2 else {
+      let said = separators.map { JSONValue.string($0).text }.joined(separator: " and ")
+      throw TrainingError(
+        .badSetting,
+        "the rewards read steps that end in \(said); score with one of them at a time")
+    }
+    return separators.first ?? RewardModelSettings().stepSeparator
+  }
+
+  /// How likely each step of every row's answer is right, from the first source that says so.
+  private static func steps(
+    of answers: [(prompt: Content, completions: [Completion])], _ rows: [DataRow],
+    by sources: [any RewardSource]
+  ) throws -> [[Double]]? {
+    guard let source = sources.first(where: { $0.stepSeparator != nil }) else { return nil }
+    var steps: [[Double]] = []
+    for piece in cutIntoPieces(answers.map(\.completions.count), budget: answersAtOnce) {
+      try Interrupt.check()
+      let prompts = zip(answers[piece], rows[piece]).map { DataPrompt($0.prompt, row: $1) }
+      let completions = answers[piece].flatMap(\.completions)
+      steps += try source.steps(prompts: prompts, completions: completions) ?? []
+    }
+    return steps
   }
 
   /// For each source the score of every answer of rows, one row's after another's.
@@ -155,9 +198,12 @@ public enum Scoring {
   /// A row's prompt and answers. A text by itself is an answer to nothing; a conversation one to what
   /// stands before the assistant first speaks.
   ///
+  /// - Parameters:
+  ///   - row: The row.
+  ///   - separator: What stands between the steps of an answer that is in steps.
   /// - Throws: `TrainingError` for a row without an answer.
   package static func answers(
-    of row: DataRow
+    of row: DataRow, separator: String = RewardModelSettings().stepSeparator
   ) throws -> (prompt: Content, completions: [Completion]) {
     func ended(_ key: String) -> Bool { row.json[key] != .string("length") }
     switch row.example {
@@ -191,10 +237,9 @@ public enum Scoring {
           try completion(answer, ended: i >= reasons.count || reasons[i] != .string("length"))
         }
       )
-    case .stepwise:
-      throw TrainingError(
-        .badData,
-        "an answer in steps is scored as a whole: write its text under \"completion\", and name model:DIR:min"
+    case .stepwise(let row):
+      return (
+        row.prompt, [try completion(.text(row.steps.joined(separator: separator)), ended: true)]
       )
     case .samples(let sample):
       guard !sample.completions.isEmpty else {

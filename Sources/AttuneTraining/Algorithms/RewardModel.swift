@@ -204,7 +204,9 @@ public enum RewardModel {
     }
     let set = try RewardData(data, heldOut: heldOut, encoder: encoder, settings: settings)
     let loss = settings.loss
-    try options.plan(settings, start: copy start, asks: false) { PlannedRows(set) }
+    try options.plan(settings, start: copy start, asks: false) {
+      PlannedRows(set, for: start.model)
+    }
 
     let folder = try RunOutput(
       "reward", copy start, settings: settings, data: data, heldOut: heldOut, asks: false,
@@ -239,7 +241,8 @@ public enum RewardModel {
       var totals = try run.step(on: batch.map(\.encoded)) { rate in
         let parameters = run.state.parameters.values
         var parameterGradient = parameters.map { _ in 0.0 }
-        let pieces = cutIntoPieces(batch.map(\.encoded.tokens), budget: settings.pieceTokens)
+        let pieces = cutIntoPieces(
+          batch.map(\.encoded), for: model, budget: settings.pieceTokens)
         let results = try model.accumulate(pieces) { piece in
           let made = rewardSegments(batch[piece])
           let pass = try model.pass(

@@ -143,7 +143,8 @@ public enum SFT {
     }
     let cuts = CutCounts(groups)
     try options.plan(settings, start: copy start) {
-      PlannedRows(groups, heldOut: heldOutGroups, scoringPrompts: settings.scorePrompts)
+      PlannedRows(
+        groups, heldOut: heldOutGroups, for: start.model, scoringPrompts: settings.scorePrompts)
     }
 
     let folder = try RunOutput(
@@ -223,7 +224,7 @@ public enum SFT {
       return try encode(data, encoder, settings, &account)
     }
     return PlannedRows(
-      try groups(data), heldOut: try heldOut.map(groups) ?? [],
+      try groups(data), heldOut: try heldOut.map(groups) ?? [], for: start.model,
       scoringPrompts: settings.scorePrompts)
   }
 
@@ -268,7 +269,7 @@ public enum SFT {
     let prompts = HeldOutRow.numbers(
       groups.map { first[$0.row] ?? $0 }
         .map { $0.prompt.count > 1 ? $0.prompt : $0.answers.first?.ids ?? [] })
-    let pieces = cutIntoPieces(groups.map(\.tokens), budget: settings.pieceTokens)
+    let pieces = cutIntoPieces(groups, for: model, budget: settings.pieceTokens)
     return try Collective.current.map(pieces) { piece in
       var rows: [HeldOutRow] = []
       let segments = AnswerSegments(
@@ -336,7 +337,7 @@ struct PieceResult: Codable {
 func accumulateSFT(
   _ model: any LanguageModel, _ batch: [EncodedGroup], settings: SFTSettings, weight: Double = 1
 ) throws -> (loss: Double, metrics: MetricTotals) {
-  let pieces = cutIntoPieces(batch.map(\.tokens), budget: settings.pieceTokens).map {
+  let pieces = cutIntoPieces(batch, for: model, budget: settings.pieceTokens).map {
     AnswerSegments(batch[$0], scoringPrompts: settings.scorePrompts).segments
   }
   let statistics = TokenLoss.statistics(

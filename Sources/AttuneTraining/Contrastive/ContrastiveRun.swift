@@ -98,7 +98,7 @@ final class ContrastiveRun<Label, Settings: ContrastiveSettings> {
       settings, start: copy start,
       beside: needs.reference && settings.precomputeReference
         ? [copy reference].compactMap(\.self) : []
-    ) { try PlannedRows(data, settings, needs, pair: pair) }
+    ) { try PlannedRows(data, for: start.model, settings, needs, pair: pair) }
     var inputs: [(name: String, digest: String)] = []
     if let reference { inputs.append(("reference", reference.fingerprint)) }
     if let trained { inputs.append(("policy", trained.fingerprint)) }

@@ -12,7 +12,7 @@ extension ContrastiveScores {
     _ model: any LanguageModel, _ groups: [EncodedGroup],
     trunk: ([EncodedGroup], [Segment]) throws -> (any Trunk)?
   ) throws -> [[Double]] {
-    let pieces = cutIntoPieces(groups.map(\.tokens), budget: pieceTokens)
+    let pieces = cutIntoPieces(groups, for: model, budget: pieceTokens)
     return try Collective.current.map(pieces) { piece in
       try Interrupt.check()
       let made = segments(groups[piece])

@@ -57,7 +57,7 @@ package struct ContrastiveScores<Label> {
   package func accumulate(
     _ batch: [ContrastiveRow<Label>], _ loss: BatchLoss
   ) throws -> MetricTotals {
-    let pieces = cutIntoPieces(batch.map(\.encoded.tokens), budget: pieceTokens)
+    let pieces = cutIntoPieces(batch.map(\.encoded), for: policy, budget: pieceTokens)
     let companions = try companions(of: batch)
     var ofPiece: PieceLoss?
     if !needs.currentScores {
@@ -150,7 +150,7 @@ package struct ContrastiveScores<Label> {
   private func responses(
     to rows: [ContrastiveRow<Label>]
   ) throws -> [[ScoredResponse]] {
-    let pieces = cutIntoPieces(rows.map(\.encoded.tokens), budget: pieceTokens)
+    let pieces = cutIntoPieces(rows.map(\.encoded), for: policy, budget: pieceTokens)
     return try Collective.current.map(pieces) { piece in
       let made = segments(rows[piece].map(\.encoded))
       let trunk = try trunks.trunk(for: rows[piece].map(\.encoded), segments: made.segments)

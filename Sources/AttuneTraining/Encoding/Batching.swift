@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AttuneData
+package import AttuneEngine
 
 /// How many optimiser steps there are, and which rows each of them sees.
 ///
@@ -59,20 +60,52 @@ package struct BatchOrder {
 ///
 /// - Parameters:
 ///   - tokens: The tokens of each group.
-///   - budget: Tokens of a piece; a group that is larger is a piece by itself.
+///   - openings: What each group begins with, which counts once for all of a piece that begin with it.
+///   - budget: Tokens of a piece; a group that is larger is a piece by itself. Behind a long opening a piece has
+///     half of them at least, or it would be run for few tokens again and again.
 /// - Returns: Consecutive ranges of groups.
-package func cutIntoPieces(_ tokens: [Int], budget: Int) -> [Range<Int>] {
+package func cutIntoPieces(
+  _ tokens: [Int], openings: [ArraySlice<Int32>] = [], budget: Int
+) -> [Range<Int>] {
   var pieces: [Range<Int>] = []
   var start = 0
   var sum = 0
+  var limit = budget
+  var seen: Set<ArraySlice<Int32>> = []
   for (i, count) in tokens.enumerated() {
-    if i > start, sum + count > budget {
+    let opening = openings.isEmpty ? [] : openings[i]
+    var own = count - (seen.contains(opening) ? opening.count : 0)
+    if i > start, sum + own > limit {
       pieces.append(start..<i)
-      start = i
-      sum = 0
+      (start, sum, own) = (i, 0, count)
+      seen = []
     }
-    sum += count
+    if i == start { limit = max(budget, opening.count + budget / 2) }
+    seen.insert(opening)
+    sum += own
   }
   if start < tokens.count { pieces.append(start..<tokens.count) }
   return pieces
+}
+
+/// Cuts groups into pieces that fit into memory.
+///
+/// - Parameters:
+///   - groups: The groups.
+///   - model: The model that reads them.
+///   - budget: Tokens of a piece.
+/// - Returns: Consecutive ranges of groups.
+package func cutIntoPieces(
+  _ groups: [EncodedGroup], for model: any LanguageModel, budget: Int
+) -> [Range<Int>] {
+  cutIntoPieces(
+    groups.map(\.tokens),
+    openings: groups.map { model.opening(of: $0) }, budget: budget)
+}
+
+extension LanguageModel {
+  /// What a group begins with that others may begin with too; one without a prompt is its answer.
+  func opening(of group: EncodedGroup) -> ArraySlice<Int32> {
+    opening(of: group.prompt.isEmpty ? group.answers.first?.ids ?? [] : group.prompt)
+  }
 }

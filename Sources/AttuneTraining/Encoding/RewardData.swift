@@ -222,7 +222,7 @@ func scores(
   _ model: any LanguageModel, _ rows: [RewardRow], _ trunks: TrunkCache,
   _ settings: RewardModelSettings
 ) throws -> [[Double]] {
-  let pieces = cutIntoPieces(rows.map(\.encoded.tokens), budget: settings.pieceTokens)
+  let pieces = cutIntoPieces(rows.map(\.encoded), for: model, budget: settings.pieceTokens)
   return try Collective.current.map(pieces) { piece in
     let made = rewardSegments(rows[piece])
     let scores = try model.score(

@@ -68,7 +68,6 @@ public struct LoadedModel {
         "\(name): the tokenizer has \(tokenizer.vocabularySize) tokens, the model only "
           + "\(model.spec.vocabularySize)")
     }
-    self.model = model
     self.tokenizer = tokenizer
     chatTemplateSource = source
     chatTemplate = try source.map { source in
@@ -79,10 +78,31 @@ public struct LoadedModel {
         endOfSequence: text(tokenizer.endOfSequence ?? model.spec.endOfSequence.first),
         place: templatePlace)
     }
+    self.model = model
+    model.turnOpening = chatTemplate.map { Self.turnOpening($0, tokenizer) } ?? []
     self.name = name
     self.fingerprint = fingerprint
     self.origin = origin ?? fingerprint
     self.reward = reward
+  }
+
+  /// The tokens that a template puts before what a user says, whichever turn it is; none where it is not
+  /// clear which these are.
+  private static func turnOpening(_ template: ChatTemplate, _ tokenizer: Tokenizer) -> [Int32] {
+    let words = ["one", "two", "three"]
+    let roles = ["user", "assistant", "user"]
+    let messages = zip(roles, words).map { Message(role: $0, content: $1) }
+    guard let pieces = try? template.prompt(messages) else { return [] }
+    let places = words.compactMap { word in
+      pieces.firstIndex { $0.isData && $0.text == word }
+    }
+    guard places.count == 3, places == places.sorted() else { return [] }
+    let (first, third) = (
+      tokenizer.encode(Array(pieces[..<places[0]])),
+      tokenizer.encode(Array(pieces[(places[1] + 1)..<places[2]]))
+    )
+    let common = zip(first.reversed(), third.reversed()).prefix { $0 == $1 }.count
+    return first.suffix(common)
   }
 
   /// What computes it.

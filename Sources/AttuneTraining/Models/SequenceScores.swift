@@ -33,7 +33,7 @@ package enum SequenceScores {
     _ model: any LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int
   ) throws -> [[[Double]]] {
     try passes(
-      groups, pieceTokens: pieceTokens,
+      model, groups, pieceTokens: pieceTokens,
       segments: { AnswerSegments($0, scored: false, rewards: true) },
       score: { try model.score($0).scalars })
   }
@@ -44,7 +44,7 @@ package enum SequenceScores {
   ) throws -> [[Tokens]] {
     let request = HeadRequest(temperature: temperature, entropy: true)
     return try passes(
-      groups, pieceTokens: pieceTokens, segments: { AnswerSegments($0) },
+      model, groups, pieceTokens: pieceTokens, segments: { AnswerSegments($0) },
       score: { segments in
         let scores = try model.score(segments, request)
         return zip(scores.logProbabilities, scores.entropies)
@@ -53,11 +53,11 @@ package enum SequenceScores {
   }
 
   private static func passes<Value: Codable>(
-    _ groups: [EncodedGroup], pieceTokens: Int,
+    _ model: any LanguageModel, _ groups: [EncodedGroup], pieceTokens: Int,
     segments make: (ArraySlice<EncodedGroup>) -> AnswerSegments,
     score: ([Segment]) throws -> [Value]
   ) throws -> [[Value]] {
-    let pieces = cutIntoPieces(groups.map(\.tokens), budget: pieceTokens)
+    let pieces = cutIntoPieces(groups, for: model, budget: pieceTokens)
     return try Collective.current.map(pieces) { piece in
       try Interrupt.check()
       let made = make(groups[piece])

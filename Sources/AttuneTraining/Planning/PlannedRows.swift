@@ -11,6 +11,8 @@ package struct RowShape: Sendable, Equatable {
   package var answers: [Int]
   /// Tokens that are scored.
   package var scored: Int
+  /// What it begins with that others may begin with too, and that a pass then runs once.
+  package var opening: ArraySlice<Int32> = []
 
   /// Tokens of a prompt where nobody says how many there are.
   package static let assumedPrompt = 128
@@ -21,8 +23,9 @@ package struct RowShape: Sendable, Equatable {
     self.scored = scored
   }
 
-  /// A row that was encoded.
-  init(_ group: EncodedGroup, scoringPrompt: Bool = false) {
+  /// A row that was encoded for a model.
+  init(_ group: EncodedGroup, for model: any LanguageModel, scoringPrompt: Bool = false) {
+    opening = model.opening(of: group)
     prompt = group.prompt.count
     answers = group.answers.map(\.ids.count)
     scored = group.answers.reduce(scoringPrompt ? max(0, prompt - 1) : 0) {
@@ -32,6 +35,14 @@ package struct RowShape: Sendable, Equatable {
 
   package var tokens: Int { answers.reduce(prompt, +) }
 
+  /// Tokens that a pass over some rows runs.
+  static func run(_ rows: some Sequence<RowShape>) -> Int {
+    var seen: Set<ArraySlice<Int32>> = []
+    return rows.reduce(0) {
+      $0 + $1.tokens - (seen.insert($1.opening).inserted ? 0 : $1.opening.count)
+    }
+  }
+
   /// The row with prompt and answer no longer than a number of tokens, by the rule of `too_long` cut.
   package func cut(to longest: Int) -> RowShape {
     let answer = answers.max() ?? 0
@@ -39,8 +50,10 @@ package struct RowShape: Sendable, Equatable {
     let kept = min(prompt, max(TextEncoder.leastPrompt(longest), longest - answer))
     let shorter = answers.map { min($0, longest - kept) }
     let share = Double(kept + shorter.reduce(0, +)) / Double(max(1, tokens))
-    return RowShape(
+    var row = RowShape(
       prompt: kept, answers: shorter, scored: Int((Double(scored) * share).rounded(.up)))
+    if kept == prompt { row.opening = opening }
+    return row
   }
 }
 

@@ -28,30 +28,34 @@ extension RewardModelSettings: PlansRowRuns {
   ) throws -> PlannedRows {
     let encoder = try TextEncoder(start, maximumLength: self.maxLength, tooLong: self.tooLong)
     return PlannedRows(
-      try RewardData(data, heldOut: heldOut, encoder: encoder, settings: self))
+      try RewardData(data, heldOut: heldOut, encoder: encoder, settings: self), for: start.model)
   }
 }
 
 extension PlannedRows {
-  init(_ groups: [EncodedGroup], heldOut: [EncodedGroup], scoringPrompts: Bool) {
+  init(
+    _ groups: [EncodedGroup], heldOut: [EncodedGroup], for model: any LanguageModel,
+    scoringPrompts: Bool
+  ) {
     self.init(
-      training: groups.map { RowShape($0, scoringPrompt: scoringPrompts) },
-      heldOut: heldOut.map { RowShape($0, scoringPrompt: scoringPrompts) })
+      training: groups.map { RowShape($0, for: model, scoringPrompt: scoringPrompts) },
+      heldOut: heldOut.map { RowShape($0, for: model, scoringPrompt: scoringPrompts) })
   }
 
-  init(_ set: RewardData) {
+  init(_ set: RewardData, for model: any LanguageModel) {
     self.init(
-      training: set.training.map { RowShape($0.encoded) },
-      heldOut: set.heldOut.map { RowShape($0.encoded) })
+      training: set.training.map { RowShape($0.encoded, for: model) },
+      heldOut: set.heldOut.map { RowShape($0.encoded, for: model) })
   }
 
   /// Rows of a contrastive trainer as they will be split, for which nothing is to be said yet.
   init<Label>(
-    _ data: ContrastiveData<Label>, _ settings: some ContrastiveSettings, _ needs: ContrastiveNeeds,
+    _ data: ContrastiveData<Label>, for model: any LanguageModel,
+    _ settings: some ContrastiveSettings, _ needs: ContrastiveNeeds,
     pair: ([ContrastiveRow<Label>]) throws -> [ContrastiveRow<Label>]
   ) throws {
     func shapes(_ rows: [ContrastiveRow<Label>]) -> [RowShape] {
-      rows.map { RowShape($0.encoded, scoringPrompt: needs.promptScores) }
+      rows.map { RowShape($0.encoded, for: model, scoringPrompt: needs.promptScores) }
     }
     var data = data
     try data.split(
@@ -59,7 +63,7 @@ extension PlannedRows {
     ) { _ in }
     self.init(
       training: shapes(data.training), heldOut: shapes(data.heldOut),
-      companions: data.training.compactMap { $0.companion.map { RowShape($0) } })
+      companions: data.training.compactMap { $0.companion.map { RowShape($0, for: model) } })
   }
 }
 
@@ -77,7 +81,7 @@ extension DPOSettings: PlansRowRuns {
   ) throws -> PlannedRows {
     let encoder = try TextEncoder(start, maximumLength: self.maxLength, tooLong: self.tooLong)
     let rows = try ContrastiveData(data, heldOut: heldOut) { try DPO.rows($0, encoder, self) }
-    return try PlannedRows(rows, self, needs) { $0 }
+    return try PlannedRows(rows, for: start.model, self, needs) { $0 }
   }
 }
 
@@ -94,7 +98,7 @@ extension KTOSettings: PlansRowRuns {
   ) throws -> PlannedRows {
     let encoder = try TextEncoder(start, maximumLength: self.maxLength, tooLong: self.tooLong)
     let rows = try ContrastiveData(data, heldOut: heldOut) { try KTO.rows($0, encoder) }
-    return try PlannedRows(rows, self, needs) {
+    return try PlannedRows(rows, for: start.model, self, needs) {
       loss.needsMismatched ? try KTO.mismatched($0, encoder, data, self) : $0
     }
   }

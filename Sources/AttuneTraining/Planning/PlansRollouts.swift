@@ -49,10 +49,16 @@ extension PlansRollouts {
     let answer = min(longestAnswer, max(1, spec.maximumPositions - longest))
     // A prompt stays together with its answers.
     let family = longest + samples * answer
+    // Where all begin alike.
+    let openings = Set(rows.training.map(\.opening))
+    let opening = openings.count == 1 ? openings.first ?? [] : []
+    func tokens(of families: Int) -> Int { families * family - (families - 1) * opening.count }
     let minibatches = passes.map { $0.minibatches } ?? 1
     func pieces(of count: Int) -> [Int] {
-      cutIntoPieces(
-        [Int](repeating: family, count: min(count, 100_000)), budget: self.pieceTokens
+      let count = min(count, 100_000)
+      return cutIntoPieces(
+        [Int](repeating: family, count: count),
+        openings: [ArraySlice<Int32>](repeating: opening, count: count), budget: self.pieceTokens
       ).map(\.count)
     }
     let frozen = trainable(spec).frozenLayers(of: spec)
@@ -78,7 +84,7 @@ extension PlansRollouts {
         let scored = families * samples * answer
         memory.passes.insert(
           PassShape(
-            kind, rows: families * family, scored: scored, scalars: scalars ? scored : 0,
+            kind, rows: tokens(of: families), scored: scored, scalars: scalars ? scored : 0,
             entropies: entropies, fromTrunk: frozen > 0))
       }
     }
@@ -86,7 +92,7 @@ extension PlansRollouts {
     if how.distils {
       for families in Set(step) {
         var pass = PassShape(
-          .distilled, rows: families * family, scored: families * samples * answer,
+          .distilled, rows: tokens(of: families), scored: families * samples * answer,
           fromTrunk: frozen > 0)
         pass.teacherWidth = spec.width
         memory.passes.insert(pass)
@@ -99,7 +105,7 @@ extension PlansRollouts {
       // Kept by piece, and joined.
       memory.trunkTokens = 2 * prompts * family
       for families in Set(scoring) {
-        memory.passes.insert(PassShape(.scores, rows: families * family, scored: 0))
+        memory.passes.insert(PassShape(.scores, rows: tokens(of: families), scored: 0))
       }
     }
 
@@ -107,20 +113,23 @@ extension PlansRollouts {
     work.optimiserSteps = Double(minibatches * (passes?.epochs ?? 1)) * (how.valueModel ? 2 : 1)
     // A sample is shown on the way even where the answers are recorded.
     work.answers = isRecorded ? 0 : prompts * samples * how.draws
-    work.promptTokens = mean * Double(prompts * how.draws)
-    let tokens = Double(prompts) * (mean + Double(samples * answer))
+    work.promptTokens =
+      mean * Double(prompts * how.draws) - Double((prompts - 1) * how.draws * opening.count)
+    let whole = Double(prompts) * (mean + Double(samples * answer))
+    func run(_ pieces: Int) -> Double { whole - Double(max(0, prompts - pieces) * opening.count) }
     let epochs = Double(passes?.epochs ?? 1)
     let trainedShare = 1 - Double(frozen) / Double(max(1, spec.layers))
     let gradients = epochs * how.trained * (how.valueModel ? 2 : 1)
     work.gradients = PassLoad(
-      passes: gradients * Double(step.count * minibatches), tokens: gradients * tokens)
+      passes: gradients * Double(step.count * minibatches),
+      tokens: gradients * run(step.count * minibatches))
     // A teacher's passes run all layers: it scores a rollout, and once more in each pass over it.
     let teacher = how.teacher ? 1 + (how.distils ? epochs : 0) : 0
     let scorings = Double((how.scoresInStep ? 1 : 2) + (how.valueModel ? 1 : 0))
     let share = scorings * trainedShare + (1 - trainedShare)
     work.scores = PassLoad(
       passes: Double(how.draws) * (scorings + teacher) * Double(scoring.count),
-      tokens: Double(how.draws) * (share + teacher) * tokens)
+      tokens: Double(how.draws) * (share + teacher) * run(scoring.count))
     work.rowTokens = mean + Double(answer)
     return work
   }
@@ -131,7 +140,11 @@ extension PlansRollouts {
     let encoder = try TextEncoder(start, maximumLength: rollout.maxLength)
     let set = try encoder.prompts(data, room: rollout.maxTokens, byRow: false)
     return PlannedRows(
-      training: set.ids.map { RowShape(prompt: $0.count, answers: [], scored: 0) })
+      training: set.ids.map { ids in
+        var row = RowShape(prompt: ids.count, answers: [], scored: 0)
+        row.opening = start.model.opening(of: ids)
+        return row
+      })
   }
 
   package func plannedRow(tokens: Int?, _ spec: TransformerSpec) -> RowShape {

@@ -94,15 +94,19 @@ extension PlansRowRuns {
     if fromTrunk { memory.trunkTokens = rows.tokens }
     func pass(_ kind: PassShape.Kind, _ piece: ArraySlice<RowShape>) -> PassShape {
       PassShape(
-        kind, rows: piece.reduce(0) { $0 + $1.tokens },
+        kind, rows: RowShape.run(piece),
         scored: how.scoresTokens ? piece.reduce(0) { $0 + $1.scored } : 0,
         scalars: how.scoresTokens ? 0 : piece.reduce(0) { $0 + $1.answers.count },
         fromTrunk: fromTrunk)
     }
+    func cut(_ list: [RowShape]) -> [Range<Int>] {
+      cutIntoPieces(
+        list.map(\.tokens), openings: list.map(\.opening), budget: self.pieceTokens)
+    }
     /// A list of rows in pieces, none of which has a way back.
     func scored(_ list: [RowShape]) -> PassLoad {
       var load = PassLoad()
-      for range in cutIntoPieces(list.map(\.tokens), budget: self.pieceTokens) {
+      for range in cut(list) {
         let shape = pass(.scores, list[range])
         memory.passes.insert(shape)
         load.add(PassLoad(passes: 1, tokens: Double(shape.rows)))
@@ -130,7 +134,7 @@ extension PlansRowRuns {
     }
     for rowsOfBatch in batches {
       let list = rowsOfBatch.map { rows.training[$0] }
-      let pieces = cutIntoPieces(list.map(\.tokens), budget: self.pieceTokens)
+      let pieces = cut(list)
       for range in pieces {
         let shape = pass(how.kind, list[range])
         memory.passes.insert(shape)

@@ -131,8 +131,10 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     try options.plan(settings, start: start) {
       let answers = recorded?.lengths ?? promptIds.map { _ in [] }
       return PlannedRows(
-        training: zip(promptIds, answers).map {
-          RowShape(prompt: $0.count, answers: $1, scored: $1.reduce(0, +))
+        training: zip(promptIds, answers).map { ids, answers in
+          var row = RowShape(prompt: ids.count, answers: answers, scored: answers.reduce(0, +))
+          row.opening = start.model.opening(of: ids)
+          return row
         })
     }
     try settings.checkHeldOut(

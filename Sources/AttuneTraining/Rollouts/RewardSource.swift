@@ -69,6 +69,16 @@ public protocol RewardSource {
     prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [[Double]]?
 
+  /// What ends a step of an answer, where it says of every step how likely it is right; else nil.
+  var stepSeparator: String? { get }
+
+  /// How likely each step of every answer is right, from 0 to 1; nil where it says nothing of steps.
+  ///
+  /// - Parameters:
+  ///   - prompts: For each answer its prompt.
+  ///   - completions: The answers.
+  func steps(prompts: [DataPrompt], completions: [Completion]) throws -> [[Double]]?
+
   /// What of an answer it holds against the right one, in a form in which equal answers are equal; nil
   /// where there is none, or where it checks nothing.
   func given(in completion: Completion) -> String?
@@ -151,6 +161,12 @@ extension RewardSource {
   public func parts(
     prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [[Double]]? { nil }
+
+  /// Nil: it is said of the whole answer.
+  public var stepSeparator: String? { nil }
+
+  /// Nil: it is said of the whole answer.
+  public func steps(prompts: [DataPrompt], completions: [Completion]) throws -> [[Double]]? { nil }
 
   /// Nil: nobody is asked.
   public func takeCost() -> RewardCost? { nil }

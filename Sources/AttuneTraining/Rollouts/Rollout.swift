@@ -151,8 +151,11 @@ package struct Rollout {
   }
 
   /// Pieces of some prompts that fit into memory.
-  func pieces(_ prompts: [Int], budget: Int) -> [[Int]] {
-    cutIntoPieces(prompts.map(tokens(ofPrompt:)), budget: budget).map { Array(prompts[$0]) }
+  func pieces(_ prompts: [Int], for model: any LanguageModel, budget: Int) -> [[Int]] {
+    cutIntoPieces(
+      prompts.map(tokens(ofPrompt:)), openings: prompts.map { model.opening(of: promptIds[$0]) },
+      budget: budget
+    ).map { Array(prompts[$0]) }
   }
 
   /// The rewards of all answers from weighted sources, and what each source said.

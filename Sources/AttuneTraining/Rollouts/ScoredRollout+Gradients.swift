@@ -41,7 +41,7 @@ extension ScoredRollout {
     values: Bool = false, budget: Int,
     loss: (_ answers: [Int], _ scores: AnswerScores) throws -> (LossResult, [MetricTotals])
   ) throws -> [AnswersPass] {
-    try model.accumulate(sampled.pieces(batch, budget: budget)) { piece in
+    try model.accumulate(sampled.pieces(batch, for: model, budget: budget)) { piece in
       let (chosen, chosenAnswers) = sampled.indices(of: piece)
       let segments = sampled.request(chosen, scored: scored, values: values)
       let places = sampled.places(of: chosenAnswers, in: chosen)

@@ -46,7 +46,7 @@ extension ScoredRollout {
     _ model: any LanguageModel, on prompts: [Int], temperature: Double, budget: Int
   ) throws -> [Double] {
     var sums = answers.map(\.policy)
-    let pieces = sampled.pieces(prompts, budget: budget)
+    let pieces = sampled.pieces(prompts, for: model, budget: budget)
     let results = try Collective.current.map(pieces) { piece in
       let (chosen, own) = sampled.indices(of: piece)
       let scores = try model.score(

@@ -94,7 +94,8 @@ struct ScoredRollout {
     // Of many ranks each has the trunks of its own pieces, and others are cut for an update.
     let keepsTrunks = Collective.current.isAlone
     var trunks: [any Trunk] = []
-    let pieces = rollout.pieces(Array(rollout.prompts.indices), budget: models.pieceTokens)
+    let pieces = rollout.pieces(
+      Array(rollout.prompts.indices), for: models.policy, budget: models.pieceTokens)
     let results = try Collective.current.map(pieces) { piece in
       let (chosen, chosenAnswers) = rollout.indices(of: piece)
       let plain = rollout.request(chosen, scored: true, values: false)

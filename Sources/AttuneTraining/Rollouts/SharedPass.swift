@@ -56,7 +56,7 @@ extension SharedPass {
     // Of many ranks each would have those of its own pieces.
     guard layers > 0, !segments.isEmpty, megabytes <= Self.mostMegabytes, Collective.current.isAlone
     else { return }
-    let trunks = try pieces(pieceTokens: pieceTokens).map { piece in
+    let trunks = try pieces(for: loaded.model, pieceTokens: pieceTokens).map { piece in
       try Interrupt.check()
       return try loaded.model.trunk(renumbered(piece), layers: layers)
     }
@@ -111,7 +111,7 @@ extension SharedPass {
     let trunk = trunk.flatMap { trunk in
       models.allSatisfy { $0.accepts(trunk) } ? trunk : nil
     }
-    let pieces = pieces(pieceTokens: pieceTokens)
+    let pieces = pieces(for: models[0], pieceTokens: pieceTokens)
     let results = try Collective.current.map(pieces) { piece in
       var values: [Int: Value] = [:]
       var chosen = renumbered(piece)
@@ -129,7 +129,7 @@ extension SharedPass {
   }
 
   /// Indices of segments that are worked on at once: each prompt stays with its answers.
-  private func pieces(pieceTokens: Int) -> [[Int]] {
+  private func pieces(for model: any LanguageModel, pieceTokens: Int) -> [[Int]] {
     var families: [[Int]] = []
     var family: [Int: Int] = [:]
     for (index, segment) in segments.enumerated() {
@@ -142,7 +142,9 @@ extension SharedPass {
       }
     }
     let tokens = families.map { $0.reduce(0) { $0 + segments[$1].ids.count } }
-    return cutIntoPieces(tokens, budget: pieceTokens).map { families[$0].flatMap(\.self) }
+    let openings = families.map { model.opening(of: segments[$0[0]].ids) }
+    return cutIntoPieces(tokens, openings: openings, budget: pieceTokens)
+      .map { families[$0].flatMap(\.self) }
   }
 
   /// Some segments on their own, without requests.

@@ -139,7 +139,8 @@ struct Teacher {
   private func eachAnswer(
     of rollout: Rollout, _ pass: (_ segments: [Int]) throws -> [[Double]]
   ) throws -> [[Double]] {
-    let pieces = rollout.pieces(Array(rollout.prompts.indices), budget: pieceTokens)
+    let pieces = rollout.pieces(
+      Array(rollout.prompts.indices), for: loaded.model, budget: pieceTokens)
     let results = try Collective.current.map(pieces) { piece in
       let (chosen, answers) = rollout.indices(of: piece)
       let lists = try pass(chosen)
@@ -170,7 +171,8 @@ struct Teacher {
     }
     let all = sampled.request(sampled.indices(of: batch).segments, scored: true, values: false)
     let statistics = TokenLoss.statistics(weights: ones(all))
-    let results = try policy.accumulate(sampled.pieces(batch, budget: pieceTokens)) { piece in
+    let results = try policy.accumulate(sampled.pieces(batch, for: policy, budget: pieceTokens)) {
+      piece in
       let (chosen, _) = sampled.indices(of: piece)
       let segments = sampled.request(chosen, scored: true, values: false)
       let weights = ones(segments)
