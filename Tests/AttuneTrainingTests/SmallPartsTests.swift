@@ -45,10 +45,11 @@ struct PieceTests {
 
   @Test func `what groups begin with counts once a piece`() {
     let (long, short): (ArraySlice<Int32>, ArraySlice<Int32>) = ([1, 2, 3, 4, 5, 6], [1, 2])
-    // 7 + 1 + 1 + 1: room for half the budget behind a long opening.
+    // 6 + 8 · 1: all of the budget behind a long opening.
     #expect(
-      cutIntoPieces([7, 7, 7, 7, 7, 7], openings: Array(repeating: long, count: 6), budget: 8)
-        == [0..<4, 4..<6])
+      cutIntoPieces(
+        Array(repeating: 7, count: 10), openings: Array(repeating: long, count: 10), budget: 8)
+        == [0..<8, 8..<10])
     #expect(
       cutIntoPieces([4, 4, 4, 4], openings: Array(repeating: short, count: 4), budget: 8)
         == [0..<3, 3..<4])

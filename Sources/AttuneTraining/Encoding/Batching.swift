@@ -61,8 +61,8 @@ package struct BatchOrder {
 /// - Parameters:
 ///   - tokens: The tokens of each group.
 ///   - openings: What each group begins with, which counts once for all of a piece that begin with it.
-///   - budget: Tokens of a piece; a group that is larger is a piece by itself. Behind a long opening a piece has
-///     half of them at least, or it would be run for few tokens again and again.
+///   - budget: Tokens of a piece; a group that is larger is a piece by itself. Behind an opening of half of them or
+///     more a piece has them all, or it would be run for few tokens again and again.
 /// - Returns: Consecutive ranges of groups.
 package func cutIntoPieces(
   _ tokens: [Int], openings: [ArraySlice<Int32>] = [], budget: Int
@@ -80,7 +80,7 @@ package func cutIntoPieces(
       (start, sum, own) = (i, 0, count)
       seen = []
     }
-    if i == start { limit = max(budget, opening.count + budget / 2) }
+    if i == start { limit = 2 * opening.count < budget ? budget : opening.count + budget }
     seen.insert(opening)
     sum += own
   }
