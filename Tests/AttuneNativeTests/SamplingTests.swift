@@ -170,15 +170,20 @@ struct SamplingTests {
     #expect(gap > 1e-6 || sampler == .same)
   }
 
+  /// A model that reads long prompts.
+  static func longReader(_ precision: Precision) throws -> NativeModel {
+    let spec = TransformerSpec(
+      architecture: .llama, vocabularySize: 41, width: 48, layers: 2, heads: 6, keyValueHeads: 2,
+      mlpWidth: 80, maximumPositions: 1024, tiedHead: true)
+    return try NativeModel.random(spec, seed: 3, on: NativeEngine(precision: precision))
+  }
+
   /// Of more than 256 tokens, which are run in blocks where products are not in float32.
   @Test(arguments: Sampler.allCases, [Precision.float32] + (atk_has_bf16() ? [.bf16] : []))
   func `answers to long prompts do not depend on company, and are near what scoring gives`(
     _ sampler: Sampler, _ precision: Precision
   ) throws {
-    let spec = TransformerSpec(
-      architecture: .llama, vocabularySize: 41, width: 48, layers: 2, heads: 6, keyValueHeads: 2,
-      mlpWidth: 80, maximumPositions: 1024, tiedHead: true)
-    let model = try NativeModel.random(spec, seed: 3, on: NativeEngine(precision: precision))
+    let model = try Self.longReader(precision)
     var random = SplitMix(seed: 6)
     let prompts = [5, 700, 130, 333, 257, 1, 300].map { count in
       (0..<count).map { _ in Int32(random.next() % 41) }
@@ -201,10 +206,7 @@ struct SamplingTests {
   func `prompts that begin alike take over what one has read, bit for bit`(
     _ sampler: Sampler, _ precision: Precision
   ) throws {
-    let spec = TransformerSpec(
-      architecture: .llama, vocabularySize: 41, width: 48, layers: 2, heads: 6, keyValueHeads: 2,
-      mlpWidth: 80, maximumPositions: 1024, tiedHead: true)
-    let model = try NativeModel.random(spec, seed: 3, on: NativeEngine(precision: precision))
+    let model = try Self.longReader(precision)
     var random = SplitMix(seed: 7)
     func tokens(_ count: Int) -> [Int32] { (0..<count).map { _ in Int32(random.next() % 41) } }
     let text = tokens(700)
