@@ -373,4 +373,24 @@ struct IterateTests {
       options: .quiet)
     #expect(source.seen == TestRows.answeredPrompts)
   }
+
+  @Test func `a plan counts once what prompts begin with`() throws {
+    var settings = Self.settings(online: true)
+    settings.pairs = .bestWorst
+    settings.dpo.pieceTokens = 1000
+    let spec = try tableModel().model.spec
+    func work(_ opening: ArraySlice<Int32>) -> RunWork {
+      var row = RowShape(prompt: 6, answers: [], scored: 0)
+      row.opening = opening
+      return settings.work(
+        on: PlannedRows(training: [RowShape](repeating: row, count: 4)), spec, asks: false)
+    }
+    let (apart, shared) = (work([]), work([1, 2, 3]))
+    // All but the first of four prompts, or of as many pairs in one piece, begin three tokens later.
+    #expect(apart.promptTokens == 24 && shared.promptTokens == 15)
+    #expect(apart.gradients.tokens == 4 * 18 && shared.gradients.tokens == 4 * 18 - 9)
+    #expect(apart.scores.tokens > shared.scores.tokens)
+    #expect(apart.memory.passes.contains { $0.rows == 4 * 18 })
+    #expect(shared.memory.passes.allSatisfy { $0.rows < apart.memory.passes.map(\.rows).max()! })
+  }
 }

@@ -62,7 +62,7 @@ public enum Iterate {
         "prompts_per_round is \(settings.promptsPerRound), and \(data.url.path) has only "
           + "\(prompts.count) prompts")
     }
-    try options.plan(settings, start: start) { settings.plannedRows(set.ids) }
+    try options.plan(settings, start: start) { settings.plannedRows(set.ids, for: start.model) }
     let mix = try MixedPairs(mixed, encoder: encoder, settings: settings)
     var inputs = [
       (name: "reward", digest: settings.hasJudge ? "judge" : rewardFingerprint),

@@ -27,12 +27,14 @@ extension IterateSettings: PlansRuns {
     let all = rows.isOfFile ? rows.training.count : rows.count ?? promptCount(of: dpo.batchSize)
     let count = max(1, promptCount(of: all))
     // The longest prompts: a round may have any.
-    let lengths =
+    let sorted =
       rows.isOfFile
-      ? rows.training.map(\.prompt).sorted(by: >)
-      : [Int](repeating: rows.training.first?.prompt ?? 1, count: min(count, 100_000))
-    let prompts = lengths.prefix(count)
-    let longest = prompts.first ?? 1
+      ? rows.training.sorted { $0.prompt > $1.prompt }
+      : [RowShape](
+        repeating: rows.training.first ?? RowShape(prompt: 1, answers: [], scored: 0),
+        count: min(count, 100_000))
+    let prompts = sorted.prefix(count)
+    let longest = prompts.first?.prompt ?? 1
     let answer = min(maxTokens, max(1, spec.maximumPositions - longest))
     let perPair = explores ? 3 : 2
 
@@ -43,12 +45,10 @@ extension IterateSettings: PlansRuns {
       knobs.rows.maxSteps = 1
       knobs.precomputeReference = false
     }
-    let shapes = prompts.flatMap { prompt in
-      (0..<pairsPerPrompt).map { _ in
-        RowShape(
-          prompt: prompt, answers: [Int](repeating: answer, count: perPair),
-          scored: perPair * answer)
-      }
+    let shapes = prompts.flatMap {
+      [RowShape](
+        repeating: $0.with(answers: [Int](repeating: answer, count: perPair)),
+        count: pairsPerPrompt)
     }
     let limit = knobs.maxLength > 0 ? knobs.maxLength : spec.maximumPositions
     var round = knobs.work(
@@ -56,10 +56,14 @@ extension IterateSettings: PlansRuns {
     let steps = Double(round.units ?? 1)
 
     // Policy and start answer and are asked how probable the answers are.
-    let families = prompts.map { $0 + samplesPerPrompt * answer }
+    let families = prompts.map {
+      $0.with(answers: [Int](repeating: answer, count: samplesPerPrompt))
+    }
     var scored = PassLoad()
-    for piece in cutIntoPieces(families, budget: dpo.pieceTokens) {
-      let rows = families[piece].reduce(0, +)
+    for piece in cutIntoPieces(
+      families.map(\.tokens), openings: families.map(\.opening), budget: dpo.pieceTokens)
+    {
+      let rows = RowShape.run(families[piece])
       let tokens = piece.count * samplesPerPrompt * answer
       round.memory.passes.insert(PassShape(.scores, rows: rows, scored: tokens))
       scored.add(PassLoad(passes: 2, tokens: 2 * Double(rows)))
@@ -80,20 +84,22 @@ extension IterateSettings: PlansRuns {
     round.scores.add(scored)
     round.once = PassLoad()
     round.answers = count * samplesPerPrompt
-    round.promptTokens = Double(prompts.reduce(0, +))
+    // What a prompt has in common with another is copied to it.
+    round.promptTokens = Double(RowShape.run(prompts))
     return round
   }
 
   /// Prompts as a plan sees them.
-  func plannedRows(_ ids: [[Int32]]) -> PlannedRows {
-    PlannedRows(training: ids.map { RowShape(prompt: $0.count, answers: [], scored: 0) })
+  func plannedRows(_ ids: [[Int32]], for model: any LanguageModel) -> PlannedRows {
+    PlannedRows(training: ids.map { RowShape(prompt: $0, for: model) })
   }
 
   package func plannedRows(
     _ data: DataFile, heldOut: DataFile?, of start: LoadedModel
   ) throws -> PlannedRows {
     let encoder = try TextEncoder(start, maximumLength: dpo.maxLength, tooLong: dpo.tooLong)
-    return plannedRows(try encoder.prompts(data, room: maxTokens, byRow: false).ids)
+    return plannedRows(
+      try encoder.prompts(data, room: maxTokens, byRow: false).ids, for: start.model)
   }
 
   package func plannedRow(tokens: Int?, _ spec: TransformerSpec) -> RowShape {

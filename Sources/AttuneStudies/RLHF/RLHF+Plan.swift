@@ -24,7 +24,8 @@ extension RLHF {
       start.model.spec, try DataFile.rows(inputs.prompts.map { .prompt($0.prompt) })
     )
     let room = min(settings.sample.maxTokens, spec.maximumPositions - 1)
-    var prompts = try TextEncoder(start).prompts(data, room: room, byRow: false).ids.map(\.count)
+    var prompts = try TextEncoder(start).prompts(data, room: room, byRow: false).ids
+      .map { RowShape(prompt: $0, for: start.model) }
     if inputs.heldOut == nil {
       let share = Int((Double(prompts.count) * settings.heldOutShare).rounded())
       prompts.removeLast(min(share, prompts.count - 1))
@@ -73,25 +74,27 @@ extension RLHFSettings {
   /// The preferences of all rounds over answers to some prompts.
   ///
   /// - Parameters:
-  ///   - prompts: Tokens of each prompt.
+  ///   - prompts: The prompts, without answers.
   ///   - trainer: What reads them.
-  fileprivate func preferences(_ prompts: [Int], for trainer: any PlansRuns) -> PlannedRows {
+  fileprivate func preferences(
+    _ prompts: [RowShape], for trainer: any PlansRuns
+  ) -> PlannedRows {
     let isRanking = !hasPeople && (hasJudge ? judge.shape : label.shape) == .rankings
     let drawn = hasJudge ? judge.pairsPerPrompt : label.pairsPerPrompt
     let pairs = drawn > 0 ? drawn : sample.n * (sample.n - 1) / 2
     // A pair is two rows to what learns from thumbs.
     let reads = (trainer as? any PlansRowRuns)?.rowPasses.answers ?? 2
     let (answers, parts) = isRanking ? (sample.n, 1) : reads == 1 ? (1, 2) : (2, 1)
-    var lengths = prompts.flatMap {
-      [Int](repeating: $0, count: (isRanking ? 1 : pairs) * rounds)
+    var asked = prompts.flatMap {
+      [RowShape](repeating: $0, count: (isRanking ? 1 : pairs) * rounds)
     }
-    if hasPeople { lengths = Array(lengths.sorted(by: >).prefix(people.labels * rounds)) }
-    let rows = lengths.flatMap { prompt in
-      (0..<parts).map { _ in
-        RowShape(
-          prompt: prompt, answers: [Int](repeating: sample.maxTokens, count: answers),
-          scored: answers * sample.maxTokens)
-      }
+    if hasPeople {
+      asked = Array(asked.sorted { $0.prompt > $1.prompt }.prefix(people.labels * rounds))
+    }
+    let rows = asked.flatMap {
+      [RowShape](
+        repeating: $0.with(answers: [Int](repeating: sample.maxTokens, count: answers)),
+        count: parts)
     }
     let longest = (trainer as? any ReadsRows)?.maxLength ?? 0
     return PlannedRows(training: longest > 0 ? rows.map { $0.cut(to: longest) } : rows)

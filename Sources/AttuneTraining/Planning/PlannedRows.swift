@@ -23,6 +23,21 @@ package struct RowShape: Sendable, Equatable {
     self.scored = scored
   }
 
+  /// A prompt with answers of so many tokens, all of which are scored.
+  package init(prompt ids: [Int32], answers: [Int] = [], for model: any LanguageModel) {
+    opening = model.opening(of: ids)
+    prompt = ids.count
+    self.answers = answers
+    scored = answers.reduce(0, +)
+  }
+
+  /// The row with other answers, all of which are scored.
+  package func with(answers: [Int]) -> RowShape {
+    var row = self
+    (row.answers, row.scored) = (answers, answers.reduce(0, +))
+    return row
+  }
+
   /// A row that was encoded for a model.
   init(_ group: EncodedGroup, for model: any LanguageModel, scoringPrompt: Bool = false) {
     opening = model.opening(of: group)
@@ -36,7 +51,7 @@ package struct RowShape: Sendable, Equatable {
   package var tokens: Int { answers.reduce(prompt, +) }
 
   /// Tokens that a pass over some rows runs.
-  static func run(_ rows: some Sequence<RowShape>) -> Int {
+  package static func run(_ rows: some Sequence<RowShape>) -> Int {
     var seen: Set<ArraySlice<Int32>> = []
     return rows.reduce(0) {
       $0 + $1.tokens - (seen.insert($1.opening).inserted ? 0 : $1.opening.count)

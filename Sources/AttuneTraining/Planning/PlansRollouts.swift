@@ -139,12 +139,7 @@ extension PlansRollouts {
   ) throws -> PlannedRows {
     let encoder = try TextEncoder(start, maximumLength: rollout.maxLength)
     let set = try encoder.prompts(data, room: rollout.maxTokens, byRow: false)
-    return PlannedRows(
-      training: set.ids.map { ids in
-        var row = RowShape(prompt: ids.count, answers: [], scored: 0)
-        row.opening = start.model.opening(of: ids)
-        return row
-      })
+    return PlannedRows(training: set.ids.map { RowShape(prompt: $0, for: start.model) })
   }
 
   package func plannedRow(tokens: Int?, _ spec: TransformerSpec) -> RowShape {

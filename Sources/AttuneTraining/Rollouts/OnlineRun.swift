@@ -131,10 +131,8 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     try options.plan(settings, start: start) {
       let answers = recorded?.lengths ?? promptIds.map { _ in [] }
       return PlannedRows(
-        training: zip(promptIds, answers).map { ids, answers in
-          var row = RowShape(prompt: ids.count, answers: answers, scored: answers.reduce(0, +))
-          row.opening = start.model.opening(of: ids)
-          return row
+        training: zip(promptIds, answers).map {
+          RowShape(prompt: $0, answers: $1, for: start.model)
         })
     }
     try settings.checkHeldOut(
