@@ -66,9 +66,11 @@ static inline size_t groups_of(size_t K) { return (K + GROUP - 1) / GROUP; }
 static const float rounder = 12582912.0f;
 
 typedef int8_t s16_lanes __attribute__((vector_size(16)));
+typedef int8_t s16_unaligned __attribute__((vector_size(16), aligned(1)));
 
-INLINE void store_codes(void *codes, const f16 *shifted) {
-  *(s16_lanes *)codes = __builtin_convertvector(*(const i16 *)shifted, s16_lanes);
+// Codes lie between other numbers, at no multiple of a vector.
+INLINE void store_codes(int32_t *codes, const f16 *shifted) {
+  *(s16_unaligned *)codes = __builtin_convertvector(*(const i16 *)shifted, s16_lanes);
 }
 
 #endif
