@@ -72,15 +72,21 @@ quickstart: model ## Set up, then align SmolLM2 from end to end and write the re
 
 # Objectives, engine and training are tested as they run: in release. Runs of many processes have the
 # machine to themselves, beside which other tests would wait beyond their limits, and those that compare bits which the
-# number of threads decides have the process.
+# number of threads decides have the process; those of kernels change that number. Kernels are tested once more as
+# processors with vectors of 256 bits run them.
 ALONE = ManyRanksTests|SamplerFolderTests|AttuneNativeTests.MomentTests
+KERNELS = AttuneNativeTests.KernelTests
+NARROW = $(KERNELS)|AttuneNativeTests.DecodeKernelTests|AttuneNativeTests.Int8KernelTests
+TESTS = swift test -c release --skip-build $(TRAITS)
 test check: PACKAGES += $(TEST_PACKAGES) $(MPI_PACKAGES)
 test check: TRAITS := --traits default$(comma)MPI
 test: setup ## Set up, then run the tests.
 	swift build $(SWIFT_FLAGS) $(TRAITS) --build-tests
 	@touch .build/many
-	swift test -c release --skip-build $(TRAITS) --skip "$(ALONE)"
-	swift test -c release --skip-build $(TRAITS) --filter "$(ALONE)"
+	$(TESTS) --skip "$(ALONE)|$(KERNELS)"
+	$(TESTS) --filter "$(ALONE)"
+	$(TESTS) --filter "$(KERNELS)"
+	ATTUNE_VECTOR_LEVEL=3 $(TESTS) --filter "$(NARROW)"
 
 lint: ## Check the format of all Swift sources.
 	swift format lint --strict --recursive --parallel $(SWIFT_SOURCES)

@@ -313,7 +313,7 @@ static void int8_vnni(void *context, size_t begin, size_t end) {
 
 bool atk_has_vnni(void) {
   __builtin_cpu_init();
-  return level() == 4 && __builtin_cpu_supports("avx512vnni");
+  return atk_has_wide_vectors() && __builtin_cpu_supports("avx512vnni");
 }
 #else
 bool atk_has_vnni(void) { return false; }

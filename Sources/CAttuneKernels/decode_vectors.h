@@ -37,19 +37,10 @@ typedef void body_function(void *job, size_t begin, size_t end);
   __attribute__((target("arch=x86-64-v3"))) static void name##_v3(                      \
       void *job, size_t begin, size_t end) { name(job, begin, end, 3, 2); }             \
   static void name##_v1(void *job, size_t begin, size_t end) { name(job, begin, end, 1, 2); }
-#define BODY(name) (level() == 4 ? name##_v4 : level() == 3 ? name##_v3 : name##_v1)
-#define TILE_ROWS (level() == 4 ? 6 : level() == 3 ? 3 : 1)
-#define TILE_COLUMNS (level() == 4 ? 4 : 2)
-
-static int level(void) {
-  static int known;  // every thread would store the same
-  int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
-  if (found) return found;
-  __builtin_cpu_init();
-  found = __builtin_cpu_supports("x86-64-v4") ? 4 : __builtin_cpu_supports("x86-64-v3") ? 3 : 1;
-  __atomic_store_n(&known, found, __ATOMIC_RELAXED);
-  return found;
-}
+#define BODY(name) \
+  (atk_vector_level() == 4 ? name##_v4 : atk_vector_level() == 3 ? name##_v3 : name##_v1)
+#define TILE_ROWS (atk_vector_level() == 4 ? 6 : atk_vector_level() == 3 ? 3 : 1)
+#define TILE_COLUMNS (atk_vector_level() == 4 ? 4 : 2)
 #else
 #define BODIES(name) \
   static void name##_v1(void *job, size_t begin, size_t end) { name(job, begin, end, 3, 2); }

@@ -80,7 +80,11 @@ static inline bool atk_find_once(int *known, bool (*find)(void)) {
 // x[0..<count] = cap·tanh(x/cap), on the calling thread (Gemma Team 2024, arXiv:2408.00118).
 void atk_soft_cap(float *x, float cap, size_t count);
 
-// Whether the processor has 512-bit vectors (x86-64-v4); of x86 alone.
+// The processor's vectors: 4 where it has 512 bits (x86-64-v4), 3 where it has 256 (x86-64-v3), else 1, and
+// where it is not of x86. ATTUNE_VECTOR_LEVEL=3 lowers 4 to 3, so that tests run what other processors do;
+// loops that the compiler cuts for instruction sets by itself stay as they are.
+int atk_vector_level(void);
+// Whether it is 4.
 bool atk_has_wide_vectors(void);
 
 // A matrix as it is kept, or a part of one that begins at whole groups.

@@ -219,8 +219,8 @@ TILES static void product(atk_order order_a, atk_order order_b, size_t M, size_t
 // Whether the processor has the tiles and Linux lets this process use them.
 static bool find_tiles(void) {
   enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("avx512bf16") &&
+  return atk_has_wide_vectors() && __builtin_cpu_supports("amx-bf16") &&
+         __builtin_cpu_supports("avx512bf16") &&
          syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// 16 × 16 numbers of 32 bits, rows to columns, in 512-bit vectors.
+// 16 × 16 numbers of 32 bits, rows to columns, in vectors of 16 lanes: one register of 512 bits, two of 256.
 #ifndef ATTUNE_VECTOR_TRANSPOSE_H
 #define ATTUNE_VECTOR_TRANSPOSE_H
 
@@ -11,18 +11,17 @@ typedef float atk_f8 __attribute__((vector_size(32)));
 typedef float atk_f4 __attribute__((vector_size(16)));
 typedef float atk_f4_unaligned __attribute__((vector_size(16), aligned(4)));
 
-#define ATK_WIDE_INLINE                                                       \
-  __attribute__((target("arch=x86-64-v4"), min_vector_width(512))) static inline \
-      __attribute__((always_inline))
+// Inlined into functions of any instruction set, so vectors go by their place.
+#define ATK_ANYWHERE static inline __attribute__((always_inline))
 #define ATK_SHUFFLE __builtin_shufflevector
 
 // Four floats of each of the rows 0, 4, 8 and 12.
-ATK_WIDE_INLINE atk_f16 atk_quarters(const float *p, size_t ld) {
+ATK_ANYWHERE void atk_quarters(atk_f16 *out, const float *p, size_t ld) {
   atk_f4 a = *(const atk_f4_unaligned *)p, b = *(const atk_f4_unaligned *)(p + 4 * ld);
   atk_f4 c = *(const atk_f4_unaligned *)(p + 8 * ld), d = *(const atk_f4_unaligned *)(p + 12 * ld);
   atk_f8 ab = ATK_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
   atk_f8 cd = ATK_SHUFFLE(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
-  return ATK_SHUFFLE(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  *out = ATK_SHUFFLE(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
 #define ATK_LOW(a, b) ATK_SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
@@ -33,9 +32,12 @@ ATK_WIDE_INLINE atk_f16 atk_quarters(const float *p, size_t ld) {
   ATK_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
 
 // Four columns of 16 rows, a vector each: out[k][n] = in[n · ld + k].
-ATK_WIDE_INLINE void atk_transpose_16_4(atk_f16 *out, const float *in, size_t ld) {
-  atk_f16 a = atk_quarters(in, ld), b = atk_quarters(in + ld, ld);
-  atk_f16 c = atk_quarters(in + 2 * ld, ld), d = atk_quarters(in + 3 * ld, ld);
+ATK_ANYWHERE void atk_transpose_16_4(atk_f16 *out, const float *in, size_t ld) {
+  atk_f16 a, b, c, d;
+  atk_quarters(&a, in, ld);
+  atk_quarters(&b, in + ld, ld);
+  atk_quarters(&c, in + 2 * ld, ld);
+  atk_quarters(&d, in + 3 * ld, ld);
   atk_f16 ab = ATK_LOW(a, b), ab_high = ATK_HIGH(a, b);
   atk_f16 cd = ATK_LOW(c, d), cd_high = ATK_HIGH(c, d);
   out[0] = ATK_LOW_2(ab, cd);
@@ -45,7 +47,7 @@ ATK_WIDE_INLINE void atk_transpose_16_4(atk_f16 *out, const float *in, size_t ld
 }
 
 // out[k · step + n] = in[n · ld + k], 16 × 16.
-ATK_WIDE_INLINE void atk_transpose_16(float *out, size_t step, const float *in, size_t ld) {
+ATK_ANYWHERE void atk_transpose_16(float *out, size_t step, const float *in, size_t ld) {
   _Pragma("clang loop unroll(full)") for (size_t k = 0; k < 16; k += 4) {
     atk_f16 columns[4];
     atk_transpose_16_4(columns, in + k, ld);

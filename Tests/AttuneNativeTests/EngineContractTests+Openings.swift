@@ -55,7 +55,8 @@ extension EngineContractTests {
       $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1))
     }.squareRoot()
     let length = sharedGradient.reduce(0.0) { $0 + Double($1 * $1) }.squareRoot()
-    #expect(distance < 1e-5 * length)
+    // Where weights' gradients are cut into pieces is another, and so their last bits.
+    #expect(distance < 1e-4 * length)
     if let native = model as? NativeModel, let other = other as? NativeModel {
       #expect(native.workspaceBytes < other.workspaceBytes)
     }
