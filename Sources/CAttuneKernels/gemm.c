@@ -3,12 +3,13 @@
 // bits, the others by BLAS; and the choice of those that are less precise (tiles.c, gemm_bf16.c).
 //
 // A training step is five sixths matrix products, and OpenBLAS copies both operands of each. Here a
-// tile of 8 × 48 outputs (6 × 16 in 256 bits) stays in registers while it runs along K (Goto & van de Geijn
-// 2008): B is copied once into panels of as many columns that stay in the second-level cache, A is read
-// where it lies. In 512 bits, on one thread, beside OpenBLAS 0.3.21 (SkylakeX kernels) on the shapes of SmolLM2: forward
-// 1.06 to 1.10 times as fast, gradients of inputs 1.01 to 1.10, attention's products with 64 rows
-// 1.2 to 1.6. Where A is transposed (gradients of weights) it would have to be copied as well, and
-// OpenBLAS is faster: the own kernel ran at 0.93 to 0.98 of its rate, 0.80 for 64 × 64 × 64.
+// tile of 8 × 48 outputs (6 × 16 in 256 bits) stays in registers while it runs along K (Goto & van de
+// Geijn 2008): B is copied once into panels of as many columns that stay in the second-level cache, A is
+// read where it lies. On one thread, beside OpenBLAS 0.3.21 on the shapes of SmolLM2: forward 1.06 to
+// 1.10 times as fast (in 256 bits to 1.19), gradients of inputs 1.01 to 1.10 (0.96 to 1.07), attention's
+// products with 64 rows 1.2 to 1.6. Where A is transposed (gradients of weights) it would have to be
+// copied as well, and OpenBLAS is faster: the own kernel ran at 0.93 to 0.98 of its rate, 0.80 for
+// 64 × 64 × 64.
 // Every output is summed in the order of K whatever its tile, so results of the own kernel do not
 // depend on how a product is cut into pieces, nor on which vectors it has.
 #include "stored_weights.h"
@@ -118,10 +119,10 @@ INLINE void panel_row(float *c, size_t ldc, size_t skip, size_t columns, const f
     float *to = whole ? c + n : part, factor = whole ? keep : 0;
     size_t ldto = whole ? ldc : (size_t)V * LANES;
     const float *panel = b + n * depth;
-    switch ((width + LANES - 1) / LANES) {
-      case 3: tile(to, ldto, a, lda, panel, depth, alpha, factor, R, V > 2 ? 3 : 1); break;
-      case 2: tile(to, ldto, a, lda, panel, depth, alpha, factor, R, V > 1 ? 2 : 1); break;
-      default: tile(to, ldto, a, lda, panel, depth, alpha, factor, R, 1);
+    switch (V == 1 ? 1 : (width + LANES - 1) / LANES) {
+      case 1: tile(to, ldto, a, lda, panel, depth, alpha, factor, R, 1); break;
+      case 2: tile(to, ldto, a, lda, panel, depth, alpha, factor, R, 2); break;
+      case 3: tile(to, ldto, a, lda, panel, depth, alpha, factor, R, 3); break;
     }
     for (size_t r = skip; !whole && r < (size_t)R; r++) {
       for (size_t j = 0; j < width; j++) {
@@ -160,7 +161,7 @@ INLINE void own_sgemm_of(const atk_weights format, atk_order order_b, size_t M, 
   }
 }
 
-// One function an instruction set, with its tile and a block of B that takes half of its second-level cache.
+// A function for each instruction set, with its tile and a block of B that takes half of its second-level cache.
 typedef void own_function(atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                           const float *a, size_t lda, atk_matrix b, float beta, float *c, size_t ldc);
 #define OWN_SGEMM(name, R, V, block)                                                             \

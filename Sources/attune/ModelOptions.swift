@@ -257,7 +257,8 @@ struct SamplerOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Which numbers answers are drawn with: same, the model's own, or int8, faster (default: same; \
+      Which numbers answers are drawn with: same, the model's own, or int8, faster where the processor \
+      has AVX512-VNNI and slower elsewhere (default: same; \
       quickstart in bf16: int8).
       """, valueName: "same|int8"))
   var sampler: Sampler?

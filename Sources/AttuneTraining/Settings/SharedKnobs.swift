@@ -11,7 +11,8 @@ extension Knob {
   /// Which numbers answers are drawn with.
   package static let sampler = Knob(
     "sampler",
-    "Which numbers answers are drawn with: the model's own, or 8-bit codes of them, which is faster.",
+    "Which numbers answers are drawn with: the model's own, or 8-bit codes of them, which is faster where the "
+      + "processor has AVX512-VNNI.",
     .choice(Sampler.self))
   static let evaluationShare = Knob(
     "evaluation_share",
