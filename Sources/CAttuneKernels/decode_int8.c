@@ -4,15 +4,16 @@
 // An input is code · scale with a code of −127 to 127, a scale for each row and group. Sums of a group
 // are sums of integers, so exact in any order; groups are added one after another in float32, where
 // each operation is rounded as it is written. So a row gives the same bits in any batch, on any number
-// of threads and on every processor. AVX512-VNNI multiplies unsigned bytes with signed ones.
+// of threads and on every processor. AVX512-VNNI multiplies unsigned bytes with signed ones and adds four
+// products; AVX2 adds two of 16 bits, or two of bytes where their sum has room in 16 bits.
 #include "int8_codes.h"
 
 // As in the header.
 #pragma clang fp reassociate(off) contract(off)
 
 // A tile. For many rows that of codes around 0 has 12 sums, whose totals fit into registers too; a row alone
-// is slower by it, and the other layouts are no faster.
-enum { PANELS = 2, ROWS = 8, CENTRED_PANELS = 3, CENTRED_ROWS = 4, MOST_SUMS = 16 };
+// is slower by it, and the other layouts are no faster. In 256 bits a sum is two registers of sixteen.
+enum { PANELS = 2, ROWS = 8, CENTRED_PANELS = 3, CENTRED_ROWS = 4, MOST_SUMS = 16, AVX2_ROWS = 4 };
 
 typedef uint32_t u16 __attribute__((vector_size(64)));
 
@@ -23,15 +24,35 @@ typedef struct {
   float shift;  // the sum of the inputs as their codes have them, times what an offset is of its scale
 } input_group;
 
+// With codes of 16 bits: of each four inputs the first and third, then the second and fourth.
+typedef struct {
+  int32_t outer, inner;
+} wide_quad;
+
+typedef struct {
+  wide_quad codes[QUADS];
+  float scale, shift;
+} wide_input_group;
+
 // ---- inputs -------------------------------------------------------------------------------------
 typedef struct {
-  input_group *out;
+  void *out;
   const float *x;
   size_t K;
   float offset;  // of weights, as a multiple of the scale, or 1 where each has its own
+  bool wide;     // codes of 16 bits
 } input_job;
 
-INLINE void pack_group(input_group *out, const float *x, float offset) {
+typedef int16_t s16_halves __attribute__((vector_size(32)));
+typedef int16_t s16_halves_unaligned __attribute__((vector_size(32), aligned(2)));
+
+INLINE void store_wide_codes(wide_quad *codes, const f16 *shifted) {
+  s16_halves all = __builtin_convertvector(*(const i16 *)shifted, s16_halves);
+  *(s16_halves_unaligned *)codes = __builtin_shufflevector(
+      all, all, 0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+}
+
+INLINE void pack_group(const input_job *job, size_t group, const float *x) {
   f16 a = LOAD(x), b = LOAD(x + LANES);
   // Magnitudes as bits, which are ordered as they are: infinity and NaN are the greatest.
   int32_t bits = __builtin_reduce_max(
@@ -41,12 +62,20 @@ INLINE void pack_group(input_group *out, const float *x, float offset) {
   bool counts = !(greatest <= 1e-30f);  // what is less has no use, and no reciprocal
   float inverse = counts ? 127.0f / greatest : 0, scale = counts ? greatest / 127.0f : 0;
   f16 first = a * inverse + rounder, second = b * inverse + rounder;
-  store_codes(out->codes, &first);
-  store_codes(out->codes + LANES / 4, &second);
   f16 zero = (f16){0} + rounder;
   i16 codes = (i16)first - (i16)zero + (i16)second - (i16)zero;
-  out->scale = scale;
-  out->shift = (float)__builtin_reduce_add(codes) * scale * offset;
+  float shift = (float)__builtin_reduce_add(codes) * scale * job->offset;
+  if (job->wide) {
+    wide_input_group *out = (wide_input_group *)job->out + group;
+    store_wide_codes(out->codes, &first);
+    store_wide_codes(out->codes + QUADS / 2, &second);
+    out->scale = scale, out->shift = shift;
+  } else {
+    input_group *out = (input_group *)job->out + group;
+    store_codes(out->codes, &first);
+    store_codes(out->codes + QUADS / 2, &second);
+    out->scale = scale, out->shift = shift;
+  }
 }
 
 INLINE void pack_inputs(void *context, size_t begin, size_t end, const int R, const int S) {
@@ -54,13 +83,12 @@ INLINE void pack_inputs(void *context, size_t begin, size_t end, const int R, co
   const input_job *job = context;
   size_t K = job->K, groups = groups_of(K);
   for (size_t m = begin; m < end; m++) {
-    input_group *out = job->out + m * groups;
     const float *x = job->x + m * K;
-    for (size_t g = 0; g < K / GROUP; g++) pack_group(out + g, x + g * GROUP, job->offset);
+    for (size_t g = 0; g < K / GROUP; g++) pack_group(job, m * groups + g, x + g * GROUP);
     if (K % GROUP == 0) continue;
     float part[GROUP] = {0};
     memcpy(part, x + K / GROUP * GROUP, K % GROUP * sizeof(float));
-    pack_group(out + groups - 1, part, job->offset);
+    pack_group(job, (m + 1) * groups - 1, part);
   }
 }
 BODIES(pack_inputs)
@@ -68,7 +96,7 @@ BODIES(pack_inputs)
 // ---- the product --------------------------------------------------------------------------------
 typedef struct {
   float *y;
-  const input_group *x;
+  const void *x;  // groups of inputs, as the kernel takes them
   const packed_codes *w;
   const float *bias;
   size_t M, N, groups;
@@ -118,6 +146,9 @@ INLINE void multiply_quad_plain(i16 *sum, const i16 *w, const int32_t *x) {
   *sum += ((codes >> 24) & 255) * (quad >> 24);
 }
 
+// Where a sum of integers needs nothing more.
+INLINE void whole_sum(i16 *sum) { (void)sum; }
+
 #if defined(__x86_64__)
 typedef int i512 __attribute__((vector_size(64)));
 __attribute__((target("avx512f,avx512vnni"), always_inline)) static inline void multiply_quad_vnni(
@@ -126,9 +157,39 @@ __attribute__((target("avx512f,avx512vnni"), always_inline)) static inline void 
 }
 
 typedef _Float16 f16_halves __attribute__((vector_size(32)));
-__attribute__((target("avx512f"), always_inline)) static inline void halves_vnni(f16 *out,
-                                                                                 const h16 *at) {
+__attribute__((target("f16c"), always_inline)) static inline void halves_f16c(f16 *out,
+                                                                              const h16 *at) {
   *out = __builtin_convertvector(*(const f16_halves *)at, f16);
+}
+
+typedef int8_t b256 __attribute__((vector_size(32)));
+typedef int16_t s256 __attribute__((vector_size(32)));
+typedef uint16_t u256 __attribute__((vector_size(32)));
+typedef int32_t i256 __attribute__((vector_size(32)));
+#define AVX2 __attribute__((target("arch=x86-64-v3"), always_inline)) static inline
+
+AVX2 void multiply_quad_avx2(i16 *sum, const i16 *w, const wide_quad *x) {
+  s256 outer = (s256)((i256){0} + x->outer), inner = (s256)((i256){0} + x->inner);
+  UNROLL for (int half = 0; half < 2; half++) {
+    u256 codes = ((const u256 *)w)[half];
+    i256 *s = (i256 *)sum + half;
+    *s += (i256)__builtin_ia32_pmaddwd256((s256)(codes & 255), outer);
+    *s += (i256)__builtin_ia32_pmaddwd256((s256)(codes >> 8), inner);
+  }
+}
+
+// Codes of 0 to 15: eight sums of two products with one of −127 to 127 are at most 30,480.
+AVX2 void multiply_small_quad(i16 *sum, const i16 *w, const int32_t *x) {
+  b256 inputs = (b256)((i256){0} + *x);
+  UNROLL for (int half = 0; half < 2; half++)
+    ((s256 *)sum)[half] += (s256)__builtin_ia32_pmaddubsw256(((const b256 *)w)[half], inputs);
+}
+
+AVX2 void small_sum(i16 *sum) {
+  UNROLL for (int half = 0; half < 2; half++) {
+    i256 *s = (i256 *)sum + half;
+    *s = (i256)__builtin_ia32_pmaddwd256((s256)*s, (s256){0} + 1);
+  }
 }
 #endif
 
@@ -147,12 +208,12 @@ typedef struct {
 // S rows of x times `panels` panels w of the weights, to y + 16 · panel of each row. A number of x minus 0
 // is itself, whatever it is, in every lane. Codes around 0 are read as 0 to 255, so −128 · scale is their
 // offset, and it is taken in with the scale.
-#define MULTIPLY(name, quad, halves)                                                              \
+#define MULTIPLY(name, input, quad, whole, halves)                                                \
   INLINE void name(const int8_job *job, panels_of_codes w, size_t m, size_t panel, ahead *next,   \
                    const int S, const int panels, const codes_layout layout) {                    \
     size_t groups = job->groups;                                                                  \
     const size_t step = codes_step(layout), scale_step = scales_step(layout);                     \
-    const input_group *x = job->x + m * groups;                                                   \
+    const input *x = (const input *)job->x + m * groups;                                          \
     f16 total[MOST_SUMS];                                                                         \
     UNROLL for (int i = 0; i < panels * S; i++) total[i] = (f16){0};                              \
     for (size_t g = 0; g < groups; g++, w.codes += step, w.scales += scale_step, x++) {           \
@@ -177,6 +238,7 @@ typedef struct {
           scale = *(const f16 *)scales;                                                           \
         }                                                                                         \
         UNROLL for (int s = 0; s < S; s++) {                                                      \
+          whole(&sum[p * S + s]);                                                                 \
           f16 *t = &total[p * S + s], codes = __builtin_convertvector(sum[p * S + s], f16);       \
           f16 x_scale = x[s * groups].scale - (f16){0}, shift = x[s * groups].shift - (f16){0};   \
           if (layout == CODES_CENTRED) {                                                          \
@@ -195,23 +257,32 @@ typedef struct {
         store(job, m + (size_t)s, panel + (size_t)p, &total[p * S + s]);                          \
   }
 
-INLINE void store(const int8_job *job, size_t m, size_t panel, const f16 *total) {
-  size_t n = panel * LANES, count = atk_min(job->N - n, LANES);
+// The last panel's, of which there are fewer. Not inlined: it would be most of what there is to compile.
+static __attribute__((noinline)) void store_part(const int8_job *job, size_t m, size_t n,
+                                                 const f16 *total) {
   float *y = job->y + m * job->N + n;
-  f16 value = *total, bias = {0}, before;
-  if (count == LANES) {
-    if (job->bias) value += LOAD(job->bias + n);
-    if (job->accumulate) value += LOAD(y);
-    *(f16_unaligned *)y = value;
-  } else {
-    if (job->bias) load_part(&bias, job->bias + n, count, 0);
-    if (job->bias) value += bias;
-    if (job->accumulate) load_part(&before, y, count, 0), value += before;
-    for (size_t r = 0; r < count; r++) y[r] = value[r];
+  for (size_t r = 0; r < job->N - n; r++) {
+    float value = (*total)[r];
+    if (job->bias) value += job->bias[n + r];
+    if (job->accumulate) value += y[r];
+    y[r] = value;
   }
 }
 
-MULTIPLY(multiply_plain, multiply_quad_plain, halves_plain)
+INLINE void store(const int8_job *job, size_t m, size_t panel, const f16 *total) {
+  size_t n = panel * LANES;
+  f16 value = *total;
+  if (job->N - n < LANES) {
+    store_part(job, m, n, &value);  // not of total, which has to stay in a register
+    return;
+  }
+  float *y = job->y + m * job->N + n;
+  if (job->bias) value += LOAD(job->bias + n);
+  if (job->accumulate) value += LOAD(y);
+  *(f16_unaligned *)y = value;
+}
+
+MULTIPLY(multiply_plain, input_group, multiply_quad_plain, whole_sum, halves_plain)
 
 // Several tiles of rows: panels are met several times.
 static bool is_large(const int8_job *job) { return job->M > ROWS; }
@@ -282,68 +353,90 @@ INLINE void int8_plain(void *context, size_t begin, size_t end, const int R, con
 BODIES(int8_plain)
 
 #if defined(__x86_64__)
-#define VNNI __attribute__((target("arch=x86-64-v4,avx512vnni"), min_vector_width(512)))
-#undef INLINE
-#define INLINE VNNI static inline __attribute__((always_inline))
-MULTIPLY(multiply_vnni, multiply_quad_vnni, halves_vnni)
-
-#define INT8_VNNI(name, panels, rows, layout)                                                     \
-  VNNI static void name(void *context, size_t begin, size_t end) {                                \
+// Tiles of `panels` panels and `rows` rows, for the instruction set that `multiply` needs. What few panels are
+// left over have small tiles: each tile takes a second to compile.
+#define INT8_BODY(name, multiply, panels, rows, layout)                                           \
+  TARGET static void name(void *context, size_t begin, size_t end) {                              \
     const int8_job *job = context;                                                                \
-    size_t panel = panels * begin, stop = end_of_panels(job, end);                                \
+    size_t panel = panels_of_tile(job) * begin, stop = end_of_panels(job, end);                   \
     for (; panel + panels <= stop; panel += panels) {                                             \
-      ROW_TILES(multiply_vnni, panels, rows, layout)                                              \
+      ROW_TILES(multiply, panels, rows, layout)                                                   \
     }                                                                                             \
-    for (; panel < stop; panel++) { ROW_TILES(multiply_vnni, 1, rows, layout) }                   \
+    for (; panels > 1 && panel < stop; panel++) { ROW_TILES(multiply, 1, 2, layout) }             \
   }
-INT8_VNNI(vnni_wide, PANELS, ROWS, CODES_WIDE)
-INT8_VNNI(vnni_nibbles, PANELS, ROWS, CODES_NIBBLES)
-INT8_VNNI(vnni_centred, PANELS, ROWS, CODES_CENTRED)
-INT8_VNNI(vnni_large_centred, CENTRED_PANELS, CENTRED_ROWS, CODES_CENTRED)
+#undef INLINE
+#define INLINE TARGET static inline __attribute__((always_inline))
 
-static void int8_vnni(void *context, size_t begin, size_t end) {
-  switch (layout_read(context)) {
-    case CODES_WIDE: vnni_wide(context, begin, end); break;
-    case CODES_NIBBLES: vnni_nibbles(context, begin, end); break;
-    case CODES_CENTRED:
-      (is_large(context) ? vnni_large_centred : vnni_centred)(context, begin, end);
-      break;
-  }
-}
+#define TARGET __attribute__((target("arch=x86-64-v3")))
+MULTIPLY(multiply_avx2, wide_input_group, multiply_quad_avx2, whole_sum, halves_f16c)
+MULTIPLY(multiply_small, input_group, multiply_small_quad, small_sum, halves_f16c)
+INT8_BODY(avx2_wide, multiply_avx2, 1, AVX2_ROWS, CODES_WIDE)
+INT8_BODY(avx2_centred, multiply_avx2, 1, AVX2_ROWS, CODES_CENTRED)
+INT8_BODY(avx2_small, multiply_small, 1, AVX2_ROWS, CODES_WIDE)
+INT8_BODY(avx2_nibbles, multiply_small, 1, AVX2_ROWS, CODES_NIBBLES)
+#undef TARGET
 
-bool atk_has_vnni(void) {
+#define TARGET __attribute__((target("arch=x86-64-v4,avx512vnni"), min_vector_width(512)))
+MULTIPLY(multiply_vnni, input_group, multiply_quad_vnni, whole_sum, halves_f16c)
+INT8_BODY(vnni_wide, multiply_vnni, PANELS, ROWS, CODES_WIDE)
+INT8_BODY(vnni_nibbles, multiply_vnni, PANELS, ROWS, CODES_NIBBLES)
+INT8_BODY(vnni_centred, multiply_vnni, PANELS, ROWS, CODES_CENTRED)
+INT8_BODY(vnni_large_centred, multiply_vnni, CENTRED_PANELS, CENTRED_ROWS, CODES_CENTRED)
+#undef TARGET
+
+static bool has_vnni(void) {
   __builtin_cpu_init();
   return atk_has_wide_vectors() && __builtin_cpu_supports("avx512vnni");
 }
-#else
-bool atk_has_vnni(void) { return false; }
 #endif
 
-static void product(float *y, const float *x, const packed_codes *w, const float *bias, size_t M,
-                    size_t N, size_t K, int accumulate, body_function *body) {
-  if (M == 0 || N == 0) return;
-  size_t groups = groups_of(K);
-  input_group *inputs = atk_scratch(ATK_SCRATCH_SHARED, M * groups * sizeof(input_group));
-  input_job pack = {inputs, x, K, w->layout == CODES_CENTRED ? -128.0f : 1.0f};
-  atk_parallel_rows(M, K, BODY(pack_inputs), &pack);
-  int8_job job = {y, inputs, w, bias, M, N, groups, accumulate};
+bool atk_int8_is_fast(void) { return atk_vector_level() >= 3; }
+
+// Who multiplies, and whether of inputs with codes of 16 bits.
+typedef struct {
+  body_function *multiply;
+  bool wide;
+} int8_kernel;
+
+static int8_kernel plain_kernel(void) { return (int8_kernel){BODY(int8_plain), false}; }
+
+static int8_kernel fastest_kernel(const int8_job *job) {
+#if defined(__x86_64__)
+  codes_layout read = layout_read(job);
+  if (has_vnni()) {
+    if (read == CODES_WIDE) return (int8_kernel){vnni_wide, false};
+    if (read == CODES_NIBBLES) return (int8_kernel){vnni_nibbles, false};
+    return (int8_kernel){is_large(job) ? vnni_large_centred : vnni_centred, false};
+  }
+  if (atk_vector_level() >= 3) {
+    if (read == CODES_NIBBLES) return (int8_kernel){avx2_nibbles, false};
+    if (job->w->layout == CODES_NIBBLES) return (int8_kernel){avx2_small, false};
+    return (int8_kernel){read == CODES_WIDE ? avx2_wide : avx2_centred, true};
+  }
+#endif
+  return plain_kernel();
+}
+
+static void product(int8_job job, const float *x, size_t K, int8_kernel kernel) {
+  if (job.M == 0 || job.N == 0) return;
+  size_t bytes = kernel.wide ? sizeof(wide_input_group) : sizeof(input_group);
+  void *inputs = atk_scratch(ATK_SCRATCH_SHARED, job.M * job.groups * bytes);
+  input_job pack = {inputs, x, K, job.w->layout == CODES_CENTRED ? -128.0f : 1.0f, kernel.wide};
+  atk_parallel_rows(job.M, K, BODY(pack_inputs), &pack);
+  job.x = inputs;
   // A row or two read weights as fast as memory gives them; with more there is work to share out.
   size_t outputs = panels_of_tile(&job) * LANES;
-  (M <= 2 ? atk_parallel_stretches : atk_parallel_for)((N + outputs - 1) / outputs, body, &job);
+  (job.M <= 2 ? atk_parallel_stretches : atk_parallel_for)((job.N + outputs - 1) / outputs,
+                                                           kernel.multiply, &job);
 }
 
 void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias, size_t M,
                            size_t N, size_t K, int accumulate) {
-  product(y, x, codes, bias, M, N, K, accumulate, BODY(int8_plain));
+  product((int8_job){y, NULL, codes, bias, M, N, groups_of(K), accumulate}, x, K, plain_kernel());
 }
 
 void atk_linear_int8(float *y, const float *x, const void *codes, const float *bias, size_t M,
                      size_t N, size_t K, int accumulate) {
-#if defined(__x86_64__)
-  if (atk_has_vnni()) {
-    product(y, x, codes, bias, M, N, K, accumulate, int8_vnni);
-    return;
-  }
-#endif
-  atk_linear_int8_plain(y, x, codes, bias, M, N, K, accumulate);
+  int8_job job = {y, NULL, codes, bias, M, N, groups_of(K), accumulate};
+  product(job, x, K, fastest_kernel(&job));
 }

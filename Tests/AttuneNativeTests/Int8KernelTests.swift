@@ -107,6 +107,22 @@ struct Int8KernelTests {
     }
   }
 
+  @Test func `codes of 4 bits at the end of their range are multiplied exactly`() throws {
+    // 15 · 127 in every place: a group's sum still has room in 16 bits.
+    let (n, k, most) = (19, 96, 11)
+    var stored: [UInt8] = []
+    for _ in 0..<n * k / 32 {
+      withUnsafeBytes(of: (Float(1), Float(0))) { stored += $0 }
+      stored += [UInt8](repeating: 255, count: 16)
+    }
+    let codes = try Codes(stored, ATK_NIBBLES, n, k)
+    for (sign, rows) in [(Float(1), most), (-1, most), (1, 1), (-1, 3)] {
+      let y = Self.product(
+        [Float](repeating: sign, count: rows * k), codes, rows: rows, n, k)
+      #expect(y.allSatisfy { abs($0 - sign * Float(15 * k)) < 1e-3 })
+    }
+  }
+
   @Test(arguments: [Float.nan, .infinity, -.infinity])
   func `what is not finite makes its row so, and no other`(bad: Float) throws {
     try DecodeKernelTests.checkRow(of: bad) { y, x, w, m, n, k in

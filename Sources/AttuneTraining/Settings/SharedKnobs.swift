@@ -12,7 +12,7 @@ extension Knob {
   package static let sampler = Knob(
     "sampler",
     "Which numbers answers are drawn with: the model's own, or 8-bit codes of them, which is faster where the "
-      + "processor has AVX512-VNNI.",
+      + "processor has AVX2 or AVX512-VNNI.",
     .choice(Sampler.self))
   static let evaluationShare = Knob(
     "evaluation_share",

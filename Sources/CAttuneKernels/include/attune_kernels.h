@@ -166,10 +166,11 @@ void atk_int8_pack(void *codes /* = */, const void *w, atk_weights format, size_
 // that is not finite makes its whole row so.
 void atk_linear_int8(float *y, const float *x, const void *codes, const float *bias_or_null, size_t M,
                      size_t N, size_t K, int accumulate);
-// The same to the last bit, without AVX512-VNNI: what other processors run.
+// The same to the last bit without AVX512-VNNI and AVX2: what other processors run.
 void atk_linear_int8_plain(float *y, const float *x, const void *codes, const float *bias_or_null,
                            size_t M, size_t N, size_t K, int accumulate);
-bool atk_has_vnni(void);
+// Whether they are faster here than products of float32 numbers.
+bool atk_int8_is_fast(void);
 
 // How attention differs from its plain form; all zero is that.
 typedef struct {

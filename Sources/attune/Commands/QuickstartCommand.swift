@@ -16,8 +16,9 @@ struct QuickstartCommand: TakesKnobs {
     discussion: """
       \(Quickstart.Task.allCases.map { "\($0.rawValue): \($0.summary)" }.joined(separator: "\n"))
 
-      On a processor with bfloat16 products it runs in bf16 and draws answers from 8-bit codes unless \
-      --precision or --sampler says otherwise, else in float32, with matrix tiles where there are some.
+      On a processor with bfloat16 products it runs in bf16, else in float32, with matrix tiles where there \
+      are some, and it draws answers from 8-bit codes where that is faster (AVX2, AVX512-VNNI), unless \
+      --precision or --sampler says otherwise; --precision float32 is float32 throughout.
 
       Each run has its own folder, named by its seed (and task): the first whose run is not finished, unless \
       --seed is given.
@@ -41,7 +42,8 @@ struct QuickstartCommand: TakesKnobs {
     let (seed, folder) = Quickstart.place(
       task, in: URL(filePath: output, directoryHint: .isDirectory), seed: shared.seed)
     let precision = shared.precision ?? NativeEngine.fastest
-    let defaults = Quickstart.settings(task, sampler: precision == .bf16 ? .int8 : .same)
+    let isExact = shared.precision == .float32
+    let defaults = Quickstart.settings(task, sampler: isExact ? .same : NativeEngine.fastestSampler)
     let settings = try settings(
       over: defaults, ["seed": seed], sampler.knobs(defaults.method, grader: defaults.grader))
     try Pull.named(Quickstart.model).fetch(say: Output.note)
