@@ -37,15 +37,18 @@ import AttuneTraining
         try PageServer.serve(collector, at: address) { server in
           Output.note("Waiting for \(wanted) comparisons with a winner. The page:")
           server.showLinks()
-          var left = try missing()
-          while left.contains(where: { $0 > 0 }) {
+          while true {
+            // First who waits, then what is missing: the last label is seen before another question is asked.
+            let waits = collector.takeWaiting()
+            let left = try missing()
+            guard left.contains(where: { $0 > 0 }) else { break }
             guard !Interrupt.isRequested else {
               throw TrainingError(
                 .interrupted,
                 "stopped with \(wanted - left.reduce(0, +)) of \(wanted) labels; the same command goes "
                   + "on from there")
             }
-            if collector.takeWaiting() {
+            if waits {
               var asked = 0
               for i in quotas.indices { asked += try quotas[i].ask(min(left[i], 8)) }
               let report = collector.report()
@@ -58,7 +61,6 @@ import AttuneTraining
               }
             }
             Thread.sleep(forTimeInterval: 0.1)
-            left = try missing()
           }
           // Pages look again every two seconds: they are to find that all is done.
           collector.close()
