@@ -16,6 +16,10 @@ let strict: [SwiftSetting] = [
 // by default that would need `public import` in the executable, so only the rooms have it.
 let room: [SwiftSetting] = strict + [.enableUpcomingFeature("InternalImportsByDefault")]
 
+// Rooms are optimised. The command line, which reads options and calls them, and tests are not: that took a quarter
+// of the time of a build. Tests of kernels are, for what they compare with takes long.
+let plain: [SwiftSetting] = strict + [.unsafeFlags(["-Onone"])]
+
 let package = Package(
   name: "Attune",
   platforms: [.macOS(.v15)],
@@ -152,7 +156,7 @@ let package = Package(
         .target(name: "AttuneServer", condition: .when(traits: ["Server"])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: strict),
+      swiftSettings: plain),
 
     .target(
       name: "AttuneTestSupport", dependencies: ["AttuneCollective", "AttuneEngine"],
@@ -166,11 +170,11 @@ let package = Package(
       ],
       path: "Tests/AttuneTrainingTestSupport", swiftSettings: strict),
     .testTarget(
-      name: "AttuneFilesTests", dependencies: ["AttuneFiles"], swiftSettings: strict),
+      name: "AttuneFilesTests", dependencies: ["AttuneFiles"], swiftSettings: plain),
     .testTarget(
       name: "AttuneEngineTests",
       dependencies: ["AttuneCollective", "AttuneFiles", "AttuneEngine", "AttuneTestSupport"],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneNativeTests",
       dependencies: [
@@ -179,24 +183,24 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "AttuneObjectivesTests", dependencies: ["AttuneObjectives", "AttuneTestSupport"],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneDataTests", dependencies: ["AttuneData", "AttuneTestSupport"],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneTrainingTests",
       dependencies: [
         "AttuneTraining", "AttuneFiles", "AttuneEngine", "AttuneNative", "AttuneObjectives",
         "AttuneData", "AttuneTestSupport", "AttuneTrainingTestSupport",
       ],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneRewardsTests",
       dependencies: [
         "AttuneRewards", "AttuneTraining", "AttuneEngine", "AttuneNative", "AttuneObjectives",
         "AttuneData", "AttuneTestSupport", "AttuneTrainingTestSupport",
       ],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneStudiesTests",
       dependencies: [
@@ -204,24 +208,24 @@ let package = Package(
         "AttuneNative", "AttuneObjectives", "AttuneData", "AttuneTestSupport",
         "AttuneTrainingTestSupport",
       ],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneKitTests", dependencies: ["AttuneKit", "AttuneTestSupport"],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneStoreTests",
       dependencies: [
         "AttuneStore", "AttuneFiles", "AttuneObjectives", "AttuneData",
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneServerTests",
       dependencies: ["AttuneServer", "AttuneStore", "AttuneData", "AttuneTestSupport"],
-      swiftSettings: strict),
+      swiftSettings: plain),
     .testTarget(
       name: "AttuneCLITests", dependencies: ["attune", "AttuneStore", "AttuneTestSupport"],
-      swiftSettings: strict),
+      swiftSettings: plain),
   ]
 )
 
