@@ -9,7 +9,8 @@ build=$(realpath -m ../.build/examples)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for example in Thumbs WeightedRegression; do
-  swift build --package-path $example --scratch-path "$build" --explicit-target-dependency-import-check error
+  swift build --package-path $example --scratch-path "$build" --explicit-target-dependency-import-check error \
+    --disable-index-store
 done
 if compgen -G "$build/*/debug/Hummingbird.build/*.o" > /dev/null; then
   echo "the examples built the server" >&2

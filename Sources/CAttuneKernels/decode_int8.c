@@ -353,8 +353,8 @@ INLINE void int8_plain(void *context, size_t begin, size_t end, const int R, con
 BODIES(int8_plain)
 
 #if defined(__x86_64__)
-// Tiles of `panels` panels and `rows` rows, for the instruction set that `multiply` needs. What few panels are
-// left over have small tiles: each tile takes a second to compile.
+// Tiles of `panels` panels and `rows` rows, for the instruction set that `multiply` needs. The one or two panels
+// that a matrix may have left over have small tiles.
 #define INT8_BODY(name, multiply, panels, rows, layout)                                           \
   TARGET static void name(void *context, size_t begin, size_t end) {                              \
     const int8_job *job = context;                                                                \

@@ -164,6 +164,7 @@ INLINE void own_sgemm_of(const atk_weights format, atk_order order_b, size_t M, 
 // A function for each instruction set, with its tile and a block of B that takes half of its second-level cache.
 typedef void own_function(atk_order order_b, size_t M, size_t N, size_t K, float alpha,
                           const float *a, size_t lda, atk_matrix b, float beta, float *c, size_t ldc);
+enum { V4_ROWS = 8, V3_ROWS = 6 };
 #define OWN_SGEMM(name, R, V, block)                                                             \
   static void name(atk_order order_b, size_t M, size_t N, size_t K, float alpha, const float *a, \
                    size_t lda, atk_matrix b, float beta, float *c, size_t ldc) {                 \
@@ -177,26 +178,20 @@ typedef void own_function(atk_order order_b, size_t M, size_t N, size_t K, float
   case format:                                                                                   \
     own_sgemm_of(format, order_b, M, N, K, alpha, a, lda, b, beta, c, ldc, R, V, block);         \
     break;
-__attribute__((target("arch=x86-64-v4"), min_vector_width(512))) OWN_SGEMM(own_v4, 8, 3, 1 << 18)
-__attribute__((target("arch=x86-64-v3"))) OWN_SGEMM(own_v3, 6, 1, 1 << 16)
+__attribute__((target("arch=x86-64-v4"), min_vector_width(512))) OWN_SGEMM(own_v4, V4_ROWS, 3, 1 << 18)
+__attribute__((target("arch=x86-64-v3"))) OWN_SGEMM(own_v3, V3_ROWS, 1, 1 << 16)
 #undef CASE
 
-// Rows of the tile that this processor has; 0: none, all products are BLAS's.
-static size_t own_rows(void) {
-  return atk_vector_level() == 4 ? 8 : atk_vector_level() == 3 ? 6 : 0;
-}
-
-static void own_sgemm(atk_order order_b, size_t M, size_t N, size_t K, float alpha, const float *a,
-                      size_t lda, atk_matrix b, float beta, float *c, size_t ldc) {
-  own_function *own = atk_has_wide_vectors() ? own_v4 : own_v3;
-  own(order_b, M, N, K, alpha, a, lda, b, beta, c, ldc);
-}
-
-// Smaller products are BLAS's. Pieces of a linear layer are cut at multiples of 32 rows or columns,
-// so that all but a remainder take the same way whatever the number of threads.
-static bool own_takes(size_t M, size_t N, size_t K) {
-  size_t rows = own_rows();
-  return rows > 0 && M >= rows && N >= LANES && K >= LANES;
+// This processor's, for a product that it takes, or NULL: smaller ones than a tile are BLAS's, and all where there are
+// no vectors of 256 bits. Pieces of a linear layer are cut at multiples of 32 rows or columns, so that all but a
+// remainder take the same way whatever the number of threads.
+static own_function *own_sgemm(size_t M, size_t N, size_t K) {
+  if (N < LANES || K < LANES) return NULL;
+  switch (atk_vector_level()) {
+    case 4: return M >= V4_ROWS ? own_v4 : NULL;
+    case 3: return M >= V3_ROWS ? own_v3 : NULL;
+    default: return NULL;
+  }
 }
 #endif
 
@@ -204,9 +199,10 @@ void atk_sgemm(atk_order order_a, atk_order order_b, size_t M, size_t N, size_t 
                const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                size_t ldc) {
 #ifdef HAS_OWN_KERNEL
-  if (order_a == ATK_PLAIN && own_takes(M, N, K)) {
+  own_function *own = order_a == ATK_PLAIN ? own_sgemm(M, N, K) : NULL;
+  if (own) {
     atk_matrix matrix = {(const char *)b, ATK_FLOAT32, ldb * sizeof(float)};
-    own_sgemm(order_b, M, N, K, alpha, a, lda, matrix, beta, c, ldc);
+    own(order_b, M, N, K, alpha, a, lda, matrix, beta, c, ldc);
     return;
   }
 #endif
@@ -237,8 +233,9 @@ void atk_gemm_stored(atk_precision precision, atk_order order_b, size_t M, size_
         atk_gemm_bf16(ATK_PLAIN, order_b, M, N, K, alpha, a, lda, b, beta, c, ldc))
       return;
 #ifdef HAS_OWN_KERNEL
-    if (!tiles && own_takes(M, N, K)) {
-      own_sgemm(order_b, M, N, K, alpha, a, lda, b, beta, c, ldc);
+    own_function *own = tiles ? NULL : own_sgemm(M, N, K);
+    if (own) {
+      own(order_b, M, N, K, alpha, a, lda, b, beta, c, ldc);
       return;
     }
 #endif

@@ -46,9 +46,7 @@ extension IterateSettings: PlansRuns {
       knobs.precomputeReference = false
     }
     let shapes = prompts.flatMap {
-      [RowShape](
-        repeating: $0.with(answers: [Int](repeating: answer, count: perPair)),
-        count: pairsPerPrompt)
+      [RowShape](repeating: $0.with(answers: perPair, of: answer), count: pairsPerPrompt)
     }
     let limit = knobs.maxLength > 0 ? knobs.maxLength : spec.maximumPositions
     var round = knobs.work(
@@ -56,9 +54,7 @@ extension IterateSettings: PlansRuns {
     let steps = Double(round.units ?? 1)
 
     // Policy and start answer and are asked how probable the answers are.
-    let families = prompts.map {
-      $0.with(answers: [Int](repeating: answer, count: samplesPerPrompt))
-    }
+    let families = prompts.map { $0.with(answers: samplesPerPrompt, of: answer) }
     var scored = PassLoad()
     for piece in cutIntoPieces(
       families.map(\.tokens), openings: families.map(\.opening), budget: dpo.pieceTokens)

@@ -92,9 +92,7 @@ extension RLHFSettings {
       asked = Array(asked.sorted { $0.prompt > $1.prompt }.prefix(people.labels * rounds))
     }
     let rows = asked.flatMap {
-      [RowShape](
-        repeating: $0.with(answers: [Int](repeating: sample.maxTokens, count: answers)),
-        count: parts)
+      [RowShape](repeating: $0.with(answers: answers, of: sample.maxTokens), count: parts)
     }
     let longest = (trainer as? any ReadsRows)?.maxLength ?? 0
     return PlannedRows(training: longest > 0 ? rows.map { $0.cut(to: longest) } : rows)

@@ -31,10 +31,10 @@ package struct RowShape: Sendable, Equatable {
     scored = answers.reduce(0, +)
   }
 
-  /// The row with other answers, all of which are scored.
-  package func with(answers: [Int]) -> RowShape {
+  /// The row with other answers, all of which are scored: so many, of as many tokens each.
+  package func with(answers count: Int, of tokens: Int) -> RowShape {
     var row = self
-    (row.answers, row.scored) = (answers, answers.reduce(0, +))
+    (row.answers, row.scored) = ([Int](repeating: tokens, count: count), count * tokens)
     return row
   }
 
