@@ -193,11 +193,8 @@ public enum PPO: OnlineAlgorithm {
       watched: watched, mixed: nil, settings: settings, output: output, options: options)
   }
 
-  /// The same with what PPO alone reads.
-  ///
-  /// - Parameters:
-  ///   - valueStart: A reward model that a separate value model starts from.
-  ///   - mixed: Rows whose supervised loss is mixed in (ptx).
+  /// The same with what PPO alone reads: `valueStart`, a reward model that a separate value model starts from, and
+  /// `mixed`, rows whose supervised loss is mixed in (ptx).
   public static func train(
     _ start: LoadedModel, data: DataFile, rewards: [(source: any RewardSource, weight: Double)],
     rewardFingerprint: String, valueStart: LoadedModel? = nil,
