@@ -6,7 +6,8 @@ import Foundation
 
 /// 1 where an answer is the right one that its row holds, else 0 or a part of it: `answer:RULE`.
 ///
-/// `answer:number,extract=boxed,column=target,partial=0.1`; rules are those of ``AnswerRule``. Of
+/// `answer:number,extract=boxed,column=target,partial=0.1`; the rules are `exact`, `number`, `choice`,
+/// `maths`, `json` and `regex`. Of
 /// `answer:json:FILE` the file is a schema, and the row has no right answer.
 public struct AnswerReward: RewardSource {
   /// `answer:number,extract=hashes`.
