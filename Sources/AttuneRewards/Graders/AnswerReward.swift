@@ -7,8 +7,7 @@ import Foundation
 /// 1 where an answer is the right one that its row holds, else 0 or a part of it: `answer:RULE`.
 ///
 /// `answer:number,extract=boxed,column=target,partial=0.1`; the rules are `exact`, `number`, `choice`,
-/// `maths`, `json` and `regex`. Of
-/// `answer:json:FILE` the file is a schema, and the row has no right answer.
+/// `maths`, `json` and `regex`. Of `answer:json:FILE` the file is a schema, and the row has no right answer.
 public struct AnswerReward: RewardSource {
   /// `answer:number,extract=hashes`.
   public let name: String
