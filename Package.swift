@@ -16,8 +16,8 @@ let strict: [SwiftSetting] = [
 // by default that would need `public import` in the executable, so only the rooms have it.
 let room: [SwiftSetting] = strict + [.enableUpcomingFeature("InternalImportsByDefault")]
 
-// Rooms are optimised. The command line, which reads options and calls them, and tests are not: that took a quarter
-// of the time of a build. Tests of kernels are, for what they compare with takes long.
+// Rooms are optimised. The command line, which reads options and calls them, and tests are not: a module then compiles
+// in a third of the time. Tests of kernels are, for what they compare with takes long.
 let plain: [SwiftSetting] = strict + [.unsafeFlags(["-Onone"])]
 
 let package = Package(

@@ -257,9 +257,9 @@ struct SamplerOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Which numbers answers are drawn with: same, the model's own, or int8, about twice as fast where the \
-      processor has AVX2 or AVX512-VNNI and slower elsewhere (default: same; quickstart: int8 where it is \
-      faster, unless --precision float32 is asked for).
+      Which numbers answers are drawn with: same, the model's own, or int8, faster where the processor has \
+      AVX2 or AVX512-VNNI and slower elsewhere (default: same; quickstart: int8 where it is faster, unless \
+      --precision float32 is asked for).
       """, valueName: "same|int8"))
   var sampler: Sampler?
 }
