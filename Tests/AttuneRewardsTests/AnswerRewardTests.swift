@@ -111,17 +111,34 @@ struct AnswerRewardTests {
     ("So the answer is $x=\\frac{3}{4}$.", "3/4"), ("x^2 = 4 and x > 0, that is 2", "2"),
     ("(-2)^3", "-8"), ("-2^2", "-4"), (#"\sin x"#, #"\sin  x"#), (#"i^2"#, "-1"),
     (#"\sqrt{-4}"#, "2i"), ("[0,1)", "[0, 1)"), (#"\text{yes}"#, "yes"), ("6÷2", "3"),
-    (#"\frac{a+b}{c}"#, "a/c + b/c"), ("12 345", "12 345"),
+    (#"\frac{a+b}{c}"#, "a/c + b/c"), ("12 345", "12 345"), (#"11\text{ cm}^2"#, "11"),
+    (#"2\,\mathrm{m}^{3}"#, "2"), (#"11\text{ cm}²"#, #"11\text{ cm}^2"#), ("**5**", "5"),
+    ("(x+1)^{20}", "((x+1)^4)^5"),
   ])
   func `expressions have exact values`(answer: String, right: String) throws {
     #expect(try reward("answer:maths", answer, right: right) == 1)
+  }
+
+  @Test func `what takes long to multiply out is given up in time`() throws {
+    let roots = "(" + [2, 3, 5, 7, 11].map { "\\sqrt{\($0)}" }.joined(separator: "+") + ")"
+    let long = [
+      "(x+1)^{400}", roots + "^{300}", String(repeating: "(x+1)", count: 390), "((x+y+z)^{30})^{3}",
+    ]
+    let began = ContinuousClock.now
+    for answer in long {
+      #expect(try reward("answer:maths", answer, right: "1") == 0, "\(answer.prefix(20))")
+      // It is compared as it is written.
+      #expect(try reward("answer:maths", answer, right: answer) == 1, "\(answer.prefix(20))")
+    }
+    #expect(ContinuousClock.now - began < .seconds(20))
   }
 
   @Test(arguments: [
     ("0.333", "1/3"), ("x+1", "x-1"), (#"\sqrt{2}"#, "1.41421356"), (#"\pi"#, "3.14"), ("1/0", "0"),
     ("(1, 2)", "(2, 1)"), ("(0,1)", "[0,1]"), (#"\sin x"#, #"\cos x"#), ("1,2", "1,2,2"), ("", "0"),
     ("2(", "2"), ("x^{x}", "x"), ("((((((", "1"), (#"\frac{1}"#, "1"), ("(0,1)", "(0,1]"),
-    ("9^9^9^9^9", "9"), ("1" + String(repeating: "0", count: 300), "1"),
+    ("9^9^9^9^9", "9"), (#"11\text{ cm}^2"#, "121"),
+    ("1" + String(repeating: "0", count: 300), "1"),
   ])
   func `what differs is not right, and nothing makes it crash`(answer: String, right: String) throws
   {

@@ -157,5 +157,8 @@ struct InstructionRewardTests {
     #expect(try RewardSpecification("ifeval@0.5").name == "ifeval")
     #expect(try RewardSpecification("ifeval@0.5").weight == 0.5)
     #expect(try RewardSpecification("ifeval:loose").name == "ifeval:loose")
+    for form in ["ifeval:partial=1", "ifeval:,partial=1", "ifeval:loose,partial=1"] {
+      #expect(try RewardSpecification(form).name == form)
+    }
   }
 }

@@ -225,7 +225,10 @@ struct JudgedRewardTests {
     }
     // One file for all rows, in both forms.
     let list = #"[{"criterion":"It is good.","weight":1},{"criterion":"x","weight":0}]"#
-    for (name, text) in [("a.json", list), ("b.jsonl", "\n{\"criterion\":\"It is good.\"}\n")] {
+    for (name, text) in [
+      ("a.json", list), ("plain.txt", "It is good.\n"),
+      ("b.jsonl", "\n{\"criterion\":\"It is good.\"}\n"),
+    ] {
       let path = folder.file(name, text).path
       let found = try scores(source("rubric:\(server.address),criteria=\(path)"))
       for (a, b) in zip(found, [0.9, 0.2, 0.2, 0.9]) { #expect(abs(a - b) < 1e-12, "\(found)") }
@@ -257,7 +260,7 @@ struct JudgedRewardTests {
       #expect(
         found.contains("rows.jsonl:2: ") && found.contains(wanted), "\(rubric): \(found)")
     }
-    let file = folder.file("c.jsonl", "\"a\"\n{\"criterion\":\"b\",\"weight\":-2}\n").path
+    let file = folder.file("c.jsonl", "in plain words\n{\"criterion\":\"b\",\"weight\":-2}\n").path
     let error = #expect(throws: DataError.self) {
       try source("rubric:\(server.address),criteria=\(file)")
     }

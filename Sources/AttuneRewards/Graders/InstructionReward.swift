@@ -29,11 +29,11 @@ public struct InstructionReward: RewardSource {
   static func parts(_ argument: String) throws -> (isLoose: Bool, knobs: GraderKnobs) {
     var parts = argument.isEmpty ? [] : RewardSpecification.list(argument)[...]
     let isLoose = parts.first == "loose"
-    if isLoose { parts.removeFirst() }
+    if isLoose || parts.first?.isEmpty == true { parts.removeFirst() }
     return (
       isLoose,
       try GraderKnobs(
-        parts, known: [.partial], source: "ifeval:\(argument) (ifeval[:loose][,partial=x])")
+        parts, known: [.partial], source: "ifeval:\(argument) (ifeval:[loose][,partial=x])")
     )
   }
 

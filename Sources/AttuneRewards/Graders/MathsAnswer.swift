@@ -70,7 +70,7 @@ enum MathsAnswer: Sendable {
 
   // MARK: Text
 
-  /// Without what stands around: spaces, dollars, a full stop.
+  /// Without what stands around: spaces, dollars, a full stop, Markdown's bold.
   private static func bare(_ text: Substring) -> Substring {
     var text = text
     var count = -1
@@ -78,8 +78,8 @@ enum MathsAnswer: Sendable {
       count = text.count
       text = text.drop { $0.isWhitespace || $0 == "$" }
       while let last = text.last, last.isWhitespace || "$.;:".contains(last) { text.removeLast() }
-      for (open, close) in [("\\(", "\\)"), ("\\[", "\\]")]
-      where text.hasPrefix(open) && text.hasSuffix(close) {
+      for (open, close) in [("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")]
+      where text.count > 4 && text.hasPrefix(open) && text.hasSuffix(close) {
         text = text.dropFirst(2).dropLast(2)
       }
     }

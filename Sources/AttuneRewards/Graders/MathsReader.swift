@@ -83,7 +83,7 @@ struct MathsReader {
           }
         } else if units.contains(name) {
           guard let end = closing(characters, at) else { throw NoValue("a bracket is open") }
-          at = end
+          at = end + powerOfUnit(characters, end)
         } else if !spacing.contains(name) {
           tokens.append(token(name))
         }
@@ -145,6 +145,15 @@ struct MathsReader {
       }
     }
     return nil
+  }
+
+  /// How much of a power behind a unit is to be passed over: it is the unit's, of 11 \text{cm}^2 as of 11 cm².
+  private static func powerOfUnit(_ characters: [Character], _ at: Int) -> Int {
+    let behind = characters.dropFirst(at)
+    if let mark = behind.first, "²³".contains(mark) { return 1 }
+    guard behind.first == "^" else { return 0 }
+    if let end = closing(characters, at + 1) { return end - at }
+    return behind.dropFirst().first?.isNumber == true ? 2 : 0
   }
 
   private static func token(_ name: String) -> Token {

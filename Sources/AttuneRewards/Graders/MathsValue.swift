@@ -37,14 +37,21 @@ private struct Polynomial: Hashable {
     b.terms.reduce(into: a) { $0.add($1.value, $1.key) }
   }
 
+  /// Products of coefficients of 32 bits that one expression may take: some hundredths of a second. Answers of
+  /// textbooks take hundreds; a policy that writes (x + 1)⁴⁰⁰ does not stop a rollout.
+  private static let mostWork = 20_000
+
+  /// - Parameter work: What the expression took so far, to which this is added.
   /// - Throws: `NoValue` where it grows beyond what an answer is.
-  static func times(_ a: Polynomial, _ b: Polynomial) throws -> Polynomial {
+  static func times(_ a: Polynomial, _ b: Polynomial, _ work: inout Int) throws -> Polynomial {
     guard a.terms.count * b.terms.count <= 4096 else { throw NoValue("it has too many terms") }
     var product = Polynomial(Rational(0))
     for (powers, x) in a.terms {
       for (others, y) in b.terms {
         var coefficient = x * y
         guard coefficient.bits <= 2048 else { throw NoValue("its numbers are too long") }
+        work += 1 + coefficient.bits / 32
+        guard work <= mostWork else { throw NoValue("it takes too long to multiply out") }
         var joined = powers.merging(others, uniquingKeysWith: +)
         for (symbol, power) in joined where power > 1 {
           guard power <= 256 else { throw NoValue("its powers are too high") }
@@ -73,23 +80,28 @@ private struct Polynomial: Hashable {
 struct MathsValue: Sendable {
   private let above: Polynomial
   private let below: Polynomial
+  /// What it took to multiply out.
+  private let work: Int
 
-  private init(_ above: Polynomial, over below: Polynomial) throws {
+  private init(_ above: Polynomial, over below: Polynomial, work: Int) throws {
     guard !below.isZero else { throw NoValue("it divides by 0") }
     self.above = above
     self.below = below
+    self.work = work
   }
 
   /// A number.
   init(_ value: Rational) {
     above = Polynomial(value)
     below = Polynomial(Rational(1))
+    work = 0
   }
 
   /// A variable, π, e or i.
   init(symbol: String) {
     above = Polynomial(symbol: symbol)
     below = Polynomial(Rational(1))
+    work = 0
   }
 
   /// The number that it is; nil if it has symbols.
@@ -101,25 +113,29 @@ struct MathsValue: Sendable {
   static prefix func - (a: MathsValue) throws -> MathsValue { try MathsValue(Rational(-1)) * a }
 
   static func + (a: MathsValue, b: MathsValue) throws -> MathsValue {
-    try MathsValue(
-      Polynomial.times(a.above, b.below) + Polynomial.times(b.above, a.below),
-      over: Polynomial.times(a.below, b.below))
+    var work = a.work + b.work
+    let above =
+      try Polynomial.times(a.above, b.below, &work) + Polynomial.times(b.above, a.below, &work)
+    return try MathsValue(above, over: Polynomial.times(a.below, b.below, &work), work: work)
   }
 
   static func * (a: MathsValue, b: MathsValue) throws -> MathsValue {
-    try MathsValue(
-      Polynomial.times(a.above, b.above), over: Polynomial.times(a.below, b.below))
+    var work = a.work + b.work
+    let above = try Polynomial.times(a.above, b.above, &work)
+    return try MathsValue(above, over: Polynomial.times(a.below, b.below, &work), work: work)
   }
 
   static func / (a: MathsValue, b: MathsValue) throws -> MathsValue {
-    try a * MathsValue(b.below, over: b.above)
+    try a * MathsValue(b.below, over: b.above, work: b.work)
   }
 
   /// Whether both are the same number or the same function of their variables.
   ///
   /// - Throws: `NoValue` where the products across grow too large to say.
   static func areEqual(_ a: MathsValue, _ b: MathsValue) throws -> Bool {
-    try Polynomial.times(a.above, b.below) == Polynomial.times(b.above, a.below)
+    var work = 0
+    return try Polynomial.times(a.above, b.below, &work)
+      == Polynomial.times(b.above, a.below, &work)
   }
 
   /// It raised to a whole power, or to a half of a whole number.

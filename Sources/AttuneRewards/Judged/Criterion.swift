@@ -31,7 +31,7 @@ struct Criterion: Equatable {
       }, "column \"\(column)\"", at: place)
   }
 
-  /// Criteria of a file: a JSON list of them, or one a line.
+  /// Criteria of a file: a JSON list of them, or one a line, as JSON or as plain words.
   ///
   /// - Throws: `TrainingError` if it can't be read, `DataError` that names line, criterion and field.
   static func list(inFile path: String) throws -> [Criterion] {
@@ -66,7 +66,12 @@ struct Criterion: Equatable {
       .enumerated() where !line.allSatisfy(\.isWhitespace)
     {
       let place = DataPlace(url, line: index + 1)
-      criteria.append(try one(parsed(line, place), "the criterion", at: place))
+      let isJSON = line.drop(while: \.isWhitespace).first.map { "{\"".contains($0) } ?? false
+      let value =
+        isJSON
+        ? try parsed(line, place)
+        : .string(line.trimmingCharacters(in: .whitespaces))
+      criteria.append(try one(value, "the criterion", at: place))
     }
     return try counted(criteria, "the file", at: top)
   }

@@ -82,6 +82,12 @@ package struct JudgePanel {
       throw TrainingError(.badSetting, "there is no judge: name a model or a server with --judge")
     }
     constitution = try Constitution.named(settings.constitution)
+    guard settings.principles <= constitution.principles.count else {
+      throw TrainingError(
+        .badSetting,
+        "principles is \(settings.principles), and the constitution has \(constitution.principles.count)"
+      )
+    }
     judges = try settings.judges.enumerated().map { place, name in
       let url = place == 0 ? answers : answers?.appendingPathExtension("\(place + 1)")
       return RememberingJudge(
