@@ -145,7 +145,7 @@ struct ReportTests {
   @Test func `a number that is not finite is a gap, not a coordinate`() throws {
     let html = try Self.report().html
     #expect(!html.contains("nan") && !html.contains("inf\""))
-    let learned = html.components(separatedBy: "Learned reward</figcaption>").last ?? ""
+    let learned = html.components(separatedBy: "Reward that is climbed</figcaption>").last ?? ""
     let drawing = learned.components(separatedBy: "</svg>").first ?? ""
     #expect(drawing.matches(of: /<circle/).count == 15)
   }

@@ -154,6 +154,31 @@ struct RunReportTests {
     Self.check(try Self.page(folder, "iterate"))
   }
 
+  @Test func `a constraint's price and slack are drawn`() throws {
+    let folder = try TemporaryFolder()
+    let data = try folder.rows("prompts.jsonl", TestRows.prompts)
+    var settings = RLOOSettings()
+    (settings.rollout.rollouts, settings.rollout.promptsPerRollout) = (3, 2)
+    (settings.rollout.samplesPerPrompt, settings.rollout.maxTokens) = (2, 4)
+    let constraints = [0.2, 0.4].map { limit in
+      (source: Constraint(ShareOfOdd(), .atMost, limit) as any RewardSource, weight: 0.0)
+    }
+    _ = try RLOO.train(
+      tinyModel(), data: data, rewards: [(ShareOfOdd(), 1)] + constraints,
+      rewardFingerprint: "odd", settings: settings, output: folder.url.appending(path: "run"),
+      options: Self.reporting)
+    let html = try Self.page(folder, "run")
+    Self.check(html)
+    for title in ["Price of a constraint", "Limit minus mean cost", "Answers beyond a limit"] {
+      let figure = try #require(
+        html.components(separatedBy: "<figure").first { $0.contains("\(title)</figcaption>") })
+      for limit in ["0.2", "0.4"] {
+        #expect(figure.contains("share of odd&lt;=\(limit)"), "\(title), \(limit)")
+      }
+    }
+    #expect(!html.contains("KL to the teacher"))
+  }
+
   @Test func `a run that is stopped and goes on has the report of the whole one`() throws {
     let folder = try TemporaryFolder()
     let data = try folder.rows("pairs.jsonl", TestRows.pairs(64))

@@ -88,11 +88,13 @@ enum ReportSection {
     var out = ""
     for curve in ReportCurve.all {
       let series = runs.flatMap { name, training in
-        curve.lines.map { line in
-          LineChart.Series(
-            name: name.isEmpty
-              ? line.name : name + (curve.lines.count > 1 ? ": \(line.name)" : ""),
-            points: points(of: line.metric, in: training))
+        curve.lines.flatMap { line in
+          line.keys(in: training).map { key, source in
+            let own = source ?? (name.isEmpty || curve.lines.count > 1 ? line.name : "")
+            return LineChart.Series(
+              name: [name, own].filter { !$0.isEmpty }.joined(separator: ": "),
+              points: points(of: key, in: training))
+          }
         }
       }.filter { !$0.points.isEmpty }
       // A single point is no curve; a table has it.
@@ -108,11 +110,13 @@ enum ReportSection {
 
   /// A metric over the steps; where a round begins, whose policy is trained anew with another reward
   /// model, the line is broken.
-  static func points(of metric: Metric, in training: [Report.Point]) -> [(x: Double, y: Double)] {
+  ///
+  /// - Parameter key: The metric's name, with the source that it is of in brackets behind it.
+  static func points(of key: String, in training: [Report.Point]) -> [(x: Double, y: Double)] {
     var points: [(x: Double, y: Double)] = []
     var round: Double?
     for point in training {
-      guard let value = point.values[metric.rawValue] else { continue }
+      guard let value = point.values[key] else { continue }
       let own = point.values["round"]
       if own != round, !points.isEmpty { points.append((.nan, .nan)) }
       round = own

@@ -12,6 +12,15 @@ struct ReportCurve {
     var name: String
     /// The metric.
     var metric: Metric
+
+    /// The keys of a run's numbers that it draws, each with the source that it is of, if it is of one: of
+    /// `constraint/slack` those of every constraint.
+    func keys(in training: [Report.Point]) -> [(key: String, source: String?)] {
+      let (name, opening) = (metric.rawValue, metric.rawValue + "[")
+      let named = Set(training.flatMap { $0.values.keys.filter { $0.hasPrefix(opening) } })
+      return [(name, nil)]
+        + named.sorted().map { ($0, String($0.dropFirst(opening.count).dropLast())) }
+    }
   }
 
   /// Its title.
@@ -62,8 +71,8 @@ struct ReportCurve {
         .init(name: "the others", metric: .rejectedLogProbability),
       ]),
     .init(
-      title: "Learned reward", unit: "reward",
-      lines: [.init(name: "learned reward", metric: .rewardMean)]),
+      title: "Reward that is climbed", unit: "reward",
+      lines: [.init(name: "climbed reward", metric: .rewardMean)]),
     .init(
       title: "Gold reward", unit: "score", lines: [.init(name: "gold reward", metric: .goldReward)]),
     .init(
@@ -87,6 +96,21 @@ struct ReportCurve {
         .init(name: "accuracy", metric: .rightShare), .init(name: "pass@k", metric: .passAtK),
         .init(name: "held out", metric: .heldOutRight),
       ], including: [0]),
+    .init(
+      title: "KL to the teacher", unit: "nats a sequence",
+      lines: [
+        .init(name: "training", metric: .teacherKL),
+        .init(name: "held out", metric: .heldOutTeacherKL),
+      ], startsAtZero: true),
+    .init(
+      title: "Price of a constraint", unit: "λ",
+      lines: [.init(name: "λ", metric: .constraintMultiplier)], including: [0]),
+    .init(
+      title: "Limit minus mean cost", unit: "cost",
+      lines: [.init(name: "slack", metric: .constraintSlack)], including: [0]),
+    .init(
+      title: "Answers beyond a limit", unit: "share",
+      lines: [.init(name: "violations", metric: .constraintViolations)], including: [0, 1]),
     .init(
       title: "Policy loss and value loss", unit: "loss",
       lines: [
