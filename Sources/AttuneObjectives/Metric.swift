@@ -110,6 +110,7 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
   case firstRatioGap = "ratio/first_minibatch_gap"
   case samplerGap = "ratio/sampler_gap"
   case samplerKL = "ratio/sampler_kl"
+  case samplerReverseKL = "ratio/sampler_kl_reverse"
   case samplerEffectiveShare = "ratio/sampler_effective_share"
   case importanceCutShare = "ratio/importance_cut_share"
   case advantageMean = "advantage/mean"
@@ -264,11 +265,13 @@ public enum Metric: String, CaseIterable, Codable, Sendable, Comparable {
     case .ratioMean: "Mean of π_new/π_old over tokens; near 1."
     case .ratioMaximum: "Largest π_new/π_old of a token."
     case .firstRatioGap:
-      "Largest |ratio − 1| in the first minibatch of a rollout of several steps; must be near 0."
+      "Largest |ratio − 1| in the first minibatch of a rollout of several steps; must be near 0 (below 1e-4 in every precision, else the run ends)."
     case .samplerGap:
       "Largest difference between the sampler's and the trainer's log-probability of a token."
     case .samplerKL:
       "KL from the sampler's distribution to the trainer's policy in nats a token, by k3; only where their numbers are not the same (sampler, precision)."
+    case .samplerReverseKL:
+      "KL from the trainer's policy to the sampler's distribution in nats a token, estimated from the sampler's tokens."
     case .samplerEffectiveShare:
       "Effective sample size of the tokens' importance weights over their number, nothing cut: 1 is a sampler that is the policy."
     case .importanceCutShare: "Share of tokens whose importance weight is above importance_cap."

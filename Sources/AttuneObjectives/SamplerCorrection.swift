@@ -61,6 +61,8 @@ public struct SamplerCorrection: Codable, Sendable, Equatable {
 public struct SamplerGap: Sendable, Equatable {
   /// KL(sampler ‖ policy) in nats a token: the mean of q − 1 − log q, never negative.
   public let klPerToken: Double
+  /// KL(policy ‖ sampler) in nats a token: the mean of q·log q − q + 1, never negative.
+  public let reverseKLPerToken: Double
   /// Effective sample size of the tokens' weights over their number: (Σq)² / (n·Σq²).
   public let effectiveShare: Double
 
@@ -71,16 +73,18 @@ public struct SamplerGap: Sendable, Equatable {
   ///   - sampler: Those under what drew them.
   /// - Returns: Nil if there are no tokens.
   public init?(policy: [[Double]], sampler: [[Double]]) {
-    var (count, kl, sum, squares) = (0.0, 0.0, 0.0, 0.0)
+    var (count, kl, reverse, sum, squares) = (0.0, 0.0, 0.0, 0.0, 0.0)
     for (policy, sampler) in zip(policy.joined(), sampler.joined()) {
       let q = exp(policy - sampler)
       count += 1
       kl += q - 1 - (policy - sampler)
+      reverse += q * (policy - sampler) - q + 1
       sum += q
       squares += q * q
     }
     guard count > 0 else { return nil }
     klPerToken = kl / count
+    reverseKLPerToken = reverse / count
     effectiveShare = squares > 0 ? sum * sum / (count * squares) : 0
   }
 }

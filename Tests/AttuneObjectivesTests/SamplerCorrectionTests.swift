@@ -116,6 +116,8 @@ struct SamplerCorrectionTests {
         policy: [tokens.map { log(policy[$0]) }], sampler: [tokens.map { log(sampler[$0]) }]))
     let kl = zip(sampler, policy).reduce(0) { $0 + $1.0 * log($1.0 / $1.1) }
     #expect(abs(gap.klPerToken - kl) < 1e-12)
+    let reverse = zip(policy, sampler).reduce(0) { $0 + $1.0 * log($1.0 / $1.1) }
+    #expect(abs(gap.reverseKLPerToken - reverse) < 1e-12)
     // q = 2, 1, ½, ½: (Σq)² / (4·Σq²) = 16 / (4 · 5.5).
     #expect(abs(gap.effectiveShare - 16 / 22) < 1e-12)
     #expect(SamplerGap(policy: [[]], sampler: [[]]) == nil)

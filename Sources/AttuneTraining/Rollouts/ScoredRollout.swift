@@ -245,6 +245,7 @@ extension ScoredRollout {
         let gap = SamplerGap(policy: answers.map(\.old), sampler: answers.map(\.sampler))
       {
         totals.add(.samplerKL, gap.klPerToken)
+        totals.add(.samplerReverseKL, gap.reverseKLPerToken)
         totals.add(.samplerEffectiveShare, gap.effectiveShare)
       }
     }
