@@ -19,6 +19,8 @@ public struct ModelWork: Sendable, Equatable {
   public var trainedModels = 1
   /// Further copies with numbers of their own that are not trained: a proposal.
   public var heldCopies = 0
+  /// How frozen matrices are kept; nil: as the engine, or the model, keeps them.
+  public var basePrecision: BasePrecision?
   /// Whether adapters are merged where the model is written.
   public var merges = false
   /// The passes; memory is as large as the largest of them asks.

@@ -27,6 +27,14 @@ extension TransformerSpec {
     try validated(url.path)
   }
 
+  /// The type that a config.json says its weights have: `bfloat16`; nil where it does not.
+  ///
+  /// - Throws: `EngineError` that names the field which is no string.
+  package static func weightType(configuration url: URL) throws -> String? {
+    let config = try JSONFile(url)
+    return try config.string("dtype") ?? config.string("torch_dtype")
+  }
+
   /// The spec that the fields of a config.json describe.
   init(_ architecture: Architecture, _ config: JSONFile) throws {
     if config.fields["quantization_config"] ?? .null != .null {

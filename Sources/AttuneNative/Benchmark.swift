@@ -14,7 +14,7 @@ public struct BenchmarkResult: Codable, Sendable {
   /// Time that the step's matrix products take alone on the same shapes, over
   /// the step's time.
   public var gemmShare: Double
-  /// Those products alone, by BLAS in float32 and by the own kernel in bf16, in GFLOP/s.
+  /// Those products alone, by the kernels that a step takes them by, in GFLOP/s.
   public var gemmGflops: Double
   /// Tokens a second of sampling as many sequences side by side as were asked for.
   public var sampleTokensPerSecond: Double
@@ -170,7 +170,7 @@ public enum Benchmark {
       (rows, size.gates, size.width, spec.layers), (rows, size.width, size.mlp, spec.layers),
     ]
     // The head runs in chunks of rows, so that its logits never exist at once.
-    let chunk = min(scored, 256)
+    let chunk = min(scored, NativeEngine.supervisedHeadRows(precision))
     shapes.append((chunk, spec.vocabularySize, size.width, (scored + chunk - 1) / chunk))
     var total = 0.0
     var work = 0.0

@@ -164,7 +164,8 @@ extension NativeEngine {
   /// the workspace is.
   public func memory(for work: ModelWork, of spec: TransformerSpec) throws -> MemoryEstimate {
     // The most that a file of any type needs.
-    try memory(for: work, of: spec) { _, _ in basePrecision.form(of: .float32) }
+    let form = (work.basePrecision ?? basePrecision).form(of: .float32)
+    return try memory(for: work, of: spec) { _, _ in form }
   }
 
   /// The same.
@@ -220,7 +221,7 @@ extension NativeEngine {
 
     // What was trained whole is written in float32.
     let written = layouts.reduce(0) { sum, layout in
-      sum + layout.bytes { _ in basePrecision.form(of: .float32) }
+      sum + layout.bytes { _ in (work.basePrecision ?? basePrecision).form(of: .float32) }
     }
     let isLittle = layout.adapters != nil && !work.merges || work.trainable == .frozen
     let read =
@@ -251,13 +252,16 @@ extension NativeEngine {
     return workspace.bytes
   }
 
+  /// Rows of a chunk of the head's supervised pass at most (`lm_head.c`).
+  static func supervisedHeadRows(_ precision: Precision) -> Int { precision == .bf16 ? 512 : 256 }
+
   /// What `lm_head.c` works in: logits of a chunk of rows, and each part's gradient on the states.
   private func headScratch(_ work: ModelWork, _ spec: TransformerSpec) -> Int {
     var (logits, partial, tiles) = (0, 0, 0)
     for pass in work.passes where pass.scored > 0 {
       tiles = record.threads * (2 << 20)
       let isSupervised = pass.kind == .supervised
-      let supervisedRows = precision == .bf16 ? 512 : 256
+      let supervisedRows = Self.supervisedHeadRows(precision)
       let isDistilled = pass.kind == .distilled
       let distilledRows = min(max((1 << 23) / spec.vocabularySize, 16), 256)
       let rows = Self.chunk(

@@ -95,7 +95,10 @@ package final class NativeModel: LanguageModel {
   package var workspaceBytes: Int { workspace.bytes }
 
   package func memory(for work: ModelWork) throws -> MemoryEstimate {
-    try origin.engine.memory(for: work, of: spec) { self.blocks[$0].form(of: $1) }
+    try origin.engine.memory(for: work, of: spec) {
+      let form = self.blocks[$0].form(of: $1)
+      return work.basePrecision?.form(of: form) ?? form
+    }
   }
 
   /// Bytes of what a sampler has made of the weights.

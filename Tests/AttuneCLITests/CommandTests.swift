@@ -216,8 +216,8 @@ struct CommandTests {
       (0..<6).map { #"{"prompt":"\#($0) + 1?","answer":"\#($0 + 1)"}"# + "\n" }.joined())
     try bench.write(
       "recipe.json",
-      #"{"grpo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,"max_tokens":4},"#
-        + #""evaluation":{"n":2,"max_tokens":4}}"#)
+      #"{"grpo":{"layers":1,"rollouts":2,"prompts_per_rollout":2,"samples_per_prompt":2,"max_tokens":4,"#
+        + #""evaluation_every":1,"keep_best":"accuracy"},"evaluation":{"n":2,"max_tokens":4}}"#)
     let line =
       "rlhf --model model --data problems.jsonl --output run --config recipe.json --method grpo "
       + "--grader answer:number --sampler int8 --threads 1"
@@ -236,6 +236,9 @@ struct CommandTests {
       #expect(right["source"] as? String == "answer:number")
     }
     #expect(!bench.exists("run/preferences.jsonl") && !bench.exists("run/reward"))
+    // The held-out rows are answered on the way: before the first rollout and after each.
+    let curve = try bench.read("run/policy/metrics.jsonl").split(separator: "\n")
+    #expect(curve.filter { $0.contains("held_out/accuracy") }.count == 3, "\(curve)")
     #expect(try bench.read("run/report.html").contains("Answers are checked by"))
     let again = try bench.attune(line: line)
     #expect(again.code == 0 && again.errors.components(separatedBy: "done before").count == 4)
@@ -253,6 +256,8 @@ struct CommandTests {
     #expect(frontier.code == 1 && frontier.failure.contains("a grader checked its answers"))
     for (grader, method) in [
       ("model:run", "grpo"), ("answer:nothing", "grpo"), ("answer:exact", "dpo"),
+      ("rank:model", "grpo"), ("words", "grpo"), ("length:group", "grpo"),
+      ("labeller:polite", "grpo"),
     ] {
       let refused = try bench.attune(
         line:

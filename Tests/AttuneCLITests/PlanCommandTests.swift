@@ -148,9 +148,8 @@ struct PlanCommandTests {
       let changes = try #require(plan["changes"] as? [[String: Any]])
       #expect(
         changes.allSatisfy {
-          ($0["change"] as? String ?? "").split(separator: " ").allSatisfy {
-            $0.hasPrefix("dpo.") || $0.hasPrefix("max_tokens")
-          }
+          ($0["change"] as? String ?? "").split(separator: " ").filter { $0.contains("=") }
+            .allSatisfy { $0.hasPrefix("dpo.") || $0.hasPrefix("max_tokens") }
         })
     }
     for method in ["ppo", "dpo", "kto", "iterate"] {

@@ -86,7 +86,9 @@ struct RewardSourceTests {
     ("ensemble:runs/a,runs/b", "RULE"), ("ensemble:max:a,b", "RULE"),
     ("ensemble:mean-std:a,b", "RULE"), ("ensemble:min:a", "two reward models"),
     ("ensemble:min:a,", "two reward models"), ("implicit:a,b,c", "implicit:POLICY"),
-    ("implicit:,b", "implicit:POLICY"), ("exec:0s:cat", "seconds above 0"),
+    ("implicit:,b", "implicit:POLICY"),
+    ("implicit:a,temperature=0", "temperature is a number above 0"),
+    ("implicit:a,b,c,temperature=2", "implicit:POLICY"), ("exec:0s:cat", "seconds above 0"),
     ("exec:3s: ", "seconds above 0"),
   ])
   func `what is wrong with a source is said before anything is opened`(text: String, word: String) {
@@ -138,6 +140,15 @@ struct RewardSourceTests {
       let sum = added[...ends[count - 1]].reduce(0, +)
       #expect(abs(sum - (likely.prefix(count).min() ?? 0)) < 1e-5)
     }
+    // Shaping: what a step adds to the last one's, taken back at the end.
+    let shaping = try source("model:\(folder):shaping", beside: family.base)
+    let shaped = try #require(
+      try shaping.parts(prompts: [prompt], completions: whole, shared: shared))[0]
+    #expect(shaping.isShaping && abs(shaped.reduce(0, +)) < 1e-9)
+    for count in 1...2 {
+      #expect(abs(shaped[...ends[count - 1]].reduce(0, +) - likely[count - 1]) < 1e-5)
+    }
+    #expect(try ask(":shaping", whole) == [0])
     #expect(try source("model:\(folder)").parts(prompts: [], completions: [], shared: nil) == nil)
     #expect(Set(likely.map { Int($0 * 1e6) }).count == 3)
     let minimum = try source("model:\(folder):min", beside: family.base)
@@ -172,6 +183,10 @@ struct RewardSourceTests {
     }
     #expect(error?.message.contains("--watch length:3@2.00") == true, "\(error?.message ?? "")")
     #expect(try twice[0].measured(by: "--watch") == twice[0])
+    let shaping = #expect(throws: TrainingError.self) {
+      try RewardSpecification("model:a:shaping").measured(by: "--watch")
+    }
+    #expect(shaping?.message.contains("says nothing of the whole") == true)
   }
 
   @Test func `fingerprints tell sources, weights and members apart`() throws {
@@ -345,13 +360,14 @@ struct RewardSourceTests {
   }
 
   /// The log-probabilities of the answers.
-  func sums(_ loaded: LoadedModel) throws -> [Double] {
+  func sums(_ loaded: LoadedModel, temperature: Double = 1) throws -> [Double] {
     let encoder = try TextEncoder(loaded)
     return try zip(Self.prompts, Self.texts).map { prompt, text in
       let group = try encoder.group(
         prompt: prompt.content, answers: [(.text(text), false)], line: 1)
-      return try loaded.model.score(AnswerSegments([group]).segments).logProbabilities[1]
-        .reduce(0, +)
+      return try loaded.model.score(
+        AnswerSegments([group]).segments, HeadRequest(temperature: temperature)
+      ).logProbabilities[1].reduce(0, +)
     }
   }
 
@@ -378,6 +394,16 @@ struct RewardSourceTests {
     #expect(
       agree(
         try scores("implicit:\(policy),\(other)"), zip(ours, others).map { $0 - $1 }, within: 1e-4))
+    // At the temperature that it is told.
+    let hot = zip(
+      try sums(LoadedModel.open(policy, on: NativeEngine()), temperature: 2),
+      try sums(family.base, temperature: 2)
+    ).map { $0 - $1 }
+    #expect(!agree(hot, expected, within: 1e-2))
+    for shared in [nil, pass] {
+      let said = try scores("implicit:\(policy),temperature=2", beside: family.base, shared: shared)
+      #expect(agree(said, hot, within: 1e-4))
+    }
   }
 
   @Test func `an implicit reward needs two policies with the same tokens`() throws {

@@ -9,12 +9,14 @@ import Foundation
 import Synchronization
 
 /// A model of random weights over bytes, small enough for a test.
-public func tinyModel(seed: UInt64 = 1, width: Int = 32, layers: Int = 2) throws -> LoadedModel {
+public func tinyModel(
+  seed: UInt64 = 1, width: Int = 32, layers: Int = 2, on engine: NativeEngine? = nil
+) throws -> LoadedModel {
   try LoadedModel.random(
     TransformerSpec(
       architecture: .llama, vocabularySize: 259, width: width, layers: layers, heads: 4,
       keyValueHeads: 2, mlpWidth: 2 * width, maximumPositions: 128, tiedHead: true),
-    seed: seed, on: NativeEngine())
+    seed: seed, on: engine ?? NativeEngine())
 }
 
 /// A table of few tokens, for what a trainer does whatever the model is.

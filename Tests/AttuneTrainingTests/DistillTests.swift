@@ -114,6 +114,11 @@ struct DistillTests {
     }
     #expect(kl.count == 8 && kl[0] > 0.01 && kl[7] < 0.6 * kl[0], "\(kl)")
 
+    let itself = #expect(throws: TrainingError.self) {
+      _ = try train("itself", family.base.name, from: family.base)
+    }
+    #expect(itself?.message.contains("nothing to learn from") == true)
+
     // The same architecture with a tokenizer of its own.
     let tokenizer = try Tokenizer.load(directory: Fixtures.url("tokenizers/nobytes"))
     var spec = family.base.model.spec

@@ -150,6 +150,89 @@ struct PlanTests {
     #expect(plan.memory.contains { $0.part == "cache" })
   }
 
+  @Test func `codes of the base are proposed where frozen weights are what it takes`() throws {
+    let spec = TransformerSpec(
+      architecture: .llama, vocabularySize: 4000, width: 256, layers: 8, heads: 4, mlpWidth: 1024,
+      maximumPositions: 2048, tiedHead: true)
+    var settings = SFTSettings()
+    settings.train = .lora
+    let rows = PlannedRows(all: RowShape(prompt: 10, answers: [10], scored: 10), count: 100)
+    func changes(_ base: BasePrecision, _ spec: TransformerSpec) throws -> [String: Int] {
+      let engine = try NativeEngine(basePrecision: base)
+      let plan = try RunPlan(
+        settings, rows: rows, spec, name: "m", memory: { try engine.memory(for: $0, of: spec) },
+        prefix: "sft.")
+      return Dictionary(
+        uniqueKeysWithValues: plan.changes.filter { $0.change.hasPrefix("--base") }
+          .map { ($0.change, plan.bytes - $0.bytes) })
+    }
+    let names = ["bf16", "q8", "q4"].map { "--base-precision \($0)" }
+    let wide = try changes(.asIs, spec)
+    #expect(Set(wide.keys) == Set(names))
+    // The matrices are the weights but for norms: they lose half of their bytes, or two thirds and more.
+    let whole = try NativeEngine().memory(for: ModelWork(.frozen), of: spec)[.base]
+    #expect(abs(Double(wide[names[0]] ?? 0) / Double(whole) - 0.5) < 0.01)
+    #expect(wide[names[2]] ?? 0 > wide[names[1]] ?? 0)
+    #expect(try Set(changes(.q8, spec).keys) == [names[2]])
+    #expect(try changes(.q4, spec).isEmpty)
+    // Codes are of groups of 32.
+    var odd = spec
+    (odd.width, odd.heads) = (240, 4)
+    #expect(try Set(changes(.asIs, odd).keys) == [names[0]])
+  }
+
+  @Test func `a model that is not there is planned in the type that its configuration has`() throws
+  {
+    let folder = try TemporaryFolder()
+    func base(_ type: String, _ precision: BasePrecision = .asIs) throws -> Int? {
+      let config = """
+        {"model_type": "llama", "vocab_size": 4000, "hidden_size": 256, "num_hidden_layers": 4,
+         "num_attention_heads": 4, "intermediate_size": 512, "max_position_embeddings": 256,
+         "rms_norm_eps": 1e-5, "tie_word_embeddings": true\(type)}
+        """
+      let url = folder.file("\(type.count).json", config)
+      var settings = SFTSettings()
+      settings.train = .lora
+      return try RunPlan.of(
+        settings, model: url.path, data: nil, shape: nil,
+        on: NativeEngine(basePrecision: precision)
+      ).memory.first { $0.part == "base" }?.bytes
+    }
+    let wide = try #require(try base(""))
+    for type in [#", "dtype": "bfloat16""#, #", "torch_dtype": "bfloat16""#] {
+      let half = try #require(try base(type))
+      #expect(half < wide * 51 / 100 && half > wide / 2)
+      #expect(try base(type, .q4) == base("", .q4))
+    }
+    #expect(try base(#", "dtype": "float32""#) == wide)
+  }
+
+  @Test func `a teacher of another size is planned as it is`() throws {
+    let own = TransformerSpec(
+      architecture: .llama, vocabularySize: 400, width: 32, layers: 2, heads: 4, mlpWidth: 64,
+      maximumPositions: 256, tiedHead: true)
+    var (wide, deep) = (own, own)
+    (wide.width, deep.layers) = (96, 12)
+    var settings = DistillSettings()
+    (settings.method, settings.tokens) = (.reverseKL, .all)
+    let rows = PlannedRows(all: RowShape(prompt: 10, answers: [], scored: 0), count: 100)
+    func work(_ other: TransformerSpec?) -> RunWork {
+      settings.work(on: rows, own, beside: other, asks: false)
+    }
+    func widths(_ work: RunWork) -> Set<Int> { Set(work.memory.passes.map(\.teacherWidth)) }
+    let same = work(own)
+    #expect(work(nil).scores.tokens == same.scores.tokens && widths(work(nil)) == widths(same))
+    #expect(
+      widths(same) == [0, 32] && widths(work(wide)) == [0, 96] && widths(work(deep)) == [0, 32])
+    // The more weights, the longer its passes take; the policy's stay.
+    func more(_ other: TransformerSpec) -> Double {
+      (work(other).scores.tokens - same.scores.tokens)
+        / Double(other.parameterCount - own.parameterCount)
+    }
+    #expect(more(wide) > 0 && abs(more(wide) / more(deep) - 1) < 1e-9)
+    #expect(work(wide).gradients.tokens == same.gradients.tokens)
+  }
+
   @Test func `what would take less does take less, and nothing is named that does not`() throws {
     let spec = TransformerSpec(
       architecture: .llama, vocabularySize: 4000, width: 256, layers: 8, heads: 4, mlpWidth: 1024,
@@ -165,7 +248,10 @@ struct PlanTests {
     #expect(plan.changes.map(\.bytes) == plan.changes.map(\.bytes).sorted())
     #expect(plan.changes.allSatisfy { $0.bytes < plan.bytes })
     let changes = plan.changes.map(\.change)
-    for change in ["train=lora", "recompute=true", "train=last_layers layers=4"] {
+    for change in [
+      "train=lora", "recompute=true", "train=last_layers layers=4",
+      "train=lora --base-precision q4", "train=lora recompute=true --base-precision q4",
+    ] {
       #expect(changes.contains(change), "\(changes)")
     }
     // In a larger job they are called as they are there.
@@ -175,7 +261,9 @@ struct PlanTests {
     #expect(
       stage.changes.map { $0.change.replacing("reward.", with: "") } == changes
         && stage.changes.allSatisfy {
-          $0.change.split(separator: " ").allSatisfy { $0.hasPrefix("reward.") }
+          // Knobs have the prefix; an option of the command has none.
+          $0.change.split(separator: " ").filter { $0.contains("=") }
+            .allSatisfy { $0.hasPrefix("reward.") }
         })
     // One row is a pass of its own, so smaller pieces bring nothing; of shorter rows a pass holds two.
     #expect(!changes.contains { $0.hasPrefix("max_length") })

@@ -2,6 +2,7 @@
 
 import AttuneData
 import AttuneEngine
+import AttuneNative
 import AttuneObjectives
 import AttuneTestSupport
 import AttuneTraining
@@ -119,12 +120,37 @@ struct SamplerTests {
       }
       #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
     }
-    refused([("importance_cap", "3")], "importance_cap is set but not read: sampler is same")
-    refused([("importance_weights", "\"mask\"")], "sampler is same")
     refused(
       [("sampler", "\"int8\""), ("importance_weights", "\"none\""), ("importance_cap", "3")],
       "importance_weights is none")
     refused([("sampler", "\"int8\""), ("importance_cap", "0.5")], "importance_cap must be")
     refused([("sampler", "\"int4\"")], "sampler must be one of same, int8")
+  }
+
+  @Test func `weights are refused where the sampler's numbers are the trainer's`() throws {
+    let folder = try TemporaryFolder()
+    func complaint(_ change: @escaping (inout SamplerCorrection) -> Void) throws -> String? {
+      let trainer = OnlineTrainer.rloo("refused") { change(&$0.correction) }
+      return #expect(throws: TrainingError.self) {
+        _ = try trainer.train(Self.prompts(folder), to: folder.url.appending(path: "run"))
+      }?.message
+    }
+    let cap = try complaint { $0.importanceCap = 3 }
+    #expect(cap?.contains("importance_cap is set but not read: sampler is same") == true)
+    #expect(cap?.contains("float32") == true)
+    #expect(try complaint { $0.importanceWeights = .mask }?.contains("importance_weights") == true)
+  }
+
+  @Test(.enabled(if: NativeEngine.fastest == .bf16))
+  func `weights can be chosen where passes are in bfloat16`() throws {
+    let folder = try TemporaryFolder()
+    let output = folder.url.appending(path: "run")
+    let trainer = OnlineTrainer.rloo("bf16") {
+      $0.rollout.rollouts = 1
+      $0.correction.importanceWeights = .mask
+    }
+    _ = try trainer.train(
+      Self.prompts(folder), to: output, from: tinyModel(on: NativeEngine(precision: .bf16)))
+    #expect(try metrics(output)[0][Self.cutShare] != nil)
   }
 }

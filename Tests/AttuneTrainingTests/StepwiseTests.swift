@@ -183,6 +183,27 @@ private struct OddInParts: RewardSource {
   }
 }
 
+/// What an even token takes, the end of the answer gives back.
+private struct OddShaping: RewardSource {
+  let name = "odd shaping"
+  let hasParts = true
+  let isShaping = true
+
+  func scores(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) throws
+    -> [Double]
+  { completions.map { _ in 0 } }
+
+  func parts(prompts: [DataPrompt], completions: [Completion], shared: SharedPass?) throws
+    -> [[Double]]?
+  {
+    completions.map { answer in
+      var parts = answer.ids.map { $0 % 2 == 1 ? 0 : -1.0 }
+      parts[parts.count - 1] -= parts.reduce(0, +)
+      return parts
+    }
+  }
+}
+
 struct StepRewardTests {
   private func run(
     _ folder: TemporaryFolder, _ name: String,
@@ -209,6 +230,38 @@ struct StepRewardTests {
     }
     #expect(lines[0]["advantage/sd"] != whole[0]["advantage/sd"])
     #expect((lines.last?["reward/mean"] ?? 0) > 0.8, "\(lines.last ?? [:])")
+  }
+
+  @Test func `shaping moves what tokens are credited with, and no answer's reward`() throws {
+    let folder = try TemporaryFolder()
+    let shaped = try run(folder, "shaped", [(ShareOfOdd(), 1), (OddShaping(), 0.5)]) {
+      $0.stepRewards = true
+    }
+    let plain = try run(folder, "plain", [(ShareOfOdd(), 1)]) { _ in }
+    for key in ["reward/mean", "reward/with_kl_mean"] {
+      #expect(abs((shaped[0][key] ?? .nan) - (plain[0][key] ?? .nan)) < 1e-9, "\(key)")
+    }
+    #expect(shaped[0]["advantage/sd"] != plain[0]["advantage/sd"])
+    #expect((shaped.last?["reward/mean"] ?? 0) > 0.8, "\(shaped.last ?? [:])")
+  }
+
+  @Test func `shaping that nobody hears, alone or discounted is refused`() throws {
+    let folder = try TemporaryFolder()
+    func complaint(
+      _ rewards: [(source: any RewardSource, weight: Double)],
+      _ change: @escaping (inout PPOSettings) -> Void
+    ) -> String? {
+      #expect(throws: TrainingError.self) { _ = try run(folder, "none", rewards, change) }?.message
+    }
+    let both: [(source: any RewardSource, weight: Double)] = [(ShareOfOdd(), 1), (OddShaping(), 1)]
+    #expect(complaint(both) { _ in }?.contains("step_rewards=true") == true)
+    #expect(
+      complaint([(OddShaping(), 1)]) { $0.stepRewards = true }?.contains("the only reward") == true)
+    let discounted = complaint(both) {
+      $0.stepRewards = true
+      $0.gamma = 0.9
+    }
+    #expect(discounted?.contains("gamma") == true)
   }
 
   @Test func `step rewards that nobody gives are refused`() throws {

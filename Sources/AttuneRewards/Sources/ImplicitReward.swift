@@ -4,17 +4,18 @@ import AttuneData
 import AttuneEngine
 public import AttuneTraining
 
-/// The reward that a policy is optimal for: `implicit:POLICY[,REFERENCE]`.
+/// The reward that a policy is optimal for: `implicit:POLICY[,REFERENCE][,temperature=T]`.
 ///
 /// A policy π trained from ρ under a KL penalty β is optimal for r(x, y) = β·(log π(y|x) − log ρ(y|x))
 /// up to a term of the prompt alone (Rafailov et al. 2023), so whatever made one model of another is
-/// a reward. The score is the sum over the answer's tokens, at temperature 1, in nats; β is the
-/// source's weight.
+/// a reward. The score is the sum over the answer's tokens, in nats; β is the source's weight. Both are taken at
+/// the temperature that the policy was trained at, 1 unless given.
 public struct ImplicitReward: RewardSource {
   /// `implicit:runs/dpo`.
   public let name: String
   private let policy: LoadedModel
   private let reference: LoadedModel
+  private let temperature: Double
   private let encoder: TextEncoder
   private let notice = CutNotice()
   private let pieceTokens: Int
@@ -24,11 +25,13 @@ public struct ImplicitReward: RewardSource {
   /// - Parameters:
   ///   - policy: The policy.
   ///   - reference: What it is compared with.
+  ///   - temperature: Of both.
   ///   - name: What it is called in reports.
   ///   - pieceTokens: Tokens that are worked on at once.
   /// - Throws: `TrainingError.badModel` if one is a reward model, or their tokens differ.
   public init(
-    policy: LoadedModel, reference: LoadedModel, name: String, pieceTokens: Int = 2048
+    policy: LoadedModel, reference: LoadedModel, temperature: Double = 1, name: String,
+    pieceTokens: Int = 2048
   ) throws {
     for loaded in [policy, reference] where loaded.model.hasScalarHead {
       throw TrainingError(
@@ -42,32 +45,49 @@ public struct ImplicitReward: RewardSource {
     }
     self.policy = policy
     self.reference = reference
+    self.temperature = temperature
     self.name = name
     self.pieceTokens = pieceTokens
     encoder = try TextEncoder(policy)
   }
 
   /// What tells it from others: both models.
-  var fingerprint: String { "\(policy.fingerprint) \(reference.fingerprint)" }
+  var fingerprint: String {
+    "\(policy.fingerprint) \(reference.fingerprint)"
+      + (temperature == 1 ? "" : " \(temperature)")
+  }
 
-  /// Policy and reference of an argument.
+  /// Policy, reference and temperature of an argument.
   ///
   /// - Throws: `TrainingError.badSetting` that says what is wrong with it.
-  static func parts(_ argument: String) throws -> (policy: String, reference: String?) {
-    let names = RewardSpecification.list(argument)
+  static func parts(
+    _ argument: String
+  ) throws -> (policy: String, reference: String?, temperature: Double) {
+    var names = RewardSpecification.list(argument)
+    var temperature = 1.0
+    if names.count > 1, let last = names.last, last.hasPrefix("temperature=") {
+      names.removeLast()
+      guard let number = Double(last.drop { $0 != "=" }.dropFirst()), number > 0, number.isFinite
+      else {
+        throw TrainingError(
+          .badSetting,
+          "reward source implicit:\(argument): temperature is a number above 0")
+      }
+      temperature = number
+    }
     guard names.count <= 2, !names.contains("") else {
       throw TrainingError(
         .badSetting,
-        "reward source implicit:\(argument): write implicit:POLICY or "
-          + "implicit:POLICY,REFERENCE")
+        "reward source implicit:\(argument): write implicit:POLICY or implicit:POLICY,REFERENCE, with "
+          + "temperature=T behind it where the policy was trained at another than 1")
     }
-    return (names[0], names.count == 2 ? names[1] : nil)
+    return (names[0], names.count == 2 ? names[1] : nil, temperature)
   }
 
   /// Opens both models.
   ///
   /// - Parameters:
-  ///   - argument: `POLICY` or `POLICY,REFERENCE`.
+  ///   - argument: What stands behind `implicit:`.
   ///   - name: What it is called in reports.
   ///   - engine: What computes them.
   ///   - neighbour: A model that is open.
@@ -76,7 +96,7 @@ public struct ImplicitReward: RewardSource {
   static func open(
     _ argument: String, name: String, on engine: any Engine, beside neighbour: LoadedModel?
   ) throws -> ImplicitReward {
-    let (policyName, referenceName) = try parts(argument)
+    let (policyName, referenceName, temperature) = try parts(argument)
     let reference: LoadedModel
     if let referenceName {
       reference = try LoadedModel.open(referenceName, on: engine, beside: neighbour)
@@ -97,7 +117,8 @@ public struct ImplicitReward: RewardSource {
     // What a policy was trained from shares its frozen weights with it.
     let policy = try LoadedModel.open(
       policyName, beside: isBase ? reference : neighbour ?? reference)
-    return try ImplicitReward(policy: policy, reference: reference, name: name)
+    return try ImplicitReward(
+      policy: policy, reference: reference, temperature: temperature, name: name)
   }
 
   /// The fewest layers that one of both shares.
@@ -113,15 +134,17 @@ public struct ImplicitReward: RewardSource {
     if let shared, shared.origin == policy.origin, shared.origin == reference.origin {
       sums = { loaded in
         try shared.values(
-          loaded.model, pieceTokens: pieceTokens, asking: { $0.scored = [0..<$0.ids.count] },
+          loaded.model, HeadRequest(temperature: temperature), pieceTokens: pieceTokens,
+          asking: { $0.scored = [0..<$0.ids.count] },
           reading: { $0.logProbabilities[$1].reduce(0, +) })
       }
     } else {
       let groups = try encoder.groups(
         prompts: prompts, completions: completions, source: name, notice: notice)
       sums = { loaded in
-        try SequenceScores.tokens(loaded.model, groups, temperature: 1, pieceTokens: pieceTokens)
-          .flatMap { $0.map { $0.logProbabilities.reduce(0, +) } }
+        try SequenceScores.tokens(
+          loaded.model, groups, temperature: temperature, pieceTokens: pieceTokens
+        ).flatMap { $0.map { $0.logProbabilities.reduce(0, +) } }
       }
     }
     return zip(try sums(policy), try sums(reference)).map { $0 - $1 }

@@ -19,9 +19,17 @@ public struct ModelReward: RewardSource {
     case last
     /// The mean.
     case mean
+    /// Nothing of the answer as a whole: a step is given what it adds to how likely the last one is right, and the
+    /// answer's end takes all of it back, which leaves the optimum as it is (Ng et al. 1999).
+    case shaping
 
     /// How likely a step of that score is right.
     static func likelihood(of score: Double) -> Double { 1 / (1 + exp(-score)) }
+
+    /// What an answer is worth after some of its steps, to which each of them adds.
+    func potential(of scores: [Double]) -> Double {
+      self == .shaping ? Self.last.value(of: scores) : value(of: scores)
+    }
 
     /// One number of the scores of an answer's steps.
     func value(of scores: [Double]) -> Double {
@@ -31,6 +39,7 @@ public struct ModelReward: RewardSource {
       case .prod: likely.reduce(1, *)
       case .last: likely.last ?? 0
       case .mean: likely.reduce(0, +) / Double(Swift.max(1, likely.count))
+      case .shaping: 0
       }
     }
   }
@@ -111,8 +120,11 @@ public struct ModelReward: RewardSource {
   /// Whether it is read after every step.
   public var hasParts: Bool { steps != nil }
 
+  /// Whether its parts add up to nothing.
+  public var isShaping: Bool { steps?.rule == .shaping }
+
   /// What each step adds to the reward of the steps before it, at the step's last token; the first one's begins
-  /// at 0.
+  /// at 0, and what is more than the whole answer's is taken back at its end.
   public func parts(
     prompts: [DataPrompt], completions: [Completion], shared: SharedPass?
   ) throws -> [[Double]]? {
@@ -127,10 +139,11 @@ public struct ModelReward: RewardSource {
       var parts = completion.ids.map { _ in 0.0 }
       var before = 0.0
       for (count, place) in places(said.ids).enumerated() {
-        let now = steps.rule.value(of: Array(said.scores[...count]))
+        let now = steps.rule.potential(of: Array(said.scores[...count]))
         parts[place] += now - before
         before = now
       }
+      parts[parts.count - 1] += steps.rule.value(of: said.scores) - before
       return parts
     }
   }

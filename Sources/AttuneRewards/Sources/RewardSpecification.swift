@@ -46,7 +46,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       switch self {
       case .model: "DIR[:STEPS]"
       case .ensemble: "RULE:DIR,DIR…"
-      case .implicit: "POLICY[,REFERENCE]"
+      case .implicit: "POLICY[,REFERENCE][,temperature=T]"
       case .labeller: "NAME"
       case .regex: "PATTERN"
       case .length: "RULE"
@@ -65,7 +65,7 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
       switch self {
       case .model:
         "a reward model's score; STEPS is min, prod, last or mean of how likely each step is right, by one that "
-          + "learned from steps"
+          + "learned from steps, or shaping, which tells steps apart alone"
       case .ensemble: "reward models of one task; RULE is mean, min or mean-1std (mean − 1·sd)"
       case .implicit:
         "log π(answer) − log ρ(answer); ρ is what POLICY was trained from unless named"
@@ -195,6 +195,12 @@ public struct RewardSpecification: Codable, Sendable, Equatable {
         .badSetting,
         "\(option) \(name): it holds a model's answers to a prompt against one another, so its mean says "
           + "nothing of the model" + (kind == .rank ? "; --judge compares models" : ""))
+    }
+    guard kind != .model || ModelReward.parts(argument).steps != .shaping else {
+      throw TrainingError(
+        .badSetting,
+        "\(option) \(name): tells an answer's steps apart and says nothing of the whole; write "
+          + "min, prod, last or mean for shaping")
     }
     guard weight == 1 else {
       throw TrainingError(

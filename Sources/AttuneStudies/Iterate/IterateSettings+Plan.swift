@@ -23,7 +23,9 @@ extension IterateSettings: PlansRuns {
     }
   }
 
-  package func work(on rows: PlannedRows, _ spec: TransformerSpec, asks: Bool) -> RunWork {
+  package func work(
+    on rows: PlannedRows, _ spec: TransformerSpec, beside other: TransformerSpec?, asks: Bool
+  ) -> RunWork {
     let all = rows.isOfFile ? rows.training.count : rows.count ?? promptCount(of: dpo.batchSize)
     let count = max(1, promptCount(of: all))
     // The longest prompts: a round may have any.

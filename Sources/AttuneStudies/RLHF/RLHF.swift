@@ -103,6 +103,7 @@ public enum RLHF {
         settings.hasGrader ? "a grader checks answers" : "rounds is \(settings.rounds)"
       throw TrainingError(.badSetting, "there is no \(from.name) to redo: \(why)")
     }
+    try (settings.policyKnobs as? any CorrectsSampler)?.checkCorrection(on: engine)
     let start = try LoadedModel.open(inputs.model, on: engine)
     let isDry = options.run.isDryRun
     let plans = try plans(inputs, of: start, settings: settings, isWhole: isDry)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AttuneData
 import AttuneRewards
 import AttuneTraining
 import Foundation
@@ -34,9 +35,16 @@ extension RLHFRun {
       ]
         + (method.readsPreferences
           ? [("preferences", try Fingerprint.of(file: round.preferences))] : [])
+        + (settings.hasGrader
+          ? [("held-out prompts", try Fingerprint.of(file: heldOutPrompts))] : [])
     ) { restart in
       try run.train(restart) {
         task.options = $0
+        // What a grader says of held-out rows needs nobody's preferences: the curve that says whether what is
+        // learned holds elsewhere.
+        if run.settings.hasGrader {
+          task.options.heldOut = try DataFile.readPrompts(run.heldOutPrompts)
+        }
         return try knobs.trainPolicy(task).text
       }
     }

@@ -167,8 +167,10 @@ public struct RLHFSettings: HoldsMethods {
     try people.validate(in: "people")
     try require(!hasPeople || !hasJudge, "people.labels", "0 where a judge prefers")
     if hasGrader {
-      let kind = try RewardSpecification(grader).kind
-      try require(!kind.isLearned, "grader", "a reward that is not learned, as answer:number")
+      let kind = try RewardSpecification(grader).measured(by: "grader").kind
+      try require(
+        !kind.isLearned && ![.labeller, .length, .words].contains(kind), "grader",
+        "a reward that checks or grades answers, as answer:number, and is not learned")
       try require(method.samples, "method", "one that samples, where a grader checks answers")
       try require(
         rounds == 1 && !hasJudge && !hasPeople, "grader",
@@ -271,6 +273,8 @@ public struct RLHFSettings: HoldsMethods {
     settings.evaluation.n = 8
     settings.grpo.temperature = 1
     settings.grpo.rollouts = 40
+    settings.grpo.evaluationEvery = 8
+    settings.grpo.evaluationSamples = 2
     settings.grpo.promptsPerRollout = 16
     settings.grpo.learningRate = 1e-3
     settings.grpo.beta = 0

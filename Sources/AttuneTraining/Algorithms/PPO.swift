@@ -100,7 +100,7 @@ public struct PPOSettings: SteersKL, PassesOverRollouts, CorrectsSampler {
     + RewardsSettings.knobs + [
       Knob(
         "step_rewards",
-        "Whether what a reward says of an answer's steps (`model:DIR:min`) is given at these, not at the answer's "
+        "Whether what a reward says of an answer's steps (`model:DIR:min`, `:shaping`) is given at these, not at the answer's "
           + "end.", .flag),
       Knob("value", "Where values come from.", .choice(Value.self)),
       Knob(
@@ -205,6 +205,9 @@ public enum PPO: OnlineAlgorithm {
     try require(
       !settings.stepRewards || rewards.contains(where: \.source.hasParts), "step_rewards",
       "false where no reward says anything of an answer's steps, as model:DIR:min does")
+    try require(
+      settings.gamma == 1 || !rewards.contains(where: \.source.isShaping), "gamma",
+      "1 where a reward is shaping, which else moves the optimum")
     RunFolder.resumeClock(of: output, options)
     let ptx = try settings.ptx(
       mixed, try TextEncoder(start, maximumLength: settings.maxLength), say: options.say)
@@ -218,7 +221,8 @@ public enum PPO: OnlineAlgorithm {
         ("reward", rewardFingerprint), ("value start", valueStart?.fingerprint ?? "none"),
         ("ptx data", mixedDigest),
       ],
-      valueHead: headOnPolicy, beside: separate.map { [$0] } ?? [],
+      valueHead: headOnPolicy, givesParts: settings.stepRewards,
+      beside: separate.map { [$0] } ?? [],
       own: { try settings.klControl() }, output: output, options: options)
     let value = headOnPolicy ? run.policy : separate
     var ptxOrder = BatchOrder(
@@ -226,8 +230,7 @@ public enum PPO: OnlineAlgorithm {
 
     while run.goesOn {
       // 1. Answers, their rewards, and log-probabilities that stay as they are for all epochs.
-      var rollout = try run.score(
-        run.sample(), value: value, inParts: settings.stepRewards)
+      var rollout = try run.score(run.sample(), value: value)
 
       // 2. Advantages, once a rollout; where nothing is expected, a return is held against 0.
       if !settings.hasValues { rollout.expect(rollout.answers.map { _ in 0 }) }

@@ -121,7 +121,7 @@ extension OnlineMethod {
       output: task.output, options: task.options)
     return PolicyOutcome(
       words: "\(report.rollouts) rollouts of "
-        + "\(rollout.promptsPerRollout * rollout.samplesPerPrompt) answers, learned reward "
+        + "\(rollout.promptsPerRollout * rollout.samplesPerPrompt) answers, reward "
         + "\(readable(report.firstReward)) → \(readable(report.lastReward)), KL "
         + "\(readable(report.kl, digits: 1)) nats")
   }

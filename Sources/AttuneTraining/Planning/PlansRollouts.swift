@@ -32,7 +32,7 @@ package protocol PlansRollouts: PlansRuns, OnlineSettings {
 
 extension PlansRollouts {
   package func work(
-    on rows: PlannedRows, _ spec: TransformerSpec, asks: Bool
+    on rows: PlannedRows, _ spec: TransformerSpec, beside other: TransformerSpec?, asks: Bool
   ) -> RunWork {
     let how = rolloutPasses
     let passes = (self as? any PassesOverRollouts)?.passes
@@ -94,7 +94,7 @@ extension PlansRollouts {
         var pass = PassShape(
           .distilled, rows: tokens(of: families), scored: families * samples * answer,
           fromTrunk: frozen > 0)
-        pass.teacherWidth = spec.width
+        pass.teacherWidth = (other ?? spec).width
         memory.passes.insert(pass)
       }
     } else {
@@ -123,8 +123,10 @@ extension PlansRollouts {
     work.gradients = PassLoad(
       passes: gradients * Double(step.count * minibatches),
       tokens: gradients * run(step.count * minibatches))
-    // A teacher's passes run all layers: it scores a rollout, and once more in each pass over it.
-    let teacher = how.teacher ? 1 + (how.distils ? epochs : 0) : 0
+    // A teacher's passes run all layers: it scores a rollout, and once more in each pass over it. A larger one's
+    // are as much longer.
+    let size = Double((other ?? spec).parameterCount) / Double(spec.parameterCount)
+    let teacher = how.teacher ? size * (1 + (how.distils ? epochs : 0)) : 0
     let scorings = Double((how.scoresInStep ? 1 : 2) + (how.valueModel ? 1 : 0))
     let share = scorings * trainedShare + (1 - trainedShare)
     work.scores = PassLoad(

@@ -17,8 +17,11 @@ package protocol PlansRuns: TrainsWeights {
   /// - Parameters:
   ///   - rows: Rows, or one that stands for all.
   ///   - spec: The model that it starts from.
+  ///   - other: `otherModel`; nil: there is none, or it is as the one that it starts from.
   ///   - asks: Whether the model answers a few prompts in the end.
-  func work(on rows: PlannedRows, _ spec: TransformerSpec, asks: Bool) -> RunWork
+  func work(
+    on rows: PlannedRows, _ spec: TransformerSpec, beside other: TransformerSpec?, asks: Bool
+  ) -> RunWork
 
   /// The rows of a file as the trainer reads them.
   func plannedRows(
@@ -43,6 +46,11 @@ package protocol PlansRuns: TrainsWeights {
 extension PlansRuns {
   package static var trainingPrefix: String { "" }
   package var otherModel: String? { nil }
+
+  /// The same with no other model.
+  package func work(on rows: PlannedRows, _ spec: TransformerSpec, asks: Bool) -> RunWork {
+    work(on: rows, spec, beside: nil, asks: asks)
+  }
 }
 
 /// How a trainer passes over its rows.
@@ -75,7 +83,7 @@ extension PlansRowRuns {
   private static var lookedAt: Int { 100_000 }
 
   package func work(
-    on rows: PlannedRows, _ spec: TransformerSpec, asks: Bool
+    on rows: PlannedRows, _ spec: TransformerSpec, beside other: TransformerSpec?, asks: Bool
   ) -> RunWork {
     let (how, trainable) = (rowPasses, trainable(spec))
     var memory = ModelWork(trainable)

@@ -23,14 +23,22 @@ extension RunPlan {
     let asks = S.trainer != RewardModelSettings.trainer
     let row = settings.plannedRow(tokens: shape?.tokens, spec.spec)
     let assumed = PlannedRows(all: row, count: shape?.rows)
-    let others = try ((settings.otherModel.map { [$0] } ?? []) + models).reduce(0) { sum, name in
-      sum + (try engine.memory(for: ModelWork(.frozen), of: try Self.spec(of: name).spec)[.base])
+    let other = try settings.otherModel.map { try Self.spec(of: $0).spec }
+    let open = try (other.map { [$0] } ?? []) + models.map { try Self.spec(of: $0).spec }
+    let others = try open.reduce(0) {
+      $0 + (try engine.memory(for: ModelWork(.frozen), of: $1)[.base])
     }
-    /// Without the weights.
+    /// Without the weights, which are kept as they would come.
     func bare() throws -> RunPlan {
       try RunPlan(
         settings, rows: assumed, spec.spec, name: name,
-        memory: { try engine.memory(for: $0, of: spec.spec) }, beside: others, asks: asks)
+        memory: {
+          var work = $0
+          if engine.record.basePrecision == .asIs {
+            work.basePrecision = work.basePrecision ?? spec.kept
+          }
+          return try engine.memory(for: work, of: spec.spec)
+        }, beside: others, other: other, asks: asks)
     }
     guard spec.hasWeights else {
       guard data == nil else {
@@ -52,15 +60,16 @@ extension RunPlan {
     let rows = try data.map { try settings.plannedRows($0, heldOut: nil, of: start) } ?? assumed
     var made = try RunPlan(
       settings, rows: rows, start.model.spec, name: name, memory: start.model.memory,
-      loaded: weights(of: start.model), beside: others, asks: asks)
-    if made.fits { try made.measure(settings, rows, start) }
+      loaded: weights(of: start.model), beside: others, other: other, asks: asks)
+    if made.fits { try made.measure(settings, rows, start, beside: other) }
     return made
   }
 
-  /// What a model is made of, and whether its weights are there.
-  private static func spec(of name: String) throws -> (spec: TransformerSpec, hasWeights: Bool) {
+  /// What a model is made of, whether its weights are there, and how they are kept as they come.
+  private static func spec(
+    of name: String
+  ) throws -> (spec: TransformerSpec, hasWeights: Bool, kept: BasePrecision?) {
     let url = URL(filePath: name)
-    let config = url.appending(path: "config.json")
     let files = try? FileManager.default.contentsOfDirectory(atPath: name)
     let isFile = files == nil && url.pathExtension.lowercased() == "json"
     let isBare =
@@ -71,12 +80,24 @@ extension RunPlan {
           }
       } ?? false
     if isFile || isBare {
-      return (try TransformerSpec(configuration: isFile ? url : config), false)
+      let config = isFile ? url : url.appending(path: "config.json")
+      let type = try TransformerSpec.weightType(configuration: config)
+      return (
+        try TransformerSpec(configuration: config), false, type == "bfloat16" ? .bf16 : nil
+      )
     }
     let place = try LoadedModel.resolve(name)
     if LoRAFiles.isPresent(in: place), let base = try LoadedModel.base(of: name) {
-      return (try spec(of: base.name).spec, true)
+      return try spec(of: base.name)
     }
-    return (try Checkpoint.open(place).spec, true)
+    let checkpoint = try Checkpoint.open(place)
+    let matrix = checkpoint.spec.groups(ofLayer: 0).first(where: \.isMatrix)?.modules[0].weight
+    let form = matrix.flatMap {
+      (checkpoint.tensors as? any StoredTensorSource)?.form(of: $0.name)
+    }
+    return (
+      checkpoint.spec, true,
+      form.flatMap { form in BasePrecision.allCases.first { $0.form(of: .float32) == form } }
+    )
   }
 }

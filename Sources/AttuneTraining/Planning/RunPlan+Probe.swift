@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AttuneEngine
+package import AttuneEngine
 import AttuneObjectives
 import Foundation
 
@@ -32,13 +32,15 @@ extension RunPlan {
   ///   - settings: The trainer's knobs.
   ///   - rows: What is trained on.
   ///   - start: The model that it starts from; stays as it is.
+  ///   - other: The model that its settings name; nil: there is none.
   /// - Throws: `EngineError` if the model can't compute them.
   package mutating func measure<S: PlansRuns>(
-    _ settings: S, _ rows: PlannedRows, _ start: LoadedModel
+    _ settings: S, _ rows: PlannedRows, _ start: LoadedModel,
+    beside other: TransformerSpec? = nil
   ) throws {
     let began = ContinuousClock.now
     let spec = start.model.spec
-    let work = settings.work(on: rows, spec, asks: false)
+    let work = settings.work(on: rows, spec, beside: other, asks: false)
     let memory = work.memory
     let model = try start.model.copy(
       training: memory.trainable, scalarHead: memory.scalarHead ? .zero : nil)

@@ -51,7 +51,7 @@ public struct RunPlan: Codable, Sendable, Equatable {
 
   /// A change of settings that takes less memory.
   public struct Change: Codable, Sendable, Equatable {
-    /// What to set: `train=lora`.
+    /// What to set: `train=lora`; `--base-precision q4` is an option of the command.
     public var change: String
     /// What the run would take then.
     public var bytes: Int
@@ -96,6 +96,7 @@ extension RunPlan {
   ///   - memory: What some work takes.
   ///   - loaded: Bytes of what this process holds that the estimate counts too: weights that were read.
   ///   - others: Bytes of other models that will be open by then.
+  ///   - other: The one among them that its settings name; nil: there is none.
   ///   - asks: Whether the model answers a few prompts in the end.
   ///   - prefix: What the names of its knobs begin with: `reward.` in the settings of a larger job.
   ///   - isWhole: Whether changes are tried where the run fits too.
@@ -103,10 +104,10 @@ extension RunPlan {
   package init<S: PlansRuns>(
     _ settings: S, rows: PlannedRows, _ spec: TransformerSpec, name: String,
     memory: (ModelWork) throws -> MemoryEstimate,
-    loaded: Int = 0, beside others: Int = 0, asks: Bool = true, prefix: String = "",
-    isWhole: Bool = true
+    loaded: Int = 0, beside others: Int = 0, other: TransformerSpec? = nil, asks: Bool = true,
+    prefix: String = "", isWhole: Bool = true
   ) throws {
-    let work = settings.work(on: rows, spec, asks: asks)
+    let work = settings.work(on: rows, spec, beside: other, asks: asks)
     let program = max(0, ProcessMemory.taken - loaded) + others
     let limit = ProcessMemory.limit
     let estimate = try memory(work.memory)
@@ -131,13 +132,14 @@ extension RunPlan {
       largestPass: work.largestPass?.rows ?? 0, answers: work.answers > 0 ? work.answers : nil)
     changes = []
     guard isWhole || !fits else { return }
-    for (change, settings, rows) in settings.savings(rows, spec) {
-      let work = settings.work(on: rows, spec, asks: asks)
-      let needed = try memory(work.memory).total + program
+    for saving in settings.savings(rows, spec) {
+      var work = saving.settings.work(on: saving.rows, spec, beside: other, asks: asks).memory
+      work.basePrecision = saving.base
+      let needed = try memory(work).total + program
       // What saves less than a hundredth says nothing.
       guard needed < total - total / 100 else { continue }
-      let named = change.split(separator: " ").map { prefix + $0 }.joined(separator: " ")
-      changes.append(Change(change: named, bytes: needed, fits: needed <= limit))
+      changes.append(
+        Change(change: saving.words(prefix: prefix), bytes: needed, fits: needed <= limit))
     }
     changes.sort { ($0.bytes, $0.change) < ($1.bytes, $1.change) }
   }
@@ -148,25 +150,44 @@ extension RunPlan {
   }
 }
 
+/// A change that may take less memory.
+struct Saving<Settings: PlansRuns> {
+  /// Knobs with a space between them; none where the base's precision is all that changes.
+  var knobs: String
+  /// How frozen matrices would be kept; nil: as they are.
+  var base: BasePrecision?
+  var settings: Settings
+  var rows: PlannedRows
+
+  /// What a person sets.
+  ///
+  /// - Parameter prefix: What the names of knobs begin with.
+  func words(prefix: String) -> String {
+    let set = knobs.split(separator: " ").map { prefix + $0 }
+    return (set + (base.map { ["--base-precision \($0.rawValue)"] } ?? [])).joined(separator: " ")
+  }
+}
+
 extension PlansRuns {
-  /// Changes that may take less memory: each alone, and at last all of what changes no number.
-  func savings(
-    _ rows: PlannedRows, _ spec: TransformerSpec
-  ) -> [(change: String, settings: Self, rows: PlannedRows)] {
-    var list: [(change: String, settings: Self, rows: PlannedRows)] = []
-    func add(_ change: String, _ rows: PlannedRows? = nil, _ make: (inout Self) -> Void) {
+  /// Changes that may take less memory: each alone, and some that go together.
+  func savings(_ rows: PlannedRows, _ spec: TransformerSpec) -> [Saving<Self>] {
+    var list: [Saving<Self>] = []
+    func add(
+      _ change: String, base: BasePrecision? = nil, _ rows: PlannedRows? = nil,
+      _ make: (inout Self) -> Void = { _ in }
+    ) {
       var settings = self
       make(&settings)
       let named = change.split(separator: " ").map { Self.trainingPrefix + $0 }
-      list.append((named.joined(separator: " "), settings, rows ?? plannedRows))
+      list.append(
+        Saving(
+          knobs: named.joined(separator: " "), base: base, settings: settings,
+          rows: rows ?? plannedRows))
     }
     let plannedRows = rows
     let weights = training.weights
     if weights.train != .lora {
-      add("train=lora") {
-        $0.training.weights.train = .lora
-        $0.training.weights.layers = 0
-      }
+      add("train=lora") { $0.trainAdapters() }
     } else if weights.rank > 4 {
       add("rank=\(weights.rank / 4)") { $0.training.weights.rank /= 4 }
     }
@@ -198,16 +219,34 @@ extension PlansRuns {
     }
     if weights.train != .lora, !training.engine.recompute {
       add("train=lora recompute=true") {
-        $0.training.weights.train = .lora
-        $0.training.weights.layers = 0
+        $0.trainAdapters()
+        $0.training.engine.recompute = true
+      }
+    }
+    let takesCodes = spec.groups(ofLayer: 0).allSatisfy {
+      !$0.isMatrix || $0.inputs % WeightForm.group == 0
+    }
+    for base in takesCodes ? [BasePrecision.bf16, .q8, .q4] : [.bf16] { add("", base: base) }
+    let least = takesCodes ? BasePrecision.q4 : .bf16
+    // QLoRA, and with what else takes most.
+    if weights.train != .lora { add("train=lora", base: least) { $0.trainAdapters() } }
+    if !training.engine.recompute {
+      add(weights.train == .lora ? "recompute=true" : "train=lora recompute=true", base: least) {
+        if weights.train != .lora { $0.trainAdapters() }
         $0.training.engine.recompute = true
       }
     }
     let longest = rows.training.map { $0.prompt + ($0.answers.max() ?? 0) }.max() ?? 0
     if self is any ReadsRows, longest >= 64 {
-      add("max_length=\(longest / 2)", rows.cut(to: longest / 2)) { _ in }
+      add("max_length=\(longest / 2)", rows.cut(to: longest / 2))
     }
-    return list + ownSavings.map { ($0.change, $0.settings, rows) }
+    return list + ownSavings.map { Saving(knobs: $0.change, settings: $0.settings, rows: rows) }
+  }
+
+  /// Trains low-rank adapters of all layers.
+  private mutating func trainAdapters() {
+    training.weights.train = .lora
+    training.weights.layers = 0
   }
 }
 
@@ -297,23 +336,25 @@ extension RunOptions {
   ///   - settings: The trainer's knobs.
   ///   - start: The model that it starts from.
   ///   - others: Models that are open too and go before training begins.
+  ///   - other: The model that its settings name, which stays; nil: there is none.
   ///   - asks: Whether the model answers a few prompts in the end.
   ///   - rows: What is trained on.
   /// - Throws: `TrainingError.unavailable` with the numbers; `DryRun`.
   package func plan<S: PlansRuns>(
-    _ settings: S, start: LoadedModel, beside others: [LoadedModel] = [], asks: Bool = true,
-    rows: () throws -> PlannedRows
+    _ settings: S, start: LoadedModel, beside others: [LoadedModel] = [],
+    other: LoadedModel? = nil, asks: Bool = true, rows: () throws -> PlannedRows
   ) throws {
     let (rows, asks) = (try rows(), asks && report != nil)
     let loaded = try ([start] + others).reduce(0) { $0 + (try RunPlan.weights(of: $1.model)) }
     var plan = try RunPlan(
       settings, rows: rows, start.model.spec, name: start.name,
-      memory: start.model.memory, loaded: loaded, asks: asks, isWhole: isDryRun)
+      memory: start.model.memory, loaded: loaded, other: other?.model.spec, asks: asks,
+      isWhole: isDryRun)
     guard isDryRun else {
       if let refusal = plan.refusal { throw refusal }
       return
     }
-    if plan.fits { try plan.measure(settings, rows, start) }
+    if plan.fits { try plan.measure(settings, rows, start, beside: other?.model.spec) }
     throw DryRun([plan])
   }
 }

@@ -71,6 +71,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   private let constraints: [Constraint]
   private let heldOut: HeldOutAnswers?
   private let sharedLayers: Int
+  private let givesParts: Bool
   private let began = ContinuousClock.now
   private var order: BatchOrder
   private var samplers: FolderSampling?
@@ -91,6 +92,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   ///   - steps: Optimiser steps of the whole run.
   ///   - inputs: Digests of what decides its outcome beside settings, model and data.
   ///   - valueHead: Whether the policy gets a value head.
+  ///   - givesParts: Whether rewards of an answer's steps are given at these.
   ///   - others: Further models whose numbers are kept in the checkpoint.
   ///   - own: What the trainer itself keeps, at the start; settings are checked by then.
   ///   - output: The run's folder, where the policy is written too.
@@ -100,11 +102,13 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     _ stage: String, _ start: LoadedModel, data: DataFile, recorded: RecordedSamples? = nil,
     rewards: [(source: any RewardSource, weight: Double)], watched: (any RewardSource)?,
     teacher: Teacher? = nil, settings: Knobs, steps: Int, inputs: [(name: String, digest: String)],
-    valueHead: Bool = false, beside others: [any LanguageModel] = [], own: () throws -> Own,
-    output: URL, options: RunOptions
+    valueHead: Bool = false, givesParts: Bool = false, beside others: [any LanguageModel] = [],
+    own: () throws -> Own, output: URL, options: RunOptions
   ) throws {
     try settings.validate()
+    try Knobs.check(rewards.map(\.source), givesParts: givesParts)
     try settings.check(against: start.model)
+    try (settings as? any CorrectsSampler)?.checkCorrection(on: start.engine)
     try data.check(for: rewards.map(\.source) + (watched.map { [$0] } ?? []))
     RunFolder.resumeClock(of: output, options)
     encoder = try TextEncoder(start, maximumLength: settings.maxLength)
@@ -128,7 +132,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
           + "\(prompts.count) prompts")
     }
     let promptIds = promptIds
-    try options.plan(settings, start: start) {
+    try options.plan(settings, start: start, other: teacher?.other(than: start)) {
       let answers = recorded?.lengths ?? promptIds.map { _ in [] }
       return PlannedRows(
         training: zip(promptIds, answers).map {
@@ -163,6 +167,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
     self.watched = watched
     self.teacher = teacher
     self.settings = settings
+    self.givesParts = givesParts
     if settings.curriculum, state.curriculum == nil {
       guard recorded == nil else {
         throw TrainingError(
@@ -358,11 +363,9 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
   /// - Parameters:
   ///   - value: The model with the value head, the policy or one of its own; nil: there is none.
   ///   - asksPolicy: Whether the policy gives its numbers; else the sampler's stand in.
-  ///   - inParts: Whether rewards of an answer's steps are given at these.
   /// - Throws: `interrupted` after a checkpoint if it was stopped.
   func score(
-    _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool = true,
-    inParts: Bool = false
+    _ rollout: Rollout, value: (any LanguageModel)? = nil, asksPolicy: Bool = true
   ) throws -> ScoredRollout {
     let began = ContinuousClock.now
     var rollout = try run.saving {
@@ -374,7 +377,7 @@ final class OnlineRun<Knobs: PlansRollouts, Own: Codable> {
         asksPolicy: asksPolicy)
       if let teacher { try rollout.ask(teacher) }
       if teacher == nil || !rewards.isEmpty {
-        try rollout.reward(rewards, origin: run.start.origin, inParts: inParts)
+        try rollout.reward(rewards, origin: run.start.origin, inParts: givesParts)
       }
       return rollout
     }

@@ -96,6 +96,24 @@ extension OnlineSettings {
     }
   }
 
+  /// Refuses rewards that only say which of an answer's steps were good, where nobody hears it or where no other says
+  /// which answers are.
+  static func check(_ rewards: [any RewardSource], givesParts: Bool) throws {
+    guard let shaping = rewards.first(where: \.isShaping) else { return }
+    guard givesParts else {
+      throw TrainingError(
+        .badSetting,
+        "\(shaping.name): tells an answer's steps apart and adds nothing to the whole; ppo with step_rewards=true "
+          + "gives rewards at steps")
+    }
+    guard rewards.contains(where: { !$0.isShaping }) else {
+      throw TrainingError(
+        .badSetting,
+        "\(shaping.name): adds nothing to a whole answer, and is the only reward; name one beside it"
+      )
+    }
+  }
+
   /// Refuses constraints that nobody opened, and a normalisation that answers to one prompt are compared for.
   ///
   /// - Parameters:

@@ -58,6 +58,10 @@ public protocol RewardSource {
   /// Whether it says something of an answer's steps, so that its reward comes in parts.
   var hasParts: Bool { get }
 
+  /// Whether these parts always add up to 0, so that it says which steps were good, and nothing of an answer:
+  /// potential-based shaping (Ng et al. 1999).
+  var isShaping: Bool { get }
+
   /// Every reward in parts at tokens inside its answer, which add up to it.
   ///
   /// - Parameters:
@@ -156,6 +160,9 @@ extension RewardSource {
 
   /// False: it is said of the whole answer.
   public var hasParts: Bool { false }
+
+  /// False: it says something of an answer.
+  public var isShaping: Bool { false }
 
   /// Nil: it is said of the whole answer.
   public func parts(

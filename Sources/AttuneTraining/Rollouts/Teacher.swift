@@ -34,6 +34,12 @@ struct Teacher {
           + "it can't say how probable an answer's tokens are; take a teacher with the same tokenizer, or "
           + "train on its answers as texts: attune sample, then attune sft")
     }
+    guard !settings.teacherSystem.isEmpty || loaded.fingerprint != start.fingerprint else {
+      throw TrainingError(
+        .badSetting,
+        "teacher \(settings.teacher): is the model that the policy starts from, which has nothing to learn from "
+          + "it; say what it is told beside (teacher_system), or name another")
+    }
     encoder = try TextEncoder(loaded)
     system = settings.teacherSystem
     room = settings.maxTokens

@@ -14,7 +14,9 @@ struct BenchCommand: ParsableCommand {
     discussion: """
       A step has a loss at every position, forward, backward and AdamW, of all weights or, with --rank, of \
       adapters; no prefix is shared. gemm_share is the time that its matrix products take \
-      alone on the same shapes (in float32 by BLAS, in bf16 by the own kernel), over the step's time. \
+      alone on the same shapes, by the kernels that a step takes them by (Attune's own, of float32 the \
+      weights' gradients by BLAS), over the step's time; Benchmarks/peers/compare.py holds it against a \
+      library's rate in that precision (PyTorch's, that is oneDNN's or MKL's). \
       With --text the perplexity of a text is measured too, in windows of 512 tokens: by the model's \
       passes, and by the numbers that --sampler draws with.
 
@@ -23,7 +25,9 @@ struct BenchCommand: ParsableCommand {
 
   @OptionGroup var model: ModelOption
 
-  @Option(help: ArgumentHelp("Sequences × tokens of a training step.", valueName: "8x128"))
+  @Option(
+    name: [.long, .customLong("shape")],
+    help: ArgumentHelp("Sequences × tokens of a training step.", valueName: "8x128"))
   var trainShape = "8x128"
 
   @Option(

@@ -46,7 +46,9 @@ struct QuickstartCommand: TakesKnobs {
     let defaults = Quickstart.settings(task, sampler: isExact ? .same : NativeEngine.fastestSampler)
     let settings = try settings(
       over: defaults, ["seed": seed], sampler.knobs(defaults.method, grader: defaults.grader))
-    try Pull.named(Quickstart.model).fetch(say: Output.note)
+    for name in [Quickstart.model] + (task == .positive ? ["vader"] : []) {
+      try Pull.named(name).fetch(say: Output.note)
+    }
     let engine = try shared.engine(precision: precision)
     Output.note("The run's folder is \(folder.path)")
     let report = try RLHF.run(
