@@ -20,7 +20,7 @@ DOCS ?= .build/docs
 DOCUMENTED := AttuneKit AttuneTraining AttuneRewards AttuneObjectives AttuneEngine AttuneNative AttuneData
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall model quickstart test check built-tests built-examples examples docs lint format bench \
+.PHONY: help setup build install uninstall model quickstart test check examples docs lint format bench \
   bench-trl bench-llama bench-rates bench-peers agreement tour \
   campaign record record-compare clean
 
@@ -78,12 +78,11 @@ ALONE = ManyRanksTests|SamplerFolderTests|AttuneNativeTests.MomentTests
 KERNELS = AttuneNativeTests.KernelTests
 NARROW = $(KERNELS)|AttuneNativeTests.DecodeKernelTests|AttuneNativeTests.Int8KernelTests
 TESTS = swift test -c release --skip-build $(TRAITS)
-test check built-tests: PACKAGES += $(TEST_PACKAGES) $(MPI_PACKAGES)
-test check built-tests: TRAITS := --traits default$(comma)MPI
-built-tests: setup
+test check: PACKAGES += $(TEST_PACKAGES) $(MPI_PACKAGES)
+test check: TRAITS := --traits default$(comma)MPI
+test: setup ## Set up, then run the tests.
 	swift build $(SWIFT_FLAGS) $(TRAITS) --build-tests
 	@touch .build/many
-test: built-tests ## Set up, then run the tests.
 	$(TESTS) --skip "$(ALONE)|$(KERNELS)"
 	$(TESTS) --filter "$(ALONE)"
 	$(TESTS) --filter "$(KERNELS)"
@@ -95,9 +94,6 @@ lint: ## Check the format of all Swift sources.
 format: ## Format all Swift sources.
 	swift format --in-place --recursive --parallel $(SWIFT_SOURCES)
 
-built-examples: setup
-	nice -n 10 Examples/build.sh
-
 examples: build ## Build the example packages without the server, and run them on a tiny model.
 	Examples/try.sh $(ATTUNE)
 
@@ -107,10 +103,8 @@ docs: setup ## Write the library's documentation (DocC) to DOCS=.build/docs.
 	  generate-documentation $(addprefix --target ,$(DOCUMENTED)) --enable-experimental-combined-documentation \
 	  --warnings-as-errors --transform-for-static-hosting --output-path $(DOCS)
 
-# One build leaves a core idle while a module waits for another: the examples', which is without MPI, takes it.
-check: setup lint ## What CI runs: lint, build with warnings as errors and import check, tests, examples, exactness, two minutes of the campaign.
-	$(MAKE) --no-print-directory -j2 built-tests built-examples
-	$(MAKE) --no-print-directory test
+# The examples are built without MPI.
+check: setup lint test ## What CI runs: lint, build with warnings as errors and import check, tests, examples, exactness, two minutes of the campaign.
 	Examples/try.sh $(ATTUNE)
 	$(ATTUNE) exactness
 	MINUTES=2 python3 Scripts/campaign/run.py
