@@ -110,7 +110,7 @@ import Testing
     let shown = try await html.shown("body")
     #expect(shown.contains("those of people, asked on a page: 64 comparisons by 1 person."))
     #expect(shown.contains("People do not always agree") && !shown.contains("drawn at random"))
-    #expect(shown.contains("climbed reward, ") && !shown.contains("gold reward, "))
+    #expect(shown.contains("learned reward, ") && !shown.contains("gold reward, "))
     if let keep {
       try await html.picture().write(to: URL(filePath: keep).appending(path: "circle-report.png"))
     }
