@@ -73,8 +73,11 @@ quickstart: model ## Set up, then align SmolLM2 from end to end and write the re
 # Objectives, engine and training are tested as they run: in release. Runs of many processes have the
 # machine to themselves, beside which other tests would wait beyond their limits, and those that compare bits which the
 # number of threads decides have the process; those of kernels change that number. Kernels are tested once more as
-# processors with vectors of 256 bits run them.
+# processors with vectors of 256 bits run them. Those of the server wait for requests: beside tests that compute, both
+# threads of two cores are taken, a limit of two minutes passes, and a request that is cancelled in the moment in which it
+# ends stops the process for good (URLSession's own lock).
 ALONE = ManyRanksTests|SamplerFolderTests|AttuneNativeTests.MomentTests
+SERVER = AttuneServerTests
 KERNELS = AttuneNativeTests.KernelTests
 NARROW = $(KERNELS)|AttuneNativeTests.DecodeKernelTests|AttuneNativeTests.Int8KernelTests
 TESTS = swift test -c release --skip-build $(TRAITS)
@@ -83,7 +86,8 @@ test check: TRAITS := --traits default$(comma)MPI
 test: setup ## Set up, then run the tests.
 	swift build $(SWIFT_FLAGS) $(TRAITS) --build-tests
 	@touch .build/many
-	$(TESTS) --skip "$(ALONE)|$(KERNELS)"
+	$(TESTS) --skip "$(ALONE)|$(SERVER)|$(KERNELS)"
+	$(TESTS) --filter "$(SERVER)"
 	$(TESTS) --filter "$(ALONE)"
 	$(TESTS) --filter "$(KERNELS)"
 	ATTUNE_VECTOR_LEVEL=3 $(TESTS) --filter "$(NARROW)"
